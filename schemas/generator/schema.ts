@@ -137,7 +137,7 @@ function readFields(object: Reader, names: Names): Field[] {
     .tables(6)
     .map((field) => ({
       name: field.string(4),
-      doc: field.strings(22),
+      doc: field.strings(24),
       type: readType(field.table(6), names, field.string(4)),
       offset: field.uint16(10),
       required: field.bool(18),

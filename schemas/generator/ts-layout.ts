@@ -15,7 +15,19 @@ export function writeTsLayout(schema: Schema): string {
     '',
     ...schema.enums.map(writeTsEnum),
     ...[...schema.structs.values()].map((struct) => writeTsStruct(struct, schema.structs)),
+    ...(hasBytes(schema) ? [WRITE_BYTES] : []),
   ].join('\n');
+}
+
+const WRITE_BYTES = `function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {
+  if (bytes.length !== length) throw new RangeError(\`\${bytes.length} bytes for a field of \${length}\`);
+  new Uint8Array(view.buffer, view.byteOffset + offset, length).set(bytes);
+}
+`;
+
+function hasBytes(schema: Schema): boolean {
+  const fields = [...schema.structs.values()].flatMap((struct) => struct.fields);
+  return fields.some((field) => field.type.kind === 'array' && isBytes(field.type) && !isPadding(field));
 }
 
 function writeTsEnum(item: Enum): string {
