@@ -234,7 +234,7 @@ export interface MatchOpen {
   roleSource: number;
   protocol: number;
   ipVersion: number;
-  /** Bit 0: existing. */
+  /** wire.OpenFlags. */
   flags: number;
 }
 
@@ -454,6 +454,7 @@ export interface MatchSettled {
   boot: bigint;
   session: bigint;
   role: number;
+  counted: number;
   totals: EndTotals;
 }
 
@@ -466,7 +467,7 @@ export const MATCH_SETTLED_OFFSET = {
   boot: 8,
   session: 16,
   role: 24,
-  pad0: 25,
+  counted: 25,
   pad1: 26,
   pad2: 28,
   totals: 32,
@@ -478,6 +479,7 @@ export function readMatchSettled(view: DataView, offset: number): MatchSettled {
     boot: view.getBigUint64(offset + 8, true),
     session: view.getBigUint64(offset + 16, true),
     role: view.getUint8(offset + 24),
+    counted: view.getUint8(offset + 25),
     totals: readEndTotals(view, offset + 32),
   };
 }
@@ -487,7 +489,7 @@ export function writeMatchSettled(view: DataView, offset: number, value: MatchSe
   view.setBigUint64(offset + 8, value.boot, true);
   view.setBigUint64(offset + 16, value.session, true);
   view.setUint8(offset + 24, value.role);
-  view.setUint8(offset + 25, 0);
+  view.setUint8(offset + 25, value.counted);
   view.setUint16(offset + 26, 0, true);
   view.setUint32(offset + 28, 0, true);
   writeEndTotals(view, offset + 32, value.totals);

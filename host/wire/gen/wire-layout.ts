@@ -48,8 +48,10 @@ export const FrameFlags = {
 export type FrameFlags = (typeof FrameFlags)[keyof typeof FrameFlags];
 
 export const OpenFlags = {
-  /** Older than the agent's look, or its opening is committed: never raises the connection count. */
+  /** Older than the agent's look, or its opening is committed: this end does not raise the connection count. */
   Existing: 1,
+  /** Its opening was seen, told and committed: the connection has been counted, whatever the other end says. */
+  Counted: 2,
 } as const;
 export type OpenFlags = (typeof OpenFlags)[keyof typeof OpenFlags];
 
@@ -461,6 +463,8 @@ export interface Settled {
   joinKey: bigint;
   /** kernel.Role. */
   role: number;
+  /** 1: its opening was seen, so the connection has been counted (OpenFlags.Counted). */
+  counted: number;
   /** The window in which the close was committed. */
   window: number;
   totals: Totals;
@@ -473,7 +477,7 @@ export const SETTLED_SIZE = 64;
 export const SETTLED_OFFSET = {
   joinKey: 0,
   role: 8,
-  pad0: 9,
+  counted: 9,
   pad1: 10,
   window: 12,
   totals: 16,
@@ -483,6 +487,7 @@ export function readSettled(view: DataView, offset: number): Settled {
   return {
     joinKey: view.getBigUint64(offset, true),
     role: view.getUint8(offset + 8),
+    counted: view.getUint8(offset + 9),
     window: view.getUint32(offset + 12, true),
     totals: readTotals(view, offset + 16),
   };
@@ -491,7 +496,7 @@ export function readSettled(view: DataView, offset: number): Settled {
 export function writeSettled(view: DataView, offset: number, value: Settled): void {
   view.setBigUint64(offset, value.joinKey, true);
   view.setUint8(offset + 8, value.role);
-  view.setUint8(offset + 9, 0);
+  view.setUint8(offset + 9, value.counted);
   view.setUint16(offset + 10, 0, true);
   view.setUint32(offset + 12, value.window, true);
   writeTotals(view, offset + 16, value.totals);

@@ -163,7 +163,7 @@ export class MatchOpen {
   roleSource: u8; // 85
   protocol: u8; // 86
   ipVersion: u8; // 87
-  /** Bit 0: existing. */
+  /** wire.OpenFlags. */
   flags: u32; // 88
   pad0: u32; // 92
   pad1: u64; // 96
@@ -328,7 +328,7 @@ export class MatchOnce {
   openRoleSource: u8; // 85
   openProtocol: u8; // 86
   openIpVersion: u8; // 87
-  /** Bit 0: existing. */
+  /** wire.OpenFlags. */
   openFlags: u32; // 88
   openPad0: u32; // 92
   openPad1: u64; // 96
@@ -395,7 +395,7 @@ export class MatchSettled {
   boot: u64; // 8
   session: u64; // 16
   role: u8; // 24
-  pad0: u8; // 25
+  counted: u8; // 25
   pad1: u16; // 26
   pad2: u32; // 28
   totalsBytesSent: u64; // 32
@@ -419,7 +419,7 @@ if (offsetof<MatchSettled>("joinKey") !== 0) ERROR("MatchSettled must match sche
 if (offsetof<MatchSettled>("boot") !== 8) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("session") !== 16) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("role") !== 24) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("pad0") !== 25) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("counted") !== 25) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("pad1") !== 26) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("pad2") !== 28) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("totalsBytesSent") !== 32) ERROR("MatchSettled must match schemas/records.fbs");
