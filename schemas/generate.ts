@@ -9,8 +9,10 @@ import { writeAsModule } from './generator/as-module.ts';
 import { writeCHeader } from './generator/c-header.ts';
 import { checkLayouts } from './generator/check-layout.ts';
 import { compileSchema } from './generator/flatc.ts';
+import { compileFlatcTypescript } from './generator/flatc-javascript.ts';
 import { readSchema } from './generator/schema.ts';
 import { writeTsLayout } from './generator/ts-layout.ts';
+import { flatcPath, textTables, writeTsTables } from './generator/ts-tables.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Folders that hold generated files and nothing else. */
@@ -24,12 +26,18 @@ async function generate(): Promise<Map<string, string>> {
   for (const file of readdirSync(join(ROOT, 'schemas')).filter((name) => name.endsWith('.fbs')).sort()) {
     const name = file.slice(0, -'.fbs'.length);
     const text = readFileSync(join(ROOT, 'schemas', file), 'utf8');
-    const { binarySchema } = await compileSchema(name, text);
+    const { binarySchema, typescript } = await compileSchema(name, text);
     const schema = readSchema(name, binarySchema, text);
     checkLayouts(schema);
     if (name === C_SCHEMA) files.set(`bpf/include/gen/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
     files.set(`wasm-modules/assembly/gen/${name}.ts`, writeAsModule(schema));
     files.set(`host/wire/gen/${name}-layout.ts`, writeTsLayout(schema));
+    const tables = textTables(schema);
+    if (tables.length === 0) continue;
+    files.set(`host/wire/gen/${name}-tables.ts`, writeTsTables(schema));
+    const entries = tables.map((table) => `${flatcPath(schema.namespace, table.name)}.ts`);
+    const compiled = compileFlatcTypescript(typescript, entries, { source: file, nodeModules: join(ROOT, 'node_modules') });
+    for (const [path, content] of compiled) files.set(`host/wire/gen/${path}`, content);
   }
   return files;
 }

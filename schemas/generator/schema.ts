@@ -67,6 +67,7 @@ export interface Enum {
 export interface Schema {
   /** File name without `.fbs`. */
   name: string;
+  namespace: string;
   enums: Enum[];
   structs: Map<string, Struct>;
   tables: Table[];
@@ -97,6 +98,7 @@ export function readSchema(name: string, binarySchema: Uint8Array, source: strin
   const tables = objects.filter((object) => !object.bool(8)).map((object) => readTable(object, names));
   return {
     name,
+    namespace: namespaceOf(objects[0].string(4)),
     enums: inSourceOrder(root.tables(6).map(readEnum)),
     structs: new Map(inSourceOrder(structs).map((struct) => [struct.name, struct])),
     tables: inSourceOrder(tables),
@@ -178,6 +180,10 @@ function readEnum(item: Reader): Enum {
 
 function localName(qualified: string): string {
   return qualified.slice(qualified.lastIndexOf('.') + 1);
+}
+
+function namespaceOf(qualified: string): string {
+  return qualified.slice(0, qualified.lastIndexOf('.'));
 }
 
 /** One table of a trusted FlatBuffer; `slot` is the offset of the entry in the vtable. */

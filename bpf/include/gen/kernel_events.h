@@ -57,6 +57,15 @@ enum close_reason {
 	CLOSE_REASON_AGENT_LOST = 11,
 };
 
+/* Bits of SocketEvent.flags. */
+enum socket_flag {
+	SOCKET_FLAG_NONE = 0,
+	/* The owner is the listening process or a holder of the descriptor; a SocketOwner follows when a process first uses the socket. */
+	SOCKET_FLAG_OWNER_PROVISIONAL = 1,
+	/* One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
+	SOCKET_FLAG_MPTCP_SUBFLOW = 2,
+};
+
 /* 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */
 struct socket_event {
 	__u16 type;
@@ -69,7 +78,7 @@ struct socket_event {
 	__u64 join_key;
 	/* When the connect began or the handshake ended; 0 for adopted sockets. */
 	__u64 start_time_ns;
-	/* Start of the owning process (thread group leader), with `owner_pid` its identity. */
+	/* Start of the owning process (thread group leader), with `owner_pid` its identity. CLOCK_BOOTTIME, the clock of field 22 of /proc/PID/stat. */
 	__u64 owner_start_time_ns;
 	__u64 cgroup_id;
 	__u64 bytes_sent;
@@ -97,6 +106,7 @@ struct socket_event {
 	__u8 protocol;
 	/* 4 or 6: the family on the wire (v4-mapped sockets are 4). */
 	__u8 ip_version;
+	/* SocketFlag bits. */
 	__u8 flags;
 	__u32 pad0;
 	/* IPv4 as ::ffff:a.b.c.d (RFC 4291). */

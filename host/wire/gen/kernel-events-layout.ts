@@ -55,6 +55,16 @@ export const CloseReason = {
 } as const;
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];
 
+/** Bits of SocketEvent.flags. */
+export const SocketFlag = {
+  None: 0,
+  /** The owner is the listening process or a holder of the descriptor; a SocketOwner follows when a process first uses the socket. */
+  OwnerProvisional: 1,
+  /** One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
+  MptcpSubflow: 2,
+} as const;
+export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag];
+
 /** 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */
 export interface SocketEvent {
   type: number;
@@ -67,7 +77,7 @@ export interface SocketEvent {
   joinKey: bigint;
   /** When the connect began or the handshake ended; 0 for adopted sockets. */
   startTimeNs: bigint;
-  /** Start of the owning process (thread group leader), with `owner_pid` its identity. */
+  /** Start of the owning process (thread group leader), with `owner_pid` its identity. CLOCK_BOOTTIME, the clock of field 22 of /proc/PID/stat. */
   ownerStartTimeNs: bigint;
   cgroupId: bigint;
   bytesSent: bigint;
@@ -95,6 +105,7 @@ export interface SocketEvent {
   protocol: number;
   /** 4 or 6: the family on the wire (v4-mapped sockets are 4). */
   ipVersion: number;
+  /** SocketFlag bits. */
   flags: number;
   /** IPv4 as ::ffff:a.b.c.d (RFC 4291). */
   localAddress: Uint8Array;

@@ -185,8 +185,10 @@ export interface MatchHostAddress {
   address: Uint8Array;
   /** Identity of the address space: hash of its name, alike on all workers. */
   addressSpace: bigint;
-  /** Channel handle of the host node; 0 = the binding ends. */
+  /** Channel handle of the host node that claims the address. */
   node: number;
+  /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
+  ended: number;
 }
 
 /** Bytes. */
@@ -197,7 +199,7 @@ export const MATCH_HOST_ADDRESS_OFFSET = {
   address: 0,
   addressSpace: 16,
   node: 24,
-  pad0: 28,
+  ended: 28,
 } as const;
 
 export function readMatchHostAddress(view: DataView, offset: number): MatchHostAddress {
@@ -205,6 +207,7 @@ export function readMatchHostAddress(view: DataView, offset: number): MatchHostA
     address: new Uint8Array(view.buffer, view.byteOffset + offset, 16).slice(),
     addressSpace: view.getBigUint64(offset + 16, true),
     node: view.getUint32(offset + 24, true),
+    ended: view.getUint32(offset + 28, true),
   };
 }
 
@@ -212,7 +215,7 @@ export function writeMatchHostAddress(view: DataView, offset: number, value: Mat
   writeBytes(view, offset, value.address, 16);
   view.setBigUint64(offset + 16, value.addressSpace, true);
   view.setUint32(offset + 24, value.node, true);
-  view.setUint32(offset + 28, 0, true);
+  view.setUint32(offset + 28, value.ended, true);
 }
 
 /** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */

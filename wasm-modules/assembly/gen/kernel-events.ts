@@ -51,6 +51,15 @@ export namespace CloseReason {
   export const AgentLost: u8 = 11;
 }
 
+/** Bits of SocketEvent.flags. */
+export namespace SocketFlag {
+  export const None: u8 = 0;
+  /** The owner is the listening process or a holder of the descriptor; a SocketOwner follows when a process first uses the socket. */
+  export const OwnerProvisional: u8 = 1;
+  /** One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
+  export const MptcpSubflow: u8 = 2;
+}
+
 /** 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */
 @unmanaged
 export class SocketEvent {
@@ -64,7 +73,7 @@ export class SocketEvent {
   joinKey: u64; // 24
   /** When the connect began or the handshake ended; 0 for adopted sockets. */
   startTimeNs: u64; // 32
-  /** Start of the owning process (thread group leader), with `owner_pid` its identity. */
+  /** Start of the owning process (thread group leader), with `owner_pid` its identity. CLOCK_BOOTTIME, the clock of field 22 of /proc/PID/stat. */
   ownerStartTimeNs: u64; // 40
   cgroupId: u64; // 48
   bytesSent: u64; // 56
@@ -92,6 +101,7 @@ export class SocketEvent {
   protocol: u8; // 113
   /** 4 or 6: the family on the wire (v4-mapped sockets are 4). */
   ipVersion: u8; // 114
+  /** SocketFlag bits. */
   flags: u8; // 115
   pad0: u32; // 116
   /** IPv4 as ::ffff:a.b.c.d (RFC 4291). */

@@ -121,9 +121,10 @@ export class MatchHostAddress {
   addressLo: u64; // 8
   /** Identity of the address space: hash of its name, alike on all workers. */
   addressSpace: u64; // 16
-  /** Channel handle of the host node; 0 = the binding ends. */
+  /** Channel handle of the host node that claims the address. */
   node: u32; // 24
-  pad0: u32; // 28
+  /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
+  ended: u32; // 28
 
   /** Address of the 16 elements. */
   get address(): usize {
@@ -139,7 +140,7 @@ if (offsetof<MatchHostAddress>("addressHi") !== 0) ERROR("MatchHostAddress must 
 if (offsetof<MatchHostAddress>("addressLo") !== 8) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("addressSpace") !== 16) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("node") !== 24) ERROR("MatchHostAddress must match schemas/records.fbs");
-if (offsetof<MatchHostAddress>("pad0") !== 28) ERROR("MatchHostAddress must match schemas/records.fbs");
+if (offsetof<MatchHostAddress>("ended") !== 28) ERROR("MatchHostAddress must match schemas/records.fbs");
 
 /** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */
 @unmanaged
