@@ -10,15 +10,17 @@ import { writeCHeader } from './generator/c-header.ts';
 import { checkLayouts } from './generator/check-layout.ts';
 import { compileSchema } from './generator/flatc.ts';
 import { compileFlatcTypescript } from './generator/flatc-javascript.ts';
+import { readMetrics, writeMetricsPage, writeMetricsTs } from './generator/metrics.ts';
 import { readSchema } from './generator/schema.ts';
 import { writeTsLayout } from './generator/ts-layout.ts';
 import { flatcPath, textTables, writeTsTables } from './generator/ts-tables.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Folders that hold generated files and nothing else. */
-const GENERATED_FOLDERS = ['bpf/include/gen', 'wasm-modules/assembly/gen', 'host/wire/gen'];
-/** The only schema that programs in C see. */
+const GENERATED_FOLDERS = ['bpf/include/gen', 'wasm-modules/assembly/gen', 'host/wire/gen', 'host/export/gen'];
+/** The only schema that programs in C see, and the one whose EdgePoint becomes metrics. */
 const C_SCHEMA = 'kernel-events';
+const POINT_SCHEMA = 'records';
 
 /** All generated files: path from the root of the repository → content. */
 async function generate(): Promise<Map<string, string>> {
@@ -32,6 +34,11 @@ async function generate(): Promise<Map<string, string>> {
     if (name === C_SCHEMA) files.set(`bpf/include/gen/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
     files.set(`wasm-modules/assembly/gen/${name}.ts`, writeAsModule(schema));
     files.set(`host/wire/gen/${name}-layout.ts`, writeTsLayout(schema));
+    if (name === POINT_SCHEMA) {
+      const metrics = readMetrics(readFileSync(join(ROOT, 'schemas/metrics.yaml'), 'utf8'), schema);
+      files.set('host/export/gen/metrics.ts', writeMetricsTs(metrics));
+      files.set('docs/metrics.md', writeMetricsPage(metrics));
+    }
     const tables = textTables(schema);
     if (tables.length === 0) continue;
     files.set(`host/wire/gen/${name}-tables.ts`, writeTsTables(schema));
