@@ -5,19 +5,14 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeAsModule } from './generator/as-module.ts';
 import { writeCHeader } from './generator/c-header.ts';
-import { checkLayouts } from './generator/check-layout.ts';
-import { compileSchema } from './generator/flatc.ts';
-import { compileFlatcTypescript } from './generator/flatc-javascript.ts';
 import { readMetrics, writeMetricsPage, writeMetricsTs } from './generator/metrics.ts';
-import { readSchema } from './generator/schema.ts';
-import { writeTsLayout } from './generator/ts-layout.ts';
-import { flatcPath, textTables, writeTsTables } from './generator/ts-tables.ts';
+import type { Schema } from './generator/schema.ts';
+import { AS_FOLDER, TS_FOLDER, writeSchemaFiles } from './generator/schema-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-/** Folders that hold generated files and nothing else. */
-const GENERATED_FOLDERS = ['bpf/include/gen', 'wasm-modules/assembly/gen', 'host/wire/gen', 'host/export/gen'];
+const C_FOLDER = 'bpf/include/gen';
+const METRICS_FOLDER = 'host/export/gen';
 /** The only schema that programs in C see, and the one whose EdgePoint becomes metrics. */
 const C_SCHEMA = 'kernel-events';
 const POINT_SCHEMA = 'records';
@@ -25,40 +20,29 @@ const POINT_SCHEMA = 'records';
 /** All generated files: path from the root of the repository → content. */
 async function generate(): Promise<Map<string, string>> {
   const files = new Map<string, string>();
-  for (const file of readdirSync(join(ROOT, 'schemas')).filter((name) => name.endsWith('.fbs')).sort()) {
-    const name = file.slice(0, -'.fbs'.length);
-    const text = readFileSync(join(ROOT, 'schemas', file), 'utf8');
-    const { binarySchema, typescript } = await compileSchema(name, text);
-    const schema = readSchema(name, binarySchema, text);
-    checkLayouts(schema);
-    if (name === C_SCHEMA) files.set(`bpf/include/gen/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
-    files.set(`wasm-modules/assembly/gen/${name}.ts`, writeAsModule(schema));
-    files.set(`host/wire/gen/${name}-layout.ts`, writeTsLayout(schema));
-    if (name === POINT_SCHEMA) {
-      const metrics = readMetrics(readFileSync(join(ROOT, 'schemas/metrics.yaml'), 'utf8'), schema);
-      files.set('host/export/gen/metrics.ts', writeMetricsTs(metrics));
-      files.set('docs/metrics.md', writeMetricsPage(metrics));
-    }
-    const tables = textTables(schema);
-    if (tables.length === 0) continue;
-    files.set(`host/wire/gen/${name}-tables.ts`, writeTsTables(schema));
-    const entries = tables.map((table) => `${flatcPath(schema.namespace, table.name)}.ts`);
-    const compiled = compileFlatcTypescript(typescript, entries, { source: file, nodeModules: join(ROOT, 'node_modules') });
-    for (const [path, content] of compiled) files.set(`host/wire/gen/${path}`, content);
+  const sources = readdirSync(join(ROOT, 'schemas')).filter((file) => file.endsWith('.fbs'));
+  for (const name of sources.map((file) => file.slice(0, -'.fbs'.length)).sort()) {
+    const text = readFileSync(join(ROOT, 'schemas', `${name}.fbs`), 'utf8');
+    const { schema, files: schemaFiles } = await writeSchemaFiles(name, text);
+    for (const [path, content] of schemaFiles) files.set(path, content);
+    if (name === C_SCHEMA) files.set(`${C_FOLDER}/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
+    if (name === POINT_SCHEMA) addMetrics(files, schema);
   }
   return files;
 }
 
-/** Files in the generated folders, paths from the root of the repository. */
+function addMetrics(files: Map<string, string>, points: Schema): void {
+  const metrics = readMetrics(readFileSync(join(ROOT, 'schemas/metrics.yaml'), 'utf8'), points);
+  files.set(`${METRICS_FOLDER}/metrics.ts`, writeMetricsTs(metrics));
+  files.set('docs/metrics.md', writeMetricsPage(metrics));
+}
+
+/** What lies in the folders that hold generated files and nothing else; paths from the root of the repository. */
 function listGenerated(): string[] {
-  return GENERATED_FOLDERS.flatMap((folder) => {
-    try {
-      const entries = readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true });
-      return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-      throw error;
-    }
+  return [C_FOLDER, AS_FOLDER, TS_FOLDER, METRICS_FOLDER].flatMap((folder) => {
+    mkdirSync(join(ROOT, folder), { recursive: true });
+    const entries = readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
   });
 }
 
@@ -74,18 +58,20 @@ function readIfPresent(path: string): string | undefined {
 const { values: options } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
 const files = await generate();
 const stale = listGenerated().filter((path) => !files.has(path));
-const changed = [...files].filter(([path, content]) => readIfPresent(join(ROOT, path)) !== content).map(([path]) => path);
+const changed = [...files].filter(([path, content]) => readIfPresent(join(ROOT, path)) !== content);
 
 if (options.check) {
-  for (const path of changed) console.error(`differs from its schema: ${path}`);
+  for (const [path] of changed) console.error(`differs from its schema: ${path}`);
   for (const path of stale) console.error(`has no schema any more: ${path}`);
-  if (changed.length + stale.length > 0) console.error('run: npm run generate');
-  process.exitCode = changed.length + stale.length > 0 ? 1 : 0;
+  if (changed.length + stale.length > 0) {
+    console.error('run: npm run generate');
+    process.exitCode = 1;
+  }
 } else {
   for (const path of stale) rmSync(join(ROOT, path));
-  for (const path of changed) {
+  for (const [path, content] of changed) {
     mkdirSync(dirname(join(ROOT, path)), { recursive: true });
-    writeFileSync(join(ROOT, path), files.get(path) ?? '');
+    writeFileSync(join(ROOT, path), content);
   }
   console.log(`${files.size} files, ${changed.length} written, ${stale.length} removed`);
 }

@@ -16,7 +16,7 @@ export function writeBatchPrefix(view: DataView, offset: number, count: number):
 }
 
 /** The message around a copy of `items`, structs of `structSize` bytes one after another. */
-export function encodeBatch(items: Uint8Array, structSize: number): Uint8Array {
+export function encodeBatch(items: Uint8Array, structSize: number): Uint8Array<ArrayBuffer> {
   if (items.length % structSize !== 0) throw new RangeError(`${items.length} bytes are not a number of structs of ${structSize}`);
   const message = new Uint8Array(BATCH_PREFIX_BYTES + items.length);
   writeBatchPrefix(new DataView(message.buffer), 0, items.length / structSize);
