@@ -43,6 +43,96 @@ export const Level = {
 } as const;
 export type Level = (typeof Level)[keyof typeof Level];
 
+/** Why a frame, a socket, or a claim of a side was refused. */
+export const RefusalReason = {
+  None: 0,
+  /** The header's length does not fit what was handed over. */
+  FrameBounds: 1,
+  /** Not the batch or table that the kind says. */
+  Structure: 2,
+  /** A kind that only the reducer sends, or one without a snapshot before it. */
+  KindDirection: 3,
+  UnknownHandle: 4,
+  /** An Open of a handle that is taken by another socket. */
+  HandleTaken: 5,
+  UnknownProcess: 6,
+  UnknownAddressSpace: 7,
+  EnumValue: 8,
+  TotalsFell: 9,
+  /** More than TOTALS_RATE_MAX allows for the time that passed. */
+  TotalsRate: 10,
+  WindowOrder: 11,
+  WindowAhead: 12,
+  /** More updates of one socket in a window than an agent ever sends. */
+  UpdateRepeated: 13,
+  ProcessQuota: 14,
+  AddressSpaceQuota: 15,
+  HostAddressQuota: 16,
+  /** Counts that contradict each other (a fold of fewer sockets than connections). */
+  Counts: 17,
+  Memory: 18,
+  SocketQuota: 32,
+  /** The local address was announced by another host, and by none of this session. */
+  ForeignAddress: 33,
+  Ambiguous: 48,
+  DuplicateObserver: 49,
+  FlowLimit: 50,
+  SessionLimit: 64,
+  HelloStructure: 65,
+  WindowLength: 66,
+} as const;
+export type RefusalReason = (typeof RefusalReason)[keyof typeof RefusalReason];
+
+/** Indexes of the u64 counters behind `stats()`: since the start of the worker, except the `*Live` ones. */
+export const ReducerCounter = {
+  FramesGiven: 0,
+  FramesAccepted: 1,
+  FramesRefused: 2,
+  /** Accepted, but of a kind that this version does not read. */
+  FramesSkipped: 3,
+  /** Handed over and given back, because the channel waited for the window. */
+  FramesHeld: 4,
+  SocketsOpened: 5,
+  SocketsClosed: 6,
+  SocketsRefused: 7,
+  /** Updates and closes of refused sockets. */
+  SocketReportsIgnored: 8,
+  SessionsOpened: 9,
+  SessionsQuarantined: 10,
+  SessionsLive: 11,
+  SocketsLive: 12,
+  RecordsToMatch: 13,
+  RecordsMatched: 14,
+  FlowsLive: 15,
+  EndsLive: 16,
+  FlowsLingering: 17,
+  FlowsEvicted: 18,
+  FlowsJoined: 19,
+  /** Claims of a taken side that were refused, by either rule. */
+  ClaimsRefused: 20,
+  EdgeFlows: 21,
+  Folds: 22,
+  /** A role that was corrected by better evidence. */
+  RolesCorrected: 23,
+  MemoryBytes: 24,
+  /** Index of RefusalReason.None: one counter for each reason follows. */
+  RefusedBy: 32,
+  End: 128,
+} as const;
+export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
+
+export const SessionFlag = {
+  /** Has reached the end of the open window, or the window is sealed: call again after it closed. */
+  Held: 1,
+  Quarantined: 2,
+  /** A window is still being shipped: drain the outboxes and call session_frames again, with no bytes if there are none. */
+  More: 4,
+  /** The snapshot of this channel has ended. */
+  SnapshotDone: 8,
+  Detached: 16,
+} as const;
+export type SessionFlag = (typeof SessionFlag)[keyof typeof SessionFlag];
+
 export interface RecordHeader {
   /** Whole record with this header and padding, bytes. */
   size: number;
@@ -239,6 +329,8 @@ export interface MatchOpen {
   ipVersion: number;
   /** wire.OpenFlags. */
   flags: number;
+  /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
+  identity: bigint;
 }
 
 /** Bytes. */
@@ -263,7 +355,7 @@ export const MATCH_OPEN_OFFSET = {
   ipVersion: 87,
   flags: 88,
   pad0: 92,
-  pad1: 96,
+  identity: 96,
 } as const;
 
 export function readMatchOpen(view: DataView, offset: number): MatchOpen {
@@ -284,6 +376,7 @@ export function readMatchOpen(view: DataView, offset: number): MatchOpen {
     protocol: view.getUint8(offset + 86),
     ipVersion: view.getUint8(offset + 87),
     flags: view.getUint32(offset + 88, true),
+    identity: view.getBigUint64(offset + 96, true),
   };
 }
 
@@ -305,7 +398,7 @@ export function writeMatchOpen(view: DataView, offset: number, value: MatchOpen)
   view.setUint8(offset + 87, value.ipVersion);
   view.setUint32(offset + 88, value.flags, true);
   view.setUint32(offset + 92, 0, true);
-  view.setBigUint64(offset + 96, 0n, true);
+  view.setBigUint64(offset + 96, value.identity, true);
 }
 
 export interface MatchBaseline {
@@ -496,6 +589,128 @@ export function writeMatchSettled(view: DataView, offset: number, value: MatchSe
   view.setUint16(offset + 26, 0, true);
   view.setUint32(offset + 28, 0, true);
   writeEndTotals(view, offset + 32, value.totals);
+}
+
+/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 144 bytes. */
+export interface MatchFold {
+  node: number;
+  fromWindow: number;
+  addressSpace: bigint;
+  boot: bigint;
+  localAddress: Uint8Array;
+  remoteAddress: Uint8Array;
+  serverPort: number;
+  role: number;
+  protocol: number;
+  sockets: number;
+  connections: number;
+  refused: number;
+  timedOut: number;
+  abandoned: number;
+  unreachable: number;
+  other: number;
+  resetsSent: number;
+  resetsReceived: number;
+  totals: EndTotals;
+}
+
+/** Bytes. */
+export const MATCH_FOLD_SIZE = 144;
+
+/** Byte offset of each field. */
+export const MATCH_FOLD_OFFSET = {
+  node: 0,
+  fromWindow: 4,
+  addressSpace: 8,
+  boot: 16,
+  localAddress: 24,
+  remoteAddress: 40,
+  serverPort: 56,
+  role: 58,
+  protocol: 59,
+  sockets: 60,
+  connections: 64,
+  refused: 68,
+  timedOut: 72,
+  abandoned: 76,
+  unreachable: 80,
+  other: 84,
+  resetsSent: 88,
+  resetsReceived: 92,
+  totals: 96,
+} as const;
+
+export function readMatchFold(view: DataView, offset: number): MatchFold {
+  return {
+    node: view.getUint32(offset, true),
+    fromWindow: view.getUint32(offset + 4, true),
+    addressSpace: view.getBigUint64(offset + 8, true),
+    boot: view.getBigUint64(offset + 16, true),
+    localAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 24, 16).slice(),
+    remoteAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 40, 16).slice(),
+    serverPort: view.getUint16(offset + 56, true),
+    role: view.getUint8(offset + 58),
+    protocol: view.getUint8(offset + 59),
+    sockets: view.getUint32(offset + 60, true),
+    connections: view.getUint32(offset + 64, true),
+    refused: view.getUint32(offset + 68, true),
+    timedOut: view.getUint32(offset + 72, true),
+    abandoned: view.getUint32(offset + 76, true),
+    unreachable: view.getUint32(offset + 80, true),
+    other: view.getUint32(offset + 84, true),
+    resetsSent: view.getUint32(offset + 88, true),
+    resetsReceived: view.getUint32(offset + 92, true),
+    totals: readEndTotals(view, offset + 96),
+  };
+}
+
+export function writeMatchFold(view: DataView, offset: number, value: MatchFold): void {
+  view.setUint32(offset, value.node, true);
+  view.setUint32(offset + 4, value.fromWindow, true);
+  view.setBigUint64(offset + 8, value.addressSpace, true);
+  view.setBigUint64(offset + 16, value.boot, true);
+  writeBytes(view, offset + 24, value.localAddress, 16);
+  writeBytes(view, offset + 40, value.remoteAddress, 16);
+  view.setUint16(offset + 56, value.serverPort, true);
+  view.setUint8(offset + 58, value.role);
+  view.setUint8(offset + 59, value.protocol);
+  view.setUint32(offset + 60, value.sockets, true);
+  view.setUint32(offset + 64, value.connections, true);
+  view.setUint32(offset + 68, value.refused, true);
+  view.setUint32(offset + 72, value.timedOut, true);
+  view.setUint32(offset + 76, value.abandoned, true);
+  view.setUint32(offset + 80, value.unreachable, true);
+  view.setUint32(offset + 84, value.other, true);
+  view.setUint32(offset + 88, value.resetsSent, true);
+  view.setUint32(offset + 92, value.resetsReceived, true);
+  writeEndTotals(view, offset + 96, value.totals);
+}
+
+/** Follows the last record of `window` on its hop: 1 = ingest -> match, 2 = match -> aggregate. */
+export interface MarkerRecord {
+  window: number;
+  hop: number;
+}
+
+/** Bytes. */
+export const MARKER_RECORD_SIZE = 8;
+
+/** Byte offset of each field. */
+export const MARKER_RECORD_OFFSET = {
+  window: 0,
+  hop: 4,
+} as const;
+
+export function readMarkerRecord(view: DataView, offset: number): MarkerRecord {
+  return {
+    window: view.getUint32(offset, true),
+    hop: view.getUint32(offset + 4, true),
+  };
+}
+
+export function writeMarkerRecord(view: DataView, offset: number, value: MarkerRecord): void {
+  view.setUint32(offset, value.window, true);
+  view.setUint32(offset + 4, value.hop, true);
 }
 
 /** An edge of the finest level, announced on match -> aggregate. Handles are of this channel. */
@@ -887,6 +1102,107 @@ export function writeHistogramRecord(view: DataView, offset: number, value: Hist
   view.setInt32(offset + 4, value.offset, true);
   view.setUint32(offset + 8, value.bucketCount, true);
   view.setUint32(offset + 12, 0, true);
+}
+
+/** What the host reads of a session after session_frames. 120 bytes. */
+export interface SessionState {
+  session: bigint;
+  identity: bigint;
+  framesAccepted: bigint;
+  framesRefused: bigint;
+  /** Of the newest WindowEnd, 0 before the first. */
+  agentTimeNs: bigint;
+  eventsLost: bigint;
+  socketsFolded: bigint;
+  socketsRefused: bigint;
+  windowsCoalesced: bigint;
+  journalSkipped: bigint;
+  processesUnnamed: bigint;
+  /** Everything up to and with this window has been told and shipped to match. */
+  reachedWindow: number;
+  /** Of the last frame that was consumed. */
+  lastSeq: number;
+  flags: number;
+  socketsLive: number;
+  blindMs: number;
+  lastRefusal: number;
+  /** Since the Hello of this channel. */
+  framesSkipped: number;
+}
+
+/** Bytes. */
+export const SESSION_STATE_SIZE = 120;
+
+/** Byte offset of each field. */
+export const SESSION_STATE_OFFSET = {
+  session: 0,
+  identity: 8,
+  framesAccepted: 16,
+  framesRefused: 24,
+  agentTimeNs: 32,
+  eventsLost: 40,
+  socketsFolded: 48,
+  socketsRefused: 56,
+  windowsCoalesced: 64,
+  journalSkipped: 72,
+  processesUnnamed: 80,
+  reachedWindow: 88,
+  lastSeq: 92,
+  flags: 96,
+  socketsLive: 100,
+  blindMs: 104,
+  lastRefusal: 108,
+  pad0: 109,
+  pad1: 110,
+  framesSkipped: 112,
+  pad2: 116,
+} as const;
+
+export function readSessionState(view: DataView, offset: number): SessionState {
+  return {
+    session: view.getBigUint64(offset, true),
+    identity: view.getBigUint64(offset + 8, true),
+    framesAccepted: view.getBigUint64(offset + 16, true),
+    framesRefused: view.getBigUint64(offset + 24, true),
+    agentTimeNs: view.getBigUint64(offset + 32, true),
+    eventsLost: view.getBigUint64(offset + 40, true),
+    socketsFolded: view.getBigUint64(offset + 48, true),
+    socketsRefused: view.getBigUint64(offset + 56, true),
+    windowsCoalesced: view.getBigUint64(offset + 64, true),
+    journalSkipped: view.getBigUint64(offset + 72, true),
+    processesUnnamed: view.getBigUint64(offset + 80, true),
+    reachedWindow: view.getUint32(offset + 88, true),
+    lastSeq: view.getUint32(offset + 92, true),
+    flags: view.getUint32(offset + 96, true),
+    socketsLive: view.getUint32(offset + 100, true),
+    blindMs: view.getUint32(offset + 104, true),
+    lastRefusal: view.getUint8(offset + 108),
+    framesSkipped: view.getUint32(offset + 112, true),
+  };
+}
+
+export function writeSessionState(view: DataView, offset: number, value: SessionState): void {
+  view.setBigUint64(offset, value.session, true);
+  view.setBigUint64(offset + 8, value.identity, true);
+  view.setBigUint64(offset + 16, value.framesAccepted, true);
+  view.setBigUint64(offset + 24, value.framesRefused, true);
+  view.setBigUint64(offset + 32, value.agentTimeNs, true);
+  view.setBigUint64(offset + 40, value.eventsLost, true);
+  view.setBigUint64(offset + 48, value.socketsFolded, true);
+  view.setBigUint64(offset + 56, value.socketsRefused, true);
+  view.setBigUint64(offset + 64, value.windowsCoalesced, true);
+  view.setBigUint64(offset + 72, value.journalSkipped, true);
+  view.setBigUint64(offset + 80, value.processesUnnamed, true);
+  view.setUint32(offset + 88, value.reachedWindow, true);
+  view.setUint32(offset + 92, value.lastSeq, true);
+  view.setUint32(offset + 96, value.flags, true);
+  view.setUint32(offset + 100, value.socketsLive, true);
+  view.setUint32(offset + 104, value.blindMs, true);
+  view.setUint8(offset + 108, value.lastRefusal);
+  view.setUint8(offset + 109, 0);
+  view.setUint16(offset + 110, 0, true);
+  view.setUint32(offset + 112, value.framesSkipped, true);
+  view.setUint32(offset + 116, 0, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -40,6 +40,93 @@ export namespace Level {
   export const RoleRole: u8 = 6;
 }
 
+/** Why a frame, a socket, or a claim of a side was refused. */
+export namespace RefusalReason {
+  export const None: u8 = 0;
+  /** The header's length does not fit what was handed over. */
+  export const FrameBounds: u8 = 1;
+  /** Not the batch or table that the kind says. */
+  export const Structure: u8 = 2;
+  /** A kind that only the reducer sends, or one without a snapshot before it. */
+  export const KindDirection: u8 = 3;
+  export const UnknownHandle: u8 = 4;
+  /** An Open of a handle that is taken by another socket. */
+  export const HandleTaken: u8 = 5;
+  export const UnknownProcess: u8 = 6;
+  export const UnknownAddressSpace: u8 = 7;
+  export const EnumValue: u8 = 8;
+  export const TotalsFell: u8 = 9;
+  /** More than TOTALS_RATE_MAX allows for the time that passed. */
+  export const TotalsRate: u8 = 10;
+  export const WindowOrder: u8 = 11;
+  export const WindowAhead: u8 = 12;
+  /** More updates of one socket in a window than an agent ever sends. */
+  export const UpdateRepeated: u8 = 13;
+  export const ProcessQuota: u8 = 14;
+  export const AddressSpaceQuota: u8 = 15;
+  export const HostAddressQuota: u8 = 16;
+  /** Counts that contradict each other (a fold of fewer sockets than connections). */
+  export const Counts: u8 = 17;
+  export const Memory: u8 = 18;
+  export const SocketQuota: u8 = 32;
+  /** The local address was announced by another host, and by none of this session. */
+  export const ForeignAddress: u8 = 33;
+  export const Ambiguous: u8 = 48;
+  export const DuplicateObserver: u8 = 49;
+  export const FlowLimit: u8 = 50;
+  export const SessionLimit: u8 = 64;
+  export const HelloStructure: u8 = 65;
+  export const WindowLength: u8 = 66;
+}
+
+/** Indexes of the u64 counters behind `stats()`: since the start of the worker, except the `*Live` ones. */
+export namespace ReducerCounter {
+  export const FramesGiven: u16 = 0;
+  export const FramesAccepted: u16 = 1;
+  export const FramesRefused: u16 = 2;
+  /** Accepted, but of a kind that this version does not read. */
+  export const FramesSkipped: u16 = 3;
+  /** Handed over and given back, because the channel waited for the window. */
+  export const FramesHeld: u16 = 4;
+  export const SocketsOpened: u16 = 5;
+  export const SocketsClosed: u16 = 6;
+  export const SocketsRefused: u16 = 7;
+  /** Updates and closes of refused sockets. */
+  export const SocketReportsIgnored: u16 = 8;
+  export const SessionsOpened: u16 = 9;
+  export const SessionsQuarantined: u16 = 10;
+  export const SessionsLive: u16 = 11;
+  export const SocketsLive: u16 = 12;
+  export const RecordsToMatch: u16 = 13;
+  export const RecordsMatched: u16 = 14;
+  export const FlowsLive: u16 = 15;
+  export const EndsLive: u16 = 16;
+  export const FlowsLingering: u16 = 17;
+  export const FlowsEvicted: u16 = 18;
+  export const FlowsJoined: u16 = 19;
+  /** Claims of a taken side that were refused, by either rule. */
+  export const ClaimsRefused: u16 = 20;
+  export const EdgeFlows: u16 = 21;
+  export const Folds: u16 = 22;
+  /** A role that was corrected by better evidence. */
+  export const RolesCorrected: u16 = 23;
+  export const MemoryBytes: u16 = 24;
+  /** Index of RefusalReason.None: one counter for each reason follows. */
+  export const RefusedBy: u16 = 32;
+  export const End: u16 = 128;
+}
+
+export namespace SessionFlag {
+  /** Has reached the end of the open window, or the window is sealed: call again after it closed. */
+  export const Held: u32 = 1;
+  export const Quarantined: u32 = 2;
+  /** A window is still being shipped: drain the outboxes and call session_frames again, with no bytes if there are none. */
+  export const More: u32 = 4;
+  /** The snapshot of this channel has ended. */
+  export const SnapshotDone: u32 = 8;
+  export const Detached: u32 = 16;
+}
+
 @unmanaged
 export class RecordHeader {
   /** Whole record with this header and padding, bytes. */
@@ -167,7 +254,8 @@ export class MatchOpen {
   /** wire.OpenFlags. */
   flags: u32; // 88
   pad0: u32; // 92
-  pad1: u64; // 96
+  /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
+  identity: u64; // 96
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -203,7 +291,7 @@ if (offsetof<MatchOpen>("protocol") !== 86) ERROR("MatchOpen must match schemas/
 if (offsetof<MatchOpen>("ipVersion") !== 87) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("flags") !== 88) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("pad0") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
-if (offsetof<MatchOpen>("pad1") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("identity") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
 
 @unmanaged
 export class MatchBaseline {
@@ -332,7 +420,8 @@ export class MatchOnce {
   /** wire.OpenFlags. */
   openFlags: u32; // 88
   openPad0: u32; // 92
-  openPad1: u64; // 96
+  /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
+  openIdentity: u64; // 96
   fromWindow: u32; // 104
   reason: u8; // 108
   pad0: u8; // 109
@@ -377,7 +466,7 @@ if (offsetof<MatchOnce>("openProtocol") !== 86) ERROR("MatchOnce must match sche
 if (offsetof<MatchOnce>("openIpVersion") !== 87) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openFlags") !== 88) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openPad0") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("openPad1") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("fromWindow") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("reason") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("pad0") !== 109) ERROR("MatchOnce must match schemas/records.fbs");
@@ -430,6 +519,98 @@ if (offsetof<MatchSettled>("totalsSegmentsReceived") !== 56) ERROR("MatchSettled
 if (offsetof<MatchSettled>("totalsRetransmits") !== 64) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("totalsSrttUs") !== 72) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("totalsMinRttUs") !== 76) ERROR("MatchSettled must match schemas/records.fbs");
+
+/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 144 bytes. */
+@unmanaged
+export class MatchFold {
+  node: u32; // 0
+  fromWindow: u32; // 4
+  addressSpace: u64; // 8
+  boot: u64; // 16
+  localAddressHi: u64; // 24
+  localAddressLo: u64; // 32
+  remoteAddressHi: u64; // 40
+  remoteAddressLo: u64; // 48
+  serverPort: u16; // 56
+  role: u8; // 58
+  protocol: u8; // 59
+  sockets: u32; // 60
+  connections: u32; // 64
+  refused: u32; // 68
+  timedOut: u32; // 72
+  abandoned: u32; // 76
+  unreachable: u32; // 80
+  other: u32; // 84
+  resetsSent: u32; // 88
+  resetsReceived: u32; // 92
+  totalsBytesSent: u64; // 96
+  totalsBytesReceived: u64; // 104
+  totalsSegmentsSent: u64; // 112
+  totalsSegmentsReceived: u64; // 120
+  totalsRetransmits: u64; // 128
+  totalsSrttUs: u32; // 136
+  totalsMinRttUs: u32; // 140
+
+  /** Address of the 16 elements. */
+  get localAddress(): usize {
+    return changetype<usize>(this) + 24;
+  }
+
+  /** Address of the 16 elements. */
+  get remoteAddress(): usize {
+    return changetype<usize>(this) + 40;
+  }
+
+  get totals(): EndTotals {
+    return changetype<EndTotals>(changetype<usize>(this) + 96);
+  }
+}
+
+/** Bytes. */
+export const MATCH_FOLD_SIZE: u32 = 144;
+
+if (offsetof<MatchFold>() !== 144) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("node") !== 0) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("fromWindow") !== 4) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("addressSpace") !== 8) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("boot") !== 16) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("localAddressHi") !== 24) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("localAddressLo") !== 32) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("remoteAddressHi") !== 40) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("remoteAddressLo") !== 48) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("serverPort") !== 56) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("role") !== 58) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("protocol") !== 59) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("sockets") !== 60) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("connections") !== 64) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("refused") !== 68) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("timedOut") !== 72) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("abandoned") !== 76) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("unreachable") !== 80) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("other") !== 84) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("resetsSent") !== 88) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("resetsReceived") !== 92) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsBytesSent") !== 96) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsBytesReceived") !== 104) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSegmentsSent") !== 112) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSegmentsReceived") !== 120) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsRetransmits") !== 128) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSrttUs") !== 136) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsMinRttUs") !== 140) ERROR("MatchFold must match schemas/records.fbs");
+
+/** Follows the last record of `window` on its hop: 1 = ingest -> match, 2 = match -> aggregate. */
+@unmanaged
+export class MarkerRecord {
+  window: u32; // 0
+  hop: u32; // 4
+}
+
+/** Bytes. */
+export const MARKER_RECORD_SIZE: u32 = 8;
+
+if (offsetof<MarkerRecord>() !== 8) ERROR("MarkerRecord must match schemas/records.fbs");
+if (offsetof<MarkerRecord>("window") !== 0) ERROR("MarkerRecord must match schemas/records.fbs");
+if (offsetof<MarkerRecord>("hop") !== 4) ERROR("MarkerRecord must match schemas/records.fbs");
 
 /** An edge of the finest level, announced on match -> aggregate. Handles are of this channel. */
 @unmanaged
@@ -642,3 +823,59 @@ if (offsetof<HistogramRecord>("scale") !== 0) ERROR("HistogramRecord must match 
 if (offsetof<HistogramRecord>("offset") !== 4) ERROR("HistogramRecord must match schemas/records.fbs");
 if (offsetof<HistogramRecord>("bucketCount") !== 8) ERROR("HistogramRecord must match schemas/records.fbs");
 if (offsetof<HistogramRecord>("pad0") !== 12) ERROR("HistogramRecord must match schemas/records.fbs");
+
+/** What the host reads of a session after session_frames. 120 bytes. */
+@unmanaged
+export class SessionState {
+  session: u64; // 0
+  identity: u64; // 8
+  framesAccepted: u64; // 16
+  framesRefused: u64; // 24
+  /** Of the newest WindowEnd, 0 before the first. */
+  agentTimeNs: u64; // 32
+  eventsLost: u64; // 40
+  socketsFolded: u64; // 48
+  socketsRefused: u64; // 56
+  windowsCoalesced: u64; // 64
+  journalSkipped: u64; // 72
+  processesUnnamed: u64; // 80
+  /** Everything up to and with this window has been told and shipped to match. */
+  reachedWindow: u32; // 88
+  /** Of the last frame that was consumed. */
+  lastSeq: u32; // 92
+  flags: u32; // 96
+  socketsLive: u32; // 100
+  blindMs: u32; // 104
+  lastRefusal: u8; // 108
+  pad0: u8; // 109
+  pad1: u16; // 110
+  /** Since the Hello of this channel. */
+  framesSkipped: u32; // 112
+  pad2: u32; // 116
+}
+
+/** Bytes. */
+export const SESSION_STATE_SIZE: u32 = 120;
+
+if (offsetof<SessionState>() !== 120) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("session") !== 0) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("identity") !== 8) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("framesAccepted") !== 16) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("framesRefused") !== 24) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("agentTimeNs") !== 32) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("eventsLost") !== 40) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("socketsFolded") !== 48) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("socketsRefused") !== 56) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("windowsCoalesced") !== 64) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("journalSkipped") !== 72) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("processesUnnamed") !== 80) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("reachedWindow") !== 88) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("lastSeq") !== 92) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("flags") !== 96) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("socketsLive") !== 100) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("blindMs") !== 104) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("lastRefusal") !== 108) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("pad0") !== 109) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("pad1") !== 110) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("framesSkipped") !== 112) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("pad2") !== 116) ERROR("SessionState must match schemas/records.fbs");
