@@ -77,7 +77,7 @@ function writeGetter(field: Field, structs: Map<string, Struct>): string {
   switch (type.kind) {
     case 'scalar': {
       const scalar = AS_TYPE[type.scalar];
-      const value = type.scalar === 'bool' ? `${field.defaultValue !== 0n}` : `${field.defaultValue}`;
+      const value = type.scalar === 'bool' ? `${field.defaultValue === 1n}` : `${field.defaultValue}`;
       return getter(field.doc, name, scalar, [
         `const field = fieldOf(${self}, ${offset});`,
         `return field === 0 ? ${value} : load<${scalar}>(field);`,

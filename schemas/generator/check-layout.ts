@@ -17,7 +17,7 @@ function checkLayout(struct: Struct, schema: Schema): void {
   }
   if (struct.size !== end) throw new Error(`${where}: ${struct.size - end} bytes of padding missing at the end`);
   if (struct.size % 8 !== 0) throw new Error(`${where}: ${struct.size} bytes, not a multiple of 8`);
-  const stated = struct.doc.join(' ').match(/(?:^|[.:] )(\d+) bytes\b/)?.[1];
+  const stated = struct.doc.join(' ').match(/(?:^|[.:] )(\d+) bytes(?:\.| \+)/)?.[1];
   if (stated !== undefined && Number(stated) !== struct.size) {
     throw new Error(`${where}: documented as ${stated} bytes, but it has ${struct.size}`);
   }

@@ -43,7 +43,8 @@ export interface Field<Type = FieldType> {
   /** Structs: byte offset. Tables: offset of the entry in the vtable, 4 for the first field. */
   offset: number;
   required: boolean;
-  defaultValue: bigint;
+  /** Of a scalar of a table: stands for an absent value. */
+  defaultValue: bigint | number;
 }
 export interface Struct {
   name: string;
@@ -143,7 +144,7 @@ function readFields(object: Reader, names: Names): Field[] {
       type: readType(field.table(6), names, field.string(4)),
       offset: field.uint16(10),
       required: field.bool(18),
-      defaultValue: field.int64(12),
+      defaultValue: field.float64(14) === 0 ? field.int64(12) : field.float64(14),
     }))
     .sort((a, b) => a.offset - b.offset);
 }
@@ -223,6 +224,11 @@ class Reader {
   int64(slot: number): bigint {
     const at = this.#field(slot);
     return at === 0 ? 0n : this.#buffer.readInt64(at);
+  }
+
+  float64(slot: number): number {
+    const at = this.#field(slot);
+    return at === 0 ? 0 : this.#buffer.readFloat64(at);
   }
 
   string(slot: number): string {
