@@ -1,0 +1,96 @@
+// All memory of an instance. Two ways to take it: `allocate` for what lives as long as the instance, and blocks for what grows and
+// shrinks (a session's rows, staged records, outboxes). A block is a power of two, so that a freed one fits the next of its class;
+// its free list is threaded through the block itself. Memory grows in steps: growing is cheap, a grow per request is not.
+
+/** Smallest block, as a power of two. */
+const BLOCK_SHIFT_MIN: u32 = 6;
+const BLOCK_SHIFT_MAX: u32 = 31;
+const PAGE_BYTES_SHIFT: u64 = 16;
+/** WebAssembly pages per growth: 4 MiB. */
+const GROWTH_PAGES: u64 = 64;
+
+let top: u64 = 0;
+let end: u64 = 0;
+/** Heads of the free lists by size class. */
+const freeBlocks = memory.data(32 * sizeof<usize>());
+
+/** `bytes` of zeros, 16-aligned, for the life of the instance. Traps when the 4 GiB are used up: only fixed tables are taken this way. */
+export function allocate(bytes: usize): usize {
+  const address = reserve(bytes);
+  if (address === 0) unreachable();
+  return address;
+}
+
+/** `bytes` of zeros, 64-aligned, or 0 when memory is used up. */
+export function takeBlock(bytes: usize): usize {
+  const shift = blockShift(bytes);
+  if (shift > BLOCK_SHIFT_MAX) return 0;
+  const head = freeBlocks + shift * sizeof<usize>();
+  const freed = load<usize>(head);
+  const size: usize = <usize>1 << shift;
+  if (freed !== 0) {
+    store<usize>(head, load<usize>(freed));
+    memory.fill(freed, 0, size);
+    return freed;
+  }
+  return reserve(size);
+}
+
+/** `bytes` must be what the block was taken with, or rounds to the same power of two. */
+export function giveBlock(address: usize, bytes: usize): void {
+  const head = freeBlocks + blockShift(bytes) * sizeof<usize>();
+  store<usize>(address, load<usize>(head));
+  store<usize>(head, address);
+}
+
+/** What a block of `bytes` really holds. */
+export function blockBytes(bytes: usize): usize {
+  return <usize>1 << blockShift(bytes);
+}
+
+/** Copies `usedBytes` into a block of at least `bytes`; returns 0, with the old block untouched, when memory is used up. */
+export function growBlock(address: usize, oldBytes: usize, usedBytes: usize, bytes: usize): usize {
+  const grown = takeBlock(bytes);
+  if (grown === 0) return 0;
+  if (address !== 0) {
+    memory.copy(grown, address, usedBytes);
+    giveBlock(address, oldBytes);
+  }
+  return grown;
+}
+
+/** Bytes of linear memory in use or free for reuse. */
+export function arenaBytes(): u64 {
+  return top;
+}
+
+function blockShift(bytes: usize): u32 {
+  const shift = bytes <= 1 ? 0 : 32 - clz<u32>(<u32>bytes - 1);
+  return shift < BLOCK_SHIFT_MIN ? BLOCK_SHIFT_MIN : shift;
+}
+
+function reserve(bytes: usize): usize {
+  if (top === 0) {
+    top = align64(<u64>__heap_base);
+    end = <u64>memory.size() << PAGE_BYTES_SHIFT;
+  }
+  const next = align64(top + bytes);
+  if (next > end) {
+    const missing = ((next - end) >> PAGE_BYTES_SHIFT) + 1;
+    if (!growBy(missing > GROWTH_PAGES ? missing : GROWTH_PAGES) && !growBy(missing)) return 0;
+  }
+  const address = <usize>top;
+  top = next;
+  return address;
+}
+
+function growBy(pages: u64): bool {
+  if ((end >> PAGE_BYTES_SHIFT) + pages > 65535) return false;
+  if (memory.grow(<i32>pages) === -1) return false;
+  end += pages << PAGE_BYTES_SHIFT;
+  return true;
+}
+
+function align64(value: u64): u64 {
+  return (value + 63) & ~63;
+}
