@@ -1,11 +1,9 @@
 // Decides whether bytes from an untrusted sender are a FlatBuffer that may be read without further checks; the rules are those of
 // wasm-modules/assembly/lib/flatbuffer-verify.ts, and a test holds the two against each other. gen/*-tables.ts describes the tables.
-// Offsets lead forward only, so there are no cycles; objects that many offsets share are paid for at each visit, so the work is
-// linear in the length.
+// Depth is bounded because the generator refuses tables that contain themselves; work is linear in the length because objects are
+// paid for at each visit, also when many offsets share them.
 import { isUtf8 } from 'node:buffer';
 
-/** Nested tables below the root, the root included. */
-export const TABLE_DEPTH_MAX = 8;
 /** Visited bytes per byte of message. An honest sender needs 1, or less than 3 when it shares equal strings. */
 const VISITED_BYTES_FACTOR = 4;
 
@@ -37,7 +35,7 @@ interface CheckedTable {
 
 export function verifyTable(bytes: Uint8Array, layout: TableLayout): boolean {
   const table = rootTable(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-  return table !== undefined && checkFields(table, layout, 1);
+  return table !== undefined && checkFields(table, layout);
 }
 
 /** The root table of a message, its fields not checked; undefined when there is none. */
@@ -58,11 +56,11 @@ function enterTable(message: Message, position: number): CheckedTable | undefine
   return { message, position, bytes, vtable, vtableBytes };
 }
 
-function checkFields(table: CheckedTable, layout: TableLayout, depth: number): boolean {
-  return layout.every((field) => checkField(table, field, depth));
+function checkFields(table: CheckedTable, layout: TableLayout): boolean {
+  return layout.every((field) => checkField(table, field));
 }
 
-function checkField(table: CheckedTable, field: FieldLayout, depth: number): boolean {
+function checkField(table: CheckedTable, field: FieldLayout): boolean {
   const at = locate(table, field);
   if (at === undefined) return !field.required;
   if (at === INVALID) return false;
@@ -75,9 +73,9 @@ function checkField(table: CheckedTable, field: FieldLayout, depth: number): boo
     case 'strings':
       return everyOffset(table.message, at, (position) => checkString(table.message, position));
     case 'table':
-      return checkNested(table.message, at, field.layout, depth);
+      return checkNested(table.message, at, field.layout);
     case 'tables':
-      return everyOffset(table.message, at, (position) => checkNested(table.message, position, field.layout, depth));
+      return everyOffset(table.message, at, (position) => checkNested(table.message, position, field.layout));
   }
 }
 
@@ -124,10 +122,10 @@ function everyOffset({ view }: Message, vector: number, check: (position: number
   return true;
 }
 
-function checkNested(message: Message, offset: number, layout: TableLayout, depth: number): boolean {
+function checkNested(message: Message, offset: number, layout: TableLayout): boolean {
   const position = follow(message, offset);
-  const table = position === undefined || depth === TABLE_DEPTH_MAX ? undefined : enterTable(message, position);
-  return table !== undefined && checkFields(table, layout, depth + 1);
+  const table = position === undefined ? undefined : enterTable(message, position);
+  return table !== undefined && checkFields(table, layout);
 }
 
 /** In bounds, NUL after the last byte, UTF-8. */

@@ -27,9 +27,9 @@ function writeVerifier({ name, fields }: Table, structs: Map<string, Struct>): s
   return (
     `/** True when the \`length\` bytes at the 8-aligned \`base\` hold the table ${name} and may be read. */\n` +
     `export function verify${name}(base: usize, length: u32): bool {\n` +
-    `  const root = openMessage(base, length);\n  return root !== 0 && check${name}(root, 1);\n}\n\n` +
-    `function check${name}(table: u32, depth: u32): bool {\n` +
-    `  const vtable = enterTable(table, depth);\n  return (\n    vtable !== 0${checks.join('')}\n  );\n}\n`
+    `  const root = openMessage(base, length);\n  return root !== 0 && check${name}(root);\n}\n\n` +
+    `function check${name}(table: u32): bool {\n` +
+    `  const vtable = enterTable(table);\n  return (\n    vtable !== 0${checks.join('')}\n  );\n}\n`
   );
 }
 
@@ -44,10 +44,10 @@ function writeCheck({ type, offset, required }: Field, structs: Map<string, Stru
     case 'string':
       return `checkString(${where}, ${required})`;
     case 'table':
-      return `checkTable(${where}, ${required}, depth, check${type.name})`;
+      return `checkTable(${where}, ${required}, check${type.name})`;
     case 'vector': {
       if (type.element.kind === 'string') return `checkStrings(${where}, ${required})`;
-      if (type.element.kind === 'table') return `checkTables(${where}, ${required}, depth, check${type.element.name})`;
+      if (type.element.kind === 'table') return `checkTables(${where}, ${required}, check${type.element.name})`;
       const { size, align } = sizeAndAlign(type.element, structs);
       return `checkVector(${where}, ${size}, ${align}, ${required})`;
     }

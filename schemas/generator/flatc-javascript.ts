@@ -20,6 +20,7 @@ export function compileFlatcTypescript(
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, typescript.get(path) ?? '');
     }
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(TSCONFIG));
     execFileSync(process.execPath, [join(nodeModules, 'typescript/lib/tsc.js'), '-p', folder], { stdio: 'inherit' });
     return collect(join(folder, 'out'), source);

@@ -706,11 +706,11 @@ if (offsetof<HostAddress>("pad0") !== 20) ERROR("HostAddress must match schemas/
 /** True when the `length` bytes at the 8-aligned `base` hold the table Hello and may be read. */
 export function verifyHello(base: usize, length: u32): bool {
   const root = openMessage(base, length);
-  return root !== 0 && checkHello(root, 1);
+  return root !== 0 && checkHello(root);
 }
 
-function checkHello(table: u32, depth: u32): bool {
-  const vtable = enterTable(table, depth);
+function checkHello(table: u32): bool {
+  const vtable = enterTable(table);
   return (
     vtable !== 0 &&
     checkInline(table, vtable, 4, 2, 2, false) &&
@@ -828,11 +828,11 @@ export class Hello {
 /** True when the `length` bytes at the 8-aligned `base` hold the table Process and may be read. */
 export function verifyProcess(base: usize, length: u32): bool {
   const root = openMessage(base, length);
-  return root !== 0 && checkProcess(root, 1);
+  return root !== 0 && checkProcess(root);
 }
 
-function checkProcess(table: u32, depth: u32): bool {
-  const vtable = enterTable(table, depth);
+function checkProcess(table: u32): bool {
+  const vtable = enterTable(table);
   return (
     vtable !== 0 &&
     checkInline(table, vtable, 4, 4, 4, false) &&
@@ -906,11 +906,11 @@ export class Process {
 /** True when the `length` bytes at the 8-aligned `base` hold the table AddressSpace and may be read. */
 export function verifyAddressSpace(base: usize, length: u32): bool {
   const root = openMessage(base, length);
-  return root !== 0 && checkAddressSpace(root, 1);
+  return root !== 0 && checkAddressSpace(root);
 }
 
-function checkAddressSpace(table: u32, depth: u32): bool {
-  const vtable = enterTable(table, depth);
+function checkAddressSpace(table: u32): bool {
+  const vtable = enterTable(table);
   return (
     vtable !== 0 &&
     checkInline(table, vtable, 4, 4, 4, false) &&
@@ -942,16 +942,16 @@ export class AddressSpace {
 /** True when the `length` bytes at the 8-aligned `base` hold the table Announce and may be read. */
 export function verifyAnnounce(base: usize, length: u32): bool {
   const root = openMessage(base, length);
-  return root !== 0 && checkAnnounce(root, 1);
+  return root !== 0 && checkAnnounce(root);
 }
 
-function checkAnnounce(table: u32, depth: u32): bool {
-  const vtable = enterTable(table, depth);
+function checkAnnounce(table: u32): bool {
+  const vtable = enterTable(table);
   return (
     vtable !== 0 &&
-    checkTables(table, vtable, 4, false, depth, checkProcess) &&
+    checkTables(table, vtable, 4, false, checkProcess) &&
     checkVector(table, vtable, 6, 4, 4, false) &&
-    checkTables(table, vtable, 8, false, depth, checkAddressSpace) &&
+    checkTables(table, vtable, 8, false, checkAddressSpace) &&
     checkVector(table, vtable, 10, 24, 4, false)
   );
 }

@@ -1,10 +1,9 @@
 // Decides whether bytes from an untrusted sender are a FlatBuffer that may be read without further checks. gen/*.ts walks the tables
 // of a schema; this file checks one thing at a time. Positions are offsets from the start of the message, sums are taken in 64 bits,
-// so nothing wraps, and nothing outside of [base, base + length) is loaded whatever the bytes are. Offsets lead forward only, so
-// there are no cycles; objects that many offsets share are paid for at each visit, so work is linear in the length.
+// so nothing wraps, and nothing outside of [base, base + length) is loaded whatever the bytes are. Depth is bounded because the
+// generator refuses tables that contain themselves; work is linear in the length because objects are paid for at each visit, also
+// when many offsets share them.
 
-/** Nested tables below the root, the root included. */
-export const TABLE_DEPTH_MAX: u32 = 8;
 /** Visited bytes per byte of message. An honest sender needs 1, or less than 3 when it shares equal strings. */
 const VISITED_BYTES_FACTOR: u64 = 4;
 
@@ -25,9 +24,9 @@ export function openMessage(base: usize, length: u32): u32 {
 }
 
 /** Checks the frame of the table at `table` (inside the message, 4-aligned); returns the position of its vtable, or 0. */
-export function enterTable(table: u32, depth: u32): u32 {
+export function enterTable(table: u32): u32 {
   const vtable = <i64>table - <i64>load<i32>(messageBase + table);
-  if (depth > TABLE_DEPTH_MAX || vtable < 4 || (vtable & 1) !== 0 || vtable + 4 > <i64>messageLength) return 0;
+  if (vtable < 4 || (vtable & 1) !== 0 || vtable + 4 > <i64>messageLength) return 0;
   const vtableBytes = <u32>load<u16>(messageBase + <usize>vtable);
   const tableBytes = <u32>load<u16>(messageBase + <usize>vtable, 2);
   if (vtableBytes < 4 || (vtableBytes & 1) !== 0 || !fits(<u64>vtable, vtableBytes)) return 0;
@@ -71,14 +70,13 @@ export function checkTable(
   vtable: u32,
   slot: u32,
   required: bool,
-  depth: u32,
-  check: (table: u32, depth: u32) => bool,
+  check: (table: u32) => bool,
 ): bool {
   const field = findField(table, vtable, slot, 4, 4);
   if (field === ABSENT) return !required;
   if (field === INVALID) return false;
   const nested = follow(field);
-  return nested !== 0 && check(nested, depth + 1);
+  return nested !== 0 && check(nested);
 }
 
 export function checkTables(
@@ -86,8 +84,7 @@ export function checkTables(
   vtable: u32,
   slot: u32,
   required: bool,
-  depth: u32,
-  check: (table: u32, depth: u32) => bool,
+  check: (table: u32) => bool,
 ): bool {
   const vector = findVector(table, vtable, slot, 4, 4);
   if (vector === ABSENT) return !required;
@@ -95,7 +92,7 @@ export function checkTables(
   const count = load<u32>(messageBase + vector);
   for (let index: u32 = 0; index < count; index++) {
     const nested = follow(vector + 4 + index * 4);
-    if (nested === 0 || !check(nested, depth + 1)) return false;
+    if (nested === 0 || !check(nested)) return false;
   }
   return true;
 }

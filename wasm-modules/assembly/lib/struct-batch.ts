@@ -54,7 +54,7 @@ export function batchItems(base: usize, length: u32, structSize: u32): usize {
 /** The same message as another FlatBuffers library lays it out. */
 function itemsElsewhere(base: usize, length: u32, structSize: u32): usize {
   const root = openMessage(base, length);
-  const vtable = root === 0 ? 0 : enterTable(root, 1);
+  const vtable = root === 0 ? 0 : enterTable(root);
   if (vtable === 0 || !checkVector(root, vtable, ITEMS_SLOT, structSize, 8, true)) return 0;
   return itemsOf(follow(base), ITEMS_SLOT);
 }
