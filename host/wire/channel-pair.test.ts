@@ -1,0 +1,323 @@
+// The two ends of a channel joined by hand: what each does when the other does as it should, and what it does when it does not.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Instant } from '../lib/clock.ts';
+import { type AgentAction, AgentChannel, type AgentIdentity } from './agent-channel.ts';
+import { decodeControl, encodeControl } from './control.ts';
+import { encodeFrame, frameHeader } from './frame.ts';
+import { FrameDecoder } from './frame-decoder.ts';
+import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
+import { encodeHello, type Hello } from './gen/wire-tables.ts';
+import { HELLO_BYTES_MAX, type ReducerAction, ReducerChannel } from './reducer-channel.ts';
+import { FRAMES_REFUSED_MAX, ReducerSession } from './reducer-session.ts';
+
+const IDENTITY: AgentIdentity = {
+  peerRole: 0,
+  nodeId: 11n,
+  bootId: 12n,
+  session: 13n,
+  windowNs: 10_000_000_000n,
+  nodeName: 'node-a',
+  scope: '',
+  zone: 'zone-1',
+  addressSpace: 'default',
+  agentVersion: '0.1.0',
+};
+const INCARNATION = 77n;
+const CREDIT_BYTES = 2_000;
+/** The reducer's clock is ahead of the agent's by this. */
+const OFFSET_NS = 5_000_000n;
+
+function at(ms: number): Instant {
+  return { ms, unixNs: BigInt(ms) * 1_000_000n };
+}
+
+function reducerAt(ms: number): Instant {
+  return { ms, unixNs: at(ms).unixNs + OFFSET_NS };
+}
+
+function makeAgent(): AgentChannel {
+  return new AgentChannel({ identity: IDENTITY, firstWindow: () => 5, random: () => 0, frameBytesMax: 1_000 });
+}
+
+function payload(kind: number, byteCount: number, fill = 1): { kind: number; payload: Uint8Array } {
+  return { kind, payload: new Uint8Array(byteCount).fill(fill) };
+}
+
+function sentBytes(actions: readonly (AgentAction | ReducerAction)[]): Uint8Array {
+  return Buffer.concat(actions.flatMap((action) => (action.kind === 'send' ? [action.bytes] : [])));
+}
+
+function framesIn(bytes: Uint8Array): { kind: number; seq: number; payload: Uint8Array }[] {
+  const decoder = new FrameDecoder();
+  decoder.push(bytes);
+  const frames = [];
+  for (let frame = decoder.next(); frame !== undefined; frame = decoder.next()) frames.push(frame);
+  return frames;
+}
+
+function kinds(actions: readonly { kind: string }[]): string[] {
+  return actions.map((action) => action.kind);
+}
+
+interface Joined {
+  agent: AgentChannel;
+  channel: ReducerChannel;
+  session: ReducerSession;
+  welcomed: AgentAction[];
+}
+
+/** Connects `agent` at `ms` to a reducer that answers at once. */
+function join(agent: AgentChannel, ms: number, known?: ReducerSession, incarnation = INCARNATION): Joined {
+  assert.deepEqual(kinds(agent.tick(at(ms))), ['connect']);
+  const channel = new ReducerChannel(reducerAt(ms));
+  const [asked] = channel.bytes(sentBytes(agent.connected(at(ms))), reducerAt(ms));
+  assert.equal(asked.kind, 'hello');
+  if (asked.kind !== 'hello') throw new Error('unreachable');
+  const session = known ?? new ReducerSession({ hello: asked.hello, creditBytes: CREDIT_BYTES });
+  const terms = { session, resume: known !== undefined, incarnation, windowNs: 10n ** 10n, latenessNs: 5n * 10n ** 9n };
+  const answer = channel.welcome({ ...terms, openWindow: 4, committedClosedWindow: 3 }, reducerAt(ms));
+  const welcomed = agent.bytes(sentBytes(answer), at(ms));
+  return { agent, channel, session, welcomed };
+}
+
+function consumeAll(session: ReducerSession): Uint8Array {
+  const target = new Uint8Array(1 << 20);
+  const byteCount = session.copyQueuedInto(target);
+  session.consume(byteCount);
+  return target.subarray(0, byteCount);
+}
+
+test('an agent says who it is, is welcomed with a snapshot, and its frames are consumed and received', () => {
+  const { agent, channel, session, welcomed } = join(makeAgent(), 0);
+  assert.deepEqual(session.hello, {
+    ...IDENTITY,
+    ...{ protocolVersion: 1, incarnation: 0n, agentTimeNs: 0n, firstWindow: 5, committedWindow: 0, committedClosedWindow: 0 },
+  });
+  assert.deepEqual(kinds(welcomed), ['clock', 'welcome']);
+  const [clock, welcome] = welcomed;
+  assert.ok(clock.kind === 'clock' && clock.offsetNs === OFFSET_NS);
+  assert.ok(welcome.kind === 'welcome' && !welcome.resume && welcome.welcome.openWindow === 4);
+  assert.equal(agent.canOffer, true);
+
+  const out = sentBytes(agent.offer([payload(FrameKind.SnapshotBegin, 32), payload(FrameKind.Open, 400), payload(FrameKind.SnapshotEnd, 32)]));
+  assert.deepEqual(kinds(channel.bytes(out, reducerAt(1))), ['frames']);
+  assert.deepEqual(kinds(channel.report(reducerAt(1))), [], 'nothing is received before it is consumed');
+  assert.deepEqual(Buffer.from(consumeAll(session)), Buffer.from(out));
+  const report = sentBytes(channel.report(reducerAt(2)));
+  assert.deepEqual(framesIn(report).map((frame) => [frame.kind, frame.seq]), [[FrameKind.Received, 0]]);
+  agent.bytes(report, at(2));
+  assert.equal(agent.keptBytes, 0);
+  assert.equal(agent.creditBytes, CREDIT_BYTES);
+  assert.equal(session.framesAccepted, 3);
+});
+
+test('a window beyond the credit is sent in parts as credit returns, and until then no other window may be encoded', () => {
+  const { agent, channel, session } = join(makeAgent(), 0);
+  const consumed: Buffer[] = [];
+  let actions = agent.offer(Array.from({ length: 10 }, (_, index) => payload(FrameKind.Open, 984, index)));
+  assert.equal(agent.canOffer, false);
+  assert.equal(framesIn(sentBytes(actions)).length, 2);
+  for (let round = 0; round < 5; round++) {
+    channel.bytes(sentBytes(actions), reducerAt(1));
+    assert.ok(session.queuedBytes <= CREDIT_BYTES);
+    consumed.push(Buffer.from(consumeAll(session)));
+    actions = agent.bytes(sentBytes(channel.report(reducerAt(1))), at(1));
+  }
+  assert.deepEqual(framesIn(Buffer.concat(consumed)).map((frame) => [frame.seq, frame.payload[0]]), Array.from({ length: 10 }, (_, i) => [i + 1, i]));
+  assert.equal(agent.canOffer, true);
+  assert.equal(session.refused.total, 0);
+});
+
+test('after a cut the same session goes on after what was consumed, with the same bytes, and repeats are dropped', () => {
+  const agent = makeAgent();
+  const first = join(agent, 0);
+  const one = sentBytes(agent.offer([payload(FrameKind.Open, 96)]));
+  first.channel.bytes(one, reducerAt(1));
+  consumeAll(first.session);
+  const rest = sentBytes(agent.offer([payload(FrameKind.Close, 96), payload(FrameKind.Once, 96)]));
+  first.channel.bytes(rest.subarray(0, 120), reducerAt(2));
+  assert.deepEqual(kinds(first.channel.disconnected()), ['close']);
+  assert.deepEqual(kinds(agent.disconnected(at(3))), ['lost']);
+  assert.equal(agent.canOffer, false);
+
+  const second = join(agent, 200, first.session);
+  assert.deepEqual(kinds(second.welcomed), ['clock', 'welcome', 'send', 'send']);
+  const resent = sentBytes(second.welcomed);
+  assert.deepEqual(resent, rest);
+  second.channel.bytes(resent, reducerAt(201));
+  assert.equal(second.session.framesRepeated, 1, 'the Close was queued before the cut');
+  assert.deepEqual(framesIn(consumeAll(second.session)).map((frame) => frame.seq), [2, 3]);
+});
+
+test('another incarnation gets a new channel: what was under way is forgotten, numbers start at 1', () => {
+  const agent = makeAgent();
+  join(agent, 0);
+  agent.offer([payload(FrameKind.Open, 96)]);
+  agent.disconnected(at(1));
+  const { welcomed } = join(agent, 500, undefined, 78n);
+  const welcome = welcomed.find((action) => action.kind === 'welcome');
+  assert.ok(welcome?.kind === 'welcome' && !welcome.resume);
+  assert.equal(agent.keptBytes, 0);
+  assert.equal(frameHeader(sentBytes(agent.offer([payload(FrameKind.SnapshotBegin, 32)]))).seq, 1);
+});
+
+test('sealed pairs, commits and receipts wait while the peer does not read, then only their newest state is told', () => {
+  const { agent, channel, session } = join(makeAgent(), 0);
+  channel.blocked(reducerAt(1));
+  session.sealed.seal({ closedWindow: 5, window: 5 });
+  session.sealed.seal({ closedWindow: 6, window: 6 });
+  channel.bytes(sentBytes(agent.offer([payload(FrameKind.Open, 96)])), reducerAt(2));
+  consumeAll(session);
+  assert.deepEqual(channel.report(reducerAt(2)), []);
+  assert.equal(session.commit(5), true);
+  const told = framesIn(sentBytes(channel.drained(reducerAt(3))));
+  assert.deepEqual(told.map((frame) => frame.kind), [FrameKind.Sealed, FrameKind.Committed, FrameKind.Received]);
+  assert.deepEqual(decodeControl('Sealed', told[0].payload), { window: 6, closedWindow: 6 });
+  assert.deepEqual(decodeControl('Committed', told[1].payload), { window: 5, closedWindow: 5 });
+});
+
+test('a commit reaches the agent once and never falls', () => {
+  const { agent } = join(makeAgent(), 0);
+  const committed = (window: number, closedWindow: number) =>
+    agent.bytes(encodeFrame({ kind: FrameKind.Committed, seq: 0, payload: encodeControl('Committed', { window, closedWindow }) }), at(1));
+  assert.deepEqual(committed(5, 7), [{ kind: 'commit', window: 5 }]);
+  assert.deepEqual(committed(5, 7), []);
+  assert.deepEqual(committed(4, 6), []);
+  assert.deepEqual(agent.committed, { window: 5, closedWindow: 7 });
+});
+
+test('what was sealed before a reducer died is committed before the snapshot when another agent knows of the commit', () => {
+  const agent = makeAgent();
+  const { channel, session } = join(agent, 0);
+  session.sealed.seal({ closedWindow: 2, window: 2 });
+  session.sealed.seal({ closedWindow: 3, window: 2 });
+  session.sealed.seal({ closedWindow: 4, window: 4 });
+  agent.bytes(sentBytes(channel.report(reducerAt(1))), at(1));
+  agent.disconnected(at(2));
+  const { welcomed } = join(agent, 500, undefined, 78n);
+  const told = welcomed.filter((action) => action.kind !== 'clock');
+  assert.deepEqual(kinds(told), ['commit', 'welcome']);
+  assert.ok(told[0].kind === 'commit' && told[0].window === 2, 'closed window 3 held window 2 of this session');
+});
+
+test('a silent reducer is left after five seconds, an unanswered connect after two, and delays stay within two seconds', () => {
+  const agent = makeAgent();
+  const { channel } = join(agent, 0);
+  agent.bytes(sentBytes(channel.tick(reducerAt(1_000))), at(1_000));
+  assert.deepEqual(agent.tick(at(5_900)), []);
+  const silent = agent.tick(at(6_000));
+  assert.deepEqual(kinds(silent), ['lost', 'close']);
+  assert.ok(silent[0].kind === 'lost' && silent[0].reason === 'silent');
+  let now = 6_000;
+  for (let attempt = 0; attempt < 12; attempt++) {
+    const before = now;
+    while (agent.tick(at(now)).length === 0) now += 10;
+    assert.ok(now - before <= 2_000);
+    now += 2_000;
+    const lost = agent.tick(at(now))[0];
+    assert.ok(lost.kind === 'lost' && lost.reason === 'connect_timeout');
+  }
+});
+
+test('an agent that stops says goodbye and leaves when everything has been consumed', () => {
+  const { agent, channel, session } = join(makeAgent(), 0);
+  const window = sentBytes(agent.offer([payload(FrameKind.Open, 96)]));
+  channel.bytes(Buffer.concat([window, sentBytes(agent.stop(at(1)))]), reducerAt(1));
+  assert.equal(session.goodbyeReason, undefined, 'what came before is not consumed yet');
+  assert.equal(agent.canOffer, false);
+  consumeAll(session);
+  assert.equal(session.goodbyeReason, GoodbyeReason.Stopping);
+  assert.deepEqual(kinds(agent.bytes(sentBytes(channel.report(reducerAt(2))), at(2))), ['close', 'stopped']);
+  assert.deepEqual(agent.tick(at(60_000)), []);
+});
+
+test('an agent that stops without an answer leaves after two seconds, and at once without a reducer', () => {
+  const { agent } = join(makeAgent(), 0);
+  agent.stop(at(1));
+  assert.deepEqual(kinds(agent.tick(at(2_000))), []);
+  assert.deepEqual(kinds(agent.tick(at(2_001))), ['close', 'stopped']);
+  assert.deepEqual(kinds(makeAgent().stop(at(0))), ['stopped']);
+});
+
+test('a reducer that says goodbye is tried again, and its reason is told', () => {
+  const { agent, channel } = join(makeAgent(), 0);
+  const actions = agent.bytes(sentBytes(channel.goodbye(GoodbyeReason.ReducerStopping)), at(1));
+  assert.deepEqual(actions, [{ kind: 'lost', reason: 'goodbye', detail: 'ReducerStopping' }, { kind: 'close' }]);
+  assert.deepEqual(kinds(agent.tick(at(2_001))), ['connect']);
+});
+
+test('the echo of a WindowEnd measures the offset at once, even while the window waits', () => {
+  const { agent, channel } = join(makeAgent(), 0);
+  const end = { window: 5, fromWindow: 5, eventsLost: 0n, socketsFolded: 0n, socketsRefused: 0n, windowsCoalesced: 0n, journalSkipped: 0n };
+  const value = { ...end, agentTimeNs: at(10).unixNs, processesUnnamed: 0n, socketsLive: 0, blindMs: 0 };
+  const out = sentBytes(agent.offer([{ kind: FrameKind.WindowEnd, payload: encodeControl('WindowEnd', value) }]));
+  const echoed = channel.bytes(out, { ms: 11, unixNs: at(11).unixNs + 9_000_000n });
+  assert.deepEqual(kinds(echoed), ['frames', 'send']);
+  const actions = agent.bytes(sentBytes(echoed), at(12));
+  assert.deepEqual(actions, [{ kind: 'clock', offsetNs: OFFSET_NS, roundTripNs: 0n }], 'the shorter round trip of Welcome wins');
+});
+
+test('a reducer that confirms what was never sent is left, and asked for a new channel', () => {
+  const { agent, session } = join(makeAgent(), 0);
+  const received = encodeControl('Received', { seq: 9, reducerTimeNs: 0n, agentTimeNs: 0n });
+  const actions = agent.bytes(encodeFrame({ kind: FrameKind.Received, seq: 0, payload: received }), at(1));
+  assert.ok(actions[0].kind === 'lost' && actions[0].reason === 'impossible_receipt');
+  assert.equal(join(agent, 2_100, session).session.hello.incarnation, 0n);
+});
+
+/** Hostile bytes after a good Hello; `reason`: why the connection is closed. */
+const HELLO: Hello = { ...IDENTITY, protocolVersion: 1, incarnation: 0n, agentTimeNs: 0n, firstWindow: 5, committedWindow: 0, committedClosedWindow: 0 };
+
+function frame(kind: number, seq: number, byteCount = 48): Uint8Array {
+  return encodeFrame({ kind, seq, payload: new Uint8Array(byteCount) });
+}
+
+test('before Hello nothing but a small, timely, well-formed Hello of this version is taken', () => {
+  const hello = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello(HELLO) });
+  const large = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello({ ...HELLO, zone: 'z'.repeat(HELLO_BYTES_MAX) }) });
+  const future = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello({ ...HELLO, protocolVersion: 2 }) });
+  const cases: [string, Uint8Array, string][] = [
+    ['another kind', frame(FrameKind.Open, 1), 'before_welcome'],
+    ['a Hello that does not verify', frame(FrameKind.Hello, 0), 'malformed'],
+    ['a Hello that is too large', large, 'length'],
+    ['a frame after Hello, before Welcome', Buffer.concat([hello, frame(FrameKind.Open, 1)]), 'before_welcome'],
+    ['another version', future, 'goodbye'],
+  ];
+  for (const [name, bytes, reason] of cases) {
+    const channel = new ReducerChannel(reducerAt(0));
+    const close = channel.bytes(bytes, reducerAt(1)).find((action) => action.kind === 'close');
+    assert.ok(close?.kind === 'close' && close.reason === reason, name);
+    if (reason !== 'goodbye') assert.equal(channel.refused.total, 1, name);
+    assert.deepEqual(channel.bytes(hello, reducerAt(2)), [], 'a closed connection does nothing more');
+  }
+  const slow = new ReducerChannel(reducerAt(0));
+  assert.deepEqual(slow.tick(reducerAt(4_999)), []);
+  assert.deepEqual(slow.tick(reducerAt(5_000)), [{ kind: 'close', reason: 'hello_late' }]);
+});
+
+test('a gap, more than the credit, and a peer that does not read end the connection with their reason', () => {
+  const gap = join(makeAgent(), 0);
+  assert.deepEqual(gap.channel.bytes(frame(FrameKind.Open, 2), reducerAt(1)), [{ kind: 'close', reason: 'seq_gap' }]);
+  const greedy = join(makeAgent(), 0);
+  const beyond = Buffer.concat([frame(FrameKind.Open, 1, 984), frame(FrameKind.Open, 2, 984), frame(FrameKind.Open, 3, 984)]);
+  assert.deepEqual(kinds(greedy.channel.bytes(beyond, reducerAt(1))), ['close', 'frames']);
+  assert.equal(greedy.session.refused.of('credit_exceeded'), 1);
+  const deaf = join(makeAgent(), 0);
+  deaf.channel.blocked(reducerAt(1));
+  assert.deepEqual(kinds(deaf.channel.tick(reducerAt(10_000))), []);
+  assert.deepEqual(deaf.channel.tick(reducerAt(10_001)), [{ kind: 'close', reason: 'not_reading' }]);
+});
+
+test('a refused frame keeps its place in the sequence; too many of them quarantine the session', () => {
+  const { channel, session } = join(makeAgent(), 0);
+  channel.bytes(Buffer.concat([frame(FrameKind.Welcome, 1), frame(FrameKind.Open, 2)]), reducerAt(1));
+  assert.equal(session.refused.of('direction'), 1);
+  assert.deepEqual(framesIn(consumeAll(session)).map(({ seq }) => seq), [2]);
+  assert.equal(session.receivedSeq, 2);
+  let actions: ReducerAction[] = [];
+  for (let seq = 3; seq < FRAMES_REFUSED_MAX + 3; seq++) actions = channel.bytes(frame(FrameKind.Hello, seq), reducerAt(2));
+  assert.deepEqual(actions.at(-1), { kind: 'close', reason: 'quarantined' });
+  assert.deepEqual(decodeControl('Goodbye', framesIn(sentBytes(actions))[0].payload), { reason: GoodbyeReason.Quarantined });
+  assert.equal(session.framesAccepted + session.refused.of('direction'), FRAMES_REFUSED_MAX + 2);
+});
