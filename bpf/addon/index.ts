@@ -1,0 +1,122 @@
+// @tributary/bpf: the kernel's view of TCP sockets. Programs are in ../programs, what they write in schemas/kernel-events.fbs
+// (struct SocketEvent, 200 bytes). A collector lives by its process: links are descriptors, so a kill -9 detaches everything.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+/** One way to serve a hook, probed by loading and attaching a program of two instructions. */
+export interface BackendSupport {
+  hook: string;
+  /** Means and target, `tp_btf/inet_sock_set_state` for example. */
+  backend: string;
+  supported: boolean;
+  /** Text of the errno of the step that failed. */
+  error?: string;
+}
+
+export interface Capabilities {
+  /** What keeps this process from loading any program, as a sentence with the fix; absent when nothing does. */
+  missing?: string;
+  backends: BackendSupport[];
+}
+
+export interface HookStatus {
+  hook: string;
+  /** Absent when no backend works here; `error` then lists what each one said. */
+  backend?: string;
+  attached: boolean;
+  error?: string;
+}
+
+export interface CollectorOptions {
+  /** Size of the ring buffer, a power of two from 64 KiB to 1 GiB; 8 MiB by default, 40 000 events. */
+  ringBytes?: number;
+  /** `wait` returns early once so many bytes are in the ring; 64 KiB by default. */
+  wakeupBytes?: number;
+  /** Inode of the only network namespace to observe (stat of /proc/PID/ns/net or /run/netns/NAME); 0, the default: all. */
+  scopeNetns?: number;
+  /** 16 bytes, the key of the join key's hash. All agents of a fleet need the same; there is a default. */
+  joinKeyHash?: Uint8Array;
+}
+
+export interface CollectorStats {
+  /** Events that found the ring full, exact, since `load`. */
+  eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner', number>;
+  /** Socket state changes that found no memory for the socket's state. */
+  statesLost: number;
+  eventsDrained: number;
+  pendingBytes: number;
+  ringBytes: number;
+  hooks: HookStatus[];
+}
+
+/**
+ * `adopt`: SocketAdopted for connections older than the collector, in every namespace; call it once after `attach`.
+ * `owners`: SocketOwner for sockets that have no owner yet and that some process holds.
+ * `totals`: SocketTotals for sockets that moved since they were last told.
+ */
+export type WalkName = 'adopt' | 'owners' | 'totals';
+
+/** All methods throw an Error with a sentence after `close`, and a TypeError with a sentence for a wrong argument. */
+export interface Collector {
+  /** Attaches every loaded program. Never throws for one hook: see its status. */
+  attach(): HookStatus[];
+  /** Blocks this thread until events wait, at most `timeoutMs` (0 to 60 000); true when there are some. For a worker. */
+  wait(timeoutMs: number): boolean;
+  /**
+   * Moves whole 200-byte events from the ring to `target`, at least 200 bytes, which may be a view of WebAssembly memory,
+   * shared or not. Returns the bytes written; less than `target` holds means that the ring is empty for now.
+   */
+  drainInto(target: Uint8Array): number;
+  /**
+   * Runs a walk in pieces: fills `target` with whole events and returns their bytes; 0 ends the pass, and the next call begins
+   * another. A socket in two descriptors is told once.
+   */
+  iterate(name: WalkName, target: Uint8Array): number;
+  stats(): CollectorStats;
+  /** Detaches and frees everything. Repeating it does nothing. */
+  close(): void;
+}
+
+export interface LoadedProgram {
+  id: number;
+  /** The first 15 characters of its name. */
+  name: string;
+  /** Total time and number of its runs; 0 unless kernel.bpf_stats_enabled is set. */
+  runNs: number;
+  runCount: number;
+}
+
+interface NativeAddon {
+  probe(): Capabilities;
+  listPrograms(): LoadedProgram[];
+  Collector: new (objectPath: string, options?: CollectorOptions) => Collector;
+}
+
+const ADDON_PATH = join(import.meta.dirname, 'build', 'tributary_bpf.node');
+const TCP_OBJECT_PATH = join(import.meta.dirname, '..', 'build', 'tcp.bpf.o');
+
+function loadAddon(): NativeAddon {
+  if (!existsSync(ADDON_PATH)) throw new Error(`${ADDON_PATH} is not built; run: npm run build:addon`);
+  return createRequire(import.meta.url)(ADDON_PATH);
+}
+
+const addon = loadAddon();
+
+/** What this machine and this process can do; loads nothing that stays. */
+export function probe(): Capabilities {
+  return addon.probe();
+}
+
+/**
+ * Loads, for each hook, the first backend that this kernel accepts. Throws an Error whose message names the fix when nothing can be
+ * observed at all: a missing capability, no BTF, objects that are not built.
+ */
+export function load(options: CollectorOptions = {}): Collector {
+  return new addon.Collector(TCP_OBJECT_PATH, options);
+}
+
+/** Every eBPF program on this machine, whoever loaded it: what a process left behind would be seen here. */
+export function listPrograms(): LoadedProgram[] {
+  return addon.listPrograms();
+}

@@ -1,0 +1,63 @@
+#include <bpf/bpf.h>
+#include <napi.h>
+
+#include <cstring>
+
+#include "collector.h"
+#include "probe.h"
+#include "unique_fd.h"
+
+namespace tributary {
+namespace {
+
+Napi::Value Probe(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object result = Napi::Object::New(env);
+  const Napi::Array backends = Napi::Array::New(env);
+  const std::string missing = FindMissingPrivilege();
+  for (const Hook &hook : Hooks()) {
+    for (const Backend &backend : hook.backends) {
+      const int error = ProbeBackend(backend);
+      const Napi::Object item = Napi::Object::New(env);
+      item.Set("hook", hook.name);
+      item.Set("backend", std::string(backend.MeansName()) + "/" + backend.target);
+      item.Set("supported", error == 0);
+      if (error != 0) item.Set("error", strerror(error));
+      backends.Set(backends.Length(), item);
+    }
+  }
+  if (!missing.empty()) result.Set("missing", missing);
+  result.Set("backends", backends);
+  return result;
+}
+
+Napi::Value ListPrograms(const Napi::CallbackInfo &info) {
+  const Napi::Array result = Napi::Array::New(info.Env());
+  __u32 id = 0;
+  while (bpf_prog_get_next_id(id, &id) == 0) {
+    const UniqueFd fd(bpf_prog_get_fd_by_id(id));
+    bpf_prog_info program = {};
+    __u32 bytes = sizeof(program);
+    if (!fd || bpf_obj_get_info_by_fd(fd.get(), &program, &bytes) != 0) continue;  // unloaded meanwhile
+    const Napi::Object item = Napi::Object::New(info.Env());
+    item.Set("id", id);
+    item.Set("name", program.name);
+    item.Set("runNs", static_cast<double>(program.run_time_ns));
+    item.Set("runCount", static_cast<double>(program.run_cnt));
+    result.Set(result.Length(), item);
+  }
+  return result;
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  exports.Set("probe", Napi::Function::New(env, Probe));
+  exports.Set("listPrograms", Napi::Function::New(env, ListPrograms));
+  exports.Set("Collector", Collector::Define(env));
+  return exports;
+}
+
+}  // namespace
+}  // namespace tributary
+
+static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) { return tributary::Init(env, exports); }
+NODE_API_MODULE(tributary_bpf, InitAddon)

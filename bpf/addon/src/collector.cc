@@ -1,0 +1,155 @@
+#include "collector.h"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "arguments.h"
+#include "gen/kernel_events.h"
+
+namespace tributary {
+namespace {
+
+constexpr uint32_t kRingBytesMin = 64 * 1024;
+constexpr uint32_t kRingBytesMax = 1u << 30;
+constexpr uint32_t kRingBytesDefault = 8 * 1024 * 1024;
+constexpr uint32_t kWakeupBytesDefault = 64 * 1024;
+/** EVENT_TYPES_MAX of bpf/include/events.h. */
+constexpr size_t kEventTypesMax = 16;
+
+struct EventTypeName {
+  size_t type;
+  const char *name;
+};
+/** What goes through the ring, in the words of schemas/kernel-events.fbs. */
+constexpr EventTypeName kRingEventTypes[] = {
+    {KERNEL_EVENT_TYPE_SOCKET_OPEN, "socketOpen"},       {KERNEL_EVENT_TYPE_SOCKET_CLOSE, "socketClose"},
+    {KERNEL_EVENT_TYPE_CONNECT_FAILED, "connectFailed"}, {KERNEL_EVENT_TYPE_SOCKET_ADOPTED, "socketAdopted"},
+    {KERNEL_EVENT_TYPE_SOCKET_OWNER, "socketOwner"},
+};
+
+ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  ProgramOptions options;
+  options.object_path = RequireString(info[0], "objectPath");
+  const Napi::Object given =
+      info.Length() < 2 || info[1].IsUndefined()
+          ? Napi::Object::New(env)
+          : RequireOptions(info[1], "options", {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash"});
+  const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
+    const Napi::Value value = given.Get(name);
+    return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
+  };
+  options.ring_bytes = integer("ringBytes", kRingBytesDefault, kRingBytesMin, kRingBytesMax);
+  if ((options.ring_bytes & (options.ring_bytes - 1)) != 0)
+    throw ArgumentError(env, "ringBytes must be a power of two, it is " + std::to_string(options.ring_bytes));
+  options.wakeup_bytes = integer("wakeupBytes", kWakeupBytesDefault, 1, options.ring_bytes);
+  options.scope_netns = integer("scopeNetns", 0, 0, UINT32_MAX);
+  if (!given.Get("joinKeyHash").IsUndefined()) {
+    const Bytes key = RequireBytes(given.Get("joinKeyHash"), "joinKeyHash", 16);
+    if (key.length != 16) throw ArgumentError(env, "joinKeyHash must have 16 bytes, it has " + std::to_string(key.length));
+    memcpy(options.join_key_hash, key.data, sizeof(options.join_key_hash));
+    options.has_join_key_hash = true;
+  }
+  return options;
+}
+
+}  // namespace
+
+Napi::Function Collector::Define(Napi::Env env) {
+  return DefineClass(env, "Collector",
+                     {
+                         InstanceMethod<&Collector::Attach>("attach"),
+                         InstanceMethod<&Collector::Wait>("wait"),
+                         InstanceMethod<&Collector::DrainInto>("drainInto"),
+                         InstanceMethod<&Collector::Iterate>("iterate"),
+                         InstanceMethod<&Collector::Stats>("stats"),
+                         InstanceMethod<&Collector::Close>("close"),
+                     });
+}
+
+Collector::Collector(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Collector>(info), options_(ReadOptions(info)) {
+  try {
+    programs_ = std::make_unique<ProgramSet>(options_);
+  } catch (const std::runtime_error &error) {
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+  ring_ = std::make_unique<RingReader>();
+  const int error = ring_->Open(programs_->MapFd("events"), options_.ring_bytes);
+  if (error != 0) throw Napi::Error::New(info.Env(), std::string("the ring buffer cannot be mapped: ") + strerror(error));
+}
+
+ProgramSet &Collector::RequireOpen(Napi::Env env) const {
+  if (!programs_) throw Napi::Error::New(env, "the collector is closed");
+  return *programs_;
+}
+
+Napi::Value Collector::Attach(const Napi::CallbackInfo &info) {
+  RequireOpen(info.Env()).Attach();
+  return HookStatuses(info.Env());
+}
+
+Napi::Array Collector::HookStatuses(Napi::Env env) const {
+  const Napi::Array result = Napi::Array::New(env);
+  for (const HookStatus &status : programs_->hooks()) {
+    const Napi::Object item = Napi::Object::New(env);
+    item.Set("hook", status.hook->name);
+    if (status.backend) item.Set("backend", std::string(status.backend->MeansName()) + "/" + status.backend->target);
+    item.Set("attached", programs_->FindLink(status.hook->name) != nullptr);
+    if (!status.error.empty()) item.Set("error", status.error);
+    result.Set(result.Length(), item);
+  }
+  return result;
+}
+
+Napi::Value Collector::Wait(const Napi::CallbackInfo &info) {
+  RequireOpen(info.Env());
+  return Napi::Boolean::New(info.Env(), ring_->Wait(static_cast<int>(RequireInteger(info[0], "timeoutMs", 0, 60'000))));
+}
+
+Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
+  RequireOpen(info.Env());
+  const Bytes target = RequireBytes(info[0], "target", sizeof(socket_event));
+  return Napi::Number::New(info.Env(), static_cast<double>(ring_->DrainInto(target.data, target.length)));
+}
+
+Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
+  const ProgramSet &programs = RequireOpen(info.Env());
+  const std::string name = RequireString(info[0], "name");
+  if (name != "totals" && name != "owners" && name != "adopt")
+    throw ArgumentError(info.Env(), "name must be 'totals', 'owners' or 'adopt', it is '" + name + "'");
+  const Bytes target = RequireBytes(info[1], "target", sizeof(socket_event));
+  std::unique_ptr<Walk> &walk = walks_[name];
+  try {
+    if (!walk) walk = std::make_unique<Walk>(programs, name, options_.scope_netns);
+    const size_t bytes = walk->ReadInto(target.data, target.length);
+    if (bytes == 0) walk.reset();
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+  } catch (const std::runtime_error &error) {
+    walk.reset();
+    throw Napi::Error::New(info.Env(), error.what());
+  }
+}
+
+Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const ProgramSet &programs = RequireOpen(env);
+  const volatile uint64_t *lost = programs.FindCounters("events_lost", kEventTypesMax);
+  const Napi::Object lost_by_type = Napi::Object::New(env);
+  for (const EventTypeName &item : kRingEventTypes) lost_by_type.Set(item.name, static_cast<double>(lost[item.type]));
+  const Napi::Object result = Napi::Object::New(env);
+  result.Set("eventsLost", lost_by_type);
+  result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
+  result.Set("eventsDrained", static_cast<double>(ring_->drained_records()));
+  result.Set("pendingBytes", static_cast<double>(ring_->PendingBytes()));
+  result.Set("ringBytes", options_.ring_bytes);
+  result.Set("hooks", HookStatuses(env));
+  return result;
+}
+
+void Collector::Close(const Napi::CallbackInfo &) {
+  walks_.clear();
+  ring_.reset();
+  programs_.reset();
+}
+
+}  // namespace tributary

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <napi.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "program_set.h"
+#include "ring_reader.h"
+#include "walk.h"
+
+namespace tributary {
+
+/** The JavaScript object; its methods are documented in bpf/addon/index.ts. */
+class Collector : public Napi::ObjectWrap<Collector> {
+ public:
+  static Napi::Function Define(Napi::Env env);
+  explicit Collector(const Napi::CallbackInfo &info);
+
+ private:
+  Napi::Value Attach(const Napi::CallbackInfo &info);
+  Napi::Value Wait(const Napi::CallbackInfo &info);
+  Napi::Value DrainInto(const Napi::CallbackInfo &info);
+  Napi::Value Iterate(const Napi::CallbackInfo &info);
+  Napi::Value Stats(const Napi::CallbackInfo &info);
+  void Close(const Napi::CallbackInfo &info);
+
+  /** Throws when the collector is closed. */
+  ProgramSet &RequireOpen(Napi::Env env) const;
+  Napi::Array HookStatuses(Napi::Env env) const;
+
+  ProgramOptions options_;
+  std::unique_ptr<ProgramSet> programs_;
+  std::unique_ptr<RingReader> ring_;
+  /** Passes that were begun and not read to their end, by name. */
+  std::map<std::string, std::unique_ptr<Walk>> walks_;
+};
+
+}  // namespace tributary

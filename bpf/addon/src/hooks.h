@@ -1,0 +1,51 @@
+#pragma once
+
+// What is observed (hook), and by which means it can be (backends, the best first). The kernel decides which one works:
+// each backend is probed by really loading and attaching a program of two instructions (probe.cc).
+
+#include <vector>
+
+namespace tributary {
+
+enum class Means { kTracepoint, kFunctionEntry, kIterator };
+
+struct Backend {
+  Means means;
+  const char *target;   // tracepoint, function or iterator, as the kernel calls it
+  const char *program;  // in tcp.bpf.o
+
+  const char *MeansName() const {
+    switch (means) {
+      case Means::kTracepoint: return "tp_btf";
+      case Means::kFunctionEntry: return "fentry";
+      case Means::kIterator: return "iter";
+    }
+    return "";
+  }
+};
+
+struct Hook {
+  const char *name;
+  bool required;  // without it there is nothing to collect
+  std::vector<Backend> backends;
+};
+
+inline const std::vector<Hook> &Hooks() {
+  static const std::vector<Hook> hooks = {
+      {"tcp_state", true, {{Means::kTracepoint, "inet_sock_set_state", "tcp_state_btf"}}},
+      {"socket_send", false, {{Means::kTracepoint, "sock_send_length", "socket_send_btf"},
+                              {Means::kFunctionEntry, "tcp_sendmsg", "socket_send_fentry"}}},
+      {"socket_receive", false, {{Means::kTracepoint, "sock_recv_length", "socket_receive_btf"},
+                                 {Means::kFunctionEntry, "tcp_recvmsg", "socket_receive_fentry"}}},
+      {"reset_received", false, {{Means::kTracepoint, "tcp_receive_reset", "reset_received_btf"}}},
+      {"reset_sent", false, {{Means::kTracepoint, "tcp_send_reset", "reset_sent_btf"}}},
+      {"totals", false, {{Means::kIterator, "bpf_sk_storage_map", "totals_storage"},
+                         {Means::kIterator, "task_file", "totals_descriptors"}}},
+      {"owners", false, {{Means::kIterator, "task_file", "own_descriptors"}}},
+      {"adopt_namespace", false, {{Means::kIterator, "tcp", "adopt_tcp"}}},
+      {"adopt_descriptors", false, {{Means::kIterator, "task_file", "adopt_descriptors"}}},
+  };
+  return hooks;
+}
+
+}  // namespace tributary

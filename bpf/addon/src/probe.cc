@@ -1,0 +1,72 @@
+// Support is never inferred from BTF, kernel configuration or program type: there are kernels on which fentry programs are
+// announced by all three and cannot be loaded, while tracepoints of the same program type work.
+
+#include "probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "unique_fd.h"
+
+namespace tributary {
+namespace {
+
+bpf_attach_type AttachType(Means means) {
+  switch (means) {
+    case Means::kTracepoint: return BPF_TRACE_RAW_TP;
+    case Means::kFunctionEntry: return BPF_TRACE_FENTRY;
+    case Means::kIterator: return BPF_TRACE_ITER;
+  }
+  return BPF_TRACE_RAW_TP;
+}
+
+// r0 = 0; exit
+const bpf_insn kReturnZero[] = {
+    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
+    {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+};
+
+bool HasCapability(unsigned number) {
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, data) != 0) return false;
+  return (data[number / 32].effective >> (number % 32)) & 1;
+}
+
+}  // namespace
+
+int ProbeBackend(const Backend &backend) {
+  const bpf_attach_type type = AttachType(backend.means);
+  const int btf_id = libbpf_find_vmlinux_btf_id(backend.target, type);
+  if (btf_id < 0) return -btf_id;
+
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = type;
+  options.attach_btf_id = static_cast<__u32>(btf_id);
+  const UniqueFd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "tributary_probe", "GPL", kReturnZero, 2, &options));
+  if (!program) return errno;
+
+  // This iterator attaches to one storage map, which the probe does not have; the real attach has the last word.
+  if (strcmp(backend.target, "bpf_sk_storage_map") == 0) return 0;
+  const UniqueFd link(backend.means == Means::kIterator ? bpf_link_create(program.get(), 0, BPF_TRACE_ITER, nullptr)
+                                                        : bpf_raw_tracepoint_open(nullptr, program.get()));
+  return link ? 0 : errno;
+}
+
+const char *FindMissingPrivilege() {
+  if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+    return "this kernel has no type information: /sys/kernel/btf/vmlinux is missing or unreadable; run a kernel built with "
+           "CONFIG_DEBUG_INFO_BTF (Debian 11, Ubuntu 20.10 and later have it)";
+  if (HasCapability(CAP_SYS_ADMIN)) return "";
+  if (!HasCapability(CAP_BPF) || !HasCapability(CAP_PERFMON))
+    return "loading eBPF programs needs CAP_BPF and CAP_PERFMON: run as root, or give the program both capabilities";
+  return "";
+}
+
+}  // namespace tributary

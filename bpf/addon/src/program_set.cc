@@ -1,0 +1,180 @@
+#include "program_set.h"
+
+#include <bpf/btf.h>
+#include <linux/btf.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+
+#include "probe.h"
+
+namespace tributary {
+namespace {
+
+// libbpf says only in its log which program of an object the kernel refused, and with which last words of the verifier.
+thread_local std::string refused_program;
+thread_local std::string refused_because;
+
+std::string LastLine(const std::string &text) {
+  const size_t end = text.find_last_not_of('\n');
+  if (end == std::string::npos) return "";
+  const size_t start = text.find_last_of('\n', end);
+  return text.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start + 1) + 1);
+}
+
+int NoteRefusal(libbpf_print_level, const char *format, va_list arguments) {
+  char buffer[64 * 1024];
+  vsnprintf(buffer, sizeof(buffer), format, arguments);
+  const std::string text(buffer);
+  const size_t name_start = text.find("prog '");
+  if (name_start == std::string::npos) return 0;
+  const size_t name_end = text.find('\'', name_start + 6);
+  const std::string name = text.substr(name_start + 6, name_end - name_start - 6);
+  if (text.find("BPF program load failed: ") != std::string::npos) {
+    refused_program = name;
+    refused_because = text.substr(text.find("load failed: ") + 13);
+    while (!refused_because.empty() && refused_because.back() == '\n') refused_because.pop_back();
+  } else if (name == refused_program && text.find("-- BEGIN PROG LOAD LOG --") != std::string::npos) {
+    const size_t log_end = text.find("\nprocessed ");
+    refused_because += "; the verifier's last words: " + LastLine(text.substr(0, log_end));
+  }
+  return 0;
+}
+
+}  // namespace
+
+ProgramSet::ProgramSet(const ProgramOptions &options) {
+  const std::string missing = FindMissingPrivilege();
+  if (!missing.empty()) throw std::runtime_error(missing);
+  do {
+    ChooseBackends();
+  } while (!TryLoad(options));
+}
+
+void ProgramSet::ChooseBackends() {
+  hooks_.clear();
+  for (const Hook &hook : Hooks()) {
+    HookStatus status{.hook = &hook, .backend = nullptr, .error = ""};
+    for (const Backend &backend : hook.backends) {
+      const auto refusal = refused_.find(backend.program);
+      const int error = refusal == refused_.end() ? ProbeBackend(backend) : 0;
+      if (refusal == refused_.end() && error == 0) {
+        status.backend = &backend;
+        break;
+      }
+      if (!status.error.empty()) status.error += "; ";
+      status.error += std::string(backend.MeansName()) + "/" + backend.target + ": " +
+                      (refusal == refused_.end() ? strerror(error) : refusal->second);
+    }
+    if (!status.backend && hook.required)
+      throw std::runtime_error(std::string("the kernel offers no way to follow TCP sockets (hook ") + hook.name + "): " +
+                               status.error);
+    if (status.backend) status.error.clear();
+    hooks_.push_back(status);
+  }
+}
+
+bool ProgramSet::TryLoad(const ProgramOptions &options) {
+  const auto previous_print = libbpf_set_print(NoteRefusal);
+  refused_program.clear();
+  object_.reset(bpf_object__open_file(options.object_path.c_str(), nullptr));
+  if (!object_) {
+    const int error = errno;
+    libbpf_set_print(previous_print);
+    throw std::runtime_error("cannot read the eBPF programs in " + options.object_path + ": " + strerror(error) +
+                             "; build them with: npm run build:bpf");
+  }
+  Configure(options);
+  for (const HookStatus &status : hooks_) {
+    if (!status.backend) continue;
+    bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
+    if (!program) {
+      libbpf_set_print(previous_print);
+      throw std::runtime_error(options.object_path + " lacks the program " + status.backend->program +
+                               ": it was built from other sources; run: npm run build:bpf");
+    }
+    bpf_program__set_autoload(program, true);
+  }
+  const int result = bpf_object__load(object_.get());
+  libbpf_set_print(previous_print);
+  if (result == 0) return true;
+  if (refused_program.empty() || refused_.count(refused_program))
+    throw std::runtime_error(std::string("the eBPF programs cannot be loaded: ") + strerror(-result));
+  refused_[refused_program] = refused_because;
+  return false;
+}
+
+void ProgramSet::Configure(const ProgramOptions &options) {
+  bpf_map *ring = bpf_object__find_map_by_name(object_.get(), "events");
+  if (!ring || bpf_map__set_max_entries(ring, options.ring_bytes) != 0)
+    throw std::runtime_error(options.object_path + " lacks the ring buffer `events`");
+  const auto set = [&](const char *variable, auto value) {
+    memcpy(FindVariable(".rodata", variable, sizeof(value)), &value, sizeof(value));
+  };
+  set("scope_netns", options.scope_netns);
+  set("wakeup_bytes", uint64_t{options.wakeup_bytes});
+  if (options.has_join_key_hash) {
+    set("join_key_k0", options.join_key_hash[0]);
+    set("join_key_k1", options.join_key_hash[1]);
+  }
+}
+
+void *ProgramSet::FindVariable(const char *section, const char *variable, size_t bytes) const {
+  const btf *types = bpf_object__btf(object_.get());
+  const int section_id = types ? btf__find_by_name_kind(types, section, BTF_KIND_DATASEC) : -ENOENT;
+  bpf_map *map = bpf_object__find_map_by_name(object_.get(), section);
+  size_t map_bytes = 0;
+  auto *base = map ? static_cast<uint8_t *>(const_cast<void *>(bpf_map__initial_value(map, &map_bytes))) : nullptr;
+  if (section_id > 0 && base) {
+    const btf_type *type = btf__type_by_id(types, static_cast<__u32>(section_id));
+    const btf_var_secinfo *info = btf_var_secinfos(type);
+    for (int i = 0; i < btf_vlen(type); i++) {
+      const btf_type *candidate = btf__type_by_id(types, info[i].type);
+      if (strcmp(btf__name_by_offset(types, candidate->name_off), variable) != 0) continue;
+      if (info[i].size == bytes && info[i].offset + bytes <= map_bytes) return base + info[i].offset;
+    }
+  }
+  throw std::runtime_error(std::string("the eBPF object lacks the variable ") + variable +
+                           ": it was built from other sources; run: npm run build:bpf");
+}
+
+const volatile uint64_t *ProgramSet::FindCounters(const char *variable, size_t count) const {
+  return static_cast<const volatile uint64_t *>(FindVariable(".bss", variable, count * sizeof(uint64_t)));
+}
+
+int ProgramSet::MapFd(const char *name) const {
+  return bpf_map__fd(bpf_object__find_map_by_name(object_.get(), name));
+}
+
+void ProgramSet::Attach() {
+  for (HookStatus &status : hooks_) {
+    if (!status.backend || links_.count(status.hook->name)) continue;
+    bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
+    bpf_link *link = nullptr;
+    if (strcmp(status.backend->target, "bpf_sk_storage_map") == 0) {
+      bpf_iter_link_info info = {};
+      info.map.map_fd = static_cast<__u32>(MapFd("socket_states"));
+      LIBBPF_OPTS(bpf_iter_attach_opts, options);
+      options.link_info = &info;
+      options.link_info_len = sizeof(info);
+      link = bpf_program__attach_iter(program, &options);
+    } else {
+      link = bpf_program__attach(program);
+    }
+    if (link) {
+      links_[status.hook->name].reset(link);
+    } else {
+      status.error = std::string("attaching failed: ") + strerror(errno);
+    }
+  }
+}
+
+bpf_link *ProgramSet::FindLink(const std::string &hook) const {
+  const auto found = links_.find(hook);
+  return found == links_.end() ? nullptr : found->second.get();
+}
+
+}  // namespace tributary

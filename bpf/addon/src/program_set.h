@@ -1,0 +1,69 @@
+#pragma once
+
+#include <bpf/libbpf.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hooks.h"
+
+namespace tributary {
+
+struct ProgramOptions {
+  std::string object_path;
+  uint32_t ring_bytes;
+  uint32_t wakeup_bytes;
+  uint32_t scope_netns;
+  bool has_join_key_hash = false;
+  uint64_t join_key_hash[2];
+};
+
+/** How one hook is served: by `backend`, or by none, and then `error` says why. */
+struct HookStatus {
+  const Hook *hook;
+  const Backend *backend = nullptr;
+  std::string error;
+};
+
+/** The loaded object: programs, maps, and the links of what is attached. All of it goes with the process. */
+class ProgramSet {
+ public:
+  /** Loads the best backend of each hook that this kernel accepts. Throws std::runtime_error with a sentence. */
+  explicit ProgramSet(const ProgramOptions &options);
+
+  /** Attaches every loaded program. A hook that fails keeps its error; the others go on. */
+  void Attach();
+
+  const std::vector<HookStatus> &hooks() const { return hooks_; }
+  /** The link of an attached hook, or nullptr. */
+  bpf_link *FindLink(const std::string &hook) const;
+  int MapFd(const char *name) const;
+  /** A variable of the programs' zeroed data, mapped: reading it is no system call. */
+  const volatile uint64_t *FindCounters(const char *variable, size_t count) const;
+
+ private:
+  struct ObjectCloser {
+    void operator()(bpf_object *object) const { bpf_object__close(object); }
+  };
+  struct LinkDestroyer {
+    void operator()(bpf_link *link) const { bpf_link__destroy(link); }
+  };
+
+  void ChooseBackends();
+  /** Returns false when a program was refused: its backend is excluded then, and the next one may do. */
+  bool TryLoad(const ProgramOptions &options);
+  void Configure(const ProgramOptions &options);
+  void *FindVariable(const char *section, const char *variable, size_t bytes) const;
+
+  // Members are destroyed in reverse order: the links before their object.
+  std::unique_ptr<bpf_object, ObjectCloser> object_;
+  std::map<std::string, std::unique_ptr<bpf_link, LinkDestroyer>> links_;
+  std::vector<HookStatus> hooks_;
+  /** Program name → why the kernel refused it. */
+  std::map<std::string, std::string> refused_;
+};
+
+}  // namespace tributary

@@ -1,0 +1,36 @@
+#pragma once
+
+// One pass over sockets: a sequence of iterators, read in pieces. All records have the size of struct socket_event.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "namespaces.h"
+#include "program_set.h"
+#include "unique_fd.h"
+
+namespace tributary {
+
+class Walk {
+ public:
+  /** `totals`, `owners`, or `adopt` (owners, then every network namespace, then what only descriptors lead to). */
+  Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns);
+
+  /** Fills `target` with whole records; returns their bytes, 0 at the end of the pass. Throws std::runtime_error. */
+  size_t ReadInto(uint8_t *target, size_t capacity);
+
+ private:
+  void AddHook(const ProgramSet &programs, const char *hook);
+  void AddNamespaces(const ProgramSet &programs, uint32_t scope_netns);
+
+  /** Each makes the descriptor of one iterator, or returns -errno. */
+  std::vector<std::function<int()>> steps_;
+  std::vector<NetworkNamespace> namespaces_;
+  size_t next_step_ = 0;
+  UniqueFd current_;
+};
+
+}  // namespace tributary

@@ -1,0 +1,16 @@
+#pragma once
+
+/* Every knob of the programs. The loader writes them before the load, so the verifier sees constants and drops dead code. */
+
+/* Inode of the only network namespace to look at; 0 = all. */
+const volatile __u32 scope_netns = 0;
+
+/* Key of the join-key hash: the same for every agent of a fleet, or ends do not meet. */
+const volatile __u64 join_key_k0 = 0x7472696275746172ULL;
+const volatile __u64 join_key_k1 = 0x6a6f696e2d6b6579ULL;
+
+/* The reader is woken when this much waits in the ring; less is found by the reader's own timer. */
+const volatile __u64 wakeup_bytes = 64 * 1024;
+
+/* A socket that several processes use in turn reports at most so many changes of its owner. */
+#define OWNER_CHANGES_MAX 4

@@ -1,0 +1,97 @@
+#pragma once
+
+/* The way out: struct socket_event, in the ring and from the iterators alike (schemas/kernel-events.fbs). */
+
+#include "core_types.h"
+#include "config.h"
+#include "socket_state.h"
+#include "tcp_totals.h"
+#include <bpf/bpf_endian.h>
+
+/* KERNEL_EVENT_TYPE_* are below. */
+#define EVENT_TYPES_MAX 16
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 * 1024 * 1024);
+} events SEC(".maps");
+
+/* Events that found the ring full, by type. The reader maps these pages. */
+__u64 events_lost[EVENT_TYPES_MAX];
+/* Sockets whose state found no memory: they are not observed. */
+__u64 states_lost;
+
+static __always_inline void map_ipv4(__u8 *address, __be32 ipv4) {
+	address[10] = 0xff;
+	address[11] = 0xff;
+	__builtin_memcpy(address + 12, &ipv4, sizeof(ipv4));
+}
+
+static __always_inline void fill_tuple(struct socket_event *event, const struct tcp_sock *tcp) {
+	const struct sock_common *common = &tcp->inet_conn.icsk_inet.sk.__sk_common;
+	event->protocol = IPPROTO_TCP;
+	event->netns = common->skc_net.net->ns.inum;
+	event->remote_port = bpf_ntohs(common->skc_dport);
+	/* A socket without a port of its own choice has given it back (skc_num) before CLOSE is told. */
+	event->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
+	if (common->skc_family == AF_INET) {
+		event->ip_version = 4;
+		map_ipv4(event->local_address, common->skc_rcv_saddr);
+		map_ipv4(event->remote_address, common->skc_daddr);
+		return;
+	}
+	bpf_probe_read_kernel(event->local_address, 16, &common->skc_v6_rcv_saddr);
+	bpf_probe_read_kernel(event->remote_address, 16, &common->skc_v6_daddr);
+	const __u32 *words = (const __u32 *)event->remote_address;
+	event->ip_version = words[0] == 0 && words[1] == 0 && words[2] == bpf_htonl(0xffff) ? 4 : 6;
+}
+
+static __always_inline void fill_event(struct socket_event *event, __u16 type, const struct tcp_sock *tcp,
+                                       const struct socket_state *state, const struct tcp_totals *totals) {
+	__u32 min_rtt_us = tcp->rtt_min.s[0].v;
+
+	__builtin_memset(event, 0, sizeof(*event));
+	event->type = type;
+	event->size = sizeof(*event);
+	event->cpu = bpf_get_smp_processor_id();
+	event->time_ns = bpf_ktime_get_ns();
+	event->cookie = bpf_get_socket_cookie((void *)tcp);
+	event->join_key = state->join_key;
+	event->start_time_ns = state->start_time_ns;
+	event->owner_start_time_ns = state->owner.start_time_ns;
+	event->cgroup_id = state->owner.cgroup_id;
+	event->owner_pid = state->owner.pid;
+	event->owner_uid = state->owner.uid;
+	__builtin_memcpy(event->owner_comm, state->owner.comm, sizeof(event->owner_comm));
+	event->bytes_sent = totals->bytes_sent;
+	event->bytes_received = totals->bytes_received;
+	event->segments_sent = totals->segments_sent;
+	event->segments_received = totals->segments_received;
+	event->retransmits = totals->retransmits;
+	event->srtt_us = tcp->srtt_us >> 3;
+	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
+	event->error = tcp->inet_conn.icsk_inet.sk.sk_err;
+	event->role = state->role;
+	event->role_source = state->role_source;
+	event->flags = state->flags | (tcp->is_mptcp ? SOCKET_FLAG_MPTCP_SUBFLOW : 0);
+	fill_tuple(event, tcp);
+}
+
+/* Sends one event with the totals of this moment. Only under the socket's lock, that is from the state hook and the like. */
+static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+                                       __u8 close_reason) {
+	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
+		return;
+	}
+	struct tcp_totals totals;
+	read_totals(&totals, tcp, state);
+	keep_told(&totals, &state->told);
+	fill_event(event, type, tcp, state, &totals);
+	event->close_reason = close_reason;
+	state->told = totals;
+	/* A reader that is behind is woken by volume; a quiet ring is found by its timer. */
+	__u64 flags = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_submit(event, flags);
+}

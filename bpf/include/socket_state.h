@@ -1,0 +1,76 @@
+#pragma once
+
+/* What is remembered of one socket. It lives in the socket itself and dies with it, so nothing is ever deleted or leaked.
+ * BPF_F_CLONE: an accepted socket starts with its listener's state, that is with the listening process as its owner. */
+
+#include "core_types.h"
+#include "config.h"
+#include "gen/kernel_events.h"
+#include <bpf/bpf_helpers.h>
+
+/* The socket's connection was told (SocketOpen or SocketAdopted); its end is to be told as well. */
+#define STATE_ANNOUNCED 1
+#define STATE_RESET_RECEIVED 2
+#define STATE_RESET_SENT 4
+/* This end opened actively and then saw the peer's SYN instead of a SYN-ACK (RFC 9293, section 3.5). */
+#define STATE_SIMULTANEOUS_OPEN 8
+/* `data_segments_at_close` holds the count from the moment when the application closed both directions. */
+#define STATE_CLOSED_BOTH_WAYS 16
+
+struct socket_owner {
+	__u64 start_time_ns;
+	__u64 cgroup_id;
+	__u32 pid;
+	__u32 uid;
+	char comm[16];
+};
+
+/* Payload totals (SYN and FIN taken out) and the kernel's 32-bit counters. */
+struct tcp_totals {
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 segments_sent;
+	__u32 segments_received;
+	__u32 retransmits;
+	__u32 pad0;
+};
+
+struct socket_state {
+	__u64 join_key;
+	__u64 start_time_ns;
+	struct socket_owner owner;
+	/* As last told: what moves is told again, what was told never falls. */
+	struct tcp_totals told;
+	__u32 data_segments_at_close;
+	__u8 role;
+	__u8 role_source;
+	__u8 state;
+	/* SOCKET_FLAG_* of the events. */
+	__u8 flags;
+	__u8 owner_changes;
+	__u8 pad0[7];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct socket_state);
+} socket_states SEC(".maps");
+
+static __always_inline struct socket_state *find_state(void *sk) {
+	return bpf_sk_storage_get(&socket_states, sk, 0, 0);
+}
+
+static __always_inline struct socket_state *create_state(void *sk) {
+	return bpf_sk_storage_get(&socket_states, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline int opened_actively(const struct socket_state *state) {
+	return state->role == ROLE_CLIENT || (state->state & STATE_SIMULTANEOUS_OPEN);
+}
+
+/* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
+static __always_inline int in_scope(const struct sock *sk) {
+	return scope_netns == 0 || sk->__sk_common.skc_net.net->ns.inum == scope_netns;
+}

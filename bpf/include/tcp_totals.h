@@ -1,0 +1,50 @@
+#pragma once
+
+/* TCP counts in sequence space, where SYN and FIN take one number each; applications count payload. Taken out here:
+ *   bytes_acked     1 for this end's SYN when it opened actively (an accepted socket starts behind its SYN),
+ *                   1 for this end's FIN once the peer acknowledged it;
+ *   bytes_received  1 for the peer's FIN if this socket took it; after TIME_WAIT began, the kernel's mini-socket does.
+ * So both ends report the application's bytes whoever closes first, and after a reset as well. */
+
+#include "socket_state.h"
+#include <bpf/bpf_core_read.h>
+
+/* In these states the FIN is queued, and it is the last number before write_seq. */
+static __always_inline int is_fin_queued(__u8 tcp_state) {
+	return tcp_state == TCP_FIN_WAIT1 || tcp_state == TCP_FIN_WAIT2 || tcp_state == TCP_CLOSING ||
+	       tcp_state == TCP_LAST_ACK;
+}
+
+/* tcp_fin() sets SOCK_DONE and nothing else does; RCV_SHUTDOWN would not do, because close() sets it too. */
+static __always_inline int took_fin(const struct tcp_sock *tcp) {
+	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+	return (sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
+}
+
+/* The role must be known, because it decides about the SYN. */
+static __always_inline void read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
+                                        const struct socket_state *state) {
+	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+	__u64 acked = tcp->bytes_acked;
+	__u64 received = tcp->bytes_received;
+	__u64 own_flags = opened_actively(state);
+	if (is_fin_queued(sk->__sk_common.skc_state) && tcp->snd_una == tcp->write_seq) own_flags++;
+	totals->bytes_sent = acked > own_flags ? acked - own_flags : 0;
+	totals->bytes_received = received > 0 && took_fin(tcp) ? received - 1 : received;
+	totals->segments_sent = tcp->segs_out;
+	totals->segments_received = tcp->segs_in;
+	totals->retransmits = tcp->total_retrans;
+	totals->pad0 = 0;
+}
+
+/* An iterator may read without the socket's lock, halfway between a FIN's number and its flag: what was told stands. */
+static __always_inline void keep_told(struct tcp_totals *totals, const struct tcp_totals *told) {
+	if (totals->bytes_sent < told->bytes_sent) totals->bytes_sent = told->bytes_sent;
+	if (totals->bytes_received < told->bytes_received) totals->bytes_received = told->bytes_received;
+}
+
+static __always_inline int have_moved(const struct tcp_totals *totals, const struct tcp_totals *told) {
+	return totals->bytes_sent != told->bytes_sent || totals->bytes_received != told->bytes_received ||
+	       totals->segments_sent != told->segments_sent || totals->segments_received != told->segments_received ||
+	       totals->retransmits != told->retransmits;
+}

@@ -1,0 +1,67 @@
+// The collector as the tests use it: events are drained by a timer and kept, and a test waits for what must come.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readSocketEvent, SOCKET_EVENT_SIZE, type SocketEvent } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { type Collector, type CollectorOptions, load, type WalkName } from '../../addon/index.ts';
+
+const PATIENCE_MS = 10_000;
+const target = new Uint8Array(SOCKET_EVENT_SIZE * 4096);
+const view = new DataView(target.buffer);
+
+function decode(bytes: number): SocketEvent[] {
+  const events: SocketEvent[] = [];
+  for (let offset = 0; offset < bytes; offset += SOCKET_EVENT_SIZE) events.push(readSocketEvent(view, offset));
+  return events;
+}
+
+export class Observer {
+  readonly collector: Collector;
+  /** Every event so far, in order; walks are not among them. */
+  readonly events: SocketEvent[] = [];
+
+  constructor(options: CollectorOptions = {}) {
+    this.collector = load(options);
+    const failed = this.collector.attach().filter((status) => !status.attached);
+    if (failed.length > 0) throw new Error(`not attached: ${JSON.stringify(failed)}`);
+  }
+
+  drain(): SocketEvent[] {
+    for (;;) {
+      const bytes = this.collector.drainInto(target);
+      if (bytes === 0) return this.events;
+      this.events.push(...decode(bytes));
+    }
+  }
+
+  walk(name: WalkName): SocketEvent[] {
+    const events: SocketEvent[] = [];
+    for (;;) {
+      const bytes = this.collector.iterate(name, target);
+      if (bytes === 0) return events;
+      events.push(...decode(bytes));
+    }
+  }
+
+  /** Waits for the first event that `matches`; the error lists what came instead. */
+  async find(what: string, matches: (event: SocketEvent) => boolean): Promise<SocketEvent> {
+    for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await sleep(5)) {
+      const found = this.drain().find(matches);
+      if (found) return found;
+    }
+    throw new Error(`no event came: ${what}; there were: ${this.events.map(describe).join('; ')}`);
+  }
+
+  close(): void {
+    this.collector.close();
+  }
+}
+
+function describe(event: SocketEvent): string {
+  return `type ${event.type} reason ${event.closeReason} role ${event.role} ports ${event.localPort}>${event.remotePort} pid ${event.ownerPid} netns ${event.netns}`;
+}
+
+/** IPv4 in dotted form, IPv6 as hexadecimal groups without compression. */
+export function formatAddress(address: Uint8Array): string {
+  const bytes = Buffer.from(address);
+  if (bytes.subarray(0, 12).toString('hex') === '00000000000000000000ffff') return bytes.subarray(12).join('.');
+  return bytes.toString('hex').replace(/(.{4})(?=.)/g, '$1:');
+}
