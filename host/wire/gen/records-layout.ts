@@ -279,10 +279,12 @@ export interface MatchHostAddress {
   node: number;
   /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
   ended: number;
+  /** Hash of (node id, boot id) of the claimant: a socket with this local address on another host is refused. */
+  boot: bigint;
 }
 
 /** Bytes. */
-export const MATCH_HOST_ADDRESS_SIZE = 32;
+export const MATCH_HOST_ADDRESS_SIZE = 40;
 
 /** Byte offset of each field. */
 export const MATCH_HOST_ADDRESS_OFFSET = {
@@ -290,6 +292,7 @@ export const MATCH_HOST_ADDRESS_OFFSET = {
   addressSpace: 16,
   node: 24,
   ended: 28,
+  boot: 32,
 } as const;
 
 export function readMatchHostAddress(view: DataView, offset: number): MatchHostAddress {
@@ -298,6 +301,7 @@ export function readMatchHostAddress(view: DataView, offset: number): MatchHostA
     addressSpace: view.getBigUint64(offset + 16, true),
     node: view.getUint32(offset + 24, true),
     ended: view.getUint32(offset + 28, true),
+    boot: view.getBigUint64(offset + 32, true),
   };
 }
 
@@ -306,6 +310,7 @@ export function writeMatchHostAddress(view: DataView, offset: number, value: Mat
   view.setBigUint64(offset + 16, value.addressSpace, true);
   view.setUint32(offset + 24, value.node, true);
   view.setUint32(offset + 28, value.ended, true);
+  view.setBigUint64(offset + 32, value.boot, true);
 }
 
 /** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */

@@ -212,6 +212,8 @@ export class MatchHostAddress {
   node: u32; // 24
   /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
   ended: u32; // 28
+  /** Hash of (node id, boot id) of the claimant: a socket with this local address on another host is refused. */
+  boot: u64; // 32
 
   /** Address of the 16 elements. */
   get address(): usize {
@@ -220,14 +222,15 @@ export class MatchHostAddress {
 }
 
 /** Bytes. */
-export const MATCH_HOST_ADDRESS_SIZE: u32 = 32;
+export const MATCH_HOST_ADDRESS_SIZE: u32 = 40;
 
-if (offsetof<MatchHostAddress>() !== 32) ERROR("MatchHostAddress must match schemas/records.fbs");
+if (offsetof<MatchHostAddress>() !== 40) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("addressHi") !== 0) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("addressLo") !== 8) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("addressSpace") !== 16) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("node") !== 24) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("ended") !== 28) ERROR("MatchHostAddress must match schemas/records.fbs");
+if (offsetof<MatchHostAddress>("boot") !== 32) ERROR("MatchHostAddress must match schemas/records.fbs");
 
 /** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */
 @unmanaged
