@@ -65,7 +65,7 @@ export function arenaBytes(): u64 {
 }
 
 function blockShift(bytes: usize): u32 {
-  const shift = bytes <= 1 ? 0 : 32 - clz<u32>(<u32>bytes - 1);
+  const shift: u32 = bytes <= 1 ? 0 : 32 - clz<u32>(<u32>bytes - 1);
   return shift < BLOCK_SHIFT_MIN ? BLOCK_SHIFT_MIN : shift;
 }
 

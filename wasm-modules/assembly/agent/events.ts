@@ -1,0 +1,182 @@
+// Applies what the kernel said to the table of sockets. Any event can come first: the ring has one order, scans another, and an opening can
+// be lost. So every event carries the whole socket, and each kind of knowledge has its own rule: totals never fall, a better source of the
+// role wins, a process that used the socket beats its listener, and after the close nothing changes.
+import { KernelEventType, SocketEvent, SOCKET_EVENT_SIZE, SocketFlag as EventFlag } from "../gen/kernel-events";
+import { Totals } from "../gen/wire";
+import { spaceOf } from "./address-spaces";
+import { isNamingDue, releaseProcess, retainOwner } from "./processes";
+import { retainClosed } from "./retention";
+import { addSocket, findSocket, markDirty, socketAt } from "./sockets";
+import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+
+export let eventsApplied: u64 = 0;
+export let eventsMalformed: u64 = 0;
+export let eventsRepeated: u64 = 0;
+export let eventsStale: u64 = 0;
+export let openingsInferred: u64 = 0;
+export let amendmentsLate: u64 = 0;
+
+/** Applies whole events; returns the bytes of those applied, fewer when the host has to name processes first. */
+export function applyEvents(address: usize, bytes: u32): u32 {
+  let at: u32 = 0;
+  for (; at + SOCKET_EVENT_SIZE <= bytes && !isNamingDue(); at += SOCKET_EVENT_SIZE) {
+    applyEvent(changetype<SocketEvent>(address + at));
+  }
+  return at;
+}
+
+function applyEvent(event: SocketEvent): void {
+  eventsApplied++;
+  const type = event.type;
+  if (event.size !== SOCKET_EVENT_SIZE || event.cookie === 0 || type === KernelEventType.None || type > KernelEventType.SocketOwner) {
+    eventsMalformed++;
+    return;
+  }
+  let row = findSocket(event.cookie);
+  if (row === 0) {
+    row = openSocket(event);
+    if (row === 0) return;
+  } else if (socketAt(row).has(SocketFlag.Closed)) {
+    eventsRepeated++;
+    return;
+  } else {
+    amendSocket(row, event);
+  }
+  if (type === KernelEventType.SocketClose || type === KernelEventType.ConnectFailed) closeSocket(row, event);
+}
+
+/** A socket is adopted when the kernel's state of it is older than the agent: then there is no start time. */
+function openSocket(event: SocketEvent): u32 {
+  const row = addSocket(event.cookie);
+  if (row === 0) return 0;
+  const socket = socketAt(row);
+  const type = event.type;
+  const isFailed = type === KernelEventType.ConnectFailed;
+  if (type === KernelEventType.SocketAdopted || (event.startTimeNs === 0 && !isFailed)) socket.set(SocketFlag.Adopted);
+  if (type !== KernelEventType.SocketOpen && type !== KernelEventType.SocketAdopted && !isFailed) openingsInferred++;
+
+  socket.joinKey = event.joinKey;
+  socket.startTimeNs = event.startTimeNs;
+  socket.localAddressHi = event.localAddressHi;
+  socket.localAddressLo = event.localAddressLo;
+  socket.remoteAddressHi = event.remoteAddressHi;
+  socket.remoteAddressLo = event.remoteAddressLo;
+  socket.localPort = event.localPort;
+  socket.remotePort = event.remotePort;
+  socket.space = spaceOf(
+    event.localAddressHi,
+    event.localAddressLo,
+    event.remoteAddressHi,
+    event.remoteAddressLo,
+    event.netns,
+  );
+  socket.role = event.role;
+  socket.roleSource = event.roleSource;
+  socket.protocol = event.protocol;
+  socket.ipVersion = event.ipVersion;
+  takeOwner(socket, event);
+  firstTotals(socket.now, event);
+  if (socket.has(SocketFlag.Adopted)) {
+    copyTotals(socket.told, socket.now);
+    copyTotals(socket.committed, socket.now);
+  }
+  markDirty(row);
+  return row;
+}
+
+function amendSocket(row: u32, event: SocketEvent): void {
+  const socket = socketAt(row);
+  const type = event.type;
+  if (type === KernelEventType.SocketOpen || type === KernelEventType.SocketAdopted) eventsRepeated++;
+  if (type === KernelEventType.SocketOpen) reviseAdoption(socket, event);
+  if (socket.joinKey === 0 && event.joinKey !== 0) {
+    socket.joinKey = event.joinKey;
+    noteAmendment(socket);
+  }
+  if (event.roleSource > socket.roleSource) {
+    socket.role = event.role;
+    socket.roleSource = event.roleSource;
+    noteAmendment(socket);
+  }
+  amendOwner(socket, event);
+  if (raiseTotals(socket.now, event)) markDirty(row);
+}
+
+/** An opening that was seen, after a scan had taken the socket for an old one: it is new, unless it was told as an old one. */
+function reviseAdoption(socket: SocketRow, event: SocketEvent): void {
+  if (!socket.has(SocketFlag.Adopted) || socket.has(SocketFlag.OpenTold) || event.startTimeNs === 0) return;
+  socket.clear(SocketFlag.Adopted);
+  socket.startTimeNs = event.startTimeNs;
+  memory.fill(changetype<usize>(socket.told), 0, offsetof<Totals>());
+  memory.fill(changetype<usize>(socket.committed), 0, offsetof<Totals>());
+}
+
+function amendOwner(socket: SocketRow, event: SocketEvent): void {
+  if (event.ownerPid === 0) return;
+  const isBetter = event.type === KernelEventType.SocketOwner || socket.process === 0 || socket.has(SocketFlag.OwnerProvisional);
+  if (!isBetter) return;
+  const before = socket.process;
+  takeOwner(socket, event);
+  releaseProcess(before);
+  if (socket.process !== before) noteAmendment(socket);
+}
+
+function takeOwner(socket: SocketRow, event: SocketEvent): void {
+  socket.process = retainOwner(event);
+  if ((event.flags & EventFlag.OwnerProvisional) !== 0) socket.set(SocketFlag.OwnerProvisional);
+  else socket.clear(SocketFlag.OwnerProvisional);
+}
+
+/** The wire has no way to correct an Open; a snapshot tells the better knowledge. */
+function noteAmendment(socket: SocketRow): void {
+  if (socket.has(SocketFlag.OpenTold)) amendmentsLate++;
+}
+
+function closeSocket(row: u32, event: SocketEvent): void {
+  const socket = socketAt(row);
+  socket.set(event.type === KernelEventType.ConnectFailed ? SocketFlag.Closed | SocketFlag.Failed : SocketFlag.Closed);
+  socket.endTimeNs = event.timeNs;
+  socket.reason = event.closeReason;
+  socket.error = event.error;
+  retainClosed(row, socket);
+}
+
+function firstTotals(now: Totals, event: SocketEvent): void {
+  now.bytesSent = event.bytesSent;
+  now.bytesReceived = event.bytesReceived;
+  now.segmentsSent = event.segmentsSent;
+  now.segmentsReceived = event.segmentsReceived;
+  now.retransmits = event.retransmits;
+  now.srttUs = event.srttUs;
+  now.minRttUs = event.minRttUs;
+}
+
+/** True when something moved that is worth telling. */
+function raiseTotals(now: Totals, event: SocketEvent): bool {
+  const segmentsSent = widen(now.segmentsSent, event.segmentsSent);
+  const segmentsReceived = widen(now.segmentsReceived, event.segmentsReceived);
+  const retransmits = widen(now.retransmits, event.retransmits);
+  const isMinLess = event.minRttUs !== 0 && (now.minRttUs === 0 || event.minRttUs < now.minRttUs);
+  if (event.bytesSent < now.bytesSent || event.bytesReceived < now.bytesReceived) eventsStale++;
+  const hasMoved =
+    event.bytesSent > now.bytesSent ||
+    event.bytesReceived > now.bytesReceived ||
+    segmentsSent !== now.segmentsSent ||
+    segmentsReceived !== now.segmentsReceived ||
+    retransmits !== now.retransmits ||
+    isMinLess;
+  now.bytesSent = max(now.bytesSent, event.bytesSent);
+  now.bytesReceived = max(now.bytesReceived, event.bytesReceived);
+  now.segmentsSent = segmentsSent;
+  now.segmentsReceived = segmentsReceived;
+  now.retransmits = retransmits;
+  if (event.srttUs !== 0) now.srttUs = event.srttUs;
+  if (isMinLess) now.minRttUs = event.minRttUs;
+  return hasMoved;
+}
+
+/** The kernel's counter is the lower half of the total. A value from behind (a scan that crossed the ring) changes nothing. */
+function widen(total: u64, counter: u32): u64 {
+  const moved = counter - <u32>total;
+  return moved < 0x8000_0000 ? total + moved : total;
+}

@@ -1,0 +1,183 @@
+// agent.wasm: the source of this node's twin (docs/protocol.md, sections 2, 3 and 6). Events of the kernel come in as they lie in the ring,
+// payloads of frames go out; between them every socket is a row here and nothing in the host. Time is an argument.
+//
+// A window is told by `agent_begin_window`, then `agent_encode_next` until it returns 0; a snapshot by `agent_begin_snapshot` and the same.
+// No event may be applied between these calls. Addresses are valid until the next call; memory may grow in any of them.
+import { AgentCounters } from "../gen/agent";
+import { allocate } from "../lib/arena";
+import { seedHashes } from "../lib/hash";
+import { initAddressSpaces, netnsSpaceAt, netnsSpaceCount, netnsSpacesRefused } from "./address-spaces";
+import { beginEncoding, encodeNext, initEncoder } from "./encoder";
+import {
+  amendmentsLate,
+  applyEvents,
+  eventsApplied,
+  eventsMalformed,
+  eventsRepeated,
+  eventsStale,
+  openingsInferred,
+} from "./events";
+import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from "./folds";
+import { commitReleases, initHandles, retellReleases } from "./handles";
+import { clearJournal, commitJournal, initJournal, journalCount, journalSkipped } from "./journal";
+import { CLOSED_RETAINED_MAX, JOURNAL_ENTRIES_MAX, PROCESS_COUNT_MAX, SETTLED_COUNT_MAX, SOCKET_COUNT_MAX } from "./limits";
+import {
+  clearProcessesToName,
+  endedProcessCount,
+  endIdleProcesses,
+  initProcesses,
+  processCount,
+  processesRefused,
+  processesToName,
+  processesToNameCount,
+  setProcessWindow,
+} from "./processes";
+import { closedSocketCount, commitClosed, initRetention, retellClosed } from "./retention";
+import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from "./settled";
+import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from "./sockets";
+import { copyTotals, SocketFlag } from "./socket-row";
+
+const counters = changetype<AgentCounters>(memory.data(168, 8));
+let inbox: usize = 0;
+let inboxBytes: u32 = 0;
+let windowNs: f64 = 0;
+
+/** Once, before anything else. A limit of 0 stands for its default (limits.ts). */
+export function agent_init(
+  seedLow: u64,
+  seedHigh: u64,
+  socketsMax: u32,
+  closedRetainedMax: u32,
+  journalEntriesMax: u32,
+  settledMax: u32,
+): void {
+  seedHashes(seedLow, seedHigh);
+  const sockets = socketsMax === 0 ? SOCKET_COUNT_MAX : socketsMax;
+  initSockets(sockets);
+  // Handles outlive folded rows; each is released by a commit.
+  initHandles(sockets * 2);
+  initProcesses(PROCESS_COUNT_MAX);
+  initAddressSpaces();
+  initRetention(closedRetainedMax === 0 ? CLOSED_RETAINED_MAX : closedRetainedMax);
+  initJournal(journalEntriesMax === 0 ? JOURNAL_ENTRIES_MAX : journalEntriesMax);
+  initSettled(settledMax === 0 ? SETTLED_COUNT_MAX : settledMax);
+  initFolds();
+  initEncoder();
+}
+
+/** The length of the windows that follow, nanoseconds; windows told so far are as good as forgotten, so a snapshot has to follow. */
+export function agent_set_window_length(lengthNs: f64): void {
+  setSettledWindowLength(lengthNs, windowNs === 0 ? 1 : windowNs / lengthNs);
+  windowNs = lengthNs;
+}
+
+/** Room for `bytes` of events. */
+export function agent_inbox(bytes: u32): usize {
+  if (bytes > inboxBytes) {
+    inbox = allocate(bytes);
+    inboxBytes = bytes;
+  }
+  return inbox;
+}
+
+/** Applies kernel.SocketEvents; returns the bytes of those applied. Fewer than given: name the processes, then offer the rest again. */
+export function agent_events(address: usize, bytes: u32): u32 {
+  return applyEvents(address, bytes);
+}
+
+/** agent.ProcessToName structs. */
+export function agent_processes_to_name(): usize {
+  return processesToName();
+}
+
+export function agent_processes_to_name_count(): u32 {
+  return processesToNameCount();
+}
+
+/** The host has read them. */
+export function agent_processes_named(): void {
+  clearProcessesToName();
+}
+
+/** Handles (u32) of processes to announce as ended with the next window. */
+export function agent_processes_ended(): usize {
+  return endIdleProcesses();
+}
+
+export function agent_processes_ended_count(): u32 {
+  return endedProcessCount();
+}
+
+export function agent_netns_space_count(): u32 {
+  return netnsSpaceCount();
+}
+
+/** An agent.NetnsSpace; `index` counts from 0 in the order of discovery. */
+export function agent_netns_space(index: u32): usize {
+  return netnsSpaceAt(index);
+}
+
+/** `clockOffsetNs`: from CLOCK_MONOTONIC to the reducer's Unix time. Windows rise. */
+export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
+  setProcessWindow(window, windowNs);
+  expireSettled(window);
+  beginEncoding(window, clockOffsetNs, false);
+}
+
+/** A new channel: forgets what was told, tells everything that it must know. `window` was not told before. */
+export function agent_begin_snapshot(window: u32, clockOffsetNs: i64): void {
+  setProcessWindow(window, windowNs);
+  expireSettled(window);
+  clearJournal();
+  retellReleases(window);
+  retellFolds();
+  retellClosed();
+  for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
+    const socket = socketAt(row);
+    copyTotals(socket.told, socket.committed);
+    socket.clear(SocketFlag.BaselineDue | SocketFlag.Unjournaled);
+    if (socket.has(SocketFlag.Closed)) continue;
+    socket.clear(SocketFlag.OpenTold);
+    markDirty(row);
+  }
+  beginEncoding(window, clockOffsetNs, true);
+}
+
+/** An agent.EncodedPayload, or 0 when everything is told. */
+export function agent_encode_next(): usize {
+  return encodeNext();
+}
+
+/** Windows up to and with this one are exported: what was told in them may be forgotten. */
+export function agent_commit(window: u32): void {
+  commitJournal(window);
+  commitClosed(window);
+  commitReleases(window);
+  commitFolds(window);
+}
+
+/** An agent.AgentCounters, of this moment. */
+export function agent_counters(): usize {
+  counters.events = eventsApplied;
+  counters.eventsMalformed = eventsMalformed;
+  counters.eventsRepeated = eventsRepeated;
+  counters.eventsStale = eventsStale;
+  counters.openingsInferred = openingsInferred;
+  counters.amendmentsLate = amendmentsLate;
+  counters.socketsLive = socketCount() - closedSocketCount();
+  counters.socketsClosed = closedSocketCount();
+  counters.socketsRefused = socketsRefused();
+  counters.socketsFolded = socketsFolded();
+  counters.folds = foldCount();
+  counters.foldsMerged = foldsMerged();
+  counters.settled = settledCount();
+  counters.settledDropped = settledDropped();
+  counters.journalEntries = journalCount();
+  counters.journalSkipped = journalSkipped();
+  counters.processes = processCount();
+  counters.processesRefused = processesRefused();
+  counters.addressSpaces = netnsSpaceCount() + 1;
+  counters.addressSpacesRefused = netnsSpacesRefused();
+  counters.memoryBytes = <u64>memory.size() << 16;
+  return changetype<usize>(counters);
+}

@@ -1,0 +1,22 @@
+// Every table of the agent, its default limit, and what happens there. The host may lower the first four (tests do).
+
+/** Sockets at once, closed and uncommitted ones included. Beyond: refused, counted. */
+export const SOCKET_COUNT_MAX: u32 = 1 << 20;
+/** Closed sockets that are not committed. Beyond: the oldest fold. */
+export const CLOSED_RETAINED_MAX: u32 = 131072;
+/** Told changes that are not committed. Beyond: a socket's change is noted later, counted; a restart of the reducer may repeat it. */
+export const JOURNAL_ENTRIES_MAX: u32 = 1 << 20;
+/** Closed and committed sockets that a new reducer is told of. Beyond: the oldest are dropped, counted. */
+export const SETTLED_COUNT_MAX: u32 = 131072;
+/** For how long a settled socket is kept (docs/decisions/settled.md). */
+export const SETTLED_NS: f64 = 600e9;
+/** Folds at once. Beyond: one fold for each role without process and addresses, counted. */
+export const FOLD_COUNT_MAX: u32 = 65536;
+/** Processes at once. Beyond: their sockets have no process, counted. */
+export const PROCESS_COUNT_MAX: u32 = 65536;
+/** A process without sockets keeps its name for so long: most come back. */
+export const PROCESS_IDLE_NS: f64 = 60e9;
+/** Network namespaces with loopback traffic in the life of the module. Beyond: their sockets are in the default space, counted. */
+export const NETNS_SPACE_COUNT_MAX: u32 = 65536;
+/** A frame with its header. */
+export const FRAME_BYTES: u32 = 65536;

@@ -1,0 +1,133 @@
+// Closed sockets wait here, oldest first, until their end is committed. Three lists:
+//
+//   once   closed before this channel knew of them: one record will tell all
+//   ended  opened on this channel, or adopted: a Close will follow
+//   told   their end was told and is not committed
+//
+// Together they are limited: beyond it the oldest that can do without a row of its own is folded (folds.ts).
+import { foldSocket } from "./folds";
+import { releaseHandle } from "./handles";
+import { settle } from "./settled";
+import { clearDirty, freeSocket, markDirty, socketAt } from "./sockets";
+import { SocketFlag, SocketRow } from "./socket-row";
+
+/** A list through SocketRow.next. */
+@unmanaged
+class RowList {
+  first: u32;
+  last: u32;
+
+  push(row: u32, socket: SocketRow): void {
+    socket.next = 0;
+    if (this.first === 0) this.first = row;
+    else socketAt(this.last).next = row;
+    this.last = row;
+  }
+
+  shift(): u32 {
+    const row = this.first;
+    if (row !== 0) this.first = socketAt(row).next;
+    return row;
+  }
+}
+
+const once = changetype<RowList>(memory.data(8, 8));
+const ended = changetype<RowList>(memory.data(8, 8));
+const told = changetype<RowList>(memory.data(8, 8));
+let closedCount: u32 = 0;
+let closedMax: u32 = 0;
+
+export function initRetention(countMax: u32): void {
+  closedMax = countMax;
+}
+
+export function closedSocketCount(): u32 {
+  return closedCount;
+}
+
+/** Files a socket that has just closed. */
+export function retainClosed(row: u32, socket: SocketRow): void {
+  closedCount++;
+  fileUntold(row, socket);
+  if (closedCount > closedMax) foldOldest();
+}
+
+function fileUntold(row: u32, socket: SocketRow): void {
+  if (socket.has(SocketFlag.OpenTold) || socket.hasBaseline) {
+    if (socket.has(SocketFlag.OpenTold)) clearDirty(row);
+    else markDirty(row);
+    ended.push(row, socket);
+  } else {
+    socket.set(SocketFlag.Once);
+    clearDirty(row);
+    once.push(row, socket);
+  }
+}
+
+/** A socket whose Close is owed cannot fold: the reducer would keep it open. There are no more of those than open sockets. */
+function foldOldest(): void {
+  const row = told.first !== 0 ? told.shift() : once.shift();
+  if (row === 0) return;
+  const socket = socketAt(row);
+  foldSocket(socket);
+  if (socket.handle !== 0 && !socket.has(SocketFlag.HandleReleased)) releaseHandle(socket.handle, 0);
+  dropClosed(row);
+}
+
+function dropClosed(row: u32): void {
+  freeSocket(row);
+  closedCount--;
+}
+
+/** The next socket to tell as Once, or as Close; 0 = none. It is filed as told in `window`. */
+export function tellOnce(window: u32): u32 {
+  const row = once.shift();
+  if (row !== 0) fileTold(row, window);
+  return row;
+}
+
+export function tellClose(window: u32): u32 {
+  const row = ended.shift();
+  if (row !== 0) fileTold(row, window);
+  return row;
+}
+
+function fileTold(row: u32, window: u32): void {
+  const socket = socketAt(row);
+  socket.closeWindow = window;
+  told.push(row, socket);
+  if (socket.handle === 0 || socket.has(SocketFlag.HandleReleased)) return;
+  releaseHandle(socket.handle, window);
+  socket.set(SocketFlag.HandleReleased);
+}
+
+export function commitClosed(window: u32): void {
+  while (told.first !== 0 && socketAt(told.first).closeWindow <= window) {
+    const row = told.shift();
+    settle(socketAt(row));
+    dropClosed(row);
+  }
+}
+
+/** For a new channel, which knows nothing: every closed socket is to be told again. */
+export function retellClosed(): void {
+  const firstTold = told.first;
+  const firstEnded = ended.first;
+  const firstOnce = once.first;
+  told.first = 0;
+  ended.first = 0;
+  once.first = 0;
+  refile(firstTold);
+  refile(firstEnded);
+  refile(firstOnce);
+}
+
+function refile(first: u32): void {
+  for (let row = first; row !== 0; ) {
+    const socket = socketAt(row);
+    const next = socket.next;
+    socket.clear(SocketFlag.Once | SocketFlag.OpenTold);
+    fileUntold(row, socket);
+    row = next;
+  }
+}

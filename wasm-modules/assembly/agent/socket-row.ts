@@ -1,0 +1,122 @@
+// Everything that is known of one socket, 256 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
+//
+//   now        what the kernel said last
+//   told       what this channel said last; UpdateNarrow is the difference
+//   committed  what is exported, or for an adopted socket the history from before the agent looked: where a new reducer starts counting
+import { Totals } from "../gen/wire";
+
+export namespace SocketFlag {
+  /** Older than the agent's look. */
+  export const Adopted: u32 = 1 << 0;
+  /** Its Open was told on this channel. */
+  export const OpenTold: u32 = 1 << 1;
+  /** A window with its Open is committed. */
+  export const OpenCommitted: u32 = 1 << 2;
+  /** A Baseline follows the Open that was told in this window. */
+  export const BaselineDue: u32 = 1 << 3;
+  export const Closed: u32 = 1 << 4;
+  /** Closed, and this channel knows nothing of it: one record will tell everything. */
+  export const Once: u32 = 1 << 5;
+  /** Never was a connection. */
+  export const Failed: u32 = 1 << 6;
+  /** The handle waits for the commit of the close (handles.ts). */
+  export const HandleReleased: u32 = 1 << 7;
+  /** The journal was full when a change was told. */
+  export const Unjournaled: u32 = 1 << 8;
+  /** The owner is the listening process or a holder of the descriptor. */
+  export const OwnerProvisional: u32 = 1 << 9;
+}
+
+@unmanaged
+export class SocketRow {
+  /** Next row of the list of closed sockets that this row is in. */
+  next: u32; // 0
+  flags: u32; // 4
+  /** 0 = the row is free. */
+  cookie: u64; // 8
+  joinKey: u64; // 16
+  /** CLOCK_MONOTONIC nanoseconds, 0 = unknown. */
+  startTimeNs: u64; // 24
+  endTimeNs: u64; // 32
+  localAddressHi: u64; // 40
+  localAddressLo: u64; // 48
+  remoteAddressHi: u64; // 56
+  remoteAddressLo: u64; // 64
+  localPort: u16; // 72
+  remotePort: u16; // 74
+  space: u32; // 76
+  process: u32; // 80
+  /** On the wire; 0 = none. */
+  handle: u32; // 84
+  /** The window in which the end was told. */
+  closeWindow: u32; // 88
+  role: u8; // 92
+  roleSource: u8; // 93
+  protocol: u8; // 94
+  ipVersion: u8; // 95
+  error: u16; // 96
+  reason: u8; // 98
+  pad0: u8; // 99
+  pad1: u32; // 100
+  pad2: u64; // 104
+  private now0: u64; // 112
+  private now1: u64;
+  private now2: u64;
+  private now3: u64;
+  private now4: u64;
+  private now5: u64;
+  private told0: u64; // 160
+  private told1: u64;
+  private told2: u64;
+  private told3: u64;
+  private told4: u64;
+  private told5: u64;
+  private committed0: u64; // 208
+  private committed1: u64;
+  private committed2: u64;
+  private committed3: u64;
+  private committed4: u64;
+  private committed5: u64;
+
+  get now(): Totals {
+    return changetype<Totals>(changetype<usize>(this) + 112);
+  }
+
+  get told(): Totals {
+    return changetype<Totals>(changetype<usize>(this) + 160);
+  }
+
+  get committed(): Totals {
+    return changetype<Totals>(changetype<usize>(this) + 208);
+  }
+
+  has(flag: u32): bool {
+    return (this.flags & flag) !== 0;
+  }
+
+  set(flag: u32): void {
+    this.flags |= flag;
+  }
+
+  clear(flag: u32): void {
+    this.flags &= ~flag;
+  }
+
+  /** A new reducer has to start counting from `committed`. */
+  get hasBaseline(): bool {
+    return (this.flags & (SocketFlag.Adopted | SocketFlag.OpenCommitted)) !== 0;
+  }
+}
+
+if (offsetof<SocketRow>("now0") !== 112) ERROR("SocketRow: `now` is at 112");
+if (offsetof<SocketRow>("told0") !== 160) ERROR("SocketRow: `told` is at 160");
+if (offsetof<SocketRow>("committed0") !== 208) ERROR("SocketRow: `committed` is at 208");
+if (offsetof<SocketRow>() !== 256) ERROR("SocketRow has 256 bytes");
+
+export function copyTotals(to: Totals, from: Totals): void {
+  memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<Totals>());
+}
+
+export function clearTotals(totals: Totals): void {
+  memory.fill(changetype<usize>(totals), 0, offsetof<Totals>());
+}

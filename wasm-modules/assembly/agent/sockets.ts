@@ -1,0 +1,102 @@
+// The sockets of this host: found by cookie, numbered by row. A row stays where it is until its end is committed. Which rows have something
+// to tell is a bitmap, so telling walks memory in order and a socket is told once however often it moved.
+import { allocate } from "../lib/arena";
+import { hashPair } from "../lib/hash";
+import { OpenTable } from "../lib/open-table";
+import { RowPool } from "../lib/row-pool";
+import { releaseProcess } from "./processes";
+import { SocketRow } from "./socket-row";
+
+let byCookie: OpenTable = changetype<OpenTable>(0);
+let rows: RowPool = changetype<RowPool>(0);
+/** One bit per row. */
+let dirty: usize = 0;
+let dirtyBytes: usize = 0;
+let refused: u64 = 0;
+
+export function initSockets(countMax: u32): void {
+  byCookie = OpenTable.create(countMax);
+  rows = RowPool.create(offsetof<SocketRow>(), countMax);
+  dirtyBytes = <usize>((countMax >>> 6) + 1) * 8;
+  dirty = allocate(dirtyBytes);
+}
+
+export function socketCount(): u32 {
+  return rows.live;
+}
+
+export function socketsRefused(): u64 {
+  return refused;
+}
+
+export function refuseSocket(): void {
+  refused++;
+}
+
+export function socketAt(row: u32): SocketRow {
+  return changetype<SocketRow>(rows.at(row));
+}
+
+/** The row of a socket; 0 = unknown. */
+export function findSocket(cookie: u64): u32 {
+  for (let row = byCookie.first(hashPair(cookie, 0)); row !== 0; row = byCookie.next()) {
+    if (socketAt(row).cookie === cookie) return row;
+  }
+  return 0;
+}
+
+/** A row of zeros with this cookie; 0 when the table is full. */
+export function addSocket(cookie: u64): u32 {
+  const row = rows.take();
+  if (row === 0) {
+    refused++;
+    return 0;
+  }
+  const socket = socketAt(row);
+  memory.fill(changetype<usize>(socket), 0, offsetof<SocketRow>());
+  socket.cookie = cookie;
+  byCookie.insert(hashPair(cookie, 0), row);
+  return row;
+}
+
+export function freeSocket(row: u32): void {
+  const socket = socketAt(row);
+  byCookie.remove(hashPair(socket.cookie, 0), row);
+  releaseProcess(socket.process);
+  socket.cookie = 0;
+  clearDirty(row);
+  rows.give(row);
+}
+
+/** Row after `row` that holds a socket; 0 after the last. Start with 0. */
+export function nextSocket(row: u32): u32 {
+  const end = rows.end;
+  for (let next = row + 1; next < end; next++) {
+    if (socketAt(next).cookie !== 0) return next;
+  }
+  return 0;
+}
+
+export function markDirty(row: u32): void {
+  const word = dirty + <usize>(row >>> 6) * 8;
+  store<u64>(word, load<u64>(word) | (<u64>1 << (row & 63)));
+}
+
+export function clearDirty(row: u32): void {
+  const word = dirty + <usize>(row >>> 6) * 8;
+  store<u64>(word, load<u64>(word) & ~(<u64>1 << (row & 63)));
+}
+
+/** Row after `row` that has something to tell; 0 after the last. Start with 0. */
+export function nextDirty(row: u32): u32 {
+  const start = row + 1;
+  let at = <usize>(start >>> 6) * 8;
+  if (at >= dirtyBytes) return 0;
+  let bits = load<u64>(dirty + at) & (~(<u64>0) << (start & 63));
+  while (bits === 0) {
+    at += 8;
+    if (at >= dirtyBytes) return 0;
+    bits = load<u64>(dirty + at);
+  }
+  return (<u32>at << 3) + <u32>ctz(bits);
+}
