@@ -1,0 +1,75 @@
+// Compiles the WebAssembly modules. A module is up to date when the hash of all that it is made from is the one noted beside it;
+// times of files are of no use, since a fresh clone gives every file the time of the clone.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { runStep } from './run-step.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const SOURCE_FOLDER = join(ROOT, 'wasm-modules/assembly');
+const OUTPUT_FOLDER = join(ROOT, 'wasm-modules/build');
+const COMPILER = 'node_modules/assemblyscript/bin/asc.js';
+
+/** Each module with the folders that its code may lie in; `index.ts` of the first is its entry. */
+const MODULES: Record<string, string[]> = {
+  reducer: ['reducer', 'ingest', 'match', 'enrich', 'aggregate', 'lib', 'gen'],
+  agent: ['agent', 'lib', 'gen'],
+};
+
+// No imports at all: a trap needs no function of the host. Memory grows up to the 4 GiB that a 32-bit address can name.
+const COMMON_FLAGS = ['--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--maximumMemory', '65536'];
+const BUILDS = [
+  { suffix: '.wasm', flags: ['-O3', '--noAssert', '--converge'] },
+  { suffix: '.debug.wasm', flags: ['--debug'] },
+];
+
+/** Compiles what is out of date, or only `names`. Throws StepError with the compiler's messages. */
+export async function buildWasm(names = Object.keys(MODULES)): Promise<void> {
+  mkdirSync(OUTPUT_FOLDER, { recursive: true });
+  for (const name of names) {
+    const folders = MODULES[name];
+    if (folders === undefined) throw new RangeError(`no module ${name}; there are ${Object.keys(MODULES).join(', ')}`);
+    if (!existsSync(join(SOURCE_FOLDER, folders[0], 'index.ts'))) {
+      process.stderr.write(`${name}.wasm: wasm-modules/assembly/${folders[0]}/index.ts does not exist yet, left out\n`);
+      continue;
+    }
+    for (const { suffix, flags } of BUILDS) await compile(`${name}${suffix}`, folders, [...COMMON_FLAGS, ...flags]);
+  }
+}
+
+async function compile(file: string, folders: string[], flags: string[]): Promise<void> {
+  const output = join(OUTPUT_FOLDER, file);
+  const inputs = hashInputs(folders, flags);
+  if (existsSync(output) && readNote(output) === inputs) return;
+  // The final name is given at the end, so that nobody loads half a module. It ends in .wasm, which the compiler asks for.
+  const unfinished = `wasm-modules/build/.${process.pid}.${file}`;
+  const args = [COMPILER, `wasm-modules/assembly/${folders[0]}/index.ts`, ...flags, '--outFile', unfinished];
+  await runStep({ title: `compile ${file}`, command: process.execPath, args, cwd: ROOT });
+  renameSync(join(ROOT, unfinished), output);
+  writeFileSync(noteOf(output), inputs);
+}
+
+function hashInputs(folders: string[], flags: string[]): string {
+  const { version } = createRequire(import.meta.url)('assemblyscript/package.json');
+  const hash = createHash('sha256').update(JSON.stringify([version, flags]));
+  for (const folder of folders) {
+    for (const path of listSources(folder)) hash.update(`\0${path}\0`).update(readFileSync(join(SOURCE_FOLDER, path)));
+  }
+  return hash.digest('hex');
+}
+
+function listSources(folder: string): string[] {
+  if (!existsSync(join(SOURCE_FOLDER, folder))) return [];
+  const entries = readdirSync(join(SOURCE_FOLDER, folder), { recursive: true, encoding: 'utf8' });
+  const sources = entries.filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'));
+  return sources.sort().map((path) => join(folder, path));
+}
+
+function noteOf(output: string): string {
+  return `${output}.inputs`;
+}
+
+function readNote(output: string): string | undefined {
+  return existsSync(noteOf(output)) ? readFileSync(noteOf(output), 'utf8') : undefined;
+}
