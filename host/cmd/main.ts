@@ -1,0 +1,52 @@
+// `tributary ROLE`: one program, one file per role. Only the role that runs is loaded; each exports `register(command)`.
+// Exit codes: 0 done, 1 failed, 2 wrong usage, 70 a stage of the pipeline trapped.
+import { Command, CommanderError } from 'commander';
+import { UsageError } from '../lib/usage-error.ts';
+
+interface RoleModule {
+  register(command: Command): void;
+}
+
+interface Role {
+  summary: string;
+  load: () => Promise<RoleModule>;
+}
+
+const ROLES: Readonly<Record<string, Role>> = {
+  up: { summary: 'agent, reducer and a live view of this host in one command', load: () => import('./up.ts') },
+  agent: { summary: 'observe the sockets of this host and tell a reducer or a file', load: () => import('./agent.ts') },
+  reducer: { summary: 'join, name and roll up what agents tell; export it', load: () => import('./reducer.ts') },
+  edges: { summary: 'print who talks to whom, from the API of a reducer', load: () => import('./edges.ts') },
+  replay: { summary: 'feed recordings of agents through a reducer', load: () => import('./replay.ts') },
+};
+
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;
+
+const program = new Command('tributary')
+  .description('Network observability from both ends of every connection.')
+  .version('0.1.0')
+  .showHelpAfterError('(tributary ROLE --help lists the options of a role)')
+  .exitOverride();
+
+const wanted = process.argv[2];
+for (const [name, role] of Object.entries(ROLES)) {
+  const command = program.command(name).description(role.summary).exitOverride().showHelpAfterError();
+  if (name === wanted) (await role.load()).register(command);
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof UsageError) {
+    console.error(`tributary: ${error.message} (${error.code})`);
+    return EXIT_USAGE;
+  }
+  console.error(`tributary: ${error instanceof Error ? error.message : String(error)}`);
+  return EXIT_FAILURE;
+}

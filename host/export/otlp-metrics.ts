@@ -1,0 +1,195 @@
+// Rows → the metric data of OpenTelemetry's SDK, so that the stock exporters carry them. Names and attributes come from schemas/metrics.yaml.
+import type { Attributes, HrTime } from '@opentelemetry/api';
+import { ValueType } from '@opentelemetry/api';
+import type { Resource } from '@opentelemetry/resources';
+import {
+  AggregationTemporality,
+  type DataPoint,
+  DataPointType,
+  type ExponentialHistogram,
+  type MetricData,
+  type ResourceMetrics,
+} from '@opentelemetry/sdk-metrics';
+import type { EdgeRow, Histogram, Node, SumField } from './edge-rows.ts';
+import {
+  ATTRIBUTES,
+  type AttributeId,
+  METRICS,
+  type Metric,
+  type Profile,
+  SELF_METRICS,
+  type SelfMetricId,
+} from './gen/metrics.ts';
+import { type EndLevel, endLevels, levelName, resolutionOf } from './levels.ts';
+
+/** A reading of our own telemetry: counters are totals since the start of the process. */
+export interface SelfReading {
+  metric: SelfMetricId;
+  attributes: Readonly<Partial<Record<AttributeId, string>>>;
+  value: number;
+}
+
+export interface MetricsBatch {
+  startNs: bigint;
+  endNs: bigint;
+  temporality: AggregationTemporality;
+  rows: readonly EdgeRow[];
+  /** Own readings, always cumulative since `processStartNs`. */
+  self: readonly SelfReading[];
+  processStartNs: bigint;
+}
+
+const SCOPE = { name: 'tributary', version: '0.1.0' };
+const TRANSPORTS: Record<number, string> = { 6: 'tcp', 17: 'udp' };
+const US_PER_S = 1e6;
+
+/** The value of the attribute that tells the fields of one metric apart. */
+const VARIANTS: Partial<Record<string, { attribute: AttributeId; value: string }>> = {
+  forwardBytes: { attribute: 'direction', value: 'forward' },
+  reverseBytes: { attribute: 'direction', value: 'reverse' },
+  forwardPackets: { attribute: 'direction', value: 'forward' },
+  reversePackets: { attribute: 'direction', value: 'reverse' },
+  forwardRetransmits: { attribute: 'direction', value: 'forward' },
+  reverseRetransmits: { attribute: 'direction', value: 'reverse' },
+  refused: { attribute: 'error', value: 'refused' },
+  timedOut: { attribute: 'error', value: 'timed_out' },
+  abandoned: { attribute: 'error', value: 'abandoned' },
+  unreachable: { attribute: 'error', value: 'unreachable' },
+  failedOther: { attribute: 'error', value: 'other' },
+  resetsClient: { attribute: 'resetSender', value: 'client' },
+  resetsServer: { attribute: 'resetSender', value: 'server' },
+  flowsBoth: { attribute: 'match', value: 'both' },
+  flowsClient: { attribute: 'match', value: 'client' },
+  flowsServer: { attribute: 'match', value: 'server' },
+};
+
+export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profile: Profile): ResourceMetrics {
+  const attributed = batch.rows.map((row) => ({ row, attributes: rowAttributes(row) }));
+  const metrics: MetricData[] = [];
+  for (const metric of Object.values(METRICS) as Metric[]) {
+    const name = metric.profiles[profile];
+    if (name === undefined) continue;
+    const data =
+      metric.instrument === 'exponential_histogram'
+        ? histogramData(metric, name, attributed, batch)
+        : sumData(metric, name, attributed, batch);
+    if (data.dataPoints.length > 0) metrics.push(data);
+  }
+  return { resource, scopeMetrics: [{ scope: SCOPE, metrics: [...metrics, ...selfData(batch)] }] };
+}
+
+interface AttributedRow {
+  row: EdgeRow;
+  attributes: Attributes;
+}
+
+function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], batch: MetricsBatch): MetricData {
+  const startTime = hrTime(batch.startNs);
+  const endTime = hrTime(batch.endNs);
+  const dataPoints: DataPoint<number>[] = [];
+  for (const { row, attributes } of rows) {
+    for (const field of metric.value) {
+      const value = field === 'active' ? row.active : row.sums[field as SumField];
+      // A level of something is told when it is zero, too; an increment of zero says nothing.
+      if (value === 0 && metric.instrument === 'counter') continue;
+      dataPoints.push({ startTime, endTime, value, attributes: withVariant(attributes, field) });
+    }
+  }
+  const isMonotonic = metric.instrument === 'counter';
+  return {
+    descriptor: { name, description: metric.description, unit: metric.unit, valueType: ValueType.INT },
+    // The number of open connections is a level: it is the same whatever the temporality of increments.
+    aggregationTemporality: isMonotonic ? batch.temporality : AggregationTemporality.CUMULATIVE,
+    dataPointType: DataPointType.SUM,
+    isMonotonic,
+    dataPoints,
+  };
+}
+
+function histogramData(metric: Metric, name: string, rows: readonly AttributedRow[], batch: MetricsBatch): MetricData {
+  const startTime = hrTime(batch.startNs);
+  const endTime = hrTime(batch.endNs);
+  const dataPoints: DataPoint<ExponentialHistogram>[] = [];
+  for (const { row, attributes } of rows) {
+    if (row.histogram !== undefined)
+      dataPoints.push({ startTime, endTime, attributes, value: toExponential(row, row.histogram) });
+  }
+  return {
+    descriptor: { name, description: metric.description, unit: metric.unit, valueType: ValueType.DOUBLE },
+    aggregationTemporality: batch.temporality,
+    dataPointType: DataPointType.EXPONENTIAL_HISTOGRAM,
+    dataPoints,
+  };
+}
+
+function toExponential(row: EdgeRow, { scale, offset, counts }: Histogram): ExponentialHistogram {
+  return {
+    count: counts.reduce((total, count) => total + count, 0),
+    sum: row.sums.rttSumUs / US_PER_S,
+    min: row.rttMinUs / US_PER_S,
+    max: row.rttMaxUs / US_PER_S,
+    scale,
+    zeroCount: 0,
+    // OTLP's offset names the first bucket's index; an empty negative side is required by the type.
+    positive: { offset, bucketCounts: counts },
+    negative: { offset: 0, bucketCounts: [] },
+  };
+}
+
+function selfData({ self, processStartNs, endNs }: MetricsBatch): MetricData[] {
+  const startTime = hrTime(processStartNs);
+  const endTime = hrTime(endNs);
+  const byMetric = Map.groupBy(self, (reading) => reading.metric);
+  return [...byMetric].map(([id, readings]) => {
+    const { name, description, unit, instrument } = SELF_METRICS[id];
+    return {
+      descriptor: { name, description, unit, valueType: unit === 's' ? ValueType.DOUBLE : ValueType.INT },
+      aggregationTemporality: AggregationTemporality.CUMULATIVE,
+      dataPointType: DataPointType.SUM,
+      isMonotonic: instrument === 'counter',
+      dataPoints: readings.map(({ attributes, value }) => ({
+        startTime,
+        endTime,
+        value,
+        attributes: named(attributes),
+      })),
+    };
+  });
+}
+
+function rowAttributes(row: EdgeRow): Attributes {
+  const levels = endLevels(row.level);
+  const attributes: Attributes = {
+    [ATTRIBUTES.level.name]: levelName(row.level),
+    [ATTRIBUTES.transport.name]: TRANSPORTS[row.protocol] ?? String(row.protocol),
+  };
+  if (row.serverPort !== 0) attributes[ATTRIBUTES.serverPort.name] = row.serverPort;
+  addEnd(attributes, 'source', row.client, levels.client);
+  addEnd(attributes, 'destination', row.server, levels.server);
+  return attributes;
+}
+
+const END_ATTRIBUTES = ['id', 'role', 'zone', 'host', 'address', 'process', 'container'] as const;
+
+function addEnd(attributes: Attributes, side: 'source' | 'destination', node: Node, level: EndLevel): void {
+  for (const id of END_ATTRIBUTES) {
+    const isCarried = (ATTRIBUTES[id].levels as readonly EndLevel[]).includes(level);
+    if (isCarried && node[id] !== '') attributes[ATTRIBUTES[id].name.replace('SIDE', side)] = node[id];
+  }
+  attributes[ATTRIBUTES.resolution.name.replace('SIDE', side)] = resolutionOf(node.kind);
+}
+
+function withVariant(attributes: Attributes, field: string): Attributes {
+  const variant = VARIANTS[field];
+  return variant === undefined ? attributes : { ...attributes, [ATTRIBUTES[variant.attribute].name]: variant.value };
+}
+
+function named(attributes: SelfReading['attributes']): Attributes {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([id, value]) => [ATTRIBUTES[id as AttributeId].name, value]),
+  );
+}
+
+function hrTime(ns: bigint): HrTime {
+  return [Number(ns / 1_000_000_000n), Number(ns % 1_000_000_000n)];
+}

@@ -1,0 +1,137 @@
+// Edges as a table for people and as lines for logs.
+import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edges.ts';
+import { type EndLevel, endLevels, LEVEL_NAMES } from '../export/levels.ts';
+import { formatCount, formatLatency, formatRate, formatShare } from './format.ts';
+
+export const SORT_KEYS = ['rate', 'bytes', 'rtt', 'retransmits', 'failures', 'active', 'new'] as const;
+export type SortKey = (typeof SORT_KEYS)[number];
+
+interface Column {
+  title: string;
+  align: 'left' | 'right';
+  text: (edge: Edge) => string;
+}
+
+/** Highest first; ties stay in canonical order. */
+export function sortEdges(edges: readonly Edge[], by: SortKey): Edge[] {
+  return [...edges].sort((a, b) => SORT_VALUES[by](b) - SORT_VALUES[by](a));
+}
+
+const SORT_VALUES: Record<SortKey, (edge: Edge) => number> = {
+  rate: (edge) => totalBytes(edge) / edge.spanSeconds,
+  bytes: totalBytes,
+  rtt: (edge) => edge.rtt?.meanUs ?? 0,
+  retransmits: (edge) => edge.retransmits.forward + edge.retransmits.reverse,
+  failures: failureCount,
+  active: (edge) => edge.active,
+  new: (edge) => edge.connections,
+};
+
+/** At most `rows` edges in at most `width` characters a line; names give way first. */
+export function renderTable(
+  answer: EdgesAnswer,
+  edges: readonly Edge[],
+  width: number,
+  rows = Number.POSITIVE_INFINITY,
+): string[] {
+  const shown = edges.slice(0, rows);
+  const levels = endLevels(LEVEL_NAMES[answer.level]);
+  const columns: Column[] = [
+    { title: 'CLIENT', align: 'left', text: (edge) => endName(edge.client, levels.client) },
+    { title: 'SERVER', align: 'left', text: (edge) => serverName(edge, levels.server) },
+    { title: 'SENT', align: 'right', text: (edge) => formatRate(edge.bytes.forward / edge.spanSeconds) },
+    { title: 'RECEIVED', align: 'right', text: (edge) => formatRate(edge.bytes.reverse / edge.spanSeconds) },
+    { title: 'RTT', align: 'right', text: (edge) => (edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)) },
+    { title: 'RETRANS', align: 'right', text: retransmitShare },
+    { title: 'ACTIVE', align: 'right', text: (edge) => formatCount(edge.active) },
+    { title: 'NEW', align: 'right', text: (edge) => formatCount(edge.connections) },
+    { title: 'FAILED', align: 'right', text: (edge) => formatCount(failureCount(edge)) },
+    { title: 'SEEN', align: 'left', text: seenBy },
+  ];
+  const cells = shown.map((edge) => columns.map((column) => column.text(edge)));
+  const widths = columns.map((column, index) =>
+    Math.max(column.title.length, ...cells.map((row) => row[index].length)),
+  );
+  shrinkNames(widths, width);
+  const line = (texts: string[]): string =>
+    texts
+      .map((text, index) => fit(text, widths[index], columns[index].align))
+      .join('  ')
+      .trimEnd();
+  return [line(columns.map((column) => column.title)), ...cells.map(line)];
+}
+
+/** `12:04:07 client -> server:443 tcp sent 1.20 MB/s received - rtt 800 us active 3 seen both` */
+export function renderLine(answer: EdgesAnswer, edge: Edge): string {
+  const levels = endLevels(LEVEL_NAMES[answer.level]);
+  const endMs = answer.lastWindow === null ? 0 : ((answer.lastWindow + 1) * answer.windowNs) / 1e6;
+  const parts = [
+    new Date(endMs).toISOString(),
+    `${endName(edge.client, levels.client)} -> ${serverName(edge, levels.server)}`,
+    edge.transport,
+    `sent ${formatRate(edge.bytes.forward / edge.spanSeconds)}`,
+    `received ${formatRate(edge.bytes.reverse / edge.spanSeconds)}`,
+    `rtt ${edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)}`,
+    `retrans ${retransmitShare(edge)}`,
+    `active ${edge.active}`,
+    `new ${edge.connections}`,
+    ...failureTexts(edge),
+    `seen ${seenBy(edge)}`,
+  ];
+  return parts.join(' ');
+}
+
+function totalBytes({ bytes }: Edge): number {
+  return bytes.forward + bytes.reverse;
+}
+
+function failureCount({ failures }: Edge): number {
+  return failures.refused + failures.timedOut + failures.abandoned + failures.unreachable + failures.other;
+}
+
+function failureTexts({ failures }: Edge): string[] {
+  return Object.entries(failures)
+    .filter(([, count]) => count > 0)
+    .map(([reason, count]) => `${reason.replace('timedOut', 'timed out')} ${count}`);
+}
+
+function retransmitShare({ retransmits, packets }: Edge): string {
+  return formatShare(retransmits.forward + retransmits.reverse, packets.forward + packets.reverse);
+}
+
+/** Which ends reported: both, or the one. */
+function seenBy({ match, failures: _failures, connections, active }: Edge): string {
+  if (match.both > 0) return match.client + match.server > 0 ? 'partly' : 'both';
+  if (match.client > 0) return 'client';
+  if (match.server > 0) return 'server';
+  return connections + active > 0 ? 'idle' : '-';
+}
+
+function endName(end: EdgeEnd, level: EndLevel): string {
+  if (level === 'id') return end.id === '' ? end.role : end.id;
+  return level === 'az' && end.zone !== '' ? `${end.role}@${end.zone}` : end.role;
+}
+
+function serverName(edge: Edge, level: EndLevel): string {
+  const name = endName(edge.server, level);
+  const shown = name.includes(':') && level === 'id' && edge.server.address !== '' ? `[${name}]` : name;
+  return edge.serverPort === null ? shown : `${shown}:${edge.serverPort}`;
+}
+
+const NAME_WIDTH_MIN = 12;
+
+/** Cuts the two name columns until the line fits. */
+function shrinkNames(widths: number[], width: number): void {
+  let excess = widths.reduce((total, part) => total + part + 2, -2) - width;
+  while (excess > 0) {
+    const widest = widths[0] >= widths[1] ? 0 : 1;
+    if (widths[widest] <= NAME_WIDTH_MIN) return;
+    widths[widest]--;
+    excess--;
+  }
+}
+
+function fit(text: string, width: number, align: 'left' | 'right'): string {
+  const cut = text.length > width ? `${text.slice(0, width - 1)}…` : text;
+  return align === 'left' ? cut.padEnd(width) : cut.padStart(width);
+}

@@ -1,0 +1,286 @@
+// The kernels of a small fleet, reduced to what the probes would say: sockets with running totals on hosts, and the truth about
+// every connection. Connections live between two hosts, or between a host and an address where no agent runs.
+
+import type { SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  KernelEventType,
+  Role,
+  RoleSource,
+  SOCKET_EVENT_SIZE,
+  writeSocketEvent,
+} from '../../host/wire/gen/kernel-events-layout.ts';
+import type { Random } from './random.ts';
+
+interface Endpoint {
+  host: Host | undefined;
+  address: Uint8Array;
+  port: number;
+}
+
+/** One end of a connection in its host's kernel. */
+export interface Socket {
+  connection: Connection;
+  cookie: bigint;
+  role: Role;
+  isOpen: boolean;
+  sent: number;
+  received: number;
+  segmentsSent: number;
+  segmentsReceived: number;
+  retransmits: number;
+  /** Moved since the totals iterator last passed. */
+  moved: boolean;
+}
+
+export interface Connection {
+  client: Endpoint;
+  server: Endpoint;
+  joinKey: bigint;
+  clientSocket: Socket | undefined;
+  serverSocket: Socket | undefined;
+  /** Bytes that were sent and acknowledged, but which the other end's application-visible total does not have yet, or the other way round. */
+  inFlight: { forward: number; reverse: number };
+}
+
+/** What really happened, by server port: a class of traffic with one fault tolerance each. */
+export interface Truth {
+  forwardBytes: number;
+  reverseBytes: number;
+  connections: number;
+  failures: number;
+}
+
+const SEGMENT_BYTES = 1448;
+
+export class Host {
+  readonly name: string;
+  readonly address: Uint8Array;
+  readonly sockets = new Set<Socket>();
+  /** Set while an agent looks: gets each event as 200 bytes. */
+  observer: ((event: Uint8Array) => void) | undefined;
+  #nextCookie = 1n;
+
+  constructor(name: string, index: number) {
+    this.name = name;
+    this.address = v4Mapped(10, 0, 0, index + 1);
+  }
+
+  newCookie(): bigint {
+    return this.#nextCookie++;
+  }
+
+  /** The iterator at an agent's start: every connected socket with its history. */
+  adopt(nowMs: number): Uint8Array[] {
+    return [...this.sockets].map((socket) =>
+      encode(socket, this, KernelEventType.SocketAdopted, CloseReason.None, nowMs),
+    );
+  }
+
+  /** The iterator of every window: the sockets that moved. */
+  totals(nowMs: number): Uint8Array[] {
+    const moved = [...this.sockets].filter((socket) => socket.moved);
+    for (const socket of moved) socket.moved = false;
+    return moved.map((socket) => encode(socket, this, KernelEventType.SocketTotals, CloseReason.None, nowMs));
+  }
+
+  emit(socket: Socket, type: KernelEventType, reason: CloseReason, nowMs: number): void {
+    this.observer?.(encode(socket, this, type, reason, nowMs));
+  }
+}
+
+export class ModelKernel {
+  readonly hosts: Host[];
+  readonly live = new Set<Connection>();
+  readonly truth = new Map<number, Truth>();
+  #random: Random;
+  #nextPort = 32768;
+
+  constructor(hostCount: number, random: Random) {
+    this.#random = random;
+    this.hosts = Array.from({ length: hostCount }, (_, index) => new Host(`host-${index}`, index));
+  }
+
+  truthOf(port: number): Truth {
+    let truth = this.truth.get(port);
+    if (truth === undefined) {
+      truth = { forwardBytes: 0, reverseBytes: 0, connections: 0, failures: 0 };
+      this.truth.set(port, truth);
+    }
+    return truth;
+  }
+
+  /** `server` undefined: a public address without an agent. */
+  connect(client: Host, server: Host | undefined, port: number, nowMs: number): Connection {
+    const connection = this.#newConnection(client, server, port);
+    connection.clientSocket = this.#open(connection, client, Role.Client, nowMs);
+    if (server !== undefined) connection.serverSocket = this.#open(connection, server, Role.Server, nowMs);
+    this.live.add(connection);
+    this.truthOf(port).connections++;
+    return connection;
+  }
+
+  failConnect(client: Host, port: number, nowMs: number): void {
+    const connection = this.#newConnection(client, undefined, port);
+    const reasons = [
+      CloseReason.ConnectRefused,
+      CloseReason.ConnectTimedOut,
+      CloseReason.ConnectAbandoned,
+      CloseReason.ConnectUnreachable,
+    ];
+    const reason = reasons[this.#random.between(0, reasons.length - 1)];
+    connection.joinKey = 0n;
+    client.emit(newSocket(connection, client, Role.Client), KernelEventType.ConnectFailed, reason, nowMs);
+    this.truthOf(port).failures++;
+  }
+
+  /** Moves bytes both ways; a part of them may be seen by only one end until `settle`. */
+  transfer(connection: Connection, forward: number, reverse: number): void {
+    this.settle(connection);
+    const { clientSocket, serverSocket } = connection;
+    const truth = this.truthOf(connection.server.port);
+    truth.forwardBytes += forward;
+    truth.reverseBytes += reverse;
+    // The receiver has a byte before the sender hears of it: what is not acknowledged yet is in flight.
+    const lag = serverSocket !== undefined && clientSocket !== undefined ? this.#random.next() * 0.1 : 0;
+    connection.inFlight = { forward: Math.floor(forward * lag), reverse: Math.floor(reverse * lag) };
+    if (serverSocket !== undefined) addReceived(serverSocket, forward);
+    if (clientSocket !== undefined) {
+      addReceived(clientSocket, reverse);
+      addSent(clientSocket, forward - connection.inFlight.forward, this.#random);
+    }
+    if (serverSocket !== undefined) addSent(serverSocket, reverse - connection.inFlight.reverse, this.#random);
+  }
+
+  /** The acknowledgements arrive: both ends agree. */
+  settle(connection: Connection): void {
+    if (connection.clientSocket !== undefined && connection.inFlight.forward > 0)
+      addSent(connection.clientSocket, connection.inFlight.forward, this.#random);
+    if (connection.serverSocket !== undefined && connection.inFlight.reverse > 0)
+      addSent(connection.serverSocket, connection.inFlight.reverse, this.#random);
+    connection.inFlight = { forward: 0, reverse: 0 };
+  }
+
+  /** One end closes; the connection is gone when both have. */
+  closeEnd(connection: Connection, role: Role, nowMs: number): void {
+    this.settle(connection);
+    const socket = role === Role.Client ? connection.clientSocket : connection.serverSocket;
+    const host = role === Role.Client ? connection.client.host : connection.server.host;
+    if (socket?.isOpen && host !== undefined) {
+      socket.isOpen = false;
+      host.sockets.delete(socket);
+      host.emit(socket, KernelEventType.SocketClose, CloseReason.Closed, nowMs);
+    }
+    if (connection.clientSocket?.isOpen !== true && connection.serverSocket?.isOpen !== true)
+      this.live.delete(connection);
+  }
+
+  #newConnection(client: Host, server: Host | undefined, port: number): Connection {
+    this.#nextPort = this.#nextPort === 60999 ? 32768 : this.#nextPort + 1;
+    return {
+      client: { host: client, address: client.address, port: this.#nextPort },
+      server: { host: server, address: server?.address ?? v4Mapped(192, 0, 2, 1 + (port % 200)), port },
+      joinKey: this.#random.u64() | 1n,
+      clientSocket: undefined,
+      serverSocket: undefined,
+      inFlight: { forward: 0, reverse: 0 },
+    };
+  }
+
+  #open(connection: Connection, host: Host, role: Role, nowMs: number): Socket {
+    const socket = newSocket(connection, host, role);
+    host.sockets.add(socket);
+    host.emit(socket, KernelEventType.SocketOpen, CloseReason.None, nowMs);
+    return socket;
+  }
+}
+
+function newSocket(connection: Connection, host: Host, role: Role): Socket {
+  return {
+    connection,
+    cookie: host.newCookie(),
+    role,
+    isOpen: true,
+    sent: 0,
+    received: 0,
+    segmentsSent: 0,
+    segmentsReceived: 0,
+    retransmits: 0,
+    moved: false,
+  };
+}
+
+function addSent(socket: Socket, bytes: number, random: Random): void {
+  if (bytes === 0) return;
+  const retransmits = random.chance(0.05) ? 1 : 0;
+  socket.sent += bytes;
+  socket.segmentsSent += Math.ceil(bytes / SEGMENT_BYTES) + retransmits;
+  socket.retransmits += retransmits;
+  socket.moved = true;
+}
+
+function addReceived(socket: Socket, bytes: number): void {
+  if (bytes === 0) return;
+  socket.received += bytes;
+  socket.segmentsReceived += Math.ceil(bytes / SEGMENT_BYTES);
+  socket.moved = true;
+}
+
+function encode(
+  socket: Socket,
+  host: Host,
+  type: KernelEventType,
+  closeReason: CloseReason,
+  nowMs: number,
+): Uint8Array {
+  const bytes = new Uint8Array(SOCKET_EVENT_SIZE);
+  const { connection, role } = socket;
+  const [local, remote] =
+    role === Role.Client ? [connection.client, connection.server] : [connection.server, connection.client];
+  const isAdopted = type === KernelEventType.SocketAdopted;
+  const event: SocketEvent = {
+    type,
+    size: SOCKET_EVENT_SIZE,
+    cpu: 0,
+    timeNs: BigInt(Math.round(nowMs * 1e6)),
+    cookie: socket.cookie,
+    joinKey: connection.joinKey,
+    startTimeNs: isAdopted ? 0n : BigInt(Math.round(nowMs * 1e6)),
+    ownerStartTimeNs: 1n,
+    cgroupId: 1n,
+    bytesSent: BigInt(socket.sent),
+    bytesReceived: BigInt(socket.received),
+    segmentsSent: socket.segmentsSent >>> 0,
+    segmentsReceived: socket.segmentsReceived >>> 0,
+    retransmits: socket.retransmits,
+    srttUs: 200 + Number(socket.cookie % 50n),
+    minRttUs: 150,
+    netns: 1,
+    ownerPid: role === Role.Client ? 100 : 200,
+    ownerUid: 0,
+    error: 0,
+    localPort: local.port,
+    remotePort: remote.port,
+    role,
+    roleSource: RoleSource.Kernel,
+    closeReason,
+    protocol: 6,
+    ipVersion: 4,
+    flags: 0,
+    localAddress: local.address,
+    remoteAddress: remote.address,
+    ownerComm: padded(role === Role.Client ? 'client' : `server-${host.name}`),
+  };
+  writeSocketEvent(new DataView(bytes.buffer), 0, event);
+  return bytes;
+}
+
+function padded(text: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  new TextEncoder().encodeInto(text.slice(0, 15), bytes);
+  return bytes;
+}
+
+function v4Mapped(...octets: [number, number, number, number]): Uint8Array {
+  return Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...octets]);
+}
