@@ -35,10 +35,14 @@ export async function runStep({ title, command, args, cwd, env }: Step): Promise
     }
     const [code, signal] = await once(child, 'close');
     if (code === 0) return;
-    throw new StepError(`${title} failed (${signal ?? `exit code ${code}`}): ${command} ${args.join(' ')}\n${output.trimEnd()}`);
+    throw new StepError(
+      `${title} failed (${signal ?? `exit code ${code}`}): ${command} ${args.join(' ')}\n${output.trimEnd()}`,
+    );
   } catch (error) {
     if (error instanceof StepError) throw error;
-    throw new StepError(`${title} failed: ${command} cannot be started (${error instanceof Error ? error.message : error})`);
+    throw new StepError(
+      `${title} failed: ${command} cannot be started (${error instanceof Error ? error.message : error})`,
+    );
   } finally {
     clearInterval(ticker);
     endProgress(`${title}: ${elapsed()}`);
