@@ -1,7 +1,12 @@
 import type { Random } from './random.ts';
 
 /** Values at which arithmetic on offsets, lengths and counts goes wrong first. */
-const EDGES = [0, 1, 2, 3, 4, 5, 6, 8, 0x7f, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xfffffff8, 0xfffffffe, 0xffffffff];
+const EDGES = [
+  ...[0, 1, 2, 3, 4, 5, 6, 8, 0x7f, 0xff, 0x7fff, 0x8000, 0xffff],
+  ...[0x7fff_ffff, 0x8000_0000, 0xffff_fff8, 0xffff_fffe, 0xffff_ffff],
+  // Counts whose product with 4, 8, 24 and 80 bytes is a small number in 32 bits.
+  ...[0x4000_0001, 0x2000_0001, 0x0aaa_aaab, 0x0333_3334],
+];
 
 /** A copy of `message` with some bytes, words or pieces changed, or cut short. */
 export function mutate(message: Uint8Array, random: Random): Uint8Array<ArrayBuffer> {
