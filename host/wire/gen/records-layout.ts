@@ -117,6 +117,33 @@ export const ReducerCounter = {
   MemoryBytes: 24,
   /** Index of RefusalReason.None: one counter for each reason follows. */
   RefusedBy: 32,
+  /** Enrich. A text or node that was refused was named (other). */
+  TextsRefused: 100,
+  TextsCut: 101,
+  TextsLive: 102,
+  NodesRefused: 103,
+  NodesExpired: 104,
+  NodesLive: 105,
+  /** Hosts' claims of an address that were not taken, and look-ups of an address that several hosts claim. */
+  AddressClaimsRefused: 106,
+  AddressesAmbiguous: 107,
+  AddressClaimsLive: 108,
+  /** Handles that another worker had not announced: a fault of this program. */
+  ChannelNodesUnknown: 109,
+  /** Aggregate: edges of the match side, leaves and all rows of the owner. What was refused was added to (other). */
+  EdgesRefused: 110,
+  EdgesExpired: 111,
+  EdgesLive: 112,
+  ChannelEdgesUnknown: 113,
+  LeavesRefused: 114,
+  LeavesExpired: 115,
+  LeavesLive: 116,
+  RowsLive: 117,
+  HistogramsRefused: 118,
+  /** Closes of flows that were not open: a fault of this program. */
+  ActiveUnderflows: 119,
+  EdgeFlowsAdded: 120,
+  EdgeFlowsToOther: 121,
   End: 128,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];

@@ -113,6 +113,33 @@ export namespace ReducerCounter {
   export const MemoryBytes: u16 = 24;
   /** Index of RefusalReason.None: one counter for each reason follows. */
   export const RefusedBy: u16 = 32;
+  /** Enrich. A text or node that was refused was named (other). */
+  export const TextsRefused: u16 = 100;
+  export const TextsCut: u16 = 101;
+  export const TextsLive: u16 = 102;
+  export const NodesRefused: u16 = 103;
+  export const NodesExpired: u16 = 104;
+  export const NodesLive: u16 = 105;
+  /** Hosts' claims of an address that were not taken, and look-ups of an address that several hosts claim. */
+  export const AddressClaimsRefused: u16 = 106;
+  export const AddressesAmbiguous: u16 = 107;
+  export const AddressClaimsLive: u16 = 108;
+  /** Handles that another worker had not announced: a fault of this program. */
+  export const ChannelNodesUnknown: u16 = 109;
+  /** Aggregate: edges of the match side, leaves and all rows of the owner. What was refused was added to (other). */
+  export const EdgesRefused: u16 = 110;
+  export const EdgesExpired: u16 = 111;
+  export const EdgesLive: u16 = 112;
+  export const ChannelEdgesUnknown: u16 = 113;
+  export const LeavesRefused: u16 = 114;
+  export const LeavesExpired: u16 = 115;
+  export const LeavesLive: u16 = 116;
+  export const RowsLive: u16 = 117;
+  export const HistogramsRefused: u16 = 118;
+  /** Closes of flows that were not open: a fault of this program. */
+  export const ActiveUnderflows: u16 = 119;
+  export const EdgeFlowsAdded: u16 = 120;
+  export const EdgeFlowsToOther: u16 = 121;
   export const End: u16 = 128;
 }
 
