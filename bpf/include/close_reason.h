@@ -40,11 +40,23 @@ static __always_inline __u8 read_close_reason(const struct tcp_sock *tcp, const 
 	}
 }
 
-static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, const struct socket_state *state) {
+/* The error of a connect, positive. When an ICMP error meets a socket that a system call holds, the kernel goes on trying and
+ * only notes it: in sk_err_soft until SO_ERROR takes it away, and in the error queue. An application that asked gives up then. */
+static __always_inline int read_connect_error(const struct tcp_sock *tcp) {
+	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
+	if (sk->sk_err != 0) return sk->sk_err;
+	if (sk->sk_err_soft != 0 || sk->sk_error_queue.qlen == 0) return sk->sk_err_soft;
+	const struct sock_exterr_skb *queued = (const void *)sk->sk_error_queue.next->cb;
+	__u32 error = 0;
+	bpf_probe_read_kernel(&error, sizeof(error), &queued->ee.ee_errno);
+	return error;
+}
+
+static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, const struct socket_state *state, int error) {
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 
 	if (state->state & STATE_RESET_RECEIVED) return CLOSE_REASON_CONNECT_REFUSED;
-	switch (sk->sk_err) {
+	switch (error) {
 	case ECONNREFUSED:
 		return CLOSE_REASON_CONNECT_REFUSED;
 	case ETIMEDOUT:

@@ -87,9 +87,29 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+struct sk_buff {
+	char cb[48];
+};
+
+struct sk_buff_head {
+	struct sk_buff *next;
+	__u32 qlen;
+};
+
+struct sock_extended_err {
+	__u32 ee_errno;
+};
+
+/* What the control block of a packet in the error queue holds. */
+struct sock_exterr_skb {
+	struct sock_extended_err ee;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_error_queue;
 	int sk_err;
+	int sk_err_soft;
 	struct socket *sk_socket;
 	kuid_t sk_uid;
 	__u16 sk_protocol;

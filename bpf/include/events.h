@@ -70,7 +70,6 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	event->retransmits = totals->retransmits;
 	event->srtt_us = tcp->srtt_us >> 3;
 	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
-	event->error = tcp->inet_conn.icsk_inet.sk.sk_err;
 	event->role = state->role;
 	event->role_source = state->role_source;
 	event->flags = state->flags | (tcp->is_mptcp ? SOCKET_FLAG_MPTCP_SUBFLOW : 0);
@@ -79,7 +78,7 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 
 /* Sends one event with the totals of this moment. Only under the socket's lock, that is from the state hook and the like. */
 static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-                                       __u8 close_reason) {
+                                       __u8 close_reason, int error) {
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
@@ -90,7 +89,9 @@ static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, s
 	keep_told(&totals, &state->told);
 	fill_event(event, type, tcp, state, &totals);
 	event->close_reason = close_reason;
-	state->told = totals;
+	event->error = error;
+	/* Of a SocketOwner only the owner counts, so its totals are not told yet. */
+	if (type != KERNEL_EVENT_TYPE_SOCKET_OWNER) state->told = totals;
 	/* A reader that is behind is woken by volume; a quiet ring is found by its timer. */
 	__u64 flags = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(event, flags);

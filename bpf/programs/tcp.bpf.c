@@ -48,13 +48,13 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 	state->join_key = read_join_key(tcp, state);
 	state->state |= STATE_ANNOUNCED;
 	state->state &= ~(STATE_RESET_RECEIVED | STATE_RESET_SENT);
-	send_event(opens_now ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED, tcp, state, 0);
+	send_event(opens_now ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED, tcp, state, 0, 0);
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close() or shutdown(), so the current task is one that holds the socket. */
 static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state) {
 	if (is_provisional(state) && take_owner(state, bpf_get_current_task_btf()))
-		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0);
+		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	if (tcp->inet_conn.icsk_inet.sk.sk_shutdown == SHUTDOWN_MASK) {
 		state->state |= STATE_CLOSED_BOTH_WAYS;
 		state->data_segments_at_close = tcp->data_segs_in;
@@ -63,12 +63,14 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 
 static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state) {
 	if (state->state & STATE_ANNOUNCED) {
-		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state));
+		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state),
+		           tcp->inet_conn.icsk_inet.sk.sk_err);
 		state->state &= ~STATE_ANNOUNCED;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
 		state->role_source = ROLE_SOURCE_KERNEL;
-		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state));
+		int error = read_connect_error(tcp);
+		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error), error);
 	}
 }
 
@@ -109,7 +111,7 @@ static __always_inline int note_use(struct sock *sk) {
 	struct socket_state *state = find_state(sk);
 	if (!state || !take_owner(state, bpf_get_current_task_btf())) return 0;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0);
+	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	return 0;
 }
 
