@@ -9,7 +9,6 @@ export interface ListenOptions {
   port?: number;
   /** The application never reads, so what arrives stays in the kernel. */
   neverRead?: boolean;
-  backlog?: number;
 }
 
 export interface ConnectOptions {
@@ -61,7 +60,7 @@ async function until(entry: Entry, condition: () => boolean): Promise<void> {
 
 /** Every call that a test can make; the arguments and results cross a process boundary. */
 export const calls = {
-  async listen({ host, port = 0, neverRead = false, backlog = 16 }: ListenOptions): Promise<number> {
+  async listen({ host, port = 0, neverRead = false }: ListenOptions): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: neverRead }, (socket) => {
       const number = adopt(socket);
       if (neverRead) socket.pause();
@@ -70,7 +69,7 @@ export const calls = {
       else accepted.push(number);
     });
     servers.push(server);
-    server.listen({ host, port, backlog });
+    server.listen({ host, port });
     await once(server, 'listening');
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('not a TCP server');
@@ -153,10 +152,6 @@ export const calls = {
     await calls.untilClosed(number);
   },
 
-  async setKeepAliveOff(number: number): Promise<void> {
-    entries[number].socket.setKeepAlive(false);
-  },
-
   /** Forks a worker that accepts from the first listener instead of this process; returns its pid. */
   async forkAcceptor(): Promise<number> {
     const worker = fork(import.meta.filename, { execPath: process.execPath });
@@ -174,10 +169,6 @@ export const calls = {
     await once(holder, 'message');
     process.once('disconnect', () => holder.kill());
     return holder.pid ?? 0;
-  },
-
-  async exit(): Promise<void> {
-    setImmediate(() => process.exit(0));
   },
 };
 
