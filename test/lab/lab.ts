@@ -63,9 +63,11 @@ export interface LabOptions {
   windowSeconds?: number;
   reducerArgs?: string[];
   reducerEnvironment?: Record<string, string>;
+  /** Loopback address at which an agent finds the reducer, by host; 127.0.0.1 unless named. */
+  reducerAddress?: Record<string, string>;
 }
 
-const REDUCER_PORT = 4320;
+export const REDUCER_PORT = 4320;
 
 export class Lab {
   readonly network = new LabNetwork();
@@ -89,8 +91,19 @@ export class Lab {
   }
 
   async start(): Promise<void> {
+    await this.prepare();
+    await this.begin();
+  }
+
+  /** The network alone: hosts, and the island for the programs that watch them. */
+  async prepare(): Promise<LabHost> {
     await this.network.start(this.#options.hosts);
     this.island = await this.network.addIsland('mgmt');
+    return this.island;
+  }
+
+  /** Reducer and agents. */
+  async begin(): Promise<void> {
     this.startReducer();
     await this.reducer.logged(/listening/);
     const watched = this.#options.hosts.filter((name) => !this.#options.unwatched?.includes(name));
@@ -117,7 +130,7 @@ export class Lab {
     const agent = new Role(this.island, `agent ${name}`, [
       'agent',
       '--reducer',
-      `127.0.0.1:${REDUCER_PORT}`,
+      `${this.#options.reducerAddress?.[name] ?? '127.0.0.1'}:${REDUCER_PORT}`,
       '--scope',
       scope,
       '--node',
