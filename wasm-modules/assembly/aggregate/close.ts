@@ -1,18 +1,51 @@
-// The end of a window: roll up, write the output, expire what is idle.
+// Start and window's end of the aggregate stage: roll up, write the output, forget what is idle.
 
-/** All levels, as bits by `Level`. */
+import { closeEnrich } from '../enrich/lifecycle';
+import { Level } from '../gen/records';
+import { HISTOGRAM_COUNT_MAX, initHistograms } from '../lib/histogram';
+import { clearWindow, initAccumulation, rollUp } from './accumulation';
+import { initChannelEdges, openChannelWindow } from './channel-edges';
+import { EDGE_COUNT_MAX, expireEdges, initEdges } from './edges';
+import { expireLeaves, initTree, relistRows } from './tree';
+import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
+
+/** Masks of levels have bit `Level`. */
 export const ALL_LEVELS: u32 = 0x7f;
+/** Histograms of single nodes cost more than they tell. */
+export const HISTOGRAM_LEVELS: u32 = ALL_LEVELS & ~((1 << Level.IdId) | (1 << Level.IdAz) | (1 << Level.AzId));
 
-export function initAggregate(worker: u32, workers: u32, openWindow: u32, outputLevels: u32, histogramLevels: u32): void {
-  unreachable();
+/** After `initEnrich`. Levels that are not put out are still kept: what is exported is the host's choice. Limits are for tests. */
+export function initAggregate(
+  worker: u32,
+  workers: u32,
+  openWindow: u32,
+  outputLevels: u32 = ALL_LEVELS,
+  histogramLevels: u32 = HISTOGRAM_LEVELS,
+  edgeCountMax: u32 = EDGE_COUNT_MAX,
+  histogramCountMax: u32 = HISTOGRAM_COUNT_MAX,
+): void {
+  initEdges(worker, workers, openWindow, edgeCountMax);
+  initChannelEdges(openWindow);
+  initTree(edgeCountMax);
+  initHistograms(histogramCountMax);
+  initAccumulation(histogramLevels);
+  initWindowOutput(outputLevels);
 }
 
-/** Closes `window`; returns the address of its WindowOutput, valid until the next call that may allocate. */
+/** Closes `window`; returns the address of its WindowOutput, valid until the next close. */
 export function aggregateClose(window: u32): usize {
-  return unreachable();
+  rollUp();
+  const output = writeWindowOutput(window);
+  clearWindow();
+  relistRows(window);
+  expireLeaves(window);
+  expireEdges(window);
+  closeEnrich(window);
+  openChannelWindow(window + 1);
+  return output;
 }
 
 /** Bytes of the output that `aggregateClose` returned. */
 export function outputBytes(): u32 {
-  return unreachable();
+  return windowOutputBytes();
 }

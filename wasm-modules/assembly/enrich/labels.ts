@@ -1,12 +1,48 @@
 // Names an end by what the agent knows of its owner. Ladder, best first: container, systemd unit, process, host. All texts are UTF-8
 // as (address, bytes); they are copied when they are new, cut at their limits on a character boundary.
 //
-// A returned node is borrowed: it is valid until the next `aggregateClose`, and longer only between `retainNode` and `releaseNode`
-// (enrich/nodes.ts). Whoever stores a node handle beyond the window retains it.
+// A returned node is borrowed: whoever stores it beyond the window retains it (nodes.ts).
+
+import { NodeKind } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { internText, retainText, textAddress, textBytes } from '../lib/intern';
+import { LiteralText } from './literal-text';
+import {
+  CONTAINER_BYTES_MAX,
+  draftNode,
+  HOST_BYTES_MAX,
+  ID_BYTES_MAX,
+  Node,
+  nodeAt,
+  nodeOfDraft,
+  PROCESS_BYTES_MAX,
+  ROLE_BYTES_MAX,
+  unknownNode,
+  ZONE_BYTES_MAX,
+} from './nodes';
+
+/** A container's role until something better names it: what `docker ps` prints. */
+const CONTAINER_ROLE_BYTES: u32 = 12;
+const SLASH: u8 = 0x2f;
+
+/** What the kernel appends to the path of an executable that was replaced. */
+let deletedSuffix: LiteralText = changetype<LiteralText>(0);
+let joined: usize = 0;
+
+export function initLabels(): void {
+  deletedSuffix = LiteralText.of(' (deleted)');
+  joined = allocate(HOST_BYTES_MAX + 1 + ROLE_BYTES_MAX);
+}
 
 /** The host an agent runs on, in its zone. Also the node of whatever is known to be there and nothing more. */
 export function nodeOfHost(name: usize, nameBytes: u32, zone: usize, zoneBytes: u32): u32 {
-  return unreachable();
+  if (nameBytes === 0) return unknownNode();
+  const draft = draftNode(NodeKind.Host);
+  draft.host = internText(name, nameBytes, HOST_BYTES_MAX);
+  draft.id = retainText(draft.host);
+  draft.role = retainText(draft.host);
+  draft.zone = internText(zone, zoneBytes, ZONE_BYTES_MAX);
+  return nodeOfDraft();
 }
 
 /** The owner of a socket on `host` (from `nodeOfHost`). Texts that are not known are empty; all empty gives `host` itself. */
@@ -21,5 +57,65 @@ export function nodeOfProcess(
   container: usize,
   containerBytes: u32,
 ): u32 {
-  return unreachable();
+  if (containerBytes !== 0) return nodeOfContainer(host, container, containerBytes);
+  if (unitBytes !== 0) return nodeOnHost(NodeKind.Service, host, unit, unitBytes);
+  const pathBytes = withoutDeleted(executable, executableBytes);
+  const name = basenameStart(executable, pathBytes);
+  if (name < pathBytes) return nodeOnHost(NodeKind.Process, host, executable + name, pathBytes - name);
+  // Without an executable it may be a kernel thread; those whose names count ("kworker/3:1") are the host's own work.
+  return commBytes === 0 || contains(comm, commBytes, SLASH)
+    ? host
+    : nodeOnHost(NodeKind.Process, host, comm, commBytes);
+}
+
+function nodeOfContainer(host: u32, container: usize, containerBytes: u32): u32 {
+  const hostRow = nodeAt(host);
+  const draft = draftOn(hostRow, NodeKind.Container);
+  draft.id = internText(container, containerBytes, CONTAINER_BYTES_MAX);
+  draft.container = retainText(draft.id);
+  draft.role = internText(container, min(containerBytes, CONTAINER_ROLE_BYTES), ROLE_BYTES_MAX);
+  return nodeOfDraft();
+}
+
+/** A node whose id is "host/name" and whose role is the name. */
+function nodeOnHost(kind: u32, host: u32, name: usize, nameBytes: u32): u32 {
+  const hostRow = nodeAt(host);
+  const draft = draftOn(hostRow, kind);
+  draft.role = internText(name, nameBytes, ROLE_BYTES_MAX);
+  const hostBytes = textBytes(hostRow.host);
+  const roleBytes = textBytes(draft.role);
+  memory.copy(joined, textAddress(hostRow.host), hostBytes);
+  store<u8>(joined + hostBytes, SLASH);
+  memory.copy(joined + hostBytes + 1, textAddress(draft.role), roleBytes);
+  draft.id = internText(joined, hostBytes + 1 + roleBytes, ID_BYTES_MAX);
+  if (kind === NodeKind.Process) draft.process = internText(name, nameBytes, PROCESS_BYTES_MAX);
+  return nodeOfDraft();
+}
+
+function draftOn(host: Node, kind: u32): Node {
+  const draft = draftNode(kind);
+  draft.host = retainText(host.host);
+  draft.zone = retainText(host.zone);
+  return draft;
+}
+
+function withoutDeleted(path: usize, bytes: u32): u32 {
+  const suffix = deletedSuffix.bytes;
+  if (bytes <= suffix) return bytes;
+  const rest = bytes - suffix;
+  return memory.compare(path + rest, deletedSuffix.address, suffix) === 0 ? rest : bytes;
+}
+
+/** Offset behind the last slash. */
+function basenameStart(path: usize, bytes: u32): u32 {
+  let start = bytes;
+  while (start > 0 && load<u8>(path + start - 1) !== SLASH) start--;
+  return start;
+}
+
+function contains(text: usize, bytes: u32, byte: u8): bool {
+  for (let index: u32 = 0; index < bytes; index++) {
+    if (load<u8>(text + index) === byte) return true;
+  }
+  return false;
 }

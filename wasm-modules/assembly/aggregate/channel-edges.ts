@@ -1,0 +1,70 @@
+// What an edge handle of a match side means here: a leaf. A record for a handle replaces what it meant before, unless flows opened
+// through the handle are still open: they close on the leaf that counts them as active, also when that is (other).
+
+import { WORKER_COUNT_MAX } from '../enrich/node-channel';
+import { ReducerCounter } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { count } from '../lib/counters';
+import { RowPool } from '../lib/row-pool';
+import { EDGE_COUNT_MAX, OTHER_EDGE_COUNT } from './edges';
+import { leafOf, otherLeaf, rowAt, touchLeaf } from './tree';
+
+@unmanaged
+class ChannelEdge {
+  leaf: u32;
+  generation: u32;
+  /** Open flows that came through this handle. */
+  active: i64;
+}
+
+/** RowPool by worker, made for a worker's first record. */
+let channels: usize = 0;
+let window: u32 = 0;
+
+export function initChannelEdges(openWindow: u32): void {
+  channels = allocate(WORKER_COUNT_MAX * sizeof<usize>());
+  window = openWindow;
+}
+
+export function openChannelWindow(opened: u32): void {
+  window = opened;
+}
+
+/** From now on `edge` of worker `from` means this edge. `service`: server port | protocol << 16. */
+export function mapEdge(from: u32, edge: u32, clientNode: u32, serverNode: u32, service: u32): void {
+  const at = channelOf(from).reach(edge);
+  if (at === 0) return;
+  const entry = changetype<ChannelEdge>(at);
+  if (!isCurrent(entry) || entry.active === 0) {
+    entry.leaf = leafOf(clientNode, serverNode, service, window);
+    entry.generation = rowAt(entry.leaf).generation;
+    entry.active = 0;
+  }
+  touchLeaf(entry.leaf, window);
+}
+
+/** The leaf of a handle, (other) for one that was not announced; `activeDelta` is what the flow at hand adds to the open flows. */
+export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
+  const at = channelOf(from).reach(edge);
+  if (at !== 0) {
+    const entry = changetype<ChannelEdge>(at);
+    if (isCurrent(entry)) {
+      entry.active += activeDelta;
+      return entry.leaf;
+    }
+  }
+  count(ReducerCounter.ChannelEdgesUnknown);
+  return otherLeaf(0, window);
+}
+
+function isCurrent(entry: ChannelEdge): bool {
+  return entry.leaf !== 0 && rowAt(entry.leaf).generation === entry.generation && rowAt(entry.leaf).state !== 0;
+}
+
+function channelOf(from: u32): RowPool {
+  const slot = channels + <usize>from * sizeof<usize>();
+  if (load<usize>(slot) === 0) {
+    store<usize>(slot, changetype<usize>(RowPool.create(offsetof<ChannelEdge>(), EDGE_COUNT_MAX + OTHER_EDGE_COUNT)));
+  }
+  return changetype<RowPool>(load<usize>(slot));
+}

@@ -1,0 +1,287 @@
+// The tree: an edge of two nodes and the six coarser edges above it. Each level has rows of its own; `az` is a role in a zone.
+//
+//                 id_id                  A row adds what it got in a window into the rows it points to, once, at the window's
+//                /     \                 end, so every level sums up to the leaves. The arrows are stored when a row is made:
+//             id_az   az_id              later nothing is hashed. Following the shortest way, coarser levels get fewer adds
+//               |                        than there are leaves.
+//             az_az
+//             /   \                      Lifetime: a row lives while rows point to it; a leaf while a flow is open on it and
+//        role_az  az_role                for EDGE_IDLE_WINDOWS after it moved last.
+//           |
+//       role_role
+
+import { azNodeOf, isOther, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
+import { EDGE_POINT_SIZE, EdgePoint, Level, ReducerCounter } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { count, set } from '../lib/counters';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './edges';
+
+export const LEVEL_COUNT: u32 = 7;
+
+export namespace RowState {
+  export const Free: u32 = 0;
+  /** Neither moved in the open window nor has open flows. A leaf is then in the list of idle leaves. */
+  export const Quiet: u32 = 1;
+  /** In its level's list: it moved in the open window, or has open flows. */
+  export const Listed: u32 = 2;
+}
+
+@unmanaged
+export class Row {
+  /** Rows that point to this one. */
+  refs: u32;
+  hash: u32;
+  /** Retained. */
+  clientNode: u32;
+  serverNode: u32;
+  /** Server port | protocol << 16. */
+  service: u32;
+  level: u32;
+  /** Where its sums go; 0 = nowhere. */
+  left: u32;
+  right: u32;
+  /** Of a leaf: its az_az row, which collects the RTT samples for the levels above. */
+  azAz: u32;
+  /** Of the open window, or 0. */
+  histogram: u32;
+  /** In the list of its level, or of a quiet leaf in the list of idle leaves. */
+  next: u32;
+  previous: u32;
+  state: u32;
+  generation: u32;
+  idleSince: u32;
+  /** 1 when something was added in the open window. */
+  moved: u32;
+  /** What the open window adds to `point.active`. */
+  activeDelta: i64;
+  /** An EdgePoint, whose sums are of the open window and whose `active` stands. */
+  private pointStart: u64;
+
+  get point(): EdgePoint {
+    return changetype<EdgePoint>(changetype<usize>(this) + offsetof<Row>('pointStart'));
+  }
+}
+
+const ROW_BYTES: usize = offsetof<Row>('pointStart') + EDGE_POINT_SIZE;
+if (offsetof<Row>('pointStart') !== 72) ERROR('a row is a head of 72 bytes and an EdgePoint');
+
+/** `from_window` of a point in which nothing was late. */
+export const NOT_LATE: u32 = 0xffffffff;
+
+let pool: RowPool = changetype<RowPool>(0);
+let table: OpenTable = changetype<OpenTable>(0);
+/** Head of the list of each level. */
+let heads: usize = 0;
+let idleHead: u32 = 0;
+let idleTail: u32 = 0;
+let leafCountMax: u32 = 0;
+let leaves: u32 = 0;
+
+export function initTree(edgeCountMax: u32): void {
+  const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
+  pool = RowPool.create(ROW_BYTES, rowCountMax);
+  table = OpenTable.create(rowCountMax);
+  heads = allocate(LEVEL_COUNT * 4);
+  idleHead = 0;
+  idleTail = 0;
+  leafCountMax = edgeCountMax;
+  leaves = 0;
+}
+
+export function rowAt(row: u32): Row {
+  return changetype<Row>(pool.at(row));
+}
+
+/** The leaf of an edge; when it is new and the table is full, the leaf (other) to (other) of the protocol, port 0. */
+export function leafOf(clientNode: u32, serverNode: u32, service: u32, window: u32): u32 {
+  const known = findRow(Level.IdId, clientNode, serverNode, service);
+  if (known !== 0) return known;
+  if (leaves < leafCountMax) return createLeaf(clientNode, serverNode, service, window);
+  count(ReducerCounter.LeavesRefused);
+  return otherLeaf(service, window);
+}
+
+/** The leaf for what has no edge of its own. There are at most OTHER_EDGE_COUNT, beyond the limit of leaves. */
+export function otherLeaf(service: u32, window: u32): u32 {
+  const other = otherNode();
+  const otherService = service & 0xff0000;
+  const known = findRow(Level.IdId, other, other, otherService);
+  return known !== 0 ? known : createLeaf(other, other, otherService, window);
+}
+
+export function isOtherRow(row: Row): bool {
+  return isOther(row.clientNode) || isOther(row.serverNode);
+}
+
+/** Head of the list of a level: follow `next`. */
+export function listOf(level: u32): u32 {
+  return load<u32>(heads + <usize>level * 4);
+}
+
+/** Puts the row into its level's list. */
+export function listRow(handle: u32, row: Row): void {
+  if (row.state === RowState.Listed) return;
+  if (row.level === Level.IdId) leaveIdle(row);
+  row.state = RowState.Listed;
+  const head = heads + <usize>row.level * 4;
+  row.next = load<u32>(head);
+  store<u32>(head, handle);
+}
+
+/** The window `closed` is over: keeps in the lists only rows with open flows. */
+export function relistRows(closed: u32): void {
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    let handle = listOf(level);
+    store<u32>(heads + <usize>level * 4, 0);
+    while (handle !== 0) {
+      const row = rowAt(handle);
+      const next = row.next;
+      row.state = RowState.Quiet;
+      if (row.point.active !== 0) relist(handle, row);
+      else if (level === Level.IdId) joinIdle(handle, row, closed);
+      handle = next;
+    }
+  }
+}
+
+/** A leaf that was announced anew is not idle. */
+export function touchLeaf(handle: u32, window: u32): void {
+  const row = rowAt(handle);
+  if (row.state !== RowState.Quiet) return;
+  leaveIdle(row);
+  joinIdle(handle, row, window);
+}
+
+/** Frees the leaves that have been idle for EDGE_IDLE_WINDOWS, and the rows above that nothing points to anymore. */
+export function expireLeaves(closed: u32): void {
+  set(ReducerCounter.LeavesLive, leaves);
+  set(ReducerCounter.RowsLive, pool.live);
+  while (idleHead !== 0 && rowAt(idleHead).idleSince + EDGE_IDLE_WINDOWS <= closed) {
+    const leaf = idleHead;
+    leaveIdle(rowAt(leaf));
+    freeRow(leaf);
+    leaves--;
+    count(ReducerCounter.LeavesExpired);
+  }
+}
+
+function hashRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u32 {
+  return hashPair(((<u64>clientNode) << 32) | serverNode, ((<u64>level) << 32) | service);
+}
+
+function findRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u32 {
+  for (let handle = table.first(hashRow(level, clientNode, serverNode, service)); handle !== 0; handle = table.next()) {
+    const row = rowAt(handle);
+    if (
+      row.level === level &&
+      row.clientNode === clientNode &&
+      row.serverNode === serverNode &&
+      row.service === service
+    ) {
+      return handle;
+    }
+  }
+  return 0;
+}
+
+function createLeaf(clientNode: u32, serverNode: u32, service: u32, window: u32): u32 {
+  const handle = createRow(Level.IdId, clientNode, serverNode, service);
+  const leaf = rowAt(handle);
+  leaf.azAz = rowAt(leaf.left).left;
+  leaves++;
+  joinIdle(handle, leaf, window);
+  return handle;
+}
+
+/** A row above `below`, which will point to it. */
+function rowAbove(level: u32, clientNode: u32, serverNode: u32, below: Row): u32 {
+  const known = findRow(level, clientNode, serverNode, below.service);
+  const handle = known !== 0 ? known : createRow(level, clientNode, serverNode, below.service);
+  rowAt(handle).refs++;
+  return handle;
+}
+
+function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u32 {
+  const handle = pool.take();
+  const hash = hashRow(level, clientNode, serverNode, service);
+  // No level has more rows than there are leaves, so only exhausted memory ends here.
+  if (handle === 0 || !table.insert(hash, handle)) unreachable();
+  const row = rowAt(handle);
+  const generation = row.generation + 1;
+  memory.fill(changetype<usize>(row), 0, ROW_BYTES);
+  row.generation = generation;
+  row.hash = hash;
+  row.clientNode = clientNode;
+  row.serverNode = serverNode;
+  row.service = service;
+  row.level = level;
+  row.state = RowState.Quiet;
+  retainNode(clientNode);
+  retainNode(serverNode);
+  const point = row.point;
+  point.level = <u8>level;
+  point.protocol = <u8>(service >>> 16);
+  point.serverPort = <u16>service;
+  point.fromWindow = NOT_LATE;
+  connectAbove(row);
+  return handle;
+}
+
+function connectAbove(row: Row): void {
+  const client = row.clientNode;
+  const server = row.serverNode;
+  if (row.level === Level.IdId) {
+    row.left = rowAbove(Level.IdAz, client, azNodeOf(server), row);
+    row.right = rowAbove(Level.AzId, azNodeOf(client), server, row);
+  } else if (row.level === Level.IdAz) {
+    row.left = rowAbove(Level.AzAz, azNodeOf(client), server, row);
+  } else if (row.level === Level.AzAz) {
+    row.left = rowAbove(Level.RoleAz, roleNodeOf(client), server, row);
+    row.right = rowAbove(Level.AzRole, client, roleNodeOf(server), row);
+  } else if (row.level === Level.RoleAz) {
+    row.left = rowAbove(Level.RoleRole, client, roleNodeOf(server), row);
+  }
+}
+
+function freeRow(handle: u32): void {
+  const row = rowAt(handle);
+  table.remove(row.hash, handle);
+  releaseNode(row.clientNode);
+  releaseNode(row.serverNode);
+  row.state = RowState.Free;
+  const left = row.left;
+  const right = row.right;
+  pool.give(handle);
+  releaseRow(left);
+  releaseRow(right);
+}
+
+function releaseRow(handle: u32): void {
+  if (handle !== 0 && --rowAt(handle).refs === 0) freeRow(handle);
+}
+
+function relist(handle: u32, row: Row): void {
+  row.state = RowState.Listed;
+  const head = heads + <usize>row.level * 4;
+  row.next = load<u32>(head);
+  store<u32>(head, handle);
+}
+
+function joinIdle(handle: u32, row: Row, window: u32): void {
+  row.idleSince = window;
+  row.next = 0;
+  row.previous = idleTail;
+  if (idleTail === 0) idleHead = handle;
+  else rowAt(idleTail).next = handle;
+  idleTail = handle;
+}
+
+function leaveIdle(row: Row): void {
+  if (row.previous === 0) idleHead = row.next;
+  else rowAt(row.previous).next = row.next;
+  if (row.next === 0) idleTail = row.previous;
+  else rowAt(row.next).previous = row.previous;
+}

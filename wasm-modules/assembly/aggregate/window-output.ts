@@ -1,0 +1,174 @@
+// Writes the WindowOutput of a closed window: the nodes that its points name, the points of every level that is put out, and their
+// histograms, in canonical order (canonical-order.ts). A point for each row that moved or has open flows; a row that lost its last
+// open flow moved, so the 0 is told once.
+
+import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
+import { nodeAt } from '../enrich/nodes';
+import { EDGE_POINT_SIZE, EdgePoint, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
+import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
+import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
+import { hasHistogram, overflowOfWindow } from './accumulation';
+import { ENTRY_BYTES, entryAt, entryHandle, pointKey, sortByKey, sortNodes, storeEntry } from './canonical-order';
+import { LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
+
+let outputLevels: u32 = 0;
+/** Marks the nodes of this output in `Node.outputSerial`. */
+let serial: u32 = 0;
+let block: usize = 0;
+let blockSize: usize = 0;
+let bytes: u32 = 0;
+
+export function initWindowOutput(levels: u32): void {
+  outputLevels = levels;
+}
+
+/** Bytes of the last output. */
+export function windowOutputBytes(): u32 {
+  return bytes;
+}
+
+/** Address of the WindowOutput; valid until the next one is written. Traps when memory is used up. */
+export function writeWindowOutput(window: u32): usize {
+  const rowCount = countRows();
+  const nodesSize = <usize>(rowCount * 2) * ENTRY_BYTES;
+  const rowsSize = <usize>rowCount * ENTRY_BYTES;
+  const nodes = takeScratch(nodesSize);
+  const rows = takeScratch(rowsSize);
+  const nodeCount = collectNodes(nodes);
+  const nodeBytes = indexNodes(nodes, nodeCount);
+  const histogramBytes = countHistogramBytes();
+  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + rowCount * EDGE_POINT_SIZE + histogramBytes;
+  reserveBlock(bytes);
+
+  const output = changetype<WindowOutput>(block);
+  output.window = window;
+  output.nodeCount = nodeCount;
+  output.nodeBytes = nodeBytes;
+  output.pointCount = rowCount;
+  output.histogramCount = 0;
+  output.histogramBytes = histogramBytes;
+  output.overflowPoints = overflowOfWindow();
+  output.pad0 = 0;
+  writeNodes(nodes, nodeCount, block + WINDOW_OUTPUT_SIZE);
+  writePoints(output, rows, block + WINDOW_OUTPUT_SIZE + nodeBytes);
+  giveBlock(nodes, nodesSize);
+  giveBlock(rows, rowsSize);
+  return block;
+}
+
+function isPutOut(level: u32): bool {
+  return ((outputLevels >> level) & 1) !== 0;
+}
+
+function countRows(): u32 {
+  let count: u32 = 0;
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    if (!isPutOut(level)) continue;
+    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) count++;
+  }
+  return count;
+}
+
+/** Each node once; returns how many. */
+function collectNodes(nodes: usize): u32 {
+  serial++;
+  let count: u32 = 0;
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    if (!isPutOut(level)) continue;
+    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
+      const row = rowAt(handle);
+      count = collectNode(nodes, count, row.clientNode);
+      count = collectNode(nodes, count, row.serverNode);
+    }
+  }
+  return count;
+}
+
+function collectNode(nodes: usize, count: u32, handle: u32): u32 {
+  const node = nodeAt(handle);
+  if (node.outputSerial === serial) return count;
+  node.outputSerial = serial;
+  storeEntry(entryAt(nodes, count), 0, handle);
+  return count + 1;
+}
+
+/** Sorts the nodes and gives each its index; returns the bytes of their records. */
+function indexNodes(nodes: usize, count: u32): u32 {
+  sortNodes(nodes, count);
+  let size: u32 = 0;
+  for (let index: u32 = 0; index < count; index++) {
+    const handle = entryHandle(entryAt(nodes, index));
+    nodeAt(handle).outputIndex = index;
+    size += nodeRecordBytes(handle);
+  }
+  return size;
+}
+
+function countHistogramBytes(): u32 {
+  let size: u32 = 0;
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    if (!isPutOut(level) || !hasHistogram(level)) continue;
+    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
+      const histogram = rowAt(handle).histogram;
+      if (histogram !== 0) size += histogramRecordBytes(histogram);
+    }
+  }
+  return size;
+}
+
+function writeNodes(nodes: usize, count: u32, to: usize): void {
+  let at = to;
+  for (let index: u32 = 0; index < count; index++) at += writeNodeRecord(entryHandle(entryAt(nodes, index)), index, at);
+}
+
+function writePoints(output: WindowOutput, rows: usize, points: usize): void {
+  const histograms = points + <usize>output.pointCount * EDGE_POINT_SIZE;
+  let point = points;
+  let histogram = histograms;
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    if (!isPutOut(level)) continue;
+    const count = sortRows(level, rows);
+    for (let index: u32 = 0; index < count; index++) {
+      const row = rowAt(entryHandle(entryAt(rows, index)));
+      writePoint(row, point, output.window);
+      if (row.histogram !== 0 && hasHistogram(level)) {
+        changetype<EdgePoint>(point).histogram = <u32>(histogram - histograms) + 1;
+        histogram += writeHistogram(row.histogram, histogram);
+        output.histogramCount++;
+      }
+      point += EDGE_POINT_SIZE;
+    }
+  }
+}
+
+function sortRows(level: u32, rows: usize): u32 {
+  let count: u32 = 0;
+  for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
+    const row = rowAt(handle);
+    const key = pointKey(nodeAt(row.clientNode).outputIndex, nodeAt(row.serverNode).outputIndex, row.service);
+    storeEntry(entryAt(rows, count++), key, handle);
+  }
+  sortByKey(rows, count);
+  return count;
+}
+
+function writePoint(row: Row, to: usize, window: u32): void {
+  memory.copy(to, changetype<usize>(row.point), EDGE_POINT_SIZE);
+  const point = changetype<EdgePoint>(to);
+  point.clientNode = nodeAt(row.clientNode).outputIndex;
+  point.serverNode = nodeAt(row.serverNode).outputIndex;
+  if (point.fromWindow === NOT_LATE) point.fromWindow = window;
+}
+
+function takeScratch(size: usize): usize {
+  const scratch = takeBlock(size);
+  if (scratch === 0) unreachable();
+  return scratch;
+}
+
+function reserveBlock(size: usize): void {
+  if (block !== 0 && size <= blockSize) return;
+  if (block !== 0) giveBlock(block, blockSize);
+  block = takeScratch(size);
+  blockSize = blockBytes(size);
+}
