@@ -1,0 +1,119 @@
+import { strict as assert } from 'node:assert';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { seededRandom } from '../lib/random.ts';
+import { allocateDoorbells } from './doorbell.ts';
+import { allocateRings, type MeshMemory } from './mesh.ts';
+import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
+import { wholeRecordBytes } from './record-block.ts';
+import type { MeshReport, MeshTask } from './testing/mesh-peer.ts';
+
+const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
+
+test('what is read from a ring is what was written to it, whatever the pieces', (context) => {
+  context.diagnostic(`SEED=${SEED}`);
+  const random = seededRandom(SEED);
+  const memory = allocateRing(256);
+  const [writer, reader] = [new RingWriter(memory), new RingReader(memory)];
+  const written: number[] = [];
+  const read: number[] = [];
+  for (let step = 0; step < 5_000; step++) {
+    const piece = Uint8Array.from(
+      { length: Math.min(writer.freeBytes, Math.floor(random() * 100)) },
+      () => random() * 256,
+    );
+    writer.write(piece);
+    written.push(...piece);
+    const target = new Uint8Array(Math.floor(random() * (reader.availableBytes + 1)));
+    reader.copyInto(target);
+    reader.advance(target.length);
+    read.push(...target);
+    assert.equal(writer.freeBytes + reader.availableBytes, 256);
+  }
+  assert.deepEqual(read, written.slice(0, read.length));
+});
+
+test('a writer that asked for room is to be rung once', () => {
+  const memory = allocateRing(64);
+  const [writer, reader] = [new RingWriter(memory), new RingReader(memory)];
+  writer.write(new Uint8Array(64));
+  assert.throws(() => writer.write(new Uint8Array(8)), /8 bytes into 0/);
+  assert.equal(reader.advance(8), false);
+  writer.awaitRoom();
+  assert.equal(reader.advance(8), true);
+  assert.equal(reader.advance(8), false);
+});
+
+test('a block is cut between records', () => {
+  const block = new Uint8Array(48);
+  const view = new DataView(block.buffer);
+  for (const [offset, size] of [
+    [0, 16],
+    [16, 24],
+    [40, 8],
+  ])
+    view.setUint32(offset, size, true);
+  const cuts = [0, 15, 16, 39, 40, 47, 48, 100].map((room) => wholeRecordBytes(block, room));
+  assert.deepEqual(cuts, [0, 0, 16, 16, 40, 40, 48, 48]);
+  assert.equal(wholeRecordBytes(block.subarray(0, 32), 32), 16);
+});
+
+/** Runs a mesh of real threads; the report of each. */
+async function runMesh(
+  workers: number,
+  task: Omit<MeshTask, 'worker' | 'memory'>,
+  ringBytes: number,
+): Promise<MeshReport[]> {
+  const memory: MeshMemory = { rings: allocateRings(workers, ringBytes), doorbells: allocateDoorbells(workers) };
+  const threads = memory.rings.map((_, worker) => {
+    const workerData: MeshTask = { ...task, worker, memory };
+    return new Worker(new URL('./testing/mesh-peer.ts', import.meta.url), { workerData });
+  });
+  const reports = await Promise.all(threads.map(async (thread) => (await once(thread, 'message'))[0] as MeshReport));
+  await Promise.all(threads.map((thread) => thread.terminate()));
+  return reports;
+}
+
+for (const [workers, ringBytes] of [
+  [2, 1_024],
+  [2, 1 << 16],
+  [3, 2_048],
+]) {
+  test(`${workers} threads with rings of ${ringBytes} bytes get every record once and in order`, {
+    timeout: 60_000,
+  }, async (context) => {
+    context.diagnostic(`SEED=${SEED}`);
+    const reports = await runMesh(workers, { seed: SEED, recordsPerPeer: 30_000, holdEvery: 0 }, ringBytes);
+    for (const report of reports) {
+      assert.deepEqual(report.outOfOrder, 0);
+      assert.deepEqual(report.received, (workers - 1) * 30_000);
+    }
+    if (ringBytes < 4_096)
+      assert.ok(
+        reports.every((report) => report.ringsFull > 0),
+        'the rings were never full',
+      );
+  });
+}
+
+test('rings that are full both ways drain, also when the receivers stop at windows', {
+  timeout: 60_000,
+}, async (context) => {
+  context.diagnostic(`SEED=${SEED}`);
+  const reports = await runMesh(2, { seed: SEED, recordsPerPeer: 20_000, holdEvery: 500 }, 1_024);
+  assert.deepEqual(
+    reports.map(({ received, outOfOrder }) => ({ received, outOfOrder })),
+    [
+      { received: 20_000, outOfOrder: 0 },
+      { received: 20_000, outOfOrder: 0 },
+    ],
+  );
+  assert.ok(reports.every((report) => report.ringsFull > 0 && report.holds > 0));
+});
+
+test('workers that have nothing to do use no processor time', { timeout: 20_000 }, async () => {
+  const reports = await runMesh(2, { seed: SEED, recordsPerPeer: 100, holdEvery: 0, idleMs: 1_000 }, 1_024);
+  for (const { idleCpuMs } of reports)
+    assert.ok(idleCpuMs < 50, `${idleCpuMs} ms of processor time in one idle second`);
+});
