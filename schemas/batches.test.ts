@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { after, before, test, type TestContext } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { Builder, ByteBuffer } from 'flatbuffers';
 import { OPEN_SIZE, UPDATE_NARROW_SIZE } from '../host/wire/gen/wire-layout.ts';
 import { BATCH_PREFIX_BYTES, batchItems, encodeBatch } from '../host/wire/struct-batch.ts';
@@ -22,7 +22,6 @@ let reader: ProbeReader;
 before(async () => {
   workbench = await openWorkbench('wire', WIRE);
   reader = new ProbeReader(workbench.schema, compileAssembly(workbench, writeProbe(workbench.schema), 'release'));
-  if (reader.memory.buffer.byteLength < 65536) reader.memory.grow(1);
 });
 after(() => closeWorkbench(workbench));
 
@@ -32,26 +31,24 @@ function seeded(t: TestContext): Random {
   return new Random(seed);
 }
 
-/** Puts bytes at the very end of linear memory, where a load beyond them traps. */
-function place(bytes: Uint8Array): number {
-  const base = reader.memory.buffer.byteLength - bytes.length;
-  new Uint8Array(reader.memory.buffer, base).set(bytes);
-  return base;
-}
-
 /** What the AssemblyScript side makes of the message, in the form of the host's. */
 function batchItemsInWasm(message: Uint8Array, structSize: number): { offset: number; count: number } | undefined {
-  const base = place(message);
+  const base = reader.place(message);
   const items = reader.call('batchItems', base, message.length, structSize);
   return items === 0 ? undefined : { offset: items - base, count: reader.call('batchCount', items) };
 }
 
 test('both builders write the same bytes', (t) => {
   const random = seeded(t);
-  for (const [count, structSize] of [[0, 80], [1, 24], [7, 24], [100, 144]]) {
+  for (const [count, structSize] of [
+    [0, 80],
+    [1, 24],
+    [7, 24],
+    [100, 144],
+  ]) {
     const items = random.bytes(count * structSize);
     const message = encodeBatch(items, structSize);
-    const base = place(random.bytes(message.length));
+    const base = reader.place(random.bytes(message.length));
     new Uint8Array(reader.memory.buffer, reader.call('beginBatch', base)).set(items);
     assert.equal(reader.call('finishBatch', base, count, structSize), message.length);
     assert.deepEqual(new Uint8Array(reader.memory.buffer, base).slice(), message);
@@ -81,7 +78,10 @@ test("flatc's own reader finds every item of a batch", async (t) => {
     const view = new DataView(items.buffer);
     const handles = Array.from({ length: 5 }, (_, index) => view.getUint32(index * UPDATE_NARROW_SIZE, true));
     assert.equal(batch.itemsLength(), 5);
-    assert.deepEqual(Array.from({ length: 5 }, (_, index) => batch.items(index).handle()), handles);
+    assert.deepEqual(
+      Array.from({ length: 5 }, (_, index) => batch.items(index).handle()),
+      handles,
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -135,7 +135,10 @@ test('no change to a batch leads out of it, and both sides find the same items',
   let accepted = 0;
   for (let mutant = 0; mutant < MUTANTS; mutant++) {
     const items = new Uint8Array(random.below(4) * OPEN_SIZE);
-    const message = mutate(random.chance(0.5) ? encodeBatch(items, OPEN_SIZE) : encodeWithBuilder(items, OPEN_SIZE, 8), random);
+    const message = mutate(
+      random.chance(0.5) ? encodeBatch(items, OPEN_SIZE) : encodeWithBuilder(items, OPEN_SIZE, 8),
+      random,
+    );
     const found = batchItems(message, OPEN_SIZE);
     assert.deepEqual(batchItemsInWasm(message, OPEN_SIZE), found);
     if (found === undefined) continue;

@@ -8,7 +8,14 @@ import { readMetrics } from './generator/metrics.ts';
 import { writeSchemaFiles } from './generator/schema-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const COPIED = ['schemas', 'bpf/include/gen', 'wasm-modules/assembly/gen', 'host/wire/gen', 'host/export/gen', 'docs/metrics.md'];
+const COPIED = [
+  'schemas',
+  'bpf/include/gen',
+  'wasm-modules/assembly/gen',
+  'host/wire/gen',
+  'host/export/gen',
+  'docs/metrics.md',
+];
 
 test('the committed files are what the generator writes', () => {
   assert.deepEqual(run(ROOT, '--check'), { status: 0, stderr: '' });
@@ -40,18 +47,44 @@ describe('in a copy of the repository', () => {
 });
 
 function run(root: string, ...options: string[]): { status: number | null; stderr: string } {
-  const { status, stderr } = spawnSync(process.execPath, [join(root, 'schemas/generate.ts'), ...options], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'schemas/generate.ts'), ...options], {
+    encoding: 'utf8',
+  });
   return { status, stderr };
 }
 
 const REFUSED = [
-  { name: 'padding inside', text: 'struct S { a: uint32; b: uint64; }', message: /struct S: 4 bytes of padding missing before b/ },
-  { name: 'padding at the end', text: 'struct S { a: uint64; b: uint32; }', message: /struct S: 4 bytes of padding missing at the end/ },
-  { name: 'a size that is no multiple of 8', text: 'struct S { a: uint32; }', message: /struct S: 4 bytes, not a multiple of 8/ },
-  { name: 'another size than documented', text: '/// A pair. 16 bytes.\nstruct S { a: uint64; }', message: /documented as 16 bytes, but it has 8/ },
+  {
+    name: 'padding inside',
+    text: 'struct S { a: uint32; b: uint64; }',
+    message: /struct S: 4 bytes of padding missing before b/,
+  },
+  {
+    name: 'padding at the end',
+    text: 'struct S { a: uint64; b: uint32; }',
+    message: /struct S: 4 bytes of padding missing at the end/,
+  },
+  {
+    name: 'a size that is no multiple of 8',
+    text: 'struct S { a: uint32; }',
+    message: /struct S: 4 bytes, not a multiple of 8/,
+  },
+  {
+    name: 'another size than documented',
+    text: '/// A pair. 16 bytes.\nstruct S { a: uint64; }',
+    message: /documented as 16 bytes, but it has 8/,
+  },
   { name: 'a union', text: 'table A { a: int; } union U { A } table B { u: U; }', message: /not supported/ },
-  { name: 'a table that contains itself', text: 'table A { a: [B]; } table B { b: A; }', message: /table A contains itself/ },
-  { name: 'what flatc does not understand', text: 'table A { a: Missing; }', message: /flatc refuses refused\.fbs: .*Missing/s },
+  {
+    name: 'a table that contains itself',
+    text: 'table A { a: [B]; } table B { b: A; }',
+    message: /table A contains itself/,
+  },
+  {
+    name: 'what flatc does not understand',
+    text: 'table A { a: Missing; }',
+    message: /flatc refuses refused\.fbs: .*Missing/s,
+  },
 ];
 
 for (const { name, text, message } of REFUSED) {

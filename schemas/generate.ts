@@ -42,7 +42,9 @@ function listGenerated(): string[] {
   return [C_FOLDER, AS_FOLDER, TS_FOLDER, METRICS_FOLDER].flatMap((folder) => {
     mkdirSync(join(ROOT, folder), { recursive: true });
     const entries = readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
+    return entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
   });
 }
 

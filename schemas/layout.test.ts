@@ -10,7 +10,14 @@ import type { Schema, Struct } from './generator/schema.ts';
 import { ProbeReader, writeProbe } from './testing/probe.ts';
 import { chooseSeed, Random } from './testing/random.ts';
 import { randomStruct, type Value } from './testing/values.ts';
-import { BUILDS, type Build, closeWorkbench, compileAssembly, openWorkbench, type Workbench } from './testing/workbench.ts';
+import {
+  BUILDS,
+  type Build,
+  closeWorkbench,
+  compileAssembly,
+  openWorkbench,
+  type Workbench,
+} from './testing/workbench.ts';
 
 const SCHEMAS = [
   ...readdirSync(import.meta.dirname).filter((file) => file.endsWith('.fbs')),
@@ -35,7 +42,10 @@ for (const { name, path } of SCHEMAS) {
 
     test('C and TypeScript agree on the size and on every offset', () => {
       const structs = [...workbench.schema.structs.values()];
-      const expected = structs.map((struct) => [layout[`${upperSnakeCase(struct.name)}_SIZE`], ...offsetsOf(layout, struct)]);
+      const expected = structs.map((struct) => [
+        layout[`${upperSnakeCase(struct.name)}_SIZE`],
+        ...offsetsOf(layout, struct),
+      ]);
       assert.deepEqual(measureInC(workbench.schema), expected);
     });
 
@@ -44,13 +54,14 @@ for (const { name, path } of SCHEMAS) {
         const seed = chooseSeed();
         t.diagnostic(`seed ${seed}`);
         const random = new Random(seed);
-        const reader = new ProbeReader(workbench.schema, compileAssembly(workbench, writeProbe(workbench.schema), build));
-        if (reader.memory.buffer.byteLength === 0) reader.memory.grow(1);
-        const at = reader.memory.buffer.byteLength - 1024;
+        const reader = new ProbeReader(
+          workbench.schema,
+          compileAssembly(workbench, writeProbe(workbench.schema), build),
+        );
         for (const struct of workbench.schema.structs.values()) {
           for (let round = 0; round < ROUNDS; round++) {
             const value = randomStruct(workbench.schema, struct.name, random);
-            new Uint8Array(reader.memory.buffer, at).set(random.bytes(struct.size));
+            const at = reader.place(random.bytes(struct.size));
             const view = new DataView(reader.memory.buffer);
             call(layout, `write${struct.name}`)(view, at, value);
             assert.deepEqual(reader.readStruct(struct, at), value);
@@ -84,10 +95,16 @@ function measureInC(schema: Schema): number[][] {
       return `printf("${values.map(() => '%zu').join(' ')}\\n", ${values.join(', ')});`;
     });
     writeFileSync(join(folder, 'layout.h'), writeCHeader(schema));
-    writeFileSync(join(folder, 'layout.c'), `#include <stdio.h>\n#include "layout.h"\nint main(void) { ${lines.join('\n')} }\n`);
+    writeFileSync(
+      join(folder, 'layout.c'),
+      `#include <stdio.h>\n#include "layout.h"\nint main(void) { ${lines.join('\n')} }\n`,
+    );
     execFileSync('gcc', [...WARNINGS, 'layout.c', '-o', 'layout'], { cwd: folder });
     const output = execFileSync(join(folder, 'layout'), { encoding: 'utf8' });
-    return output.trim().split('\n').map((line) => line.split(' ').map(Number));
+    return output
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ').map(Number));
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test, type TestContext } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { Builder } from 'flatbuffers';
 import { Announce } from '../host/wire/gen/tributary/wire/announce.js';
 import { Process } from '../host/wire/gen/tributary/wire/process.js';
@@ -14,7 +14,14 @@ import { mutate } from './testing/mutate.ts';
 import { ProbeReader, writeProbe } from './testing/probe.ts';
 import { chooseSeed, Random } from './testing/random.ts';
 import { randomTable, type Value } from './testing/values.ts';
-import { BUILDS, type Build, closeWorkbench, compileAssembly, openWorkbench, type Workbench } from './testing/workbench.ts';
+import {
+  BUILDS,
+  type Build,
+  closeWorkbench,
+  compileAssembly,
+  openWorkbench,
+  type Workbench,
+} from './testing/workbench.ts';
 
 const ROUNDS = 200;
 const MUTANTS: Record<Build, number> = { release: 100_000, debug: 10_000 };
@@ -49,13 +56,6 @@ class TableUnderTest {
     return verifyTable(bytes, layout);
   }
 
-  /** Puts the message at the very end of linear memory, where a load beyond it traps. */
-  place(bytes: Uint8Array): number {
-    const base = this.reader.memory.buffer.byteLength - bytes.length;
-    new Uint8Array(this.reader.memory.buffer, base).set(bytes);
-    return base;
-  }
-
   verifyInWasm(base: number, length: number): boolean {
     return this.reader.call(`verify${this.table.name}`, base, length) !== 0;
   }
@@ -81,8 +81,10 @@ for (const { path, tables } of CASES) {
       before(async () => {
         workbench = await openWorkbench(name, readFileSync(join(import.meta.dirname, path), 'utf8'));
         const module: TablesModule = await import(join(workbench.folder, `host/wire/gen/${name}-tables.ts`));
-        const reader = new ProbeReader(workbench.schema, compileAssembly(workbench, writeProbe(workbench.schema), build));
-        if (reader.memory.buffer.byteLength < 65536) reader.memory.grow(1);
+        const reader = new ProbeReader(
+          workbench.schema,
+          compileAssembly(workbench, writeProbe(workbench.schema), build),
+        );
         const chosen = workbench.schema.tables.filter((table) => tables.includes(table.name));
         underTest = chosen.map((table) => new TableUnderTest(table, reader, module));
       });
@@ -95,7 +97,7 @@ for (const { path, tables } of CASES) {
             const value = randomTable(workbench.schema, subject.table.name, random);
             const bytes = subject.encode(value);
             assert.equal(bytes.length % 8, 0);
-            const base = subject.place(bytes);
+            const base = subject.reader.place(bytes);
             assert(subject.verifyInWasm(base, bytes.length));
             assert.deepEqual(subject.reader.readRoot(subject.table, base), value);
             assert.deepEqual(subject.decode(bytes), value);
@@ -109,7 +111,8 @@ for (const { path, tables } of CASES) {
           let accepted = 0;
           let message = new Uint8Array();
           for (let mutant = 0; mutant < MUTANTS[build]; mutant++) {
-            if (mutant % 50 === 0) message = subject.encode(randomTable(workbench.schema, subject.table.name, random)).slice();
+            if (mutant % 50 === 0)
+              message = subject.encode(randomTable(workbench.schema, subject.table.name, random)).slice();
             accepted += acceptAndRead(subject, mutate(message, random)) ? 1 : 0;
           }
           t.diagnostic(`${subject.table.name}: ${accepted} of ${MUTANTS[build]} accepted and read`);
@@ -123,7 +126,11 @@ for (const { path, tables } of CASES) {
           const bytes = subject.encode(randomTable(workbench.schema, subject.table.name, random));
           for (let length = 0; length < bytes.length; length++) {
             const isRead = acceptAndRead(subject, bytes.slice(0, length));
-            assert.equal(isRead && bytes.subarray(length).some((byte) => byte !== 0), false, `${length} of ${bytes.length} bytes`);
+            assert.equal(
+              isRead && bytes.subarray(length).some((byte) => byte !== 0),
+              false,
+              `${length} of ${bytes.length} bytes`,
+            );
           }
         }
       });
@@ -139,7 +146,7 @@ function seeded(t: TestContext): Random {
 
 /** False when both sides refuse; reads everything on both sides when they accept. */
 function acceptAndRead(subject: TableUnderTest, bytes: Uint8Array): boolean {
-  const base = subject.place(bytes);
+  const base = subject.reader.place(bytes);
   const accepted = subject.verifyInWasm(base, bytes.length);
   assert.equal(subject.verifyOnHost(bytes), accepted);
   if (accepted) assert.deepEqual(subject.reader.readRoot(subject.table, base), subject.decode(bytes));
@@ -148,9 +155,24 @@ function acceptAndRead(subject: TableUnderTest, bytes: Uint8Array): boolean {
 }
 
 const HELLO: Hello = {
-  ...{ protocolVersion: 1, peerRole: 0, nodeId: 1n, bootId: 2n, session: 3n, incarnation: 0n, agentTimeNs: 4n, windowNs: 5n },
-  ...{ firstWindow: 6, committedWindow: 0, committedClosedWindow: 0 },
-  ...{ nodeName: 'node-1', scope: '', zone: '', addressSpace: 'default', agentVersion: '0.1.0' },
+  ...{
+    protocolVersion: 1,
+    peerRole: 0,
+    nodeId: 1n,
+    bootId: 2n,
+    session: 3n,
+    incarnation: 0n,
+    agentTimeNs: 4n,
+    windowNs: 5n,
+  },
+  firstWindow: 6,
+  committedWindow: 0,
+  committedClosedWindow: 0,
+  nodeName: 'node-1',
+  scope: '',
+  zone: '',
+  addressSpace: 'default',
+  agentVersion: '0.1.0',
 };
 
 describe('hostile and thrifty senders', () => {
@@ -160,7 +182,6 @@ describe('hostile and thrifty senders', () => {
     workbench = await openWorkbench('wire', readFileSync(join(import.meta.dirname, 'wire.fbs'), 'utf8'));
     const source = `${writeProbe(workbench.schema)}\nexport { isUtf8 } from "./lib/flatbuffer-verify";\n`;
     reader = new ProbeReader(workbench.schema, compileAssembly(workbench, source, 'release'));
-    if (reader.memory.buffer.byteLength < 65536) reader.memory.grow(1);
   });
   after(() => closeWorkbench(workbench));
 
@@ -169,10 +190,20 @@ describe('hostile and thrifty senders', () => {
     const builder = new Builder();
     const string = builder.createString(text);
     Process.startProcess(builder);
-    const add = [Process.addComm, Process.addExecutable, Process.addUnit, Process.addContainerId, Process.addContainerRuntime, Process.addCgroup];
+    const add = [
+      Process.addComm,
+      Process.addExecutable,
+      Process.addUnit,
+      Process.addContainerId,
+      Process.addContainerRuntime,
+      Process.addCgroup,
+    ];
     for (const addString of add) addString(builder, string);
     const process = Process.endProcess(builder);
-    const processes = Announce.createProcessesVector(builder, Array.from({ length: count }, () => process));
+    const processes = Announce.createProcessesVector(
+      builder,
+      Array.from({ length: count }, () => process),
+    );
     Announce.startAnnounce(builder);
     Announce.addProcesses(builder, processes);
     builder.finish(Announce.endAnnounce(builder));
@@ -181,8 +212,7 @@ describe('hostile and thrifty senders', () => {
 
   async function verdicts(bytes: Uint8Array): Promise<boolean[]> {
     const { decodeAnnounce } = await import('../host/wire/gen/wire-tables.ts');
-    const base = reader.memory.buffer.byteLength - bytes.length;
-    new Uint8Array(reader.memory.buffer, base).set(bytes);
+    const base = reader.place(bytes);
     return [reader.call('verifyAnnounce', base, bytes.length) !== 0, decodeAnnounce(bytes) !== undefined];
   }
 
@@ -198,22 +228,23 @@ describe('hostile and thrifty senders', () => {
     const { decodeHello, encodeHello } = await import('../host/wire/gen/wire-tables.ts');
     const bytes = encodeHello({ ...HELLO, peerRole: 250 });
     assert.equal(decodeHello(bytes)?.peerRole, 250);
-    const base = reader.memory.buffer.byteLength - bytes.length;
-    new Uint8Array(reader.memory.buffer, base).set(bytes);
+    const base = reader.place(bytes);
     assert.equal(reader.call('verifyHello', base, bytes.length), 1);
     assert.equal(reader.call('Hello_peer_role', reader.call('Hello_root', base)), 250);
   });
 
   test('AssemblyScript and Node agree on what UTF-8 is', (t) => {
     const random = seeded(t);
-    const telling = [0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff];
+    const telling = [
+      0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xef, 0xf0,
+      0xf1, 0xf4, 0xf5, 0xff,
+    ];
     let valid = 0;
     for (let round = 0; round < 100_000; round++) {
       const bytes = Uint8Array.from({ length: random.below(7) }, () => random.pick(telling));
-      const end = reader.memory.buffer.byteLength;
-      new Uint8Array(reader.memory.buffer, end - bytes.length).set(bytes);
+      const start = reader.place(bytes);
       const expected = isUtf8(bytes);
-      assert.equal(reader.call('isUtf8', end - bytes.length, end) !== 0, expected, bytes.toString());
+      assert.equal(reader.call('isUtf8', start, start + bytes.length) !== 0, expected, bytes.toString());
       valid += expected ? 1 : 0;
     }
     assert(valid > 1000);

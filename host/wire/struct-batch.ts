@@ -11,13 +11,15 @@ const ITEMS_SLOT = 4;
 
 /** Writes the prefix for `count` items that begin `BATCH_PREFIX_BYTES` after `offset`. */
 export function writeBatchPrefix(view: DataView, offset: number, count: number): void {
-  for (let index = 0; index < PREFIX_WORDS.length; index++) view.setUint32(offset + index * 4, PREFIX_WORDS[index], true);
+  for (let index = 0; index < PREFIX_WORDS.length; index++)
+    view.setUint32(offset + index * 4, PREFIX_WORDS[index], true);
   view.setUint32(offset + COUNT_OFFSET, count, true);
 }
 
 /** The message around a copy of `items`, structs of `structSize` bytes one after another. */
 export function encodeBatch(items: Uint8Array, structSize: number): Uint8Array<ArrayBuffer> {
-  if (items.length % structSize !== 0) throw new RangeError(`${items.length} bytes are not a number of structs of ${structSize}`);
+  if (items.length % structSize !== 0)
+    throw new RangeError(`${items.length} bytes are not a number of structs of ${structSize}`);
   const message = new Uint8Array(BATCH_PREFIX_BYTES + items.length);
   writeBatchPrefix(new DataView(message.buffer), 0, items.length / structSize);
   message.set(items, BATCH_PREFIX_BYTES);

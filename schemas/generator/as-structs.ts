@@ -60,7 +60,8 @@ function isWords({ element, length }: ArrayType, offset: number): boolean {
 
 /** 16 bytes are an address: hi holds bytes 0..7 and lo bytes 8..15, both as loaded. Others are numbered words. */
 function flattenBytes(type: ArrayType, at: Omit<Member, 'type'>): Member[] {
-  const suffixes = type.length === 16 ? ['Hi', 'Lo'] : Array.from({ length: type.length / 8 }, (_, index) => `${index}`);
+  const suffixes =
+    type.length === 16 ? ['Hi', 'Lo'] : Array.from({ length: type.length / 8 }, (_, index) => `${index}`);
   return suffixes.map((suffix, index) => ({
     name: at.name + suffix,
     type: 'u64',
@@ -76,5 +77,7 @@ function writeView({ name, type, offset }: Struct['fields'][number]): string[] {
     return [`\n  get ${camelCase(name)}(): ${type.name} {\n    return changetype<${type.name}>(${address});\n  }\n`];
   }
   if (type.kind !== 'array' || name === 'reserved') return [];
-  return [`\n  /** Address of the ${type.length} elements. */\n  get ${camelCase(name)}(): usize {\n    return ${address};\n  }\n`];
+  return [
+    `\n  /** Address of the ${type.length} elements. */\n  get ${camelCase(name)}(): usize {\n    return ${address};\n  }\n`,
+  ];
 }

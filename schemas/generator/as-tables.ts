@@ -8,13 +8,24 @@ import { type Field, SCALAR_SIZE, type Schema, type Struct, type Table } from '.
 /** Imports and classes of all tables, or nothing when the schema has none. */
 export function writeAsTables(schema: Schema): { imports: string; tables: string } {
   const tables = schema.tables.filter((table) => batchItemOf(table, schema.structs) === undefined);
-  const text = tables.map((table) => `${writeVerifier(table, schema.structs)}\n${writeView(table, schema.structs)}`).join('\n');
+  const text = tables
+    .map((table) => `${writeVerifier(table, schema.structs)}\n${writeView(table, schema.structs)}`)
+    .join('\n');
   return { tables: text, imports: ['read', 'verify'].map((part) => importLine(part, text)).join('') };
 }
 
 const LIBRARY: Record<string, string[]> = {
   read: ['fieldOf', 'follow', 'itemsOf'],
-  verify: ['checkInline', 'checkString', 'checkStrings', 'checkTable', 'checkTables', 'checkVector', 'enterTable', 'openMessage'],
+  verify: [
+    'checkInline',
+    'checkString',
+    'checkStrings',
+    'checkTable',
+    'checkTables',
+    'checkVector',
+    'enterTable',
+    'openMessage',
+  ],
 };
 
 function importLine(part: string, text: string): string {
@@ -101,7 +112,8 @@ function writeGetter(field: Field, structs: Map<string, Struct>): string {
   }
 }
 
-const ABOUT_VIEW = 'Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.';
+const ABOUT_VIEW =
+  'Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.';
 
 function getter(doc: string[], name: string, type: string, lines: string[]): string {
   return `${docComment(doc, '  ')}  get ${name}(): ${type} {\n${lines.map((line) => `    ${line}\n`).join('')}  }\n`;
@@ -122,5 +134,7 @@ function writeItemGetter(name: string, element: Element, structs: Map<string, St
     return item(element.name, `changetype<${element.name}>(this.${name} + <usize>index * ${size})`);
   }
   const address = `follow(this.${name} + <usize>index * 4)`;
-  return element.kind === 'table' ? item(element.name, `changetype<${element.name}>(${address})`) : item('usize', `${address} + 4`);
+  return element.kind === 'table'
+    ? item(element.name, `changetype<${element.name}>(${address})`)
+    : item('usize', `${address} + 4`);
 }

@@ -1,10 +1,19 @@
 // The C side: what eBPF programs write and the addon hands on. Only kernel-events.fbs crosses this boundary.
 import { generatedFrom, snakeCase, upperSnakeCase } from './names.ts';
-import { type ArrayType, type Enum, type Field, type NamedType, type ScalarName, type Schema, type Struct } from './schema.ts';
+import type { ArrayType, Enum, Field, NamedType, ScalarName, Schema, Struct } from './schema.ts';
 
 const C_TYPE: Record<ScalarName, string> = {
-  ...{ bool: '__u8', uint8: '__u8', uint16: '__u16', uint32: '__u32', uint64: '__u64' },
-  ...{ int8: '__s8', int16: '__s16', int32: '__s32', int64: '__s64', float32: 'float', float64: 'double' },
+  bool: '__u8',
+  uint8: '__u8',
+  uint16: '__u16',
+  uint32: '__u32',
+  uint64: '__u64',
+  int8: '__s8',
+  int16: '__s16',
+  int32: '__s32',
+  int64: '__s64',
+  float32: 'float',
+  float64: 'double',
 };
 
 export function writeCHeader(schema: Schema): string {

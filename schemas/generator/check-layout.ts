@@ -12,7 +12,8 @@ function checkLayout(struct: Struct, schema: Schema): void {
   const where = `${schema.name}.fbs, struct ${struct.name}`;
   let end = 0;
   for (const field of struct.fields) {
-    if (field.offset !== end) throw new Error(`${where}: ${field.offset - end} bytes of padding missing before ${field.name}`);
+    if (field.offset !== end)
+      throw new Error(`${where}: ${field.offset - end} bytes of padding missing before ${field.name}`);
     end += sizeOf(field.type, schema.structs);
   }
   if (struct.size !== end) throw new Error(`${where}: ${struct.size - end} bytes of padding missing at the end`);

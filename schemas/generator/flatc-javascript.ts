@@ -50,7 +50,8 @@ function reachable(typescript: Map<string, string>, entries: string[]): Set<stri
     if (text === undefined) throw new Error(`flatc wrote no ${path}`);
     if (found.has(path)) return;
     found.add(path);
-    for (const [, target] of text.matchAll(/from '(\..*?)\.js'/g)) visit(posix.join(posix.dirname(path), `${target}.ts`));
+    for (const [, target] of text.matchAll(/from '(\..*?)\.js'/g))
+      visit(posix.join(posix.dirname(path), `${target}.ts`));
   };
   entries.forEach(visit);
   return found;

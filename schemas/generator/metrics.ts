@@ -49,10 +49,12 @@ export function readMetrics(yaml: string, points: Schema): Metrics {
   uniqueIds(metrics.self_metrics);
   const fields = new Set(points.structs.get('EdgePoint')?.fields.map((field) => field.name));
   for (const item of [...metrics.metrics, ...metrics.self_metrics]) {
-    for (const id of item.attributes) if (!attributes.has(id)) throw new Error(`metrics.yaml, ${item.id}: no attribute ${id}`);
+    for (const id of item.attributes)
+      if (!attributes.has(id)) throw new Error(`metrics.yaml, ${item.id}: no attribute ${id}`);
   }
   for (const item of metrics.metrics) {
-    for (const name of item.value) if (!fields.has(name)) throw new Error(`metrics.yaml, ${item.id}: EdgePoint has no ${name}`);
+    for (const name of item.value)
+      if (!fields.has(name)) throw new Error(`metrics.yaml, ${item.id}: EdgePoint has no ${name}`);
   }
   return metrics;
 }
@@ -110,7 +112,11 @@ export function writeMetricsTs({ attributes, metrics, self_metrics }: Metrics): 
     '',
     TYPES,
     constant('ATTRIBUTES', 'Readonly<Record<string, Attribute>>', attributes),
-    constant('METRICS', 'Readonly<Record<string, Metric>>', metrics.map((item) => ({ ...item, value: item.value.map(camelCase) }))),
+    constant(
+      'METRICS',
+      'Readonly<Record<string, Metric>>',
+      metrics.map((item) => ({ ...item, value: item.value.map(camelCase) })),
+    ),
     constant('SELF_METRICS', 'Readonly<Record<string, SelfMetric>>', self_metrics),
   ].join('\n');
 }
@@ -127,7 +133,9 @@ function constant(name: string, type: string, items: ({ id: string; attributes?:
 function literal(value: unknown): string {
   if (typeof value === 'string') return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
-  const members = Object.entries(value ?? {}).map(([key, item]) => `${/^\w+$/.test(key) ? key : `'${key}'`}: ${literal(item)}`);
+  const members = Object.entries(value ?? {}).map(
+    ([key, item]) => `${/^\w+$/.test(key) ? key : `'${key}'`}: ${literal(item)}`,
+  );
   return `{ ${members.join(', ')} }`;
 }
 
@@ -144,7 +152,14 @@ export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics)
     '## Traffic',
     '',
     table(
-      ['profile `otel`', 'instrument', 'unit', 'further attributes', 'what', ...PROFILES.slice(1).map((name) => `profile \`${name}\``)],
+      [
+        'profile `otel`',
+        'instrument',
+        'unit',
+        'further attributes',
+        'what',
+        ...PROFILES.slice(1).map((name) => `profile \`${name}\``),
+      ],
       metrics.map((item) => [
         ...[code(item.profiles.otel), item.instrument, code(item.unit), namesOf(item.attributes), item.description],
         ...PROFILES.slice(1).map((name) => (item.profiles[name] === undefined ? '–' : code(item.profiles[name]))),
@@ -175,5 +190,7 @@ function code(name: string): string {
 }
 
 function table(head: string[], rows: string[][]): string {
-  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`).join('');
+  return [head, head.map(() => '---'), ...rows]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`)
+    .join('');
 }

@@ -12,7 +12,10 @@ export const TS_FOLDER = 'host/wire/gen';
 const NODE_MODULES = join(import.meta.dirname, '../../node_modules');
 
 /** Everything that a schema becomes in every language but C: path from the root of the repository → content. */
-export async function writeSchemaFiles(name: string, text: string): Promise<{ schema: Schema; files: Map<string, string> }> {
+export async function writeSchemaFiles(
+  name: string,
+  text: string,
+): Promise<{ schema: Schema; files: Map<string, string> }> {
   const { binarySchema, typescript } = await compileSchema(name, text);
   const schema = readSchema(name, binarySchema, text);
   checkLayouts(schema);

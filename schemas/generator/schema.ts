@@ -74,16 +74,34 @@ export interface Schema {
   tables: Table[];
 }
 
-/** BaseType of reflection.fbs, scalars only: the index is the number. */
-const SCALARS: (ScalarName | undefined)[] = [
-  ...[undefined, undefined, 'bool' as const, 'int8' as const, 'uint8' as const, 'int16' as const, 'uint16' as const],
-  ...['int32' as const, 'uint32' as const, 'int64' as const, 'uint64' as const, 'float32' as const, 'float64' as const],
-];
+/** BaseType of reflection.fbs, scalars only. */
+const SCALARS = new Map<number, ScalarName>([
+  [2, 'bool'],
+  [3, 'int8'],
+  [4, 'uint8'],
+  [5, 'int16'],
+  [6, 'uint16'],
+  [7, 'int32'],
+  [8, 'uint32'],
+  [9, 'int64'],
+  [10, 'uint64'],
+  [11, 'float32'],
+  [12, 'float64'],
+]);
 const BASE_TYPE = { string: 13, vector: 14, object: 15, array: 17 } as const;
 
 export const SCALAR_SIZE: Record<ScalarName, number> = {
-  ...{ bool: 1, int8: 1, uint8: 1, int16: 2, uint16: 2, int32: 4, uint32: 4, int64: 8, uint64: 8 },
-  ...{ float32: 4, float64: 8 },
+  bool: 1,
+  int8: 1,
+  uint8: 1,
+  int16: 2,
+  uint16: 2,
+  int32: 4,
+  uint32: 4,
+  float32: 4,
+  int64: 8,
+  uint64: 8,
+  float64: 8,
 };
 
 /** Reads a binary schema; declarations come in the order of `source`, because flatc sorts them by name. */
@@ -91,10 +109,14 @@ export function readSchema(name: string, binarySchema: Uint8Array, source: strin
   const buffer = new ByteBuffer(binarySchema);
   const root = new Reader(buffer, buffer.readInt32(0));
   const order = (item: { name: string }): number => source.search(new RegExp(`\\b(struct|table|enum) ${item.name}\\b`));
-  const inSourceOrder = <Item extends { name: string }>(items: Item[]): Item[] => items.sort((a, b) => order(a) - order(b));
+  const inSourceOrder = <Item extends { name: string }>(items: Item[]): Item[] =>
+    items.sort((a, b) => order(a) - order(b));
 
   const objects = root.tables(4);
-  const names = { objects: objects.map(readObjectName), enums: root.tables(6).map((item) => localName(item.string(4))) };
+  const names = {
+    objects: objects.map(readObjectName),
+    enums: root.tables(6).map((item) => localName(item.string(4))),
+  };
   const structs = objects.filter((object) => object.bool(8)).map((object) => readStruct(object, names));
   const tables = objects.filter((object) => !object.bool(8)).map((object) => readTable(object, names));
   return {
@@ -125,7 +147,8 @@ function readStruct(object: Reader, names: Names): Struct {
   };
   for (const field of readFields(object, names)) {
     const { type } = field;
-    if (type.kind === 'string' || type.kind === 'vector') throw new Error(`${struct.name}.${field.name}: not a fixed size`);
+    if (type.kind === 'string' || type.kind === 'vector')
+      throw new Error(`${struct.name}.${field.name}: not a fixed size`);
     struct.fields.push({ ...field, type });
   }
   return struct;
@@ -167,15 +190,17 @@ function readType(type: Reader, names: Names, field: string): FieldType {
 
 function readElement(baseType: number, index: number, names: Names, field: string): ScalarType | NamedType {
   if (baseType === BASE_TYPE.object) return names.objects[index];
-  const scalar = SCALARS[baseType];
+  const scalar = SCALARS.get(baseType);
   if (scalar === undefined) throw new Error(`field ${field}: FlatBuffers base type ${baseType} is not supported here`);
   return { kind: 'scalar', scalar, enumName: index < 0 ? undefined : names.enums[index] };
 }
 
 function readEnum(item: Reader): Enum {
-  const scalar = SCALARS[item.table(10).int8(4)];
+  const scalar = SCALARS.get(item.table(10).int8(4));
   if (scalar === undefined || item.bool(8)) throw new Error(`enum ${item.string(4)}: unions are not supported here`);
-  const values = item.tables(6).map((value) => ({ name: value.string(4), value: value.int64(6), doc: value.strings(12) }));
+  const values = item
+    .tables(6)
+    .map((value) => ({ name: value.string(4), value: value.int64(6), doc: value.strings(12) }));
   return { name: localName(item.string(4)), doc: item.strings(14), scalar, values };
 }
 

@@ -1,12 +1,29 @@
 // Fixed structs and enums for the host: sizes, offsets, and a reader and a writer over a DataView. 64-bit fields are bigint, byte
 // arrays are copies, padding is written as 0 and not read. The data plane does not pass here: it stays in WASM memory.
 import { camelCase, docComment, generatedFrom, isPadding, upperSnakeCase } from './names.ts';
-import { type ArrayType, type Enum, type Field, type NamedType, SCALAR_SIZE, type ScalarName, type ScalarType } from './schema.ts';
 import type { Schema, Struct } from './schema.ts';
+import {
+  type ArrayType,
+  type Enum,
+  type Field,
+  type NamedType,
+  SCALAR_SIZE,
+  type ScalarName,
+  type ScalarType,
+} from './schema.ts';
 
 export const VIEW_METHOD: Record<ScalarName, string> = {
-  ...{ bool: 'Uint8', uint8: 'Uint8', uint16: 'Uint16', uint32: 'Uint32', uint64: 'BigUint64' },
-  ...{ int8: 'Int8', int16: 'Int16', int32: 'Int32', int64: 'BigInt64', float32: 'Float32', float64: 'Float64' },
+  bool: 'Uint8',
+  uint8: 'Uint8',
+  uint16: 'Uint16',
+  uint32: 'Uint32',
+  uint64: 'BigUint64',
+  int8: 'Int8',
+  int16: 'Int16',
+  int32: 'Int32',
+  int64: 'BigInt64',
+  float32: 'Float32',
+  float64: 'Float64',
 };
 
 export function writeTsLayout(schema: Schema): string {
@@ -46,7 +63,9 @@ type StructField = Field<ScalarType | NamedType | ArrayType>;
 function writeTsStruct(struct: Struct, structs: Map<string, Struct>): string {
   const { name } = struct;
   const fields = struct.fields.filter((field) => !isPadding(field));
-  const types = fields.map((field) => `${docComment(field.doc, '  ')}  ${camelCase(field.name)}: ${tsType(field.type)};\n`);
+  const types = fields.map(
+    (field) => `${docComment(field.doc, '  ')}  ${camelCase(field.name)}: ${tsType(field.type)};\n`,
+  );
   const offsets = struct.fields.map((field) => `  ${camelCase(field.name)}: ${field.offset},\n`);
   const reads = fields.map((field) => `    ${camelCase(field.name)}: ${readExpression(field, structs)},\n`);
   const writes = struct.fields.map((field) => `  ${writeStatement(field, structs)}\n`);

@@ -1,8 +1,18 @@
 // Tables for the host: a plain object per table, `encode` and `decode` around flatc's classes, and the layout that verify-table.ts
 // walks before anything is decoded. Optional vectors and strings that are absent are undefined, which is not the same as empty.
-import { batchItemOf } from './batches.ts';
+
 import { sizeAndAlign } from './as-tables.ts';
-import { camelCase, docComment, generatedFrom, isPadding, kebabCase, pascalCase, structOf, upperSnakeCase } from './names.ts';
+import { batchItemOf } from './batches.ts';
+import {
+  camelCase,
+  docComment,
+  generatedFrom,
+  isPadding,
+  kebabCase,
+  pascalCase,
+  structOf,
+  upperSnakeCase,
+} from './names.ts';
 import type { ArrayType, Field, FieldType, NamedType, ScalarType, Schema, Struct, Table } from './schema.ts';
 import { tsType } from './ts-layout.ts';
 
@@ -37,7 +47,9 @@ export function writeTsTables(schema: Schema): string {
     `import { Builder, ByteBuffer } from 'flatbuffers';`,
     `import { type TableLayout, verifyTable } from '../verify-table.ts';`,
     ...tables.map(({ name }) => `import { ${name} as ${name}Table } from './${flatcPath(schema.namespace, name)}.js';`),
-    ...[...structs].map(({ name }) => `import { ${name} as ${name}Struct } from './${flatcPath(schema.namespace, name)}.js';`),
+    ...[...structs].map(
+      ({ name }) => `import { ${name} as ${name}Struct } from './${flatcPath(schema.namespace, name)}.js';`,
+    ),
     ...[...structs].map(({ name }) => `import { type ${name}, read${name} } from './${schema.name}-layout.ts';`),
     '',
     body,
@@ -63,7 +75,9 @@ const VIEW_OF = `function viewOf(buffer: ByteBuffer): DataView {
 `;
 
 function structsOf(tables: Table[], structs: Map<string, Struct>): Set<Struct> {
-  const types = tables.flatMap((table) => table.fields.map(({ type }) => (type.kind === 'vector' ? type.element : type)));
+  const types = tables.flatMap((table) =>
+    table.fields.map(({ type }) => (type.kind === 'vector' ? type.element : type)),
+  );
   return new Set(types.flatMap((type) => (type.kind === 'struct' ? [structOf(structs, type.name)] : [])));
 }
 
@@ -108,7 +122,8 @@ function layoutOf({ type, offset, required }: Field, structs: Map<string, Struct
     const { size, align } = sizeAndAlign(item, structs);
     return `{ kind: '${kind}', ${common}, size: ${size}, align: ${align} }`;
   };
-  const nested = (kind: string, name: string): string => `{ kind: '${kind}', ${common}, layout: ${upperSnakeCase(name)}_LAYOUT }`;
+  const nested = (kind: string, name: string): string =>
+    `{ kind: '${kind}', ${common}, layout: ${upperSnakeCase(name)}_LAYOUT }`;
   if (type.kind === 'string') return `{ kind: 'string', ${common} }`;
   if (type.kind === 'table') return nested('table', type.name);
   if (type.kind !== 'vector') return sized('inline', type);

@@ -14,16 +14,18 @@ export function writeProbe(schema: Schema): string {
     `import * as gen from "./gen/${schema.name}";`,
     'export { countOf } from "./lib/flatbuffer-read";',
     'export { batchCount, batchItems, beginBatch, finishBatch } from "./lib/struct-batch";',
-    `export { ${tables.map((table) => `verify${table.name}`).join(', ') || 'x'} } from "./gen/${schema.name}";`,
-    ...[...schema.structs.values()].flatMap((struct) => struct.fields.filter((field) => !isPadding(field)).map((field) => probe(struct, field))),
+    ...tables.map((table) => `export { verify${table.name} } from "./gen/${schema.name}";`),
+    ...[...schema.structs.values()].flatMap((struct) => probeStruct(struct)),
     ...tables.flatMap((table) => [
       `export function ${table.name}_root(base: usize): usize { return changetype<usize>(gen.${table.name}.root(base)); }`,
       ...table.fields.map((field) => probe(table, field)),
       ...table.fields.flatMap((field) => probeItem(table, field)),
     ]),
-  ]
-    .filter((line) => !line.startsWith('export { x }'))
-    .join('\n');
+  ].join('\n');
+}
+
+function probeStruct(struct: Struct): string[] {
+  return struct.fields.filter((field) => !isPadding(field)).map((field) => probe(struct, field));
 }
 
 function probe(owner: { name: string }, { name, type }: Field): string {
@@ -45,6 +47,9 @@ function write(name: string, parameters: string, type: FieldType, value: string)
 
 type Call = (...inputs: number[]) => number | bigint;
 
+/** A page: a module without static data has no memory to begin with. */
+const MEMORY_BYTES_MIN = 65536;
+
 export class ProbeReader {
   readonly memory: WebAssembly.Memory;
   #schema: Schema;
@@ -54,6 +59,7 @@ export class ProbeReader {
     const { exports } = new WebAssembly.Instance(module);
     if (!(exports.memory instanceof WebAssembly.Memory)) throw new Error('the probe exports no memory');
     this.memory = exports.memory;
+    if (this.memory.buffer.byteLength < MEMORY_BYTES_MIN) this.memory.grow(1);
     this.#schema = schema;
     for (const [name, value] of Object.entries(exports)) {
       if (typeof value === 'function') this.#calls.set(name, (...inputs) => Reflect.apply(value, undefined, inputs));
@@ -70,9 +76,18 @@ export class ProbeReader {
     return call(...inputs);
   }
 
+  /** Puts bytes at the very end of linear memory, where a load beyond them traps; returns their address. */
+  place(bytes: Uint8Array): number {
+    const address = this.memory.buffer.byteLength - bytes.length;
+    new Uint8Array(this.memory.buffer, address).set(bytes);
+    return address;
+  }
+
   readStruct(struct: Struct, at: number): Value {
     const fields = struct.fields.filter((field) => !isPadding(field));
-    return Object.fromEntries(fields.map((field) => [camelCase(field.name), this.#read(`${struct.name}_${field.name}`, field.type, [at])]));
+    return Object.fromEntries(
+      fields.map((field) => [camelCase(field.name), this.#read(`${struct.name}_${field.name}`, field.type, [at])]),
+    );
   }
 
   readRoot(table: Table, base: number): Value {
@@ -95,7 +110,9 @@ export class ProbeReader {
     if (address === 0) return undefined;
     switch (type.kind) {
       case 'string':
-        return new TextDecoder().decode(new Uint8Array(this.memory.buffer, address, this.call('countOf', address)).slice());
+        return new TextDecoder().decode(
+          new Uint8Array(this.memory.buffer, address, this.call('countOf', address)).slice(),
+        );
       case 'struct':
         return this.readStruct(structOf(this.#schema.structs, type.name), address);
       case 'table':

@@ -48,6 +48,10 @@ function randomScalar(scalar: ScalarName, random: Random): Value {
   if (scalar === 'float32' || scalar === 'float64') return random.below(2 ** 20) / 8 - 1000;
   const bits = Number(scalar.replace(/\D/g, ''));
   const wide = (BigInt(random.uint32()) << 32n) | BigInt(random.uint32());
-  const value = random.chance(0.2) ? 0n : scalar.startsWith('u') ? BigInt.asUintN(bits, wide) : BigInt.asIntN(bits, wide);
+  const value = random.chance(0.2)
+    ? 0n
+    : scalar.startsWith('u')
+      ? BigInt.asUintN(bits, wide)
+      : BigInt.asIntN(bits, wide);
   return bits === 64 ? value : Number(value);
 }

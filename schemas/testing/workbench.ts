@@ -40,7 +40,9 @@ export function compileAssembly({ folder }: Workbench, source: string, build: Bu
   const entry = writeInto(folder, `wasm-modules/assembly/${build}.ts`, source);
   const asc = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
   const output = join(folder, `${build}.wasm`);
-  execFileSync(process.execPath, [asc, entry, '--runtime', 'stub', '--use', 'abort=', ...BUILDS[build], '-o', output], { stdio: 'pipe' });
+  execFileSync(process.execPath, [asc, entry, '--runtime', 'stub', '--use', 'abort=', ...BUILDS[build], '-o', output], {
+    stdio: 'pipe',
+  });
   return new WebAssembly.Module(readFileSync(output));
 }
 

@@ -65,13 +65,7 @@ export function checkStrings(table: u32, vtable: u32, slot: u32, required: bool)
 }
 
 /** A nested table; `check` is the walk of its type. */
-export function checkTable(
-  table: u32,
-  vtable: u32,
-  slot: u32,
-  required: bool,
-  check: (table: u32) => bool,
-): bool {
+export function checkTable(table: u32, vtable: u32, slot: u32, required: bool, check: (table: u32) => bool): bool {
   const field = findField(table, vtable, slot, 4, 4);
   if (field === ABSENT) return !required;
   if (field === INVALID) return false;
@@ -79,13 +73,7 @@ export function checkTable(
   return nested !== 0 && check(nested);
 }
 
-export function checkTables(
-  table: u32,
-  vtable: u32,
-  slot: u32,
-  required: bool,
-  check: (table: u32) => bool,
-): bool {
+export function checkTables(table: u32, vtable: u32, slot: u32, required: bool, check: (table: u32) => bool): bool {
   const vector = findVector(table, vtable, slot, 4, 4);
   if (vector === ABSENT) return !required;
   if (vector === INVALID) return false;

@@ -8,8 +8,9 @@
 //  10  u16  0
 //
 // host/wire/struct-batch.ts is the same for the host.
-import { checkVector, enterTable, openMessage } from "./flatbuffer-verify";
-import { countOf, follow, itemsOf } from "./flatbuffer-read";
+
+import { countOf, follow, itemsOf } from './flatbuffer-read';
+import { checkVector, enterTable, openMessage } from './flatbuffer-verify';
 
 export const BATCH_PREFIX_BYTES: u32 = 24;
 
