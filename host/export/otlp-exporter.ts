@@ -146,6 +146,7 @@ export class OtlpExporter {
       }),
       this.#options.profile,
     );
+    log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
     this.#exporter.export(metrics, (result) => {
       if (result.code === EXPORT_SUCCESS) {
         log.info(

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Level } from '../wire/gen/records-layout.ts';
+import { decodeWindow, mergeHistograms, mergeRows, sortedRows } from './edge-rows.ts';
+import { encodeWindowOutput } from './testing/window-output.ts';
+
+const LEVELS = new Set<Level>([Level.AzAz]);
+const AZ = { level: Level.AzAz };
+
+test('a point is read with its texts, numbers and histogram', () => {
+  const histogram = { scale: 3, offset: -90, counts: [1, 0, 2] };
+  const nodes = [
+    { role: 'curl', zone: 'eu-1a' },
+    { role: 'nginx', zone: 'café' },
+  ];
+  const output = encodeWindowOutput(9, nodes, [
+    { ...AZ, forwardBytes: 2n ** 50n, active: 3n, rttCount: 3, rttMinUs: 7, rttMaxUs: 9, histogram },
+  ]);
+  const [row] = sortedRows(decodeWindow([output], LEVELS));
+  assert.equal(row.client.role, 'curl');
+  assert.equal(row.server.zone, 'café');
+  assert.equal(row.sums.forwardBytes, 2 ** 50);
+  assert.equal(row.active, 3);
+  assert.deepEqual(row.histogram, histogram);
+});
+
+test('other levels are not decoded', () => {
+  const output = encodeWindowOutput(
+    1,
+    [{ role: 'a' }, { role: 'b' }],
+    [{ level: Level.IdId }, { level: Level.RoleRole }],
+  );
+  assert.equal(decodeWindow([output], LEVELS).size, 0);
+});
+
+test('the order of rows does not depend on which worker had them', () => {
+  const zoned = (role: string) => [{ role }, { role: 'server' }];
+  const a = encodeWindowOutput(1, zoned('a'), [{ ...AZ, forwardBytes: 1n }]);
+  const b = encodeWindowOutput(1, zoned('b'), [{ ...AZ, forwardBytes: 2n }]);
+  const order = (outputs: Uint8Array[]): string[] =>
+    sortedRows(decodeWindow(outputs, LEVELS)).map((row) => row.client.role);
+  assert.deepEqual(order([a, b]), ['a', 'b']);
+  assert.deepEqual(order([b, a]), ['a', 'b']);
+});
+
+test('adjacent windows add up, the least RTT and the newest active count stay', () => {
+  const window = (point: object): Uint8Array =>
+    encodeWindowOutput(1, [{ role: 'a' }, { role: 'b' }], [{ ...AZ, ...point }]);
+  const first = decodeWindow(
+    [window({ reverseBytes: 5n, active: 4n, rttMinUs: 30, rttMaxUs: 40, fromWindow: 3 })],
+    LEVELS,
+  );
+  const second = decodeWindow(
+    [window({ reverseBytes: 6n, active: 1n, rttMinUs: 20, rttMaxUs: 25, fromWindow: 5 })],
+    LEVELS,
+  );
+  const [row] = sortedRows(mergeRows(first, second.values()));
+  assert.equal(row.sums.reverseBytes, 11);
+  assert.deepEqual([row.active, row.rttMinUs, row.rttMaxUs, row.fromWindow], [1, 20, 40, 3]);
+});
+
+test('ports and protocols keep edges apart', () => {
+  const output = encodeWindowOutput(
+    1,
+    [{ role: 'a' }, { role: 'b' }],
+    [
+      { ...AZ, serverPort: 80 },
+      { ...AZ, serverPort: 443 },
+      { ...AZ, serverPort: 443, protocol: 17 },
+    ],
+  );
+  assert.equal(decodeWindow([output], LEVELS).size, 3);
+});
+
+test('histograms with different first buckets merge bucket by bucket', () => {
+  const merged = mergeHistograms({ scale: 3, offset: -2, counts: [1, 1] }, { scale: 3, offset: 1, counts: [5] });
+  assert.deepEqual(merged, { scale: 3, offset: -2, counts: [1, 1, 0, 5] });
+});

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ExportQueue } from './export-queue.ts';
+
+const sumQueue = (countMax: number): ExportQueue<number> =>
+  new ExportQueue<number>({ merge: (older, newer) => older + newer, random: () => 0, countMax });
+
+const pushWindows = (queue: ExportQueue<number>, windows: number[]): void => {
+  for (const window of windows) queue.push({ firstWindow: window, lastWindow: window, content: window });
+};
+
+test('windows are exported in order, one at a time, and each success commits its own', () => {
+  const queue = sumQueue(4);
+  pushWindows(queue, [7, 8]);
+  assert.equal(queue.next(0)?.lastWindow, 7);
+  assert.equal(queue.next(0), undefined);
+  assert.equal(queue.succeeded(), 7);
+  assert.equal(queue.next(0)?.lastWindow, 8);
+  assert.equal(queue.succeeded(), 8);
+  assert.equal(queue.next(0), undefined);
+});
+
+test('a failed batch stays first and waits longer each time', () => {
+  const queue = sumQueue(4);
+  pushWindows(queue, [1, 2]);
+  queue.next(0);
+  assert.equal(queue.failed(0), 1_000);
+  assert.equal(queue.next(999), undefined);
+  assert.equal(queue.next(1_000)?.lastWindow, 1);
+  assert.equal(queue.failed(1_000), 3_000);
+  assert.equal(queue.next(3_000)?.lastWindow, 1);
+  assert.equal(queue.succeeded(), 1);
+  assert.equal(queue.next(3_000)?.lastWindow, 2);
+});
+
+test('a full queue takes a new window into its newest waiting batch and counts it', () => {
+  const queue = sumQueue(2);
+  pushWindows(queue, [1, 2, 3, 4]);
+  assert.equal(queue.length, 2);
+  assert.equal(queue.merged, 2);
+  assert.equal(queue.next(0)?.content, 1);
+  assert.equal(queue.succeeded(), 1);
+  assert.deepEqual(queue.next(0), { firstWindow: 2, lastWindow: 4, content: 9 });
+  assert.equal(queue.succeeded(), 4);
+});
+
+test('what is in flight does not change, even when the queue holds nothing else', () => {
+  const queue = sumQueue(1);
+  pushWindows(queue, [1]);
+  const inFlight = queue.next(0);
+  pushWindows(queue, [2, 3]);
+  assert.deepEqual(inFlight, { firstWindow: 1, lastWindow: 1, content: 1 });
+  assert.equal(queue.succeeded(), 1);
+  assert.deepEqual(queue.next(0), { firstWindow: 2, lastWindow: 3, content: 5 });
+});

@@ -1,0 +1,135 @@
+// Makes the output of a worker by hand, so that what reads it is tested against the schema and not against the workers.
+import {
+  EDGE_POINT_SIZE,
+  type EdgePoint,
+  HISTOGRAM_RECORD_SIZE,
+  NODE_RECORD_SIZE,
+  WINDOW_OUTPUT_SIZE,
+  writeEdgePoint,
+  writeHistogramRecord,
+  writeNodeRecord,
+  writeWindowOutput,
+} from '../../wire/gen/records-layout.ts';
+import type { Histogram, Node } from '../edge-rows.ts';
+
+export const NO_NODE: Node = {
+  kind: 3,
+  id: '',
+  role: '',
+  zone: '',
+  host: '',
+  address: '',
+  process: '',
+  container: '',
+};
+
+const NO_POINT: EdgePoint = {
+  level: 0,
+  protocol: 6,
+  serverPort: 443,
+  clientNode: 0,
+  serverNode: 1,
+  fromWindow: 0,
+  forwardBytes: 0n,
+  reverseBytes: 0n,
+  forwardPackets: 0n,
+  reversePackets: 0n,
+  forwardRetransmits: 0n,
+  reverseRetransmits: 0n,
+  residualBytes: 0n,
+  judgedBytes: 0n,
+  lateBytes: 0n,
+  connections: 0n,
+  closed: 0n,
+  active: 0n,
+  refused: 0,
+  timedOut: 0,
+  abandoned: 0,
+  unreachable: 0,
+  failedOther: 0,
+  resetsClient: 0,
+  resetsServer: 0,
+  flowsBoth: 0,
+  flowsClient: 0,
+  flowsServer: 0,
+  rttCount: 0,
+  rttMinUs: 0,
+  rttMaxUs: 0,
+  histogram: 0,
+  rttSumUs: 0n,
+};
+
+export interface PointSpec extends Partial<Omit<EdgePoint, 'histogram'>> {
+  histogram?: Histogram;
+}
+
+/** The bytes of one worker's closed window. Points name nodes by their index. */
+export function encodeWindowOutput(
+  window: number,
+  nodes: readonly Partial<Node>[],
+  points: readonly PointSpec[],
+): Uint8Array {
+  const bytes = new Uint8Array(1 << 16);
+  const view = new DataView(bytes.buffer);
+  let offset = WINDOW_OUTPUT_SIZE;
+  for (const [handle, part] of nodes.entries())
+    offset = writeNode(bytes, view, offset, handle, { ...NO_NODE, ...part });
+  const nodeBytes = offset - WINDOW_OUTPUT_SIZE;
+  const histograms = offset + points.length * EDGE_POINT_SIZE;
+  let end = histograms;
+  let histogramCount = 0;
+  for (const { histogram, ...point } of points) {
+    const place = histogram === undefined ? 0 : end - histograms + 1;
+    writeEdgePoint(view, offset, { ...NO_POINT, fromWindow: window, ...point, histogram: place });
+    offset += EDGE_POINT_SIZE;
+    if (histogram === undefined) continue;
+    end = writeHistogram(view, end, histogram);
+    histogramCount++;
+  }
+  const head = {
+    window,
+    nodeCount: nodes.length,
+    nodeBytes,
+    pointCount: points.length,
+    histogramCount,
+    histogramBytes: end - histograms,
+    overflowPoints: 0,
+  };
+  writeWindowOutput(view, 0, head);
+  return bytes.slice(0, end);
+}
+
+function writeNode(bytes: Uint8Array, view: DataView, offset: number, handle: number, node: Node): number {
+  const texts = [node.id, node.role, node.zone, node.host, node.address, node.process, node.container].map((text) =>
+    Buffer.from(text),
+  );
+  const [idBytes, roleBytes, zoneBytes, hostBytes, addressBytes, processBytes, containerBytes] = texts.map(
+    (text) => text.length,
+  );
+  writeNodeRecord(view, offset, {
+    handle,
+    kind: node.kind,
+    idBytes,
+    roleBytes,
+    zoneBytes,
+    hostBytes,
+    addressBytes,
+    processBytes,
+    containerBytes,
+  });
+  let at = offset + NODE_RECORD_SIZE;
+  for (const text of texts) {
+    bytes.set(text, at);
+    at += text.length;
+  }
+  return at + (-at & 7);
+}
+
+function writeHistogram(view: DataView, offset: number, { scale, offset: first, counts }: Histogram): number {
+  writeHistogramRecord(view, offset, { scale, offset: first, bucketCount: counts.length });
+  counts.forEach((count, index) => {
+    view.setUint32(offset + HISTOGRAM_RECORD_SIZE + 4 * index, count, true);
+  });
+  const end = offset + HISTOGRAM_RECORD_SIZE + 4 * counts.length;
+  return end + (-end & 7);
+}
