@@ -1,8 +1,9 @@
 // Fixed structs in AssemblyScript: an unmanaged class laid over linear memory. A nested struct is flattened (its fields get its name
 // as prefix) and can also be taken as a view of its own class. A byte array becomes words where it is aligned for them.
+
 import { AS_TYPE } from './as-enums.ts';
-import { camelCase, docComment, pascalCase, structOf, upperSnakeCase } from './names.ts';
-import { type ArrayType, SCALAR_SIZE, type Struct } from './schema.ts';
+import { camelCase, docComment, pascalCase, upperSnakeCase } from './names.ts';
+import { type ArrayType, SCALAR_SIZE, type Struct, structOf } from './schema.ts';
 
 interface Member {
   name: string;

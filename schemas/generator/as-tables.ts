@@ -1,9 +1,11 @@
 // Tables in AssemblyScript: a walk that verifies a message of an untrusted sender, and a view that reads it afterwards. The checks
 // and the loads themselves are in wasm-modules/assembly/lib. Batches need neither: lib/struct-batch.ts treats all of them alike.
+
 import { AS_TYPE } from './as-enums.ts';
 import { batchItemOf } from './batches.ts';
-import { camelCase, docComment, structOf } from './names.ts';
-import { type Field, SCALAR_SIZE, type Schema, type Struct, type Table } from './schema.ts';
+import { sizeAndAlign } from './layouts.ts';
+import { camelCase, docComment } from './names.ts';
+import { type Field, SCALAR_SIZE, type Schema, type Struct, structOf, type Table } from './schema.ts';
 
 /** Imports and classes of all tables, or nothing when the schema has none. */
 export function writeAsTables(schema: Schema): { imports: string; tables: string } {
@@ -65,12 +67,6 @@ function writeCheck({ type, offset, required }: Field, structs: Map<string, Stru
     case 'array':
       throw new Error('FlatBuffers has no arrays in tables');
   }
-}
-
-export function sizeAndAlign(type: Field['type'], structs: Map<string, Struct>): { size: number; align: number } {
-  if (type.kind === 'struct') return structOf(structs, type.name);
-  if (type.kind !== 'scalar') throw new Error(`a ${type.kind} has no size of its own`);
-  return { size: SCALAR_SIZE[type.scalar], align: SCALAR_SIZE[type.scalar] };
 }
 
 function writeView({ name, doc, fields }: Table, structs: Map<string, Struct>): string {

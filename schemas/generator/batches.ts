@@ -1,5 +1,4 @@
-import { structOf } from './names.ts';
-import type { Struct, Table } from './schema.ts';
+import { type Struct, structOf, type Table } from './schema.ts';
 
 /** The struct that `table` is a batch of: one required vector `items` of a fixed struct and nothing else. Otherwise undefined. */
 export function batchItemOf(table: Table, structs: Map<string, Struct>): Struct | undefined {

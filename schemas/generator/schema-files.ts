@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { writeAsModule } from './as-module.ts';
-import { checkLayouts } from './check-layout.ts';
 import { compileSchema } from './flatc.ts';
 import { compileFlatcTypescript } from './flatc-javascript.ts';
+import { checkLayouts } from './layouts.ts';
 import { readSchema, type Schema } from './schema.ts';
 import { writeTsLayout } from './ts-layout.ts';
 import { flatcPath, textTables, writeTsTables } from './ts-tables.ts';

@@ -74,6 +74,13 @@ export interface Schema {
   tables: Table[];
 }
 
+/** The struct that a type names; fields refer to structs of their own schema only. */
+export function structOf(structs: Map<string, Struct>, name: string): Struct {
+  const struct = structs.get(name);
+  if (struct === undefined) throw new Error(`no struct ${name} in this schema`);
+  return struct;
+}
+
 /** BaseType of reflection.fbs, scalars only. */
 const SCALARS = new Map<number, ScalarName>([
   [2, 'bool'],

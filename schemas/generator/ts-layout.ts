@@ -1,7 +1,7 @@
 // Fixed structs and enums for the host: sizes, offsets, and a reader and a writer over a DataView. 64-bit fields are bigint, byte
 // arrays are copies, padding is written as 0 and not read. The data plane does not pass here: it stays in WASM memory.
+import { sizeOf } from './layouts.ts';
 import { camelCase, docComment, generatedFrom, isPadding, upperSnakeCase } from './names.ts';
-import type { Schema, Struct } from './schema.ts';
 import {
   type ArrayType,
   type Enum,
@@ -10,6 +10,8 @@ import {
   SCALAR_SIZE,
   type ScalarName,
   type ScalarType,
+  type Schema,
+  type Struct,
 } from './schema.ts';
 
 export const VIEW_METHOD: Record<ScalarName, string> = {
@@ -96,7 +98,7 @@ function at(offset: number, addend = ''): string {
 function readExpression({ type, offset }: StructField, structs: Map<string, Struct>): string {
   if (type.kind !== 'array') return readElement(type, at(offset));
   if (isBytes(type)) return `new Uint8Array(view.buffer, view.byteOffset + ${at(offset)}, ${type.length}).slice()`;
-  const stride = strideOf(type, structs);
+  const stride = sizeOf(type.element, structs);
   return `Array.from({ length: ${type.length} }, (_, index) => ${readElement(type.element, at(offset, ` + index * ${stride}`))})`;
 }
 
@@ -112,7 +114,7 @@ function writeStatement(field: StructField, structs: Map<string, Struct>): strin
   if (isPadding(field)) return writePadding(type, offset, structs);
   if (type.kind !== 'array') return writeElement(type, at(offset), value);
   if (isBytes(type)) return `writeBytes(view, ${at(offset)}, ${value}, ${type.length});`;
-  const stride = strideOf(type, structs);
+  const stride = sizeOf(type.element, structs);
   const element = writeElement(type.element, at(offset, ` + index * ${stride}`), `${value}[index]`);
   return `for (let index = 0; index < ${type.length}; index++) ${element}`;
 }
@@ -124,12 +126,7 @@ function writeElement(type: ScalarType | NamedType, position: string, value: str
 }
 
 function writePadding(type: StructField['type'], offset: number, structs: Map<string, Struct>): string {
-  const size = type.kind === 'array' ? type.length * strideOf(type, structs) : 0;
+  const size = type.kind === 'array' ? type.length * sizeOf(type.element, structs) : 0;
   if (type.kind === 'array') return `new Uint8Array(view.buffer, view.byteOffset + ${at(offset)}, ${size}).fill(0);`;
   return writeElement(type, at(offset), type.kind === 'scalar' && tsType(type) === 'bigint' ? '0n' : '0');
-}
-
-function strideOf({ element }: ArrayType, structs: Map<string, Struct>): number {
-  if (element.kind === 'scalar') return SCALAR_SIZE[element.scalar];
-  return structs.get(element.name)?.size ?? 0;
 }

@@ -1,19 +1,20 @@
 // Tables for the host: a plain object per table, `encode` and `decode` around flatc's classes, and the layout that verify-table.ts
 // walks before anything is decoded. Optional vectors and strings that are absent are undefined, which is not the same as empty.
 
-import { sizeAndAlign } from './as-tables.ts';
 import { batchItemOf } from './batches.ts';
+import { sizeAndAlign } from './layouts.ts';
+import { camelCase, docComment, generatedFrom, isPadding, kebabCase, pascalCase, upperSnakeCase } from './names.ts';
 import {
-  camelCase,
-  docComment,
-  generatedFrom,
-  isPadding,
-  kebabCase,
-  pascalCase,
+  type ArrayType,
+  type Field,
+  type FieldType,
+  type NamedType,
+  type ScalarType,
+  type Schema,
+  type Struct,
   structOf,
-  upperSnakeCase,
-} from './names.ts';
-import type { ArrayType, Field, FieldType, NamedType, ScalarType, Schema, Struct, Table } from './schema.ts';
+  type Table,
+} from './schema.ts';
 import { tsType } from './ts-layout.ts';
 
 /** Tables that are not batches, nested tables before those that hold them. */

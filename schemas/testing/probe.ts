@@ -1,10 +1,19 @@
 // Reads structs and tables through the generated AssemblyScript classes: a module with one export for each field, and a reader that
 // follows the schema and builds the same plain objects as the generated TypeScript.
+
 import { AS_TYPE } from '../generator/as-enums.ts';
 import { batchItemOf } from '../generator/batches.ts';
-import { camelCase, isPadding, structOf } from '../generator/names.ts';
-import type { Field, FieldType, ScalarName, Schema, Struct, Table } from '../generator/schema.ts';
-import { SCALAR_SIZE } from '../generator/schema.ts';
+import { camelCase, isPadding } from '../generator/names.ts';
+import {
+  type Field,
+  type FieldType,
+  SCALAR_SIZE,
+  type ScalarName,
+  type Schema,
+  type Struct,
+  structOf,
+  type Table,
+} from '../generator/schema.ts';
 import { VIEW_METHOD } from '../generator/ts-layout.ts';
 import type { Value } from './values.ts';
 

@@ -1,6 +1,15 @@
 // Random values of a schema's structs and tables, in the form that the generated TypeScript takes.
-import { camelCase, isPadding, structOf } from '../generator/names.ts';
-import type { ArrayType, FieldType, NamedType, ScalarName, ScalarType, Schema } from '../generator/schema.ts';
+
+import { camelCase, isPadding } from '../generator/names.ts';
+import {
+  type ArrayType,
+  type FieldType,
+  type NamedType,
+  type ScalarName,
+  type ScalarType,
+  type Schema,
+  structOf,
+} from '../generator/schema.ts';
 import type { Random } from './random.ts';
 
 export type Value = number | bigint | boolean | string | Uint8Array | undefined | Value[] | { [field: string]: Value };

@@ -1,7 +1,15 @@
-// Rules for fixed structs that flatc does not know: padding is spelled out, so that no two languages can disagree about it and no
-// byte is left over from older memory; the size is a multiple of 8, so that records follow one another without gaps.
-import { structOf } from './names.ts';
-import { type ArrayType, type NamedType, SCALAR_SIZE, type ScalarType, type Schema, type Struct } from './schema.ts';
+// Sizes, and the rules for fixed structs that flatc does not know: padding is spelled out, so that no two languages can disagree about it
+// and no byte is left over from older memory; the size is a multiple of 8, so that records follow one another without gaps.
+import {
+  type ArrayType,
+  type FieldType,
+  type NamedType,
+  SCALAR_SIZE,
+  type ScalarType,
+  type Schema,
+  type Struct,
+  structOf,
+} from './schema.ts';
 
 /** Throws with the name of the struct and the field when a rule is broken, or when the documentation states another size. */
 export function checkLayouts(schema: Schema): void {
@@ -29,4 +37,11 @@ export function sizeOf(type: ScalarType | NamedType | ArrayType, structs: Map<st
   if (type.kind === 'scalar') return SCALAR_SIZE[type.scalar];
   if (type.kind === 'array') return type.length * sizeOf(type.element, structs);
   return structOf(structs, type.name).size;
+}
+
+/** Of a value that lies in a table or vector itself. */
+export function sizeAndAlign(type: FieldType, structs: Map<string, Struct>): { size: number; align: number } {
+  if (type.kind === 'struct') return structOf(structs, type.name);
+  if (type.kind !== 'scalar') throw new Error(`a ${type.kind} has no size of its own`);
+  return { size: SCALAR_SIZE[type.scalar], align: SCALAR_SIZE[type.scalar] };
 }
