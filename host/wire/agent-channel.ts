@@ -107,7 +107,7 @@ export class AgentChannel {
     return this.#sender.creditBytes;
   }
 
-  /** This session's last committed window, 0 = none, and the closed window in which it was booked. */
+  /** This session's last committed window, and the last closed window that this incarnation is known to have committed; 0 = none. */
   get committed(): Readonly<Committed> {
     return this.#committed;
   }
@@ -223,12 +223,17 @@ export class AgentChannel {
     this.#send(this.#sender.pump());
   }
 
-  /** What was sealed up to a closed window that is known to be committed; what an earlier incarnation sealed beyond it died with it. */
+  /**
+   * What was sealed up to a closed window that is known to be committed, both by the incarnation of Hello. What that one sealed beyond it died
+   * with it, and its numbers of closed windows mean nothing to the next.
+   */
   #commitTold({ committedClosedWindow, committedWindow }: Welcome, isStranger: boolean): void {
     const known = this.#sealed.commit(committedClosedWindow);
     if (known !== undefined) this.#commit(known);
-    if (isStranger) this.#sealed.clear();
     if (committedWindow > 0) this.#commit({ window: committedWindow, closedWindow: committedClosedWindow });
+    if (!isStranger) return;
+    this.#sealed.clear();
+    this.#committed = { window: this.#committed.window, closedWindow: 0 };
   }
 
   #commit(pair: Committed): void {
