@@ -1,0 +1,44 @@
+// Compiles entry files of wasm-modules/assembly for tests. A module is kept under the hash of all sources, because every test file
+// runs in a process of its own.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '../..');
+const SOURCES = 'wasm-modules/assembly';
+const CACHE = 'wasm-modules/build/testing';
+
+/** As the product is built, and with assertions and bounds checks. */
+const BUILDS = {
+  release: ['-O3', '--noAssert'],
+  debug: ['--debug'],
+} as const;
+export type Build = keyof typeof BUILDS;
+
+/** `entry`: path below wasm-modules/assembly. The compiler's message goes to standard error, and refusal throws. */
+export function compileModule(entry: string, build: Build): WebAssembly.Module {
+  const file = join(ROOT, CACHE, `${hashSources(entry, build)}.wasm`);
+  if (!existsSync(file)) compileInto(file, entry, build);
+  return new WebAssembly.Module(readFileSync(file));
+}
+
+function hashSources(entry: string, build: Build): string {
+  const hash = createHash('sha256').update(entry).update(build);
+  for (const path of globSync(`${SOURCES}/**/*.ts`, { cwd: ROOT }).sort()) {
+    if (!path.endsWith('.test.ts')) hash.update(path).update(readFileSync(join(ROOT, path)));
+  }
+  return hash.digest('hex').slice(0, 32);
+}
+
+function compileInto(file: string, entry: string, build: Build): void {
+  const asc = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
+  const partial = `${file}.${process.pid}`;
+  mkdirSync(join(ROOT, CACHE), { recursive: true });
+  const options = ['--runtime', 'stub', '--use', 'abort=', ...BUILDS[build], '-o', partial];
+  execFileSync(process.execPath, [asc, join(SOURCES, entry), ...options], {
+    cwd: ROOT,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  renameSync(partial, file);
+}

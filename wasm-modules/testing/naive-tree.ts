@@ -1,0 +1,150 @@
+// What the tree must say, the slow way: every leaf is kept by its texts, and every level is added up from the leaves anew.
+import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
+import { type EdgeFlow, Level } from '../../host/wire/gen/records-layout.ts';
+import type { NodeTexts } from './stage-worker.ts';
+import { addPoint, comparePoints, type Point, printPoint } from './window-output.ts';
+
+export type FlowValues = Omit<EdgeFlow, 'edge'>;
+
+type EndLevel = 'id' | 'az' | 'role';
+const LEVELS: [number, EndLevel, EndLevel][] = [
+  [Level.IdId, 'id', 'id'],
+  [Level.IdAz, 'id', 'az'],
+  [Level.AzId, 'az', 'id'],
+  [Level.AzAz, 'az', 'az'],
+  [Level.RoleAz, 'role', 'az'],
+  [Level.AzRole, 'az', 'role'],
+  [Level.RoleRole, 'role', 'role'],
+];
+
+const FAILURES = new Map<number, string>([
+  [CloseReason.ConnectRefused, 'refused'],
+  [CloseReason.ConnectTimedOut, 'timedOut'],
+  [CloseReason.ConnectAbandoned, 'abandoned'],
+  [CloseReason.ConnectUnreachable, 'unreachable'],
+  [CloseReason.ConnectOther, 'failedOther'],
+]);
+const ADDED = [
+  'forwardBytes',
+  'reverseBytes',
+  'forwardPackets',
+  'reversePackets',
+  'forwardRetransmits',
+  'reverseRetransmits',
+  'residualBytes',
+  'judgedBytes',
+  'lateBytes',
+  'connections',
+  'closed',
+] as const;
+
+export class NaiveTree {
+  readonly #histogramLevels: number;
+  readonly #leaves = new Map<string, { point: Point; moved: boolean }>();
+
+  constructor(histogramLevels = 0x7f) {
+    this.#histogramLevels = histogramLevels;
+  }
+
+  add(client: NodeTexts, server: NodeTexts, serverPort: number, protocol: number, flow: FlowValues): void {
+    const fields = new Map<string, bigint>(ADDED.map((name) => [name, BigInt(flow[name])]));
+    fields.set('fromWindow', BigInt(flow.fromWindow));
+    fields.set('active', BigInt(flow.activeDelta));
+    fields.set(['', 'flowsClient', 'flowsServer', 'flowsBoth'][flow.match], 1n);
+    if (flow.reason !== 0) {
+      fields.set(FAILURES.get(flow.reason) ?? '', BigInt(flow.reasonCount));
+      fields.set(['', 'resetsClient', 'resetsServer'][flow.resetBy], BigInt(flow.reasonCount));
+    }
+    fields.delete('');
+    const buckets = new Map<number, number>();
+    if (flow.rttUs > 0) {
+      for (const name of ['rttMinUs', 'rttMaxUs', 'rttSumUs']) fields.set(name, BigInt(flow.rttUs));
+      fields.set('rttCount', 1n);
+      buckets.set(bucketOf(flow.rttUs), 1);
+    }
+    const leaf = this.#leafOf(client, server, serverPort, protocol);
+    leaf.moved = true;
+    addPoint(leaf.point, { ...leaf.point, fields, buckets });
+  }
+
+  /** The lines of the closed window, by level and canonical order. */
+  close(window: number): string[] {
+    const shown = [...this.#leaves.values()].filter(({ point, moved }) => moved || point.fields.get('active') !== 0n);
+    for (const { point } of shown) if (!point.fields.has('fromWindow')) point.fields.set('fromWindow', BigInt(window));
+    const lines = LEVELS.flatMap(([level, clientLevel, serverLevel]) =>
+      group(shown.map(({ point }) => projectPoint(point, level, clientLevel, serverLevel)))
+        .map((point) => (((this.#histogramLevels >> level) & 1) === 1 ? point : { ...point, buckets: new Map() }))
+        .map(printPoint),
+    );
+    for (const leaf of this.#leaves.values()) {
+      leaf.moved = false;
+      leaf.point.fields = new Map([['active', leaf.point.fields.get('active') ?? 0n]]);
+      leaf.point.buckets = new Map();
+    }
+    return lines;
+  }
+
+  #leafOf(client: NodeTexts, server: NodeTexts, serverPort: number, protocol: number) {
+    const key = JSON.stringify([{ ...client, handle: 0 }, { ...server, handle: 0 }, serverPort, protocol]);
+    let leaf = this.#leaves.get(key);
+    if (leaf === undefined) {
+      const point = { level: 0, client, server, protocol, serverPort, fields: new Map(), buckets: new Map() };
+      leaf = { point, moved: false };
+      this.#leaves.set(key, leaf);
+    }
+    return leaf;
+  }
+}
+
+function projectNode(node: NodeTexts, level: EndLevel): NodeTexts {
+  if (level === 'id') return node;
+  const bare = { id: '', host: '', address: '', process: '', container: '' };
+  return { ...node, ...bare, zone: level === 'az' ? node.zone : '' };
+}
+
+function projectPoint(point: Point, level: number, clientLevel: EndLevel, serverLevel: EndLevel): Point {
+  const client = projectNode(point.client, clientLevel);
+  const server = projectNode(point.server, serverLevel);
+  return { ...point, level, client, server, fields: new Map(point.fields), buckets: new Map(point.buckets) };
+}
+
+function group(points: Point[]): Point[] {
+  const groups: Point[] = [];
+  for (const point of points.sort(comparePoints)) {
+    const last = groups.at(-1);
+    if (last !== undefined && comparePoints(last, point) === 0) addPoint(last, point);
+    else groups.push(point);
+  }
+  return groups;
+}
+
+/** Upper-inclusive bucket of scale 3 by logarithm, put right where rounding decides; seconds between 1 us and 2^27 us. */
+export function bucketOf(sampleUs: number): number {
+  const seconds = Math.min(Math.max(sampleUs, 1), 2 ** 27) / 1e6;
+  let index = Math.ceil(Math.log2(seconds) * 8) - 1;
+  if (seconds <= 2 ** (index / 8)) index--;
+  if (seconds > 2 ** ((index + 1) / 8)) index++;
+  return index;
+}
+
+/** A flow that did nothing. */
+export const STILL: FlowValues = {
+  fromWindow: 1,
+  forwardBytes: 0n,
+  reverseBytes: 0n,
+  forwardPackets: 0n,
+  reversePackets: 0n,
+  forwardRetransmits: 0n,
+  reverseRetransmits: 0n,
+  residualBytes: 0n,
+  judgedBytes: 0n,
+  lateBytes: 0n,
+  rttUs: 0,
+  connections: 0,
+  closed: 0,
+  activeDelta: 0,
+  reason: CloseReason.None,
+  resetBy: 0,
+  match: 0,
+  reasonCount: 0,
+};

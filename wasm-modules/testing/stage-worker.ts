@@ -1,0 +1,191 @@
+// One instance of the test build, with text and records carried into its memory. It stands for the match side of one worker and for
+// the owner side of the same worker, like in a reducer.
+import {
+  EDGE_FLOW_SIZE,
+  type EdgeFlow,
+  NODE_RECORD_SIZE,
+  RECORD_HEADER_SIZE,
+  RecordKind,
+  ReducerCounter,
+  readNodeRecord,
+  writeEdgeFlow,
+  writeRecordHeader,
+} from '../../host/wire/gen/records-layout.ts';
+
+type Call = (...values: (number | bigint)[]) => number;
+
+export interface StageExports {
+  memory: WebAssembly.Memory;
+  [name: string]: Call | WebAssembly.Memory;
+}
+
+export interface StageOptions {
+  worker?: number;
+  workers?: number;
+  seed?: number;
+  openWindow?: number;
+  outputLevels?: number;
+  histogramLevels?: number;
+  nodeCountMax?: number;
+  textBytesMax?: number;
+  claimCountMax?: number;
+  edgeCountMax?: number;
+  histogramCountMax?: number;
+}
+
+/** What an agent knows of an owner; absent texts are empty. */
+export interface Owner {
+  host: string;
+  zone: string;
+  comm?: string;
+  executable?: string;
+  unit?: string;
+  container?: string;
+}
+
+export interface NodeTexts {
+  handle: number;
+  kind: number;
+  id: string;
+  role: string;
+  zone: string;
+  host: string;
+  address: string;
+  process: string;
+  container: string;
+}
+
+export interface Block {
+  to: number;
+  bytes: Uint8Array;
+}
+
+const ALL_LEVELS = 0x7f;
+
+export class StageWorker {
+  readonly worker: number;
+  readonly #memory: WebAssembly.Memory;
+  readonly #exports: Record<string, Call>;
+  readonly #scratch: number;
+
+  constructor(module: WebAssembly.Module, options: StageOptions = {}) {
+    const exports = new WebAssembly.Instance(module).exports;
+    this.#memory = exports.memory as WebAssembly.Memory;
+    this.#exports = exports as Record<string, Call>;
+    this.worker = options.worker ?? 0;
+    this.#scratch = this.call('scratch');
+    this.call(
+      'init',
+      this.worker,
+      options.workers ?? 1,
+      options.seed ?? 1,
+      options.openWindow ?? 1,
+      options.outputLevels ?? ALL_LEVELS,
+      options.histogramLevels ?? ALL_LEVELS,
+      options.nodeCountMax ?? 1 << 16,
+      options.textBytesMax ?? 1 << 24,
+      options.claimCountMax ?? 1 << 12,
+      options.edgeCountMax ?? 1 << 16,
+      options.histogramCountMax ?? 1 << 14,
+    );
+  }
+
+  /** Results are unsigned. */
+  call(name: string, ...values: (number | bigint)[]): number {
+    return this.#exports[name](...values) >>> 0;
+  }
+
+  get scratch(): number {
+    return this.#scratch;
+  }
+
+  counter(name: keyof typeof ReducerCounter): number {
+    const view = new DataView(this.#memory.buffer, this.call('countersAddress'));
+    return Number(view.getBigUint64(ReducerCounter[name] * 8, true));
+  }
+
+  bytesAt(address: number, bytes: number): Uint8Array {
+    return new Uint8Array(this.#memory.buffer, address, bytes).slice();
+  }
+
+  textAt(address: number, bytes: number): string {
+    return new TextDecoder('utf-8', { fatal: true }).decode(this.bytesAt(address, bytes));
+  }
+
+  /** Puts texts one after another at `at`; returns (address, bytes) of each. */
+  putTexts(texts: string[], at = this.#scratch): number[] {
+    let next = at;
+    return texts.flatMap((text) => {
+      const bytes = Buffer.from(text);
+      new Uint8Array(this.#memory.buffer).set(bytes, next);
+      next += bytes.length;
+      return [next - bytes.length, bytes.length];
+    });
+  }
+
+  nodeOf({ host, zone, comm = '', executable = '', unit = '', container = '' }: Owner): number {
+    const hostNode = this.call('nodeOfHost', ...this.putTexts([host, zone]));
+    return this.call('nodeOfProcess', hostNode, ...this.putTexts([comm, executable, unit, container]));
+  }
+
+  nodeOfAddress(address: Uint8Array, space = 0n): number {
+    return this.call('nodeOfAddress', ...addressHalves(address), space);
+  }
+
+  readNode(node: number): NodeTexts {
+    this.call('writeNodeRecord', node, node, this.#scratch);
+    return readNodeTexts(new DataView(this.#memory.buffer), this.#scratch).node;
+  }
+
+  /** What the match side of this worker sends to the owner for one flow; carried out at once when the owner is this worker. */
+  sendFlow(edge: number, flow: Omit<EdgeFlow, 'edge'>): Block | undefined {
+    const announced = this.call('announceEdge', edge, this.#scratch);
+    const to = this.call('edgeWorker', edge);
+    const start = this.#scratch + announced;
+    const view = new DataView(this.#memory.buffer);
+    writeRecordHeader(view, start, { size: RECORD_HEADER_SIZE + EDGE_FLOW_SIZE, kind: RecordKind.EdgeFlow });
+    writeEdgeFlow(view, start + RECORD_HEADER_SIZE, { edge, ...flow });
+    const bytes = announced + RECORD_HEADER_SIZE + EDGE_FLOW_SIZE;
+    if (to !== this.worker) return { to, bytes: this.bytesAt(this.#scratch, bytes) };
+    this.call('receive', this.worker, this.#scratch, bytes);
+    return undefined;
+  }
+
+  receive(from: number, bytes: Uint8Array): void {
+    new Uint8Array(this.#memory.buffer).set(bytes, this.#scratch);
+    this.call('receive', from, this.#scratch, bytes.length);
+  }
+
+  close(window: number): Uint8Array {
+    const output = this.call('aggregateClose', window);
+    return this.bytesAt(output, this.call('outputBytes'));
+  }
+}
+
+/** The two loads of 8 bytes as which WASM sees an address of 16. */
+export function addressHalves(address: Uint8Array): [bigint, bigint] {
+  const view = new DataView(address.buffer, address.byteOffset, 16);
+  return [view.getBigUint64(0, true), view.getBigUint64(8, true)];
+}
+
+/** Reads the NodeRecord at `offset`; `end` is where the next one starts. */
+export function readNodeTexts(view: DataView, offset: number): { node: NodeTexts; end: number } {
+  const record = readNodeRecord(view, offset);
+  let at = offset + NODE_RECORD_SIZE;
+  const take = (bytes: number): string => {
+    at += bytes;
+    return Buffer.from(view.buffer, view.byteOffset + at - bytes, bytes).toString();
+  };
+  const node = {
+    handle: record.handle,
+    kind: record.kind,
+    id: take(record.idBytes),
+    role: take(record.roleBytes),
+    zone: take(record.zoneBytes),
+    host: take(record.hostBytes),
+    address: take(record.addressBytes),
+    process: take(record.processBytes),
+    container: take(record.containerBytes),
+  };
+  return { node, end: at + (-at & 7) };
+}
