@@ -1,0 +1,202 @@
+#!/bin/sh
+# What `npm start` and `npm test` run: sets the machine up as far as it is not, builds, then hands over to Node.
+#   enter.sh start [--dry-run] [ROLE [ARGUMENT…]]     tributary ROLE, `up` by default
+#   enter.sh test [--dry-run] [FOLDER|FILE…]          all tests, or those in there
+# It is a shell script because before it ran there may be no Node that understands the rest of the program.
+set -eu
+cd "$(dirname "$0")/../.."
+ROOT=$PWD
+NODE=$ROOT/node_modules/.bin/node
+# nginx and nft are not on the path of an ordinary user.
+PATH=$PATH:/usr/sbin:/sbin
+started=$(date +%s)
+step_pid=''
+
+. host/launch/packages.sh
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# A policy-rc.d of ours and a half-done step must not outlive an interrupt.
+clean_up() {
+  [ -z "$step_pid" ] || kill "$step_pid" 2>/dev/null || true
+  allow_services
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# run_step TITLE COMMAND…: counts seconds while the command runs; shows its output only when it fails.
+run_step() {
+  title=$1
+  shift
+  log=$(mktemp)
+  step_started=$(date +%s)
+  "$@" >"$log" 2>&1 </dev/null &
+  step_pid=$!
+  while kill -0 "$step_pid" 2>/dev/null; do
+    seconds=$(($(date +%s) - step_started))
+    if [ -t 2 ]; then
+      printf '\r\033[K%s: %s s' "$title" "$seconds" >&2
+    elif [ $((seconds % 20)) = 0 ]; then
+      printf '%s: %s s\n' "$title" "$seconds" >&2
+    fi
+    sleep 1
+  done
+  [ ! -t 2 ] || printf '\n' >&2
+  status=0
+  wait "$step_pid" || status=$?
+  step_pid=''
+  if [ "$status" != 0 ]; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "$title failed (exit code $status)."
+  fi
+  rm -f "$log"
+}
+
+check_machine() {
+  [ "$(uname -s)" = Linux ] || fail "Tributary observes Linux kernels; this is $(uname -s). Run it in a Linux machine."
+  case $(uname -m) in
+    x86_64 | aarch64) ;;
+    *) fail "There is no Node binary for $(uname -m) among this project's packages; x86_64 and aarch64 have one." ;;
+  esac
+}
+
+# npm writes its own lock file into node_modules last, so an interrupted installation counts as none.
+node_modules_are_current() {
+  [ node_modules/.package-lock.json -nt package-lock.json ] && [ -e "$NODE" ]
+}
+
+install_node_modules() {
+  node_modules_are_current || run_step 'npm ci' npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+  [ -e "$NODE" ] || fail 'npm left out the optional packages node-linux-*; run: npm ci --include=optional'
+  complaint=$("$NODE" --version 2>&1 >/dev/null) && return
+  case $complaint in
+    *libatomic.so.1*) install_libatomic ;;
+    *) fail "The Node binary in node_modules does not run here: $complaint" ;;
+  esac
+}
+
+# Not in packages.txt: whether it is missing only the binary itself can tell.
+install_libatomic() {
+  if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+    fail 'Node 26 needs the library libatomic.so.1. As root: apt-get install libatomic1 (Fedora: dnf install libatomic)'
+  fi
+  echo 'The package libatomic1 is missing and is installed now: Node 26 is linked against it.' >&2
+  run_step 'apt-get install libatomic1' apt_install_or_update libatomic1
+}
+
+# check_observable COMMAND: the agent needs root and a kernel that describes itself.
+check_observable() {
+  if [ "$(id -u)" != 0 ]; then
+    fail "To see the sockets of this machine the agent loads eBPF programs, which needs root: sudo $1" "$2"
+  fi
+  if [ ! -r /sys/kernel/btf/vmlinux ]; then
+    fail "This kernel ($(uname -r)) has no type information in /sys/kernel/btf/vmlinux, so eBPF programs cannot be fitted to it." \
+      'Kernels of Debian, Ubuntu and Fedora have it; an own kernel needs CONFIG_DEBUG_INFO_BTF=y.' "$2"
+  fi
+}
+
+# show_plan NEED…: what --dry-run prints. Changes nothing.
+show_plan() {
+  if node_modules_are_current; then echo 'npm packages: all there'; else echo 'npm packages: npm ci'; fi
+  missing=$(list_missing "$@")
+  if [ -z "$missing" ]; then
+    echo 'system packages: all there'
+  else
+    echo "system packages: $(install_command "$missing")"
+    echo "$missing" | describe_missing 3
+  fi
+  echo "build, where out of date: $build_parts"
+}
+
+start() {
+  case ${1:-} in
+    -h | --help | -V | --version) ;;
+    '' | -*) set -- up "$@" ;;
+  esac
+  needs=''
+  build_parts='wasm'
+  case $1 in
+    up | agent)
+      needs='agent'
+      build_parts='wasm bpf addon'
+      ;;
+  esac
+  if [ -n "$dry_run" ]; then
+    show_plan $needs
+    echo "then: tributary $*"
+    return
+  fi
+  case " $* " in
+    *' --help '* | *' -h '*) ;;
+    *) [ -z "$needs" ] || check_observable "npm start -- $*" 'Without it, one recording through the whole pipeline: npm start -- replay sample' ;;
+  esac
+  install_node_modules
+  install_packages $needs
+  # shellcheck disable=SC2086
+  "$NODE" host/launch/build.ts $build_parts
+  trap - EXIT INT TERM
+  exec "$NODE" host/cmd/main.ts "$@"
+}
+
+# Tests in these folders run as any user, without eBPF and with npm packages alone.
+only_portable_tests() {
+  [ $# -gt 0 ] || return 1
+  for path in "$@"; do
+    case ${path#./} in
+      host | host/* | wasm-modules | wasm-modules/* | schemas | schemas/*) ;;
+      *) return 1 ;;
+    esac
+  done
+}
+
+test_all() {
+  needs='agent test'
+  build_parts='wasm bpf addon'
+  if only_portable_tests "$@"; then
+    needs=''
+    build_parts='wasm'
+  fi
+  if [ -n "$dry_run" ]; then
+    show_plan $needs
+    [ -z "$needs" ] || echo 'test parts, where not in the cache: OpenTelemetry Collector'
+    echo "then: the tests in ${*:-all folders}"
+    return
+  fi
+  [ -z "$needs" ] || check_observable 'npm test' 'Without it, the tests that need neither: npm test -- host wasm-modules schemas'
+  install_node_modules
+  install_packages $needs
+  # shellcheck disable=SC2086
+  "$NODE" host/launch/build.ts $build_parts
+  [ -z "$needs" ] || "$NODE" test/parts/prepare.ts
+  trap - EXIT INT TERM
+  echo "set-up: $(($(date +%s) - started)) s" >&2
+  run_tests "$@"
+}
+
+# A suite that hangs fails after half an hour, so that a run always ends.
+run_tests() {
+  [ $# -gt 0 ] || set -- bpf host schemas test wasm-modules
+  for path in "$@"; do
+    shift
+    if [ -d "$path" ]; then set -- "$@" "${path%/}/**/*.test.ts"; else set -- "$@" "$path"; fi
+  done
+  exec "$NODE" --test --test-timeout=1800000 "$@"
+}
+
+mode=$1
+shift
+dry_run=''
+if [ "${1:-}" = --dry-run ]; then
+  dry_run=1
+  shift
+fi
+check_machine
+case $mode in
+  start) start "$@" ;;
+  test) test_all "$@" ;;
+esac
