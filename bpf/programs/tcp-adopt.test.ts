@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CloseReason, KernelEventType, Role, RoleSource, SocketFlag, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type Host, Lab, type Peer } from './testing/lab.ts';
+import { type Host, Lab, type Peer, waitFor } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
 
 const lab = new Lab();
@@ -154,7 +154,7 @@ test('orphaned in FIN_WAIT1, in a namespace without any process', async () => {
   await ends.client.sendInBackground(socket, 16_000_000);
   await sleep(200);
   ends.client.process.kill('SIGKILL');
-  while (!client.run('ss', '-Htn', 'state', 'fin-wait-1').includes(`:${port}`)) await sleep(5);
+  await waitFor('an orphan', () => client.queues('fin-wait-1').length === 1);
   const adopted = adopt(port);
   const clientEnd = await assertLikeWitness(adopted.client, Role.Client);
   const serverEnd = await assertLikeWitness(adopted.server, Role.Server);

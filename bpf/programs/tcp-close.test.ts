@@ -1,9 +1,8 @@
 // Both ends report exactly the payload of the application, whoever closes first and however.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CloseReason, KernelEventType, Role, RoleSource, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type Host, Lab, type Peer } from './testing/lab.ts';
+import { type Host, Lab, type Peer, waitFor } from './testing/lab.ts';
 import { formatAddress, Observer } from './testing/observer.ts';
 
 const lab = new Lab();
@@ -55,7 +54,7 @@ async function exchange({ client: a, server: b, clientSocket, serverSocket }: Co
 
 /** A reset tells nothing about what arrived before it, so what is sent counts only once acknowledged. */
 async function untilAcknowledged(host: Host): Promise<void> {
-  while (host.run('ss', '-Htn', 'state', 'established').split('\n').some((line) => /^\d+ +[1-9]/.test(line))) await sleep(5);
+  await waitFor('acknowledgement', () => host.queues('established').every(({ send }) => send === 0));
 }
 
 /** The event of that type at each end. */

@@ -2,6 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Calls } from './peer.ts';
 
 export function run(command: string, ...args: string[]): string {
@@ -9,9 +10,16 @@ export function run(command: string, ...args: string[]): string {
 }
 
 
+/** Waits until the condition holds. */
+export async function waitFor(what: string, condition: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await sleep(5)) if (condition()) return;
+  throw new Error(`this did not come: ${what}`);
+}
+
 /** A peer program: its calls, and its process. */
 export type Peer = Calls & { process: ChildProcess };
 
+const PATIENCE_MS = 15_000;
 let labs = 0;
 
 export class Lab {
@@ -91,6 +99,15 @@ export class Host {
     return Number(values[names.indexOf(name)]);
   }
 
+  /** Bytes in the receive and send queues of this host's sockets in one TCP state, as `ss` lists them. */
+  queues(state: string): { receive: number; send: number }[] {
+    const lines = this.run('ss', '-Htn', 'state', state).split('\n').filter((line) => line !== '');
+    return lines.map((line) => {
+      const [receive, send] = line.trim().split(/ +/).map(Number);
+      return { receive, send };
+    });
+  }
+
   /** Starts a socket program here. */
   peer(): Peer {
     const child = spawn('ip', ['netns', 'exec', this.name, process.execPath, join(import.meta.dirname, 'peer.ts')], {
@@ -111,7 +128,12 @@ export class Host {
         return (...args: unknown[]) =>
           new Promise((resolve, reject) => {
             next += 1;
-            pending.set(next, { resolve, reject });
+            const timer = setTimeout(() => reject(new Error(`the socket program did not finish: ${name}(${args})`)), PATIENCE_MS);
+            const settle = <T>(finish: (value: T) => void) => (value: T) => {
+              clearTimeout(timer);
+              finish(value);
+            };
+            pending.set(next, { resolve: settle(resolve), reject: settle(reject) });
             child.send({ id: next, name, arguments: args });
           });
       },

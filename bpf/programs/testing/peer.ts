@@ -16,6 +16,7 @@ export interface ConnectOptions {
   port: number;
   /** Returns at once, with the connect under way. */
   inBackground?: boolean;
+  neverRead?: boolean;
 }
 
 /** Received and sent by this program, bytes. */
@@ -62,8 +63,8 @@ async function until(entry: Entry, condition: () => boolean): Promise<void> {
 export const calls = {
   async listen({ host, port = 0, neverRead = false }: ListenOptions): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: neverRead }, (socket) => {
-      const number = adopt(socket);
       if (neverRead) socket.pause();
+      const number = adopt(socket);
       const resolve = waiting.shift();
       if (resolve) resolve(number);
       else accepted.push(number);
@@ -81,8 +82,10 @@ export const calls = {
     return accepted.shift() ?? new Promise<number>((resolve) => waiting.push(resolve));
   },
 
-  async connect({ host, port, inBackground = false }: ConnectOptions): Promise<number> {
+  async connect({ host, port, inBackground = false, neverRead = false }: ConnectOptions): Promise<number> {
     const socket = connect({ host, port, allowHalfOpen: true, autoSelectFamily: false });
+    // Before there is a listener for data, which would start to read.
+    if (neverRead) socket.pause();
     const number = adopt(socket);
     if (!inBackground) await once(socket, 'connect');
     return number;
