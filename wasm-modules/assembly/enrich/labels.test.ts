@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NodeKind } from '../../../host/wire/gen/records-layout.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { type NodeTexts, type Owner, StageWorker } from '../../testing/stage-worker.ts';
+
+const MODULE = compileModule('testing/enrich-aggregate.ts', 'release');
+const CONTAINER = '4f'.repeat(32);
+const AT = { host: 'db-1', zone: 'eu-1a' };
+
+const CASES: { name: string; owner: Owner; node: Partial<NodeTexts> }[] = [
+  {
+    name: 'a container is named by its id, whatever else is known',
+    owner: { ...AT, comm: 'postgres', executable: '/usr/bin/postgres', unit: 'docker.service', container: CONTAINER },
+    node: { kind: NodeKind.Container, id: CONTAINER, role: '4f4f4f4f4f4f', container: CONTAINER, process: '' },
+  },
+  {
+    name: 'a unit comes before the process',
+    owner: { ...AT, comm: 'nginx', executable: '/usr/sbin/nginx', unit: 'nginx.service' },
+    node: { kind: NodeKind.Service, id: 'db-1/nginx.service', role: 'nginx.service', process: '' },
+  },
+  {
+    name: 'a process is named by the file that it executes',
+    owner: { ...AT, comm: 'truncated-name-', executable: '/opt/x/truncated-name-of-a-program' },
+    node: {
+      kind: NodeKind.Process,
+      id: 'db-1/truncated-name-of-a-program',
+      role: 'truncated-name-of-a-program',
+      process: 'truncated-name-of-a-program',
+    },
+  },
+  {
+    name: 'an executable that was replaced keeps its name',
+    owner: { ...AT, comm: 'curl', executable: '/usr/bin/curl (deleted)' },
+    node: { kind: NodeKind.Process, id: 'db-1/curl', role: 'curl', process: 'curl' },
+  },
+  {
+    name: 'without an executable the command name serves',
+    owner: { ...AT, comm: 'curl' },
+    node: { kind: NodeKind.Process, id: 'db-1/curl', role: 'curl', process: 'curl' },
+  },
+  {
+    name: 'a numbered kernel thread is the host',
+    owner: { ...AT, comm: 'kworker/3:1' },
+    node: { kind: NodeKind.Host, id: 'db-1', role: 'db-1', process: '' },
+  },
+  {
+    name: 'of an unknown owner only the host is known',
+    owner: AT,
+    node: { kind: NodeKind.Host, id: 'db-1', role: 'db-1' },
+  },
+];
+
+for (const { name, owner, node } of CASES) {
+  test(name, () => {
+    const worker = new StageWorker(MODULE);
+    const texts = worker.readNode(worker.nodeOf(owner));
+    assert.deepEqual({ ...texts, ...node }, texts);
+    assert.equal(texts.zone, 'eu-1a');
+    assert.equal(texts.host, 'db-1');
+    assert.equal(texts.address, '');
+  });
+}
+
+test('one owner is one node, and a host in two zones is two', () => {
+  const worker = new StageWorker(MODULE);
+  const owner = { ...AT, unit: 'nginx.service' };
+  assert.equal(worker.nodeOf(owner), worker.nodeOf({ ...owner, comm: 'other' }));
+  assert.notEqual(worker.nodeOf(owner), worker.nodeOf({ ...owner, zone: 'eu-1b' }));
+});
+
+test('the az node keeps role and zone, the role node the role, and equal ones are shared', () => {
+  const worker = new StageWorker(MODULE);
+  const left = worker.nodeOf({ ...AT, unit: 'nginx.service' });
+  const right = worker.nodeOf({ host: 'db-2', zone: 'eu-1a', unit: 'nginx.service' });
+  const elsewhere = worker.nodeOf({ host: 'db-3', zone: 'eu-1b', unit: 'nginx.service' });
+  const az = worker.call('azNodeOf', left);
+  const bare = {
+    kind: NodeKind.Service,
+    id: '',
+    role: 'nginx.service',
+    host: '',
+    address: '',
+    process: '',
+    container: '',
+  };
+  assert.deepEqual(worker.readNode(az), { ...bare, handle: az, zone: 'eu-1a' });
+  assert.equal(worker.call('azNodeOf', right), az);
+  assert.notEqual(worker.call('azNodeOf', elsewhere), az);
+  const role = worker.call('roleNodeOf', left);
+  assert.deepEqual(worker.readNode(role), { ...bare, handle: role, zone: '' });
+  assert.equal(worker.call('roleNodeOf', elsewhere), role);
+});
+
+test('texts beyond their limits are cut between characters', () => {
+  const worker = new StageWorker(MODULE);
+  const node = worker.readNode(worker.nodeOf({ host: 'ä'.repeat(40), zone: 'z'.repeat(100), unit: '€'.repeat(60) }));
+  assert.equal(node.host, 'ä'.repeat(32));
+  assert.equal(node.zone, 'z'.repeat(64));
+  assert.equal(node.role, '€'.repeat(42));
+  assert.equal(node.id, `${node.host}/${node.role}`);
+  assert.ok(worker.counter('TextsCut') >= 3);
+});
+
+test('when the node table is full a new node is (other), and known nodes stay themselves', () => {
+  const worker = new StageWorker(MODULE, { nodeCountMax: 5 });
+  const other = worker.call('otherNode');
+  const host = worker.nodeOf(AT);
+  const known = worker.nodeOf({ ...AT, unit: 'a.service' });
+  assert.equal(worker.nodeOf({ ...AT, unit: 'b.service' }), other);
+  assert.equal(worker.readNode(other).id, '(other)');
+  assert.equal(worker.nodeOf(AT), host);
+  assert.equal(worker.nodeOf({ ...AT, unit: 'a.service' }), known);
+  assert.equal(worker.counter('NodesRefused'), 1);
+});
