@@ -1,21 +1,25 @@
 #pragma once
 
-/* Why a connection or a connect ended, asked at the moment when the socket enters CLOSE: `old_state` is the state that it
- * leaves, sk_err is set already, and a reset of this end's own is in most cases sent right after. */
+/* Why a connection or a connect ended, asked at the moment when the socket enters CLOSE: `old_state` is the state that
+ * it leaves, sk_err is set already, and a reset of this end's own is in most cases sent right after. */
 
 #include "tcp_totals.h"
 
-static __always_inline int is_orphan(const struct sock *sk) {
+static __always_inline int is_orphan(const struct sock *sk)
+{
 	return (sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DEAD)) & 1;
 }
 
-/* Data that arrives after close() cannot be delivered: the kernel answers it with a reset. It runs the same code as for a
- * reset of the peer, so what tells them apart is that a segment with data came after close(). */
-static __always_inline int got_data_after_close(const struct tcp_sock *tcp, const struct socket_state *state) {
+/* Data that arrives after close() cannot be delivered: the kernel answers it with a reset. It runs the same code as for
+ * a reset of the peer, so what tells them apart is that a segment with data came after close(). */
+static __always_inline int got_data_after_close(const struct tcp_sock *tcp, const struct socket_state *state)
+{
 	return (state->state & STATE_CLOSED_BOTH_WAYS) && tcp->data_segs_in != state->data_segments_at_close;
 }
 
-static __always_inline __u8 read_close_reason(const struct tcp_sock *tcp, const struct socket_state *state, int old_state) {
+static __always_inline __u8 read_close_reason(const struct tcp_sock *tcp, const struct socket_state *state,
+					      int old_state)
+{
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 	int error = sk->sk_err;
 	int waits_for_peer = old_state == TCP_FIN_WAIT1 || old_state == TCP_FIN_WAIT2;
@@ -35,14 +39,16 @@ static __always_inline __u8 read_close_reason(const struct tcp_sock *tcp, const 
 	case TCP_CLOSING:
 		return tcp->snd_una == tcp->write_seq ? CLOSE_REASON_CLOSED : CLOSE_REASON_RESET_SENT;
 	default:
-		/* Close without a FIN: unread data, SO_LINGER 0, connect(AF_UNSPEC), or the kernel ran out of memory. */
+		/* Close without FIN: unread data, SO_LINGER 0, connect(AF_UNSPEC), or the kernel lacked memory. */
 		return CLOSE_REASON_RESET_SENT;
 	}
 }
 
-/* The error of a connect, positive. When an ICMP error meets a socket that a system call holds, the kernel goes on trying and
- * only notes it: in sk_err_soft until SO_ERROR takes it away, and in the error queue. An application that asked gives up then. */
-static __always_inline int read_connect_error(const struct tcp_sock *tcp) {
+/* The error of a connect, positive. When an ICMP error meets a socket that a system call holds, the kernel goes on
+ * trying and only notes it: in sk_err_soft until SO_ERROR takes it away, and in the error queue. An application that
+ * asked gives up then. */
+static __always_inline int read_connect_error(const struct tcp_sock *tcp)
+{
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 	if (sk->sk_err != 0) return sk->sk_err;
 	if (sk->sk_err_soft != 0 || sk->sk_error_queue.qlen == 0) return sk->sk_err_soft;
@@ -52,7 +58,9 @@ static __always_inline int read_connect_error(const struct tcp_sock *tcp) {
 	return error;
 }
 
-static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, const struct socket_state *state, int error) {
+static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, const struct socket_state *state,
+						 int error)
+{
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 
 	if (state->state & STATE_RESET_RECEIVED) return CLOSE_REASON_CONNECT_REFUSED;
@@ -72,8 +80,8 @@ static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, con
 	default:
 		return CLOSE_REASON_CONNECT_OTHER;
 	}
-	/* No error: the application gave up (close, shutdown, exit), or connect() itself failed before it sent anything, for
-	 * want of a free port for example; only then the socket is neither shut down nor connecting. */
+	/* No error: the application gave up (close, shutdown, exit), or connect() itself failed before it sent
+	 * anything, for want of a free port for example; only then the socket is neither shut down nor connecting. */
 	if (sk->sk_shutdown == SHUTDOWN_MASK || is_orphan(sk) || sk->sk_socket->state == SS_CONNECTING)
 		return CLOSE_REASON_CONNECT_ABANDONED;
 	return CLOSE_REASON_CONNECT_OTHER;

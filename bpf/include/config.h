@@ -1,6 +1,7 @@
 #pragma once
 
-/* Every knob of the programs. The loader writes them before the load, so the verifier sees constants and drops dead code. */
+/* Every knob of the programs. The loader writes them before the load, so the verifier sees constants and drops dead
+ * code. */
 
 /* Inode of the only network namespace to look at; 0 = all. */
 const volatile __u32 scope_netns = 0;

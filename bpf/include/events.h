@@ -21,13 +21,15 @@ __u64 events_lost[EVENT_TYPES_MAX];
 /* Sockets whose state found no memory: they are not observed. */
 __u64 states_lost;
 
-static __always_inline void map_ipv4(__u8 *address, __be32 ipv4) {
+static __always_inline void map_ipv4(__u8 *address, __be32 ipv4)
+{
 	address[10] = 0xff;
 	address[11] = 0xff;
 	__builtin_memcpy(address + 12, &ipv4, sizeof(ipv4));
 }
 
-static __always_inline void fill_tuple(struct socket_event *event, const struct tcp_sock *tcp) {
+static __always_inline void fill_tuple(struct socket_event *event, const struct tcp_sock *tcp)
+{
 	const struct sock_common *common = &tcp->inet_conn.icsk_inet.sk.__sk_common;
 	event->protocol = IPPROTO_TCP;
 	event->netns = common->skc_net.net->ns.inum;
@@ -47,7 +49,8 @@ static __always_inline void fill_tuple(struct socket_event *event, const struct 
 }
 
 static __always_inline void fill_event(struct socket_event *event, __u16 type, const struct tcp_sock *tcp,
-                                       const struct socket_state *state, const struct tcp_totals *totals) {
+				       const struct socket_state *state, const struct tcp_totals *totals)
+{
 	__u32 min_rtt_us = tcp->rtt_min.s[0].v;
 
 	__builtin_memset(event, 0, sizeof(*event));
@@ -76,9 +79,11 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	fill_tuple(event, tcp);
 }
 
-/* Sends one event with the totals of this moment. Only under the socket's lock, that is from the state hook and the like. */
+/* Sends one event with the totals of this moment. Only under the socket's lock, that is from the state hook and the
+ * like. */
 static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-                                       __u8 close_reason, int error) {
+				       __u8 close_reason, int error)
+{
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
@@ -93,6 +98,7 @@ static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, s
 	/* Of a SocketOwner only the owner counts, so its totals are not told yet. */
 	if (type != KERNEL_EVENT_TYPE_SOCKET_OWNER) state->told = totals;
 	/* A reader that is behind is woken by volume; a quiet ring is found by its timer. */
-	__u64 flags = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
+	__u64 flags =
+		bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(event, flags);
 }

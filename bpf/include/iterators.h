@@ -1,7 +1,8 @@
 #pragma once
 
-/* Walks over sockets, run by the agent: their output is what reading the iterator's descriptor returns, struct socket_event
- * back to back. A record that does not fit is asked for again, so a socket counts as told only after it was written. */
+/* Walks over sockets, run by the agent: their output is what reading the iterator's descriptor returns, struct
+ * socket_event back to back. A record that does not fit is asked for again, so a socket counts as told only after it
+ * was written. */
 
 #include "events.h"
 #include "join_key.h"
@@ -9,7 +10,8 @@
 #include "role.h"
 
 static __always_inline int write_event(struct bpf_iter_meta *meta, __u16 type, const struct tcp_sock *tcp,
-                                       struct socket_state *state, const struct tcp_totals *totals) {
+				       struct socket_state *state, const struct tcp_totals *totals)
+{
 	struct socket_event event;
 	fill_event(&event, type, tcp, state, totals);
 	if (bpf_seq_write(meta->seq, &event, sizeof(event)) != 0) return 0;
@@ -18,19 +20,22 @@ static __always_inline int write_event(struct bpf_iter_meta *meta, __u16 type, c
 }
 
 /* Connected, or on its way to the end: has both sequence numbers. */
-static __always_inline int is_connected(__u8 tcp_state) {
+static __always_inline int is_connected(__u8 tcp_state)
+{
 	return tcp_state == TCP_ESTABLISHED || is_fin_queued(tcp_state) || tcp_state == TCP_CLOSE_WAIT;
 }
 
 /* A socket without a descriptor belongs to no process, but its control group is known. */
-static __always_inline void read_owner_of_socket(struct socket_owner *owner, const struct sock *sk) {
+static __always_inline void read_owner_of_socket(struct socket_owner *owner, const struct sock *sk)
+{
 	owner->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
 	owner->uid = sk->sk_uid.val;
 }
 
-/* Tells a connection that is older than the agent, once. Without the socket's lock (descriptors) the two reads of the key
- * may straddle a segment: then they differ, and the next walk adopts the socket. */
-static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk) {
+/* Tells a connection that is older than the agent, once. Without the socket's lock (descriptors) the two reads of the
+ * key may straddle a segment: then they differ, and the next walk adopts the socket. */
+static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
+{
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	if (!tcp || !is_connected(sk->__sk_common.skc_state)) return;
@@ -50,7 +55,8 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk) {
 
 /* All sockets of the network namespace in which the iterator was made: idle ones, those in an accept queue, orphans. */
 SEC("?iter/tcp")
-int adopt_tcp(struct bpf_iter__tcp *ctx) {
+int adopt_tcp(struct bpf_iter__tcp *ctx)
+{
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : 0;
 	if (tcp) adopt(ctx->meta, (struct sock *)tcp);
@@ -58,7 +64,8 @@ int adopt_tcp(struct bpf_iter__tcp *ctx) {
 }
 
 /* A context field is read once: the verifier knows after a test that this copy is not null, and nothing of the next. */
-static __always_inline struct sock *sock_of_file(struct file *file) {
+static __always_inline struct sock *sock_of_file(struct file *file)
+{
 	if (!file) return 0;
 	struct socket *socket = bpf_sock_from_file(file);
 	return socket ? socket->sk : 0;
@@ -66,15 +73,18 @@ static __always_inline struct sock *sock_of_file(struct file *file) {
 
 /* All sockets that some process holds, in every namespace, also those that no process has entered. */
 SEC("?iter/task_file")
-int adopt_descriptors(struct bpf_iter__task_file *ctx) {
+int adopt_descriptors(struct bpf_iter__task_file *ctx)
+{
 	struct sock *sk = sock_of_file(ctx->file);
 	if (sk) adopt(ctx->meta, sk);
 	return 0;
 }
 
-/* The first holder of a descriptor becomes the owner of a socket that has none; listeners hand theirs on to what they accept. */
+/* The first holder of a descriptor becomes the owner of a socket that has none; listeners hand theirs on to what they
+ * accept. */
 SEC("?iter/task_file")
-int own_descriptors(struct bpf_iter__task_file *ctx) {
+int own_descriptors(struct bpf_iter__task_file *ctx)
+{
 	struct task_struct *task = ctx->task;
 	struct sock *sk = sock_of_file(ctx->file);
 	if (!task || !sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
@@ -90,7 +100,8 @@ int own_descriptors(struct bpf_iter__task_file *ctx) {
 	return 0;
 }
 
-static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_sock *tcp, struct socket_state *state) {
+static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_sock *tcp, struct socket_state *state)
+{
 	struct tcp_totals totals;
 	if (!(state->state & STATE_ANNOUNCED)) return;
 	read_totals(&totals, tcp, state);
@@ -100,7 +111,8 @@ static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_s
 
 /* Walks the states themselves, so orphans are included and files and threads cost nothing. */
 SEC("?iter/bpf_sk_storage_map")
-int totals_storage(struct bpf_iter__bpf_sk_storage_map *ctx) {
+int totals_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
 	struct sock *sk = ctx->sk;
 	struct socket_state *state = ctx->value;
 	struct tcp_sock *tcp = sk && state ? bpf_skc_to_tcp_sock(sk) : 0;
@@ -109,7 +121,8 @@ int totals_storage(struct bpf_iter__bpf_sk_storage_map *ctx) {
 }
 
 SEC("?iter/task_file")
-int totals_descriptors(struct bpf_iter__task_file *ctx) {
+int totals_descriptors(struct bpf_iter__task_file *ctx)
+{
 	struct sock *sk = sock_of_file(ctx->file);
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);

@@ -9,7 +9,8 @@
 #include "siphash.h"
 #include "socket_state.h"
 
-static __always_inline __u64 read_join_key(const struct tcp_sock *tcp, struct socket_state *state) {
+static __always_inline __u64 read_join_key(const struct tcp_sock *tcp, struct socket_state *state)
+{
 	__u32 own = tcp->snd_una - (__u32)tcp->bytes_acked;
 	__u32 peer = tcp->rcv_nxt - (__u32)tcp->bytes_received - 1;
 	__u32 client, server;

@@ -4,7 +4,8 @@
 
 #include "socket_state.h"
 
-static __always_inline void read_owner(struct socket_owner *owner, struct task_struct *task) {
+static __always_inline void read_owner(struct socket_owner *owner, struct task_struct *task)
+{
 	struct task_struct *leader = task->group_leader;
 	owner->pid = task->tgid;
 	/* CLOCK_BOOTTIME, as in field 22 of /proc/PID/stat, which shows it in clock ticks. */
@@ -14,12 +15,14 @@ static __always_inline void read_owner(struct socket_owner *owner, struct task_s
 	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), leader->comm);
 }
 
-static __always_inline int is_provisional(const struct socket_state *state) {
+static __always_inline int is_provisional(const struct socket_state *state)
+{
 	return state->owner.pid == 0 || (state->flags & SOCKET_FLAG_OWNER_PROVISIONAL);
 }
 
 /* Takes the task as the owner. Returns 1 when that is news. */
-static __always_inline int take_owner(struct socket_state *state, struct task_struct *task) {
+static __always_inline int take_owner(struct socket_state *state, struct task_struct *task)
+{
 	if (task->flags & PF_KTHREAD) return 0;
 	if (state->owner.pid == (__u32)task->tgid && !(state->flags & SOCKET_FLAG_OWNER_PROVISIONAL)) return 0;
 	if (!is_provisional(state)) {

@@ -7,20 +7,21 @@
 #define SIPHASH_ROTATE(x, bits) (((x) << (bits)) | ((x) >> (64 - (bits))))
 
 #define SIPHASH_ROUND                                                                                                  \
-	do {                                                                                                               \
-		v0 += v1;                                                                                                      \
-		v1 = SIPHASH_ROTATE(v1, 13) ^ v0;                                                                              \
-		v0 = SIPHASH_ROTATE(v0, 32);                                                                                   \
-		v2 += v3;                                                                                                      \
-		v3 = SIPHASH_ROTATE(v3, 16) ^ v2;                                                                              \
-		v0 += v3;                                                                                                      \
-		v3 = SIPHASH_ROTATE(v3, 21) ^ v0;                                                                              \
-		v2 += v1;                                                                                                      \
-		v1 = SIPHASH_ROTATE(v1, 17) ^ v2;                                                                              \
-		v2 = SIPHASH_ROTATE(v2, 32);                                                                                   \
+	do {                                                                                                           \
+		v0 += v1;                                                                                              \
+		v1 = SIPHASH_ROTATE(v1, 13) ^ v0;                                                                      \
+		v0 = SIPHASH_ROTATE(v0, 32);                                                                           \
+		v2 += v3;                                                                                              \
+		v3 = SIPHASH_ROTATE(v3, 16) ^ v2;                                                                      \
+		v0 += v3;                                                                                              \
+		v3 = SIPHASH_ROTATE(v3, 21) ^ v0;                                                                      \
+		v2 += v1;                                                                                              \
+		v1 = SIPHASH_ROTATE(v1, 17) ^ v2;                                                                      \
+		v2 = SIPHASH_ROTATE(v2, 32);                                                                           \
 	} while (0)
 
-static inline __attribute__((always_inline)) __u64 siphash_2_4(__u64 k0, __u64 k1, __u64 message) {
+static inline __attribute__((always_inline)) __u64 siphash_2_4(__u64 k0, __u64 k1, __u64 message)
+{
 	/* The last block carries the message's length in its top byte. */
 	const __u64 last = 8ULL << 56;
 	__u64 v0 = k0 ^ 0x736f6d6570736575ULL;

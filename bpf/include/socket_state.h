@@ -1,7 +1,8 @@
 #pragma once
 
-/* What is remembered of one socket. It lives in the socket itself and dies with it, so nothing is ever deleted or leaked.
- * BPF_F_CLONE: an accepted socket starts with its listener's state, that is with the listening process as its owner. */
+/* What is remembered of one socket. It lives in the socket itself and dies with it, so nothing is ever deleted or
+ * leaked. BPF_F_CLONE: an accepted socket starts with its listener's state, that is with the listening process as its
+ * owner. */
 
 #include "core_types.h"
 #include "config.h"
@@ -58,19 +59,23 @@ struct {
 	__type(value, struct socket_state);
 } socket_states SEC(".maps");
 
-static __always_inline struct socket_state *find_state(void *sk) {
+static __always_inline struct socket_state *find_state(void *sk)
+{
 	return bpf_sk_storage_get(&socket_states, sk, 0, 0);
 }
 
-static __always_inline struct socket_state *create_state(void *sk) {
+static __always_inline struct socket_state *create_state(void *sk)
+{
 	return bpf_sk_storage_get(&socket_states, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
-static __always_inline int opened_actively(const struct socket_state *state) {
+static __always_inline int opened_actively(const struct socket_state *state)
+{
 	return state->role == ROLE_CLIENT || (state->state & STATE_SIMULTANEOUS_OPEN);
 }
 
 /* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
-static __always_inline int in_scope(const struct sock *sk) {
+static __always_inline int in_scope(const struct sock *sk)
+{
 	return scope_netns == 0 || sk->__sk_common.skc_net.net->ns.inum == scope_netns;
 }

@@ -10,20 +10,23 @@
 #include <bpf/bpf_core_read.h>
 
 /* In these states the FIN is queued, and it is the last number before write_seq. */
-static __always_inline int is_fin_queued(__u8 tcp_state) {
+static __always_inline int is_fin_queued(__u8 tcp_state)
+{
 	return tcp_state == TCP_FIN_WAIT1 || tcp_state == TCP_FIN_WAIT2 || tcp_state == TCP_CLOSING ||
 	       tcp_state == TCP_LAST_ACK;
 }
 
 /* tcp_fin() sets SOCK_DONE and nothing else does; RCV_SHUTDOWN would not do, because close() sets it too. */
-static __always_inline int took_fin(const struct tcp_sock *tcp) {
+static __always_inline int took_fin(const struct tcp_sock *tcp)
+{
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 	return (sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
 }
 
 /* The role must be known, because it decides about the SYN. */
 static __always_inline void read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
-                                        const struct socket_state *state) {
+					const struct socket_state *state)
+{
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 	__u64 acked = tcp->bytes_acked;
 	__u64 received = tcp->bytes_received;
@@ -38,12 +41,14 @@ static __always_inline void read_totals(struct tcp_totals *totals, const struct 
 }
 
 /* An iterator may read without the socket's lock, halfway between a FIN's number and its flag: what was told stands. */
-static __always_inline void keep_told(struct tcp_totals *totals, const struct tcp_totals *told) {
+static __always_inline void keep_told(struct tcp_totals *totals, const struct tcp_totals *told)
+{
 	if (totals->bytes_sent < told->bytes_sent) totals->bytes_sent = told->bytes_sent;
 	if (totals->bytes_received < told->bytes_received) totals->bytes_received = told->bytes_received;
 }
 
-static __always_inline int have_moved(const struct tcp_totals *totals, const struct tcp_totals *told) {
+static __always_inline int have_moved(const struct tcp_totals *totals, const struct tcp_totals *told)
+{
 	return totals->bytes_sent != told->bytes_sent || totals->bytes_received != told->bytes_received ||
 	       totals->segments_sent != told->segments_sent || totals->segments_received != told->segments_received ||
 	       totals->retransmits != told->retransmits;

@@ -3,7 +3,14 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CloseReason, KernelEventType, Role, RoleSource, SocketFlag, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  KernelEventType,
+  Role,
+  RoleSource,
+  type SocketEvent,
+  SocketFlag,
+} from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab, type Peer, waitFor } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
 
@@ -66,7 +73,10 @@ function adopt(port: number): { observer: Observer; client?: SocketEvent; server
 /** What the witness saw at the beginning of the same socket. */
 async function assertLikeWitness(adopted: SocketEvent | undefined, role: number): Promise<SocketEvent> {
   assert.ok(adopted, 'the socket was found');
-  const opened = await witness.find('open', (event) => event.type === KernelEventType.SocketOpen && event.cookie === adopted.cookie);
+  const opened = await witness.find(
+    'open',
+    (event) => event.type === KernelEventType.SocketOpen && event.cookie === adopted.cookie,
+  );
   assert.equal(adopted.joinKey, opened.joinKey);
   assert.deepEqual([adopted.role, adopted.roleSource], [role, RoleSource.Kernel]);
   assert.equal(opened.role, role);
@@ -95,7 +105,10 @@ for (const [name, host, listenOn] of [
     assertTotals(clientEnd, 100_003, 20_001);
     assertTotals(serverEnd, 20_001, 100_003);
     assert.equal(clientEnd.joinKey, serverEnd.joinKey);
-    assert.deepEqual([clientEnd.ownerPid, serverEnd.ownerPid], [connection.client.process.pid, connection.server.process.pid]);
+    assert.deepEqual(
+      [clientEnd.ownerPid, serverEnd.ownerPid],
+      [connection.client.process.pid, connection.server.process.pid],
+    );
 
     assert.deepEqual(adopted.observer.walk('totals'), [], 'history is not traffic');
     await connection.client.send(connection.clientSocket, 5);
@@ -107,7 +120,10 @@ for (const [name, host, listenOn] of [
     await connection.server.untilEnded(connection.serverSocket);
     await connection.server.close(connection.serverSocket);
     for (const end of [clientEnd, serverEnd]) {
-      const closed = await adopted.observer.find('close', (event) => event.type === KernelEventType.SocketClose && event.cookie === end.cookie);
+      const closed = await adopted.observer.find(
+        'close',
+        (event) => event.type === KernelEventType.SocketClose && event.cookie === end.cookie,
+      );
       assert.equal(closed.closeReason, CloseReason.Closed);
       assert.equal(closed.joinKey, end.joinKey);
       assertTotals(closed, end === clientEnd ? 100_008 : 20_001, end === clientEnd ? 20_001 : 100_008);
@@ -162,7 +178,10 @@ test('orphaned in FIN_WAIT1, in a namespace without any process', async () => {
   assert.ok(clientEnd.bytesSent > 0n);
   assert.equal(clientEnd.bytesSent, serverEnd.bytesReceived, 'what the server holds unread is what was acknowledged');
   ends.server.process.kill('SIGKILL');
-  const closed = await adopted.observer.find('close', (event) => event.type === KernelEventType.SocketClose && event.cookie === clientEnd.cookie);
+  const closed = await adopted.observer.find(
+    'close',
+    (event) => event.type === KernelEventType.SocketClose && event.cookie === clientEnd.cookie,
+  );
   assert.equal(closed.closeReason, CloseReason.ResetReceived);
   assert.equal(closed.bytesSent, clientEnd.bytesSent);
   adopted.observer.close();
@@ -186,7 +205,10 @@ test('a connect under way is not adopted, and its end is told', async () => {
   const adopted = adopt(85);
   assert.equal(adopted.client, undefined);
   await peer.close(socket);
-  const failed = await adopted.observer.find('failure', (event) => event.type === KernelEventType.ConnectFailed && event.remotePort === 85);
+  const failed = await adopted.observer.find(
+    'failure',
+    (event) => event.type === KernelEventType.ConnectFailed && event.remotePort === 85,
+  );
   assert.equal(failed.closeReason, CloseReason.ConnectAbandoned);
   assert.equal(failed.role, Role.Client);
   assert.equal(failed.ownerPid, peer.process.pid);

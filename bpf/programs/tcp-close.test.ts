@@ -1,7 +1,13 @@
 // Both ends report exactly the payload of the application, whoever closes first and however.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { CloseReason, KernelEventType, Role, RoleSource, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  KernelEventType,
+  Role,
+  RoleSource,
+  type SocketEvent,
+} from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab, type Peer, waitFor } from './testing/lab.ts';
 import { formatAddress, Observer } from './testing/observer.ts';
 
@@ -61,7 +67,9 @@ async function untilAcknowledged(host: Host): Promise<void> {
 async function bothEnds(type: number, port: number): Promise<{ client: SocketEvent; server: SocketEvent }> {
   const at = (host: Host, isServer: boolean) =>
     observer.find(`type ${type} in ${host.name}`, (event) => {
-      return event.type === type && event.netns === host.netns && (isServer ? event.localPort : event.remotePort) === port;
+      return (
+        event.type === type && event.netns === host.netns && (isServer ? event.localPort : event.remotePort) === port
+      );
     });
   return { client: await at(client, false), server: await at(server, true) };
 }

@@ -41,7 +41,11 @@ after(() => {
 
 async function findFailure(port: number, ipVersion: 4 | 6): Promise<SocketEvent> {
   const event = await observer.find(`failure of a connect to port ${port}`, (candidate) => {
-    return candidate.type === KernelEventType.ConnectFailed && candidate.remotePort === port && candidate.ipVersion === ipVersion;
+    return (
+      candidate.type === KernelEventType.ConnectFailed &&
+      candidate.remotePort === port &&
+      candidate.ipVersion === ipVersion
+    );
   });
   assert.equal(event.role, Role.Client);
   assert.equal(event.joinKey, 0n, 'there is no connection to join');
@@ -53,10 +57,16 @@ async function findFailure(port: number, ipVersion: 4 | 6): Promise<SocketEvent>
 async function assertAlone(port: number, ipVersion: 4 | 6): Promise<void> {
   await sleep(20);
   const all = observer.drain().filter((event) => event.remotePort === port && event.ipVersion === ipVersion);
-  assert.deepEqual(all.map((event) => event.type), [KernelEventType.ConnectFailed]);
+  assert.deepEqual(
+    all.map((event) => event.type),
+    [KernelEventType.ConnectFailed],
+  );
 }
 
-for (const [ipVersion, host] of [[4, '10.78.1.2'], [6, 'fd78::2']] as const) {
+for (const [ipVersion, host] of [
+  [4, '10.78.1.2'],
+  [6, 'fd78::2'],
+] as const) {
   describe(`IPv${ipVersion}`, () => {
     test('refused: nobody listens', async () => {
       assert.equal(await peer.connectError({ host, port: 80 }), 'ECONNREFUSED');
@@ -121,6 +131,9 @@ test('a failed connect says who tried', async () => {
   const fields = client.run('cat', `/proc/${peer.process.pid}/stat`).split(') ')[1].split(' ');
   assert.equal(event.ownerPid, peer.process.pid);
   assert.equal(event.ownerStartTimeNs / 10_000_000n, BigInt(fields[19]), 'clock ticks of 10 ms since boot');
-  assert.equal(Buffer.from(event.ownerComm).toString().replace(/\0.*/, ''), client.run('cat', `/proc/${peer.process.pid}/comm`).trim());
+  assert.equal(
+    Buffer.from(event.ownerComm).toString().replace(/\0.*/, ''),
+    client.run('cat', `/proc/${peer.process.pid}/comm`).trim(),
+  );
   assert.equal(event.ownerUid, 0);
 });

@@ -57,8 +57,14 @@ async function connectThrough(host: string, listenOn: string): Promise<{ client:
   await ends.server.close(accepted);
   const find = (type: number, inside: Host) =>
     observer.find(`type ${type} in ${inside.name}`, (event) => event.type === type && event.netns === inside.netns);
-  const opened = { client: await find(KernelEventType.SocketOpen, client), server: await find(KernelEventType.SocketOpen, server) };
-  const closed = { client: await find(KernelEventType.SocketClose, client), server: await find(KernelEventType.SocketClose, server) };
+  const opened = {
+    client: await find(KernelEventType.SocketOpen, client),
+    server: await find(KernelEventType.SocketOpen, server),
+  };
+  const closed = {
+    client: await find(KernelEventType.SocketClose, client),
+    server: await find(KernelEventType.SocketClose, server),
+  };
   for (const end of ['client', 'server'] as const) assert.equal(closed[end].joinKey, opened[end].joinKey);
   assert.equal(closed.client.bytesSent, 3_000_005n);
   assert.equal(closed.server.bytesReceived, 3_000_005n);
@@ -96,7 +102,11 @@ describe('through a router that translates destination and source', () => {
 });
 
 function cookiesReceived(): number {
-  const [names, values] = server.run('cat', '/proc/net/netstat').split('\n').filter((line) => line.startsWith('TcpExt')).map((line) => line.split(' '));
+  const [names, values] = server
+    .run('cat', '/proc/net/netstat')
+    .split('\n')
+    .filter((line) => line.startsWith('TcpExt'))
+    .map((line) => line.split(' '));
   return Number(values[names.indexOf('SyncookiesRecv')]);
 }
 
@@ -106,7 +116,11 @@ test('fast open: data in the SYN belongs to the payload', async () => {
   observer.drain().length = 0;
   const peer = server.peer();
   await peer.listen({ host: '10.80.2.2', port: 9090 });
-  const curl = run('sh', '-c', `ip netns exec ${client.name} curl --tcp-fastopen -s -m 2 http://10.96.0.1:8080/ || true`);
+  const curl = run(
+    'sh',
+    '-c',
+    `ip netns exec ${client.name} curl --tcp-fastopen -s -m 2 http://10.96.0.1:8080/ || true`,
+  );
   assert.equal(curl, '');
   const accepted = await peer.accept();
   const { received } = await peer.counts(accepted);
@@ -114,8 +128,14 @@ test('fast open: data in the SYN belongs to the payload', async () => {
   await peer.close(accepted);
   const find = (type: number, inside: Host) =>
     observer.find(`type ${type} in ${inside.name}`, (event) => event.type === type && event.netns === inside.netns);
-  const opened = { client: await find(KernelEventType.SocketOpen, client), server: await find(KernelEventType.SocketOpen, server) };
-  const closed = { client: await find(KernelEventType.SocketClose, client), server: await find(KernelEventType.SocketClose, server) };
+  const opened = {
+    client: await find(KernelEventType.SocketOpen, client),
+    server: await find(KernelEventType.SocketOpen, server),
+  };
+  const closed = {
+    client: await find(KernelEventType.SocketClose, client),
+    server: await find(KernelEventType.SocketClose, server),
+  };
   assertJoined(opened);
   assert.ok(opened.server.bytesReceived > 0n, 'the request came with the SYN');
   assert.ok(received > 0);

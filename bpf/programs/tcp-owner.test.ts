@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KernelEventType, SocketFlag, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import { KernelEventType, type SocketEvent, SocketFlag } from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
 
@@ -41,7 +41,10 @@ test('the process that connects owns the client at once', async () => {
   const port = await peer.listen({ host: '127.0.0.1' });
   const socket = await peer.connect({ host: '127.0.0.1', port });
   await peer.send(socket, 10);
-  const opened = await observer.find('open', (event) => event.type === KernelEventType.SocketOpen && event.remotePort === port);
+  const opened = await observer.find(
+    'open',
+    (event) => event.type === KernelEventType.SocketOpen && event.remotePort === port,
+  );
   assert.equal(opened.ownerPid, peer.process.pid);
   assert.equal(opened.flags & SocketFlag.OwnerProvisional, 0);
   assert.deepEqual(changesOfOwner(opened.cookie), []);
@@ -60,7 +63,10 @@ test('a server that accepts itself: the listening process, confirmed once by its
     await peer.receive(accepted, 10 * i);
   }
   const changes = changesOfOwner(opened.cookie);
-  assert.deepEqual(changes.map((event) => event.ownerPid), [peer.process.pid]);
+  assert.deepEqual(
+    changes.map((event) => event.ownerPid),
+    [peer.process.pid],
+  );
   assert.equal(changes[0].flags & SocketFlag.OwnerProvisional, 0);
 });
 
@@ -103,7 +109,10 @@ test('a socket passed to another process belongs to it once that process uses it
   await client.receive(socket, 10);
   await sleep(20);
   const opened = await findServerEvent(KernelEventType.SocketOpen, port);
-  assert.deepEqual(changesOfOwner(opened.cookie).map((event) => event.ownerPid), [server.process.pid, holder]);
+  assert.deepEqual(
+    changesOfOwner(opened.cookie).map((event) => event.ownerPid),
+    [server.process.pid, holder],
+  );
 });
 
 /** A control group of version 2, wherever that hierarchy is mounted: a host may mount version 1 beside it. */
@@ -122,10 +131,16 @@ test('an owner carries the start of its process, its name and its control group'
   writeFileSync(join(group, 'cgroup.procs'), String(peer.process.pid));
   const port = await peer.listen({ host: '127.0.0.1' });
   await peer.connect({ host: '127.0.0.1', port });
-  const opened = await observer.find('open', (event) => event.type === KernelEventType.SocketOpen && event.remotePort === port);
+  const opened = await observer.find(
+    'open',
+    (event) => event.type === KernelEventType.SocketOpen && event.remotePort === port,
+  );
   const stat = host.run('cat', `/proc/${peer.process.pid}/stat`).split(') ')[1].split(' ');
   assert.equal(opened.ownerStartTimeNs / 10_000_000n, BigInt(stat[19]), 'field 22, clock ticks of 10 ms');
-  assert.equal(Buffer.from(opened.ownerComm).toString().replace(/\0.*/, ''), host.run('cat', `/proc/${peer.process.pid}/comm`).trim());
+  assert.equal(
+    Buffer.from(opened.ownerComm).toString().replace(/\0.*/, ''),
+    host.run('cat', `/proc/${peer.process.pid}/comm`).trim(),
+  );
   assert.equal(opened.cgroupId, statSync(group, { bigint: true }).ino);
   peer.process.kill('SIGKILL');
   await once(peer.process, 'exit');

@@ -126,7 +126,10 @@ test('retransmissions that run out: timed out, with the retransmits that the hos
   server.nft(`add rule inet filter i tcp dport ${port} drop`);
   await a.sendInBackground(socket, 10);
   await a.untilClosed(socket);
-  const closed = await observer.find('close', (event) => event.type === KernelEventType.SocketClose && event.remotePort === port);
+  const closed = await observer.find(
+    'close',
+    (event) => event.type === KernelEventType.SocketClose && event.remotePort === port,
+  );
   assert.equal(closed.closeReason, CloseReason.TimedOut);
   assert.equal(closed.bytesSent, 5n, 'what was never acknowledged is not counted');
   assert.ok(closed.retransmits > 0);

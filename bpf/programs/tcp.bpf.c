@@ -1,5 +1,6 @@
 /* TCP connections, without a probe per packet:
- *   1. the state hook keeps each socket's state (role, owner, join key) in the socket and tells open, close and failure;
+ *   1. the state hook keeps each socket's state (role, owner, join key) in the socket and tells open, close and
+ * failure;
  *   2. send and receive tell which process really uses an accepted socket;
  *   3. iterators adopt the sockets that are older than the agent, and tell running totals on demand. */
 
@@ -17,7 +18,8 @@
 char LICENSE[] SEC("license") = "GPL";
 
 /* connect(): the caller is the owner. A socket may connect again after a failure, so nothing of before may stay. */
-static __always_inline void begin_connect(struct socket_state *state) {
+static __always_inline void begin_connect(struct socket_state *state)
+{
 	__builtin_memset(state, 0, sizeof(*state));
 	state->role = ROLE_CLIENT;
 	state->role_source = ROLE_SOURCE_KERNEL;
@@ -25,13 +27,16 @@ static __always_inline void begin_connect(struct socket_state *state) {
 	read_owner(&state->owner, bpf_get_current_task_btf());
 }
 
-static __always_inline void begin_listen(struct socket_state *state) {
+static __always_inline void begin_listen(struct socket_state *state)
+{
 	__builtin_memset(state, 0, sizeof(*state));
 	read_owner(&state->owner, bpf_get_current_task_btf());
 }
 
-/* A new child, in softirq: of its listener's state it keeps the owner, until it is used. Its cookie is not its own yet. */
-static __always_inline void begin_accept(struct socket_state *state) {
+/* A new child, in softirq: of its listener's state it keeps the owner, until it is used. Its cookie is not its own yet.
+ */
+static __always_inline void begin_accept(struct socket_state *state)
+{
 	state->role = ROLE_SERVER;
 	state->role_source = ROLE_SOURCE_KERNEL;
 	state->state = 0;
@@ -42,7 +47,8 @@ static __always_inline void begin_accept(struct socket_state *state) {
 }
 
 /* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
-static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state, int old_state) {
+static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state, int old_state)
+{
 	int opens_now = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
@@ -52,7 +58,8 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close() or shutdown(), so the current task is one that holds the socket. */
-static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state) {
+static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state)
+{
 	if (is_provisional(state) && take_owner(state, bpf_get_current_task_btf()))
 		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	if (tcp->inet_conn.icsk_inet.sk.sk_shutdown == SHUTDOWN_MASK) {
@@ -61,21 +68,24 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 	}
 }
 
-static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state) {
+static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state)
+{
 	if (state->state & STATE_ANNOUNCED) {
 		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state),
-		           tcp->inet_conn.icsk_inet.sk.sk_err);
+			   tcp->inet_conn.icsk_inet.sk.sk_err);
 		state->state &= ~STATE_ANNOUNCED;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
 		state->role_source = ROLE_SOURCE_KERNEL;
 		int error = read_connect_error(tcp);
-		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error), error);
+		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),
+			   error);
 	}
 }
 
 SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state) {
+int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
+{
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	if (new_state == TCP_CLOSE && (old_state == TCP_CLOSE || old_state == TCP_LISTEN)) return 0;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
@@ -93,19 +103,23 @@ int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state) {
 		begin_listen(state);
 		return 0;
 	case TCP_SYN_RECV:
-		if (old_state == TCP_SYN_SENT) state->state |= STATE_SIMULTANEOUS_OPEN;
-		else begin_accept(state);
+		if (old_state == TCP_SYN_SENT)
+			state->state |= STATE_SIMULTANEOUS_OPEN;
+		else
+			begin_accept(state);
 		return 0;
 	}
 	int in_handshake = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
-	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state, old_state);
+	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake))
+		announce(tcp, state, old_state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
 	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state);
 	return 0;
 }
 
 /* A process sends or receives: it owns the socket from now on, if that is news. */
-static __always_inline int note_use(struct sock *sk) {
+static __always_inline int note_use(struct sock *sk)
+{
 	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(sk);
@@ -116,26 +130,31 @@ static __always_inline int note_use(struct sock *sk) {
 }
 
 SEC("?tp_btf/sock_send_length")
-int BPF_PROG(socket_send_btf, struct sock *sk) {
+int BPF_PROG(socket_send_btf, struct sock *sk)
+{
 	return note_use(sk);
 }
 
 SEC("?tp_btf/sock_recv_length")
-int BPF_PROG(socket_receive_btf, struct sock *sk) {
+int BPF_PROG(socket_receive_btf, struct sock *sk)
+{
 	return note_use(sk);
 }
 
 SEC("?fentry/tcp_sendmsg")
-int BPF_PROG(socket_send_fentry, struct sock *sk) {
+int BPF_PROG(socket_send_fentry, struct sock *sk)
+{
 	return note_use(sk);
 }
 
 SEC("?fentry/tcp_recvmsg")
-int BPF_PROG(socket_receive_fentry, struct sock *sk) {
+int BPF_PROG(socket_receive_fentry, struct sock *sk)
+{
 	return note_use(sk);
 }
 
-static __always_inline int note_reset(struct sock *sk, __u8 flag) {
+static __always_inline int note_reset(struct sock *sk, __u8 flag)
+{
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(sk);
 	if (state) state->state |= flag;
@@ -143,13 +162,15 @@ static __always_inline int note_reset(struct sock *sk, __u8 flag) {
 }
 
 SEC("?tp_btf/tcp_receive_reset")
-int BPF_PROG(reset_received_btf, struct sock *sk) {
+int BPF_PROG(reset_received_btf, struct sock *sk)
+{
 	return note_reset(sk, STATE_RESET_RECEIVED);
 }
 
 /* The kernel passes no socket when it answers a segment that belongs to none, or the small one of a TIME_WAIT. */
 SEC("?tp_btf/tcp_send_reset")
-int BPF_PROG(reset_sent_btf, struct sock *sk) {
+int BPF_PROG(reset_sent_btf, struct sock *sk)
+{
 	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
 	return tcp ? note_reset((struct sock *)tcp, STATE_RESET_SENT) : 0;
 }

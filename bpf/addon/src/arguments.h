@@ -9,14 +9,16 @@
 
 namespace tributary {
 
-inline Napi::TypeError ArgumentError(Napi::Env env, const std::string &sentence) { return Napi::TypeError::New(env, sentence); }
+inline Napi::TypeError ArgumentError(Napi::Env env, const std::string &sentence) {
+  return Napi::TypeError::New(env, sentence);
+}
 
 /** A whole number within [min, max]; `name` is what the caller calls it. */
 inline uint32_t RequireInteger(Napi::Value value, const char *name, uint32_t min, uint32_t max) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (number != static_cast<double>(static_cast<int64_t>(number)) || number < min || number > max)
-    throw ArgumentError(value.Env(), std::string(name) + " must be a whole number between " + std::to_string(min) + " and " +
-                                         std::to_string(max));
+    throw ArgumentError(value.Env(), std::string(name) + " must be a whole number between " + std::to_string(min) +
+                                         " and " + std::to_string(max));
   return static_cast<uint32_t>(number);
 }
 
@@ -40,8 +42,8 @@ inline Bytes RequireBytes(Napi::Value value, const char *name, size_t min) {
       type != napi_uint8_array)
     throw ArgumentError(value.Env(), std::string(name) + " must be a Uint8Array");
   if (length < min)
-    throw ArgumentError(value.Env(), std::string(name) + " must hold at least " + std::to_string(min) + " bytes, it has " +
-                                         std::to_string(length));
+    throw ArgumentError(value.Env(), std::string(name) + " must hold at least " + std::to_string(min) +
+                                         " bytes, it has " + std::to_string(length));
   return {static_cast<uint8_t *>(data), length};
 }
 
@@ -59,7 +61,8 @@ inline Napi::Object RequireOptions(Napi::Value value, const char *name, std::ini
       is_known = is_known || key == candidate;
       all += (all.empty() ? "" : ", ") + std::string(candidate);
     }
-    if (!is_known) throw ArgumentError(value.Env(), std::string(name) + " has no option `" + key + "`; there are: " + all);
+    if (!is_known)
+      throw ArgumentError(value.Env(), std::string(name) + " has no option `" + key + "`; there are: " + all);
   }
   return options;
 }

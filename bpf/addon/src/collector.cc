@@ -46,7 +46,8 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   options.scope_netns = integer("scopeNetns", 0, 0, UINT32_MAX);
   if (!given.Get("joinKeyHash").IsUndefined()) {
     const Bytes key = RequireBytes(given.Get("joinKeyHash"), "joinKeyHash", 16);
-    if (key.length != 16) throw ArgumentError(env, "joinKeyHash must have 16 bytes, it has " + std::to_string(key.length));
+    if (key.length != 16)
+      throw ArgumentError(env, "joinKeyHash must have 16 bytes, it has " + std::to_string(key.length));
     memcpy(options.join_key_hash, key.data, sizeof(options.join_key_hash));
     options.has_join_key_hash = true;
   }
@@ -75,7 +76,8 @@ Collector::Collector(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Collecto
   }
   ring_ = std::make_unique<RingReader>();
   const int error = ring_->Open(programs_->MapFd("events"), options_.ring_bytes);
-  if (error != 0) throw Napi::Error::New(info.Env(), std::string("the ring buffer cannot be mapped: ") + strerror(error));
+  if (error != 0)
+    throw Napi::Error::New(info.Env(), std::string("the ring buffer cannot be mapped: ") + strerror(error));
 }
 
 ProgramSet &Collector::RequireOpen(Napi::Env env) const {

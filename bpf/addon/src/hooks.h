@@ -16,9 +16,12 @@ struct Backend {
 
   const char *MeansName() const {
     switch (means) {
-      case Means::kTracepoint: return "tp_btf";
-      case Means::kFunctionEntry: return "fentry";
-      case Means::kIterator: return "iter";
+      case Means::kTracepoint:
+        return "tp_btf";
+      case Means::kFunctionEntry:
+        return "fentry";
+      case Means::kIterator:
+        return "iter";
     }
     return "";
   }
@@ -33,14 +36,20 @@ struct Hook {
 inline const std::vector<Hook> &Hooks() {
   static const std::vector<Hook> hooks = {
       {"tcp_state", true, {{Means::kTracepoint, "inet_sock_set_state", "tcp_state_btf"}}},
-      {"socket_send", false, {{Means::kTracepoint, "sock_send_length", "socket_send_btf"},
-                              {Means::kFunctionEntry, "tcp_sendmsg", "socket_send_fentry"}}},
-      {"socket_receive", false, {{Means::kTracepoint, "sock_recv_length", "socket_receive_btf"},
-                                 {Means::kFunctionEntry, "tcp_recvmsg", "socket_receive_fentry"}}},
+      {"socket_send",
+       false,
+       {{Means::kTracepoint, "sock_send_length", "socket_send_btf"},
+        {Means::kFunctionEntry, "tcp_sendmsg", "socket_send_fentry"}}},
+      {"socket_receive",
+       false,
+       {{Means::kTracepoint, "sock_recv_length", "socket_receive_btf"},
+        {Means::kFunctionEntry, "tcp_recvmsg", "socket_receive_fentry"}}},
       {"reset_received", false, {{Means::kTracepoint, "tcp_receive_reset", "reset_received_btf"}}},
       {"reset_sent", false, {{Means::kTracepoint, "tcp_send_reset", "reset_sent_btf"}}},
-      {"totals", false, {{Means::kIterator, "bpf_sk_storage_map", "totals_storage"},
-                         {Means::kIterator, "task_file", "totals_descriptors"}}},
+      {"totals",
+       false,
+       {{Means::kIterator, "bpf_sk_storage_map", "totals_storage"},
+        {Means::kIterator, "task_file", "totals_descriptors"}}},
       {"owners", false, {{Means::kIterator, "task_file", "own_descriptors"}}},
       {"adopt_namespace", false, {{Means::kIterator, "tcp", "adopt_tcp"}}},
       {"adopt_descriptors", false, {{Means::kIterator, "task_file", "adopt_descriptors"}}},

@@ -48,8 +48,9 @@ void AddFromProcesses(Collection &collection) {
   closedir(proc);
 }
 
-// `ip netns` and container runtimes keep a namespace without processes by a bind mount: "... - nsfs nsfs rw", root "net:[4026532281]".
-// The first process's view is the host's, also from inside a container that shares its process namespace.
+// `ip netns` and container runtimes keep a namespace without processes by a bind mount: "... - nsfs nsfs rw", root
+// "net:[4026532281]". The first process's view is the host's, also from inside a container that shares its process
+// namespace.
 void AddFromMounts(Collection &collection) {
   std::ifstream mounts("/proc/1/mountinfo");
   std::string line;

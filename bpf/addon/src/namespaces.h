@@ -13,8 +13,8 @@ struct NetworkNamespace {
 };
 
 /**
- * Every network namespace that a process is in or that is bind-mounted; `scope` != 0 keeps only that inode. A namespace that
- * lives through sockets alone is not found this way: its sockets are, through their descriptors.
+ * Every network namespace that a process is in or that is bind-mounted; `scope` != 0 keeps only that inode. A namespace
+ * that lives through sockets alone is not found this way: its sockets are, through their descriptors.
  */
 std::vector<NetworkNamespace> ListNetworkNamespaces(uint32_t scope);
 

@@ -1,5 +1,5 @@
-// Support is never inferred from BTF, kernel configuration or program type: there are kernels on which fentry programs are
-// announced by all three and cannot be loaded, while tracepoints of the same program type work.
+// Support is never inferred from BTF, kernel configuration or program type: there are kernels on which fentry programs
+// are announced by all three and cannot be loaded, while tracepoints of the same program type work.
 
 #include "probe.h"
 
@@ -19,9 +19,12 @@ namespace {
 
 bpf_attach_type AttachType(Means means) {
   switch (means) {
-    case Means::kTracepoint: return BPF_TRACE_RAW_TP;
-    case Means::kFunctionEntry: return BPF_TRACE_FENTRY;
-    case Means::kIterator: return BPF_TRACE_ITER;
+    case Means::kTracepoint:
+      return BPF_TRACE_RAW_TP;
+    case Means::kFunctionEntry:
+      return BPF_TRACE_FENTRY;
+    case Means::kIterator:
+      return BPF_TRACE_ITER;
   }
   return BPF_TRACE_RAW_TP;
 }
@@ -61,7 +64,8 @@ int ProbeBackend(const Backend &backend) {
 
 const char *FindMissingPrivilege() {
   if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
-    return "this kernel has no type information: /sys/kernel/btf/vmlinux is missing or unreadable; run a kernel built with "
+    return "this kernel has no type information: /sys/kernel/btf/vmlinux is missing or unreadable; run a kernel built "
+           "with "
            "CONFIG_DEBUG_INFO_BTF (Debian 11, Ubuntu 20.10 and later have it)";
   if (HasCapability(CAP_SYS_ADMIN)) return "";
   if (!HasCapability(CAP_BPF) || !HasCapability(CAP_PERFMON))

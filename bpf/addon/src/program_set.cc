@@ -22,7 +22,8 @@ std::string LastLine(const std::string &text) {
   const size_t end = text.find_last_not_of('\n');
   if (end == std::string::npos) return "";
   const size_t start = text.find_last_of('\n', end);
-  return text.substr(start == std::string::npos ? 0 : start + 1, end - (start == std::string::npos ? 0 : start + 1) + 1);
+  return text.substr(start == std::string::npos ? 0 : start + 1,
+                     end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
 int NoteRefusal(libbpf_print_level, const char *format, va_list arguments) {
@@ -70,8 +71,8 @@ void ProgramSet::ChooseBackends() {
                       (refusal == refused_.end() ? strerror(error) : refusal->second);
     }
     if (!status.backend && hook.required)
-      throw std::runtime_error(std::string("the kernel offers no way to follow TCP sockets (hook ") + hook.name + "): " +
-                               status.error);
+      throw std::runtime_error(std::string("the kernel offers no way to follow TCP sockets (hook ") + hook.name +
+                               "): " + status.error);
     if (status.backend) status.error.clear();
     hooks_.push_back(status);
   }
@@ -145,9 +146,7 @@ const volatile uint64_t *ProgramSet::FindCounters(const char *variable, size_t c
   return static_cast<const volatile uint64_t *>(FindVariable(".bss", variable, count * sizeof(uint64_t)));
 }
 
-int ProgramSet::MapFd(const char *name) const {
-  return bpf_map__fd(bpf_object__find_map_by_name(object_.get(), name));
-}
+int ProgramSet::MapFd(const char *name) const { return bpf_map__fd(bpf_object__find_map_by_name(object_.get(), name)); }
 
 void ProgramSet::Attach() {
   for (HookStatus &status : hooks_) {

@@ -16,7 +16,8 @@ int RingReader::Open(int map_fd, size_t bytes) {
   void *consumer = mmap(nullptr, page_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (consumer == MAP_FAILED) return errno;
   consumer_position_ = static_cast<uint64_t *>(consumer);
-  void *producer = mmap(nullptr, page_bytes_ + 2 * bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
+  void *producer =
+      mmap(nullptr, page_bytes_ + 2 * bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
   if (producer == MAP_FAILED) return errno;
   producer_position_ = static_cast<const uint64_t *>(producer);
   data_ = static_cast<const uint8_t *>(producer) + page_bytes_;

@@ -1,7 +1,8 @@
 #pragma once
 
-// Reads the kernel's ring buffer. A record is a u32 header (bit 31: still being written, bit 30: discarded, the rest: length),
-// a u32 for the kernel, and the data; records are 8-byte aligned. The data pages are mapped twice in a row, so none wraps.
+// Reads the kernel's ring buffer. A record is a u32 header (bit 31: still being written, bit 30: discarded, the rest:
+// length), a u32 for the kernel, and the data; records are 8-byte aligned. The data pages are mapped twice in a row, so
+// none wraps.
 
 #include <cstddef>
 #include <cstdint>

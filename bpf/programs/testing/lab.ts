@@ -9,7 +9,6 @@ export function run(command: string, ...args: string[]): string {
   return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-
 /** Waits until the condition holds. */
 export async function waitFor(what: string, condition: () => boolean): Promise<void> {
   for (const deadline = Date.now() + PATIENCE_MS; Date.now() < deadline; await sleep(5)) if (condition()) return;
@@ -27,7 +26,8 @@ export class Lab {
   readonly #hosts: Host[] = [];
 
   constructor() {
-    if (process.getuid?.() !== 0) throw new Error('these tests make network namespaces and load eBPF programs: run them as root');
+    if (process.getuid?.() !== 0)
+      throw new Error('these tests make network namespaces and load eBPF programs: run them as root');
     labs += 1;
     this.#prefix = `tb${process.pid}x${labs}`;
   }
@@ -41,7 +41,21 @@ export class Lab {
   /** A cable: `left` gets the first address, `right` the second; give the prefix length with them. */
   connect(left: Host, right: Host, [leftAddress, rightAddress]: [string, string]): [string, string] {
     const [leftDevice, rightDevice] = [left.nextDevice(), right.nextDevice()];
-    run('ip', 'link', 'add', leftDevice, 'netns', left.name, 'type', 'veth', 'peer', 'name', rightDevice, 'netns', right.name);
+    run(
+      'ip',
+      'link',
+      'add',
+      leftDevice,
+      'netns',
+      left.name,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      rightDevice,
+      'netns',
+      right.name,
+    );
     left.address(leftDevice, leftAddress);
     right.address(rightDevice, rightAddress);
     return [leftDevice, rightDevice];
@@ -80,7 +94,10 @@ export class Host {
   }
 
   nft(rules: string): void {
-    execFileSync('ip', ['netns', 'exec', this.name, 'nft', '-f', '-'], { input: rules, stdio: ['pipe', 'pipe', 'pipe'] });
+    execFileSync('ip', ['netns', 'exec', this.name, 'nft', '-f', '-'], {
+      input: rules,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
   }
 
   nextDevice(): string {
@@ -94,14 +111,18 @@ export class Host {
 
   /** A counter of this namespace, Tcp RetransSegs for example. */
   counter(protocol: string, name: string): number {
-    const lines = this.run('cat', '/proc/net/snmp').split('\n').filter((line) => line.startsWith(`${protocol}: `));
+    const lines = this.run('cat', '/proc/net/snmp')
+      .split('\n')
+      .filter((line) => line.startsWith(`${protocol}: `));
     const [names, values] = lines.map((line) => line.split(' '));
     return Number(values[names.indexOf(name)]);
   }
 
   /** Bytes in the receive and send queues of this host's sockets in one TCP state, as `ss` lists them. */
   queues(state: string): { receive: number; send: number }[] {
-    const lines = this.run('ss', '-Htn', 'state', state).split('\n').filter((line) => line !== '');
+    const lines = this.run('ss', '-Htn', 'state', state)
+      .split('\n')
+      .filter((line) => line !== '');
     return lines.map((line) => {
       const [receive, send] = line.trim().split(/ +/).map(Number);
       return { receive, send };
@@ -128,11 +149,16 @@ export class Host {
         return (...args: unknown[]) =>
           new Promise((resolve, reject) => {
             next += 1;
-            const timer = setTimeout(() => reject(new Error(`the socket program did not finish: ${name}(${args})`)), PATIENCE_MS);
-            const settle = <T>(finish: (value: T) => void) => (value: T) => {
-              clearTimeout(timer);
-              finish(value);
-            };
+            const timer = setTimeout(
+              () => reject(new Error(`the socket program did not finish: ${name}(${args})`)),
+              PATIENCE_MS,
+            );
+            const settle =
+              <T>(finish: (value: T) => void) =>
+              (value: T) => {
+                clearTimeout(timer);
+                finish(value);
+              };
             pending.set(next, { resolve: settle(resolve), reject: settle(reject) });
             child.send({ id: next, name, arguments: args });
           });
