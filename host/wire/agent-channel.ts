@@ -39,7 +39,14 @@ export type AgentAction =
   | { kind: 'stopped' };
 
 /** Why a connection ended. */
-export type AgentLoss = 'closed' | 'connect_timeout' | 'silent' | 'goodbye' | 'refused' | 'unusable_welcome' | 'impossible_receipt';
+export type AgentLoss =
+  | 'closed'
+  | 'connect_timeout'
+  | 'silent'
+  | 'goodbye'
+  | 'refused'
+  | 'unusable_welcome'
+  | 'impossible_receipt';
 
 /** What Hello says that does not change. */
 export type AgentIdentity = Omit<
@@ -91,7 +98,12 @@ export class AgentChannel {
    * credit by more than one window. While it is false the caller lets its windows coalesce.
    */
   get canOffer(): boolean {
-    return this.#state === 'open' && this.#stop === undefined && this.#sender.isDrained && this.#sender.creditBytes * 2 >= this.#grantBytes;
+    return (
+      this.#state === 'open' &&
+      this.#stop === undefined &&
+      this.#sender.isDrained &&
+      this.#sender.creditBytes * 2 >= this.#grantBytes
+    );
   }
 
   get isOpen(): boolean {
@@ -182,7 +194,9 @@ export class AgentChannel {
       case FrameKind.Welcome:
         return this.#control(decodeControl('Welcome', frame.payload), now, (welcome) => this.#welcome(welcome, now));
       case FrameKind.Received:
-        return this.#control(decodeControl('Received', frame.payload), now, (received) => this.#received(received, now));
+        return this.#control(decodeControl('Received', frame.payload), now, (received) =>
+          this.#received(received, now),
+        );
       case FrameKind.Sealed:
         return this.#control(decodeControl('Sealed', frame.payload), now, (pair) => this.#sealed.seal(pair));
       case FrameKind.Committed:
@@ -205,7 +219,8 @@ export class AgentChannel {
     }
     const { rules } = this.#options;
     const isStranger = welcome.incarnation !== this.#incarnation;
-    const resume = (welcome.resume !== 0 && !isStranger) || (isStranger && this.#incarnation !== 0n && !rules.snapshotToStranger);
+    const resume =
+      (welcome.resume !== 0 && !isStranger) || (isStranger && this.#incarnation !== 0n && !rules.snapshotToStranger);
     this.#grantBytes = Number(welcome.creditBytes);
     if (!resume) this.#sender.restart(this.#grantBytes);
     else if (!this.#sender.resume(welcome.lastReceivedSeq, this.#grantBytes)) {
@@ -269,7 +284,8 @@ export class AgentChannel {
     this.#echoedNs = agentTimeNs;
     this.#clock.add(agentTimeNs, reducerTimeNs, now.unixNs);
     const { offsetNs, roundTripNs } = this.#clock;
-    if (offsetNs !== undefined && roundTripNs !== undefined) this.#actions.push({ kind: 'clock', offsetNs, roundTripNs });
+    if (offsetNs !== undefined && roundTripNs !== undefined)
+      this.#actions.push({ kind: 'clock', offsetNs, roundTripNs });
   }
 
   #lose(reason: AgentLoss, detail: string, now: Instant): void {

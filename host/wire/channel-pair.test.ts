@@ -92,7 +92,14 @@ test('an agent says who it is, is welcomed with a snapshot, and its frames are c
   const { agent, channel, session, welcomed } = join(makeAgent(), 0);
   assert.deepEqual(session.hello, {
     ...IDENTITY,
-    ...{ protocolVersion: 1, incarnation: 0n, agentTimeNs: 0n, firstWindow: 5, committedWindow: 0, committedClosedWindow: 0 },
+    ...{
+      protocolVersion: 1,
+      incarnation: 0n,
+      agentTimeNs: 0n,
+      firstWindow: 5,
+      committedWindow: 0,
+      committedClosedWindow: 0,
+    },
   });
   assert.deepEqual(kinds(welcomed), ['clock', 'welcome']);
   const [clock, welcome] = welcomed;
@@ -100,12 +107,21 @@ test('an agent says who it is, is welcomed with a snapshot, and its frames are c
   assert.ok(welcome.kind === 'welcome' && !welcome.resume && welcome.welcome.openWindow === 4);
   assert.equal(agent.canOffer, true);
 
-  const out = sentBytes(agent.offer([payload(FrameKind.SnapshotBegin, 32), payload(FrameKind.Open, 400), payload(FrameKind.SnapshotEnd, 32)]));
+  const out = sentBytes(
+    agent.offer([
+      payload(FrameKind.SnapshotBegin, 32),
+      payload(FrameKind.Open, 400),
+      payload(FrameKind.SnapshotEnd, 32),
+    ]),
+  );
   assert.deepEqual(kinds(channel.bytes(out, reducerAt(1))), ['frames']);
   assert.deepEqual(kinds(channel.report(reducerAt(1))), [], 'nothing is received before it is consumed');
   assert.deepEqual(Buffer.from(consumeAll(session)), Buffer.from(out));
   const report = sentBytes(channel.report(reducerAt(2)));
-  assert.deepEqual(framesIn(report).map((frame) => [frame.kind, frame.seq]), [[FrameKind.Received, 0]]);
+  assert.deepEqual(
+    framesIn(report).map((frame) => [frame.kind, frame.seq]),
+    [[FrameKind.Received, 0]],
+  );
   agent.bytes(report, at(2));
   assert.equal(agent.keptBytes, 0);
   assert.equal(agent.creditBytes, CREDIT_BYTES);
@@ -124,7 +140,10 @@ test('a window beyond the credit is sent in parts as credit returns, and until t
     consumed.push(Buffer.from(consumeAll(session)));
     actions = agent.bytes(sentBytes(channel.report(reducerAt(1))), at(1));
   }
-  assert.deepEqual(framesIn(Buffer.concat(consumed)).map((frame) => [frame.seq, frame.payload[0]]), Array.from({ length: 10 }, (_, i) => [i + 1, i]));
+  assert.deepEqual(
+    framesIn(Buffer.concat(consumed)).map((frame) => [frame.seq, frame.payload[0]]),
+    Array.from({ length: 10 }, (_, i) => [i + 1, i]),
+  );
   assert.equal(agent.canOffer, true);
   assert.equal(session.refused.total, 0);
 });
@@ -147,7 +166,10 @@ test('after a cut the same session goes on after what was consumed, with the sam
   assert.deepEqual(resent, rest);
   second.channel.bytes(resent, reducerAt(201));
   assert.equal(second.session.framesRepeated, 1, 'the Close was queued before the cut');
-  assert.deepEqual(framesIn(consumeAll(second.session)).map((frame) => frame.seq), [2, 3]);
+  assert.deepEqual(
+    framesIn(consumeAll(second.session)).map((frame) => frame.seq),
+    [2, 3],
+  );
 });
 
 test('another incarnation gets a new channel: what was under way is forgotten, numbers start at 1', () => {
@@ -172,7 +194,10 @@ test('sealed pairs, commits and receipts wait while the peer does not read, then
   assert.deepEqual(channel.report(reducerAt(2)), []);
   assert.equal(session.commit(5), true);
   const told = framesIn(sentBytes(channel.drained(reducerAt(3))));
-  assert.deepEqual(told.map((frame) => frame.kind), [FrameKind.Sealed, FrameKind.Committed, FrameKind.Received]);
+  assert.deepEqual(
+    told.map((frame) => frame.kind),
+    [FrameKind.Sealed, FrameKind.Committed, FrameKind.Received],
+  );
   assert.deepEqual(decodeControl('Sealed', told[0].payload), { window: 6, closedWindow: 6 });
   assert.deepEqual(decodeControl('Committed', told[1].payload), { window: 5, closedWindow: 5 });
 });
@@ -180,7 +205,10 @@ test('sealed pairs, commits and receipts wait while the peer does not read, then
 test('a commit reaches the agent once and never falls', () => {
   const { agent } = join(makeAgent(), 0);
   const committed = (window: number, closedWindow: number) =>
-    agent.bytes(encodeFrame({ kind: FrameKind.Committed, seq: 0, payload: encodeControl('Committed', { window, closedWindow }) }), at(1));
+    agent.bytes(
+      encodeFrame({ kind: FrameKind.Committed, seq: 0, payload: encodeControl('Committed', { window, closedWindow }) }),
+      at(1),
+    );
   assert.deepEqual(committed(5, 7), [{ kind: 'commit', window: 5 }]);
   assert.deepEqual(committed(5, 7), []);
   assert.deepEqual(committed(4, 6), []);
@@ -249,13 +277,25 @@ test('a reducer that says goodbye is tried again, and its reason is told', () =>
 
 test('the echo of a WindowEnd measures the offset at once, even while the window waits', () => {
   const { agent, channel } = join(makeAgent(), 0);
-  const end = { window: 5, fromWindow: 5, eventsLost: 0n, socketsFolded: 0n, socketsRefused: 0n, windowsCoalesced: 0n, journalSkipped: 0n };
+  const end = {
+    window: 5,
+    fromWindow: 5,
+    eventsLost: 0n,
+    socketsFolded: 0n,
+    socketsRefused: 0n,
+    windowsCoalesced: 0n,
+    journalSkipped: 0n,
+  };
   const value = { ...end, agentTimeNs: at(10).unixNs, processesUnnamed: 0n, socketsLive: 0, blindMs: 0 };
   const out = sentBytes(agent.offer([{ kind: FrameKind.WindowEnd, payload: encodeControl('WindowEnd', value) }]));
   const echoed = channel.bytes(out, { ms: 11, unixNs: at(11).unixNs + 9_000_000n });
   assert.deepEqual(kinds(echoed), ['frames', 'send']);
   const actions = agent.bytes(sentBytes(echoed), at(12));
-  assert.deepEqual(actions, [{ kind: 'clock', offsetNs: OFFSET_NS, roundTripNs: 0n }], 'the shorter round trip of Welcome wins');
+  assert.deepEqual(
+    actions,
+    [{ kind: 'clock', offsetNs: OFFSET_NS, roundTripNs: 0n }],
+    'the shorter round trip of Welcome wins',
+  );
 });
 
 test('a reducer that confirms what was never sent is left, and asked for a new channel', () => {
@@ -267,7 +307,15 @@ test('a reducer that confirms what was never sent is left, and asked for a new c
 });
 
 /** Hostile bytes after a good Hello; `reason`: why the connection is closed. */
-const HELLO: Hello = { ...IDENTITY, protocolVersion: 1, incarnation: 0n, agentTimeNs: 0n, firstWindow: 5, committedWindow: 0, committedClosedWindow: 0 };
+const HELLO: Hello = {
+  ...IDENTITY,
+  protocolVersion: 1,
+  incarnation: 0n,
+  agentTimeNs: 0n,
+  firstWindow: 5,
+  committedWindow: 0,
+  committedClosedWindow: 0,
+};
 
 function frame(kind: number, seq: number, byteCount = 48): Uint8Array {
   return encodeFrame({ kind, seq, payload: new Uint8Array(byteCount) });
@@ -275,7 +323,11 @@ function frame(kind: number, seq: number, byteCount = 48): Uint8Array {
 
 test('before Hello nothing but a small, timely, well-formed Hello of this version is taken', () => {
   const hello = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello(HELLO) });
-  const large = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello({ ...HELLO, zone: 'z'.repeat(HELLO_BYTES_MAX) }) });
+  const large = encodeFrame({
+    kind: FrameKind.Hello,
+    seq: 0,
+    payload: encodeHello({ ...HELLO, zone: 'z'.repeat(HELLO_BYTES_MAX) }),
+  });
   const future = encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: encodeHello({ ...HELLO, protocolVersion: 2 }) });
   const cases: [string, Uint8Array, string][] = [
     ['another kind', frame(FrameKind.Open, 1), 'before_welcome'],
@@ -300,7 +352,11 @@ test('a gap, more than the credit, and a peer that does not read end the connect
   const gap = join(makeAgent(), 0);
   assert.deepEqual(gap.channel.bytes(frame(FrameKind.Open, 2), reducerAt(1)), [{ kind: 'close', reason: 'seq_gap' }]);
   const greedy = join(makeAgent(), 0);
-  const beyond = Buffer.concat([frame(FrameKind.Open, 1, 984), frame(FrameKind.Open, 2, 984), frame(FrameKind.Open, 3, 984)]);
+  const beyond = Buffer.concat([
+    frame(FrameKind.Open, 1, 984),
+    frame(FrameKind.Open, 2, 984),
+    frame(FrameKind.Open, 3, 984),
+  ]);
   assert.deepEqual(kinds(greedy.channel.bytes(beyond, reducerAt(1))), ['close', 'frames']);
   assert.equal(greedy.session.refused.of('credit_exceeded'), 1);
   const deaf = join(makeAgent(), 0);
@@ -313,11 +369,17 @@ test('a refused frame keeps its place in the sequence; too many of them quaranti
   const { channel, session } = join(makeAgent(), 0);
   channel.bytes(Buffer.concat([frame(FrameKind.Welcome, 1), frame(FrameKind.Open, 2)]), reducerAt(1));
   assert.equal(session.refused.of('direction'), 1);
-  assert.deepEqual(framesIn(consumeAll(session)).map(({ seq }) => seq), [2]);
+  assert.deepEqual(
+    framesIn(consumeAll(session)).map(({ seq }) => seq),
+    [2],
+  );
   assert.equal(session.receivedSeq, 2);
   let actions: ReducerAction[] = [];
-  for (let seq = 3; seq < FRAMES_REFUSED_MAX + 3; seq++) actions = channel.bytes(frame(FrameKind.Hello, seq), reducerAt(2));
+  for (let seq = 3; seq < FRAMES_REFUSED_MAX + 3; seq++)
+    actions = channel.bytes(frame(FrameKind.Hello, seq), reducerAt(2));
   assert.deepEqual(actions.at(-1), { kind: 'close', reason: 'quarantined' });
-  assert.deepEqual(decodeControl('Goodbye', framesIn(sentBytes(actions))[0].payload), { reason: GoodbyeReason.Quarantined });
+  assert.deepEqual(decodeControl('Goodbye', framesIn(sentBytes(actions))[0].payload), {
+    reason: GoodbyeReason.Quarantined,
+  });
   assert.equal(session.framesAccepted + session.refused.of('direction'), FRAMES_REFUSED_MAX + 2);
 });

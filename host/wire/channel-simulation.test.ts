@@ -10,7 +10,14 @@ const FIRST_SEED = Number(process.env.SEED ?? 1);
 const MUTANT_SEED_COUNT_MAX = 200;
 
 test(`each frame is consumed once and in order, each window exported once, under ${SEED_COUNT} seeds`, () => {
-  const total: WorldReport = { windowsExported: 0, repeatsPardoned: 0, framesRepeated: 0, resumes: 0, snapshots: 0, kills: 0 };
+  const total: WorldReport = {
+    windowsExported: 0,
+    repeatsPardoned: 0,
+    framesRepeated: 0,
+    resumes: 0,
+    snapshots: 0,
+    kills: 0,
+  };
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEED_COUNT; seed++) {
     try {
       const report = new ChannelWorld(seed, RULES).run();

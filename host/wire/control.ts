@@ -24,7 +24,11 @@ interface StructCodec<T> {
   write(view: DataView, offset: number, value: T): void;
 }
 
-const SNAPSHOT_MARK = { size: layout.SNAPSHOT_MARK_SIZE, read: layout.readSnapshotMark, write: layout.writeSnapshotMark };
+const SNAPSHOT_MARK = {
+  size: layout.SNAPSHOT_MARK_SIZE,
+  read: layout.readSnapshotMark,
+  write: layout.writeSnapshotMark,
+};
 const COMMITTED = { size: layout.COMMITTED_SIZE, read: layout.readCommitted, write: layout.writeCommitted };
 
 const CODECS: { [Name in keyof ControlValues]: StructCodec<ControlValues[Name]> } = {
@@ -47,7 +51,10 @@ export function encodeControl<Name extends keyof ControlValues>(name: Name, valu
 }
 
 /** Undefined when the payload does not verify or does not hold exactly one item. */
-export function decodeControl<Name extends keyof ControlValues>(name: Name, payload: Uint8Array): ControlValues[Name] | undefined {
+export function decodeControl<Name extends keyof ControlValues>(
+  name: Name,
+  payload: Uint8Array,
+): ControlValues[Name] | undefined {
   const codec = CODECS[name];
   const items = batchItems(payload, codec.size);
   return items?.count === 1 ? codec.read(viewOf(payload), items.offset) : undefined;

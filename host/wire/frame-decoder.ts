@@ -44,7 +44,10 @@ export class FrameDecoder {
 
   /** Takes the next piece, which must not change any more. Frames of the one before must have been taken with `next`. */
   push(piece: Uint8Array): void {
-    assert(this.#position === this.#piece.length || this.broken !== undefined, 'call next() until it returns undefined');
+    assert(
+      this.#position === this.#piece.length || this.broken !== undefined,
+      'call next() until it returns undefined',
+    );
     this.#piece = piece;
     this.#position = 0;
   }
@@ -130,7 +133,11 @@ export class FrameDecoder {
 }
 
 /** The same frame as if it had been sent without compression. */
-function decompressed(kind: number, seq: number, body: Uint8Array): { payload: Uint8Array; bytes: Uint8Array } | undefined {
+function decompressed(
+  kind: number,
+  seq: number,
+  body: Uint8Array,
+): { payload: Uint8Array; bytes: Uint8Array } | undefined {
   let plain: Uint8Array;
   try {
     plain = decompress(body);

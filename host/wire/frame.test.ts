@@ -84,7 +84,6 @@ test('a frame in one piece is a view of it, not a copy', () => {
   assert.equal(frames[0].payload.buffer, stream.buffer);
 });
 
-
 const BROKEN_HEADERS = [
   { refusal: 'length', bytes: forged({ length: FRAME_BYTES_MAX - FRAME_HEADER_SIZE + 8 }, text(1)) },
   { refusal: 'length', bytes: forged({ length: 0xffff_fff8 }, text(1)) },
@@ -98,7 +97,10 @@ for (const { refusal, bytes } of BROKEN_HEADERS) {
   test(`a broken header (${refusal}, ${frameHeader(bytes).length} bytes) ends the stream and is counted, what came before it stands`, () => {
     const good = encodeFrame({ kind: FrameKind.Close, seq: 1, payload: text(1) });
     const { frames, decoder } = decode(Buffer.concat([good, bytes, good]));
-    assert.deepEqual(frames.map((frame) => frame.kind), [FrameKind.Close]);
+    assert.deepEqual(
+      frames.map((frame) => frame.kind),
+      [FrameKind.Close],
+    );
     assert.equal(decoder.broken, refusal);
     assert.equal(decoder.refused.of(refusal), 1);
     assert.equal(decoder.refused.total, 1);
@@ -108,8 +110,16 @@ for (const { refusal, bytes } of BROKEN_HEADERS) {
 const BAD_PAYLOADS = [
   { refusal: 'crc', name: 'a wrong CRC', bytes: forged({ flags: FrameFlags.Crc32, crc: 7 }, text(1)) },
   { refusal: 'zstd', name: 'no zstd at all', bytes: forged({ flags: FrameFlags.Zstd }, text(1)) },
-  { refusal: 'zstd', name: 'zstd that ends early', bytes: forged({ flags: FrameFlags.Zstd }, zstdCompressSync(text(90)).subarray(0, -4)) },
-  { refusal: 'zstd', name: 'a length that is not padded', bytes: forged({ flags: FrameFlags.Zstd }, zstdCompressSync(text(9).subarray(1))) },
+  {
+    refusal: 'zstd',
+    name: 'zstd that ends early',
+    bytes: forged({ flags: FrameFlags.Zstd }, zstdCompressSync(text(90)).subarray(0, -4)),
+  },
+  {
+    refusal: 'zstd',
+    name: 'a length that is not padded',
+    bytes: forged({ flags: FrameFlags.Zstd }, zstdCompressSync(text(9).subarray(1))),
+  },
   { refusal: 'zstd', name: 'a bomb of 1 GiB', bytes: forged({ flags: FrameFlags.Zstd }, bomb(1 << 30)) },
 ] as const;
 
@@ -130,7 +140,13 @@ for (const { refusal, name, bytes } of BAD_PAYLOADS) {
   test(`a payload with ${name} refuses that frame only`, () => {
     const good = encodeFrame({ kind: FrameKind.Close, seq: 2, payload: text(1) });
     const { frames, decoder } = decode(Buffer.concat([bytes, good]));
-    assert.deepEqual(frames.map((frame) => [frame.seq, frame.refusal]), [[1, refusal], [2, undefined]]);
+    assert.deepEqual(
+      frames.map((frame) => [frame.seq, frame.refusal]),
+      [
+        [1, refusal],
+        [2, undefined],
+      ],
+    );
     assert.equal(frames[0].payload.length + frames[0].bytes.length, 0);
     assert.equal(decoder.broken, undefined);
     assert.equal(decoder.refused.of(refusal), 1);
@@ -155,7 +171,10 @@ test('the largest frame fits, compressed by zstd as well', () => {
     const { frames } = decode(encodeFrame({ kind: FrameKind.Open, seq: 1, payload, zstd, crc: true }));
     assert.equal(Buffer.compare(frames[0].payload, payload), 0);
   }
-  assert.throws(() => encodeFrame({ kind: FrameKind.Open, seq: 1, payload: new Uint8Array(FRAME_BYTES_MAX - 8) }), /payload of/);
+  assert.throws(
+    () => encodeFrame({ kind: FrameKind.Open, seq: 1, payload: new Uint8Array(FRAME_BYTES_MAX - 8) }),
+    /payload of/,
+  );
 });
 
 test('before the peer is known a small limit holds, raised later', () => {

@@ -1,7 +1,13 @@
 // A frame is a 16-byte header and a payload (docs/protocol.md, section 2). This file makes them; frame-decoder.ts reads them.
 import { strict as assert } from 'node:assert';
 import { constants, crc32, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { FRAME_HEADER_SIZE, FrameFlags, type FrameHeader, readFrameHeader, writeFrameHeader } from './gen/wire-layout.ts';
+import {
+  FRAME_HEADER_SIZE,
+  FrameFlags,
+  type FrameHeader,
+  readFrameHeader,
+  writeFrameHeader,
+} from './gen/wire-layout.ts';
 
 /** Header and payload, before compression and as transmitted. */
 export const FRAME_BYTES_MAX = 1 << 20;

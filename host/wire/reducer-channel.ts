@@ -103,7 +103,8 @@ export class ReducerChannel {
   tick(now: Instant): ReducerAction[] {
     const isLate = this.#state === 'greeting' && now.ms - this.#startMs >= HELLO_TIMEOUT_MS;
     if (isLate) this.#refuse('hello_late');
-    else if (this.#blockedSinceMs !== undefined && now.ms - this.#blockedSinceMs >= BLOCKED_MS_MAX) this.#refuse('not_reading');
+    else if (this.#blockedSinceMs !== undefined && now.ms - this.#blockedSinceMs >= BLOCKED_MS_MAX)
+      this.#refuse('not_reading');
     else this.#report(now, now.ms - this.#toldMs >= HEARTBEAT_MS);
     return this.#take();
   }

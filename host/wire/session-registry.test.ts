@@ -8,8 +8,25 @@ const INCARNATION = 9n;
 
 function hello(session: bigint, changes: Partial<Hello> = {}): Hello {
   return {
-    ...{ protocolVersion: 1, peerRole: 0, nodeId: 1n, bootId: 2n, session, incarnation: INCARNATION, agentTimeNs: 0n, windowNs: 1n },
-    ...{ firstWindow: 1, committedWindow: 0, committedClosedWindow: 0, nodeName: 'a', scope: '', zone: '', addressSpace: 'default' },
+    ...{
+      protocolVersion: 1,
+      peerRole: 0,
+      nodeId: 1n,
+      bootId: 2n,
+      session,
+      incarnation: INCARNATION,
+      agentTimeNs: 0n,
+      windowNs: 1n,
+    },
+    ...{
+      firstWindow: 1,
+      committedWindow: 0,
+      committedClosedWindow: 0,
+      nodeName: 'a',
+      scope: '',
+      zone: '',
+      addressSpace: 'default',
+    },
     agentVersion: '0.1.0',
     ...changes,
   };
@@ -28,7 +45,10 @@ test('a session that comes back to its place resumes, and its old connection is 
   assert.deepEqual(registry.arrive(hello(5n), { connection: 2, place: 0 }, 10), { kind: 'resume', replaces: 1 });
   registry.left(5n, 1, 20);
   registry.left(5n, 2, 30);
-  assert.deepEqual(registry.arrive(hello(5n), { connection: 3, place: 0 }, 40), { kind: 'resume', replaces: undefined });
+  assert.deepEqual(registry.arrive(hello(5n), { connection: 3, place: 0 }, 40), {
+    kind: 'resume',
+    replaces: undefined,
+  });
 });
 
 test('a session starts anew at another worker, after another incarnation, and when it asks to', () => {
@@ -40,7 +60,11 @@ test('a session starts anew at another worker, after another incarnation, and wh
   for (const { changes, place } of cases) {
     const registry = makeRegistry();
     registry.arrive(hello(5n), { connection: 1, place: 0 }, 0);
-    assert.deepEqual(registry.arrive(hello(5n, changes), { connection: 2, place }, 1), { kind: 'open', replaces: 1, succeeds: 5n });
+    assert.deepEqual(registry.arrive(hello(5n, changes), { connection: 2, place }, 1), {
+      kind: 'open',
+      replaces: 1,
+      succeeds: 5n,
+    });
     assert.equal(registry.sessionCount, 1);
   }
 });
@@ -50,9 +74,17 @@ test('another session of a live agent is refused until the first is gone or sile
   registry.arrive(hello(5n), { connection: 1, place: 0 }, 0);
   registry.heard(5n, 10_000);
   assert.deepEqual(registry.arrive(hello(6n), { connection: 2, place: 0 }, 34_999), DUPLICATE);
-  assert.deepEqual(registry.arrive(hello(6n), { connection: 3, place: 0 }, 35_000), { kind: 'open', replaces: 1, succeeds: 5n });
+  assert.deepEqual(registry.arrive(hello(6n), { connection: 3, place: 0 }, 35_000), {
+    kind: 'open',
+    replaces: 1,
+    succeeds: 5n,
+  });
   registry.left(6n, 3, 35_001);
-  assert.deepEqual(registry.arrive(hello(7n), { connection: 4, place: 1 }, 35_002), { kind: 'open', replaces: undefined, succeeds: 6n });
+  assert.deepEqual(registry.arrive(hello(7n), { connection: 4, place: 1 }, 35_002), {
+    kind: 'open',
+    replaces: undefined,
+    succeeds: 6n,
+  });
   assert.equal(registry.sessionCount, 1);
 });
 
@@ -83,7 +115,11 @@ test('a quarantined session is refused for a minute and then starts anew', () =>
   registry.left(5n, 1, 100);
   const refused = { kind: 'refuse', reason: GoodbyeReason.Quarantined };
   assert.deepEqual(registry.arrive(hello(5n), { connection: 2, place: 0 }, 60_099), refused);
-  assert.deepEqual(registry.arrive(hello(5n), { connection: 3, place: 0 }, 60_100), { kind: 'open', replaces: undefined, succeeds: 5n });
+  assert.deepEqual(registry.arrive(hello(5n), { connection: 3, place: 0 }, 60_100), {
+    kind: 'open',
+    replaces: undefined,
+    succeeds: 5n,
+  });
 });
 
 test('sessions that stay away are listed, and removed ones are forgotten', () => {

@@ -89,11 +89,14 @@ export class SessionRegistry {
   /** Sessions without a connection for at least `afterMs`. */
   abandoned(nowMs: number, afterMs: number): bigint[] {
     const entries = [...this.#bySession.values()];
-    return entries.filter((entry) => entry.connection === undefined && nowMs - entry.heardMs >= afterMs).map((entry) => entry.session);
+    return entries
+      .filter((entry) => entry.connection === undefined && nowMs - entry.heardMs >= afterMs)
+      .map((entry) => entry.session);
   }
 
   #refusal(session: bigint, identity: string, before: Entry | undefined, nowMs: number): GoodbyeReason | undefined {
-    if (before === undefined) return this.sessionCount >= this.#options.sessionCountMax ? GoodbyeReason.AgentLimit : undefined;
+    if (before === undefined)
+      return this.sessionCount >= this.#options.sessionCountMax ? GoodbyeReason.AgentLimit : undefined;
     if (before.quarantinedUntilMs > nowMs && before.session === session) return GoodbyeReason.Quarantined;
     const isSame = before.session === session && before.identity === identity;
     const isAbsent = before.connection === undefined || nowMs - before.heardMs >= this.#options.silenceMs;

@@ -86,7 +86,14 @@ class Agent {
   epoch = 0;
   nextFrame = 0;
 
-  constructor(name: string, session: bigint, node: bigint, random: () => number, rules: Rules, windowOf: (ms: number) => number) {
+  constructor(
+    name: string,
+    session: bigint,
+    node: bigint,
+    random: () => number,
+    rules: Rules,
+    windowOf: (ms: number) => number,
+  ) {
     this.name = name;
     this.random = random;
     this.channel = new AgentChannel({
@@ -107,7 +114,13 @@ class Agent {
     const payloads: Payload[] = [];
     const frames = Math.floor(this.random() ** 3 * 8);
     for (let index = 0; index < frames; index++) payloads.push(this.#dataFrame());
-    const counters = { eventsLost: 0n, socketsFolded: 0n, socketsRefused: 0n, windowsCoalesced: 0n, journalSkipped: 0n };
+    const counters = {
+      eventsLost: 0n,
+      socketsFolded: 0n,
+      socketsRefused: 0n,
+      windowsCoalesced: 0n,
+      journalSkipped: 0n,
+    };
     const end = { window, fromWindow: window, agentTimeNs: BigInt(Math.round(nowMs)) * 1_000_000n, ...counters };
     const payload = encodeControl('WindowEnd', { ...end, processesUnnamed: 0n, socketsLive: 0, blindMs: 0 });
     return [...payloads, { kind: FrameKind.WindowEnd, payload }];
@@ -118,7 +131,8 @@ class Agent {
     this.epoch++;
     this.nextFrame = 0;
     const payloads = [this.#dataFrame()];
-    for (let window = this.committedWindow + 1; window <= this.toldWindow; window++) payloads.push(...this.encode(window, nowMs));
+    for (let window = this.committedWindow + 1; window <= this.toldWindow; window++)
+      payloads.push(...this.encode(window, nowMs));
     return payloads;
   }
 
@@ -164,7 +178,14 @@ export class ChannelWorld {
   /** Everything that the exporter got. */
   readonly #batches: (Batch & { incarnation: bigint })[] = [];
   readonly #due = new Map<string, string>();
-  readonly #report: WorldReport = { windowsExported: 0, repeatsPardoned: 0, framesRepeated: 0, resumes: 0, snapshots: 0, kills: 0 };
+  readonly #report: WorldReport = {
+    windowsExported: 0,
+    repeatsPardoned: 0,
+    framesRepeated: 0,
+    resumes: 0,
+    snapshots: 0,
+    kills: 0,
+  };
 
   constructor(seed: number, rules: Rules) {
     this.#random = seededRandom(seed);
@@ -248,7 +269,8 @@ export class ChannelWorld {
     for (const agent of this.#agents) {
       const isDeaf = this.#nowMs - agent.openSinceMs < HEARD_MS || agent.connection === undefined;
       const canHear = !isDeaf && agent.connection?.agentEndMs === Infinity && !this.#isMuted(agent.connection);
-      for (let window = agent.committedWindow + 1; !canHear && window <= agent.toldWindow; window++) this.#pardoned.add(`${agent.name}:${window}`);
+      for (let window = agent.committedWindow + 1; !canHear && window <= agent.toldWindow; window++)
+        this.#pardoned.add(`${agent.name}:${window}`);
     }
   }
 
@@ -279,7 +301,8 @@ export class ChannelWorld {
     if (window <= agent.toldWindow || !agent.channel.canOffer) return;
     for (let told = agent.toldWindow + 1; told <= window; told++) this.#due.set(`${agent.name}:${told}`, agent.name);
     const payloads = [];
-    for (; agent.toldWindow < window; agent.toldWindow++) payloads.push(...agent.encode(agent.toldWindow + 1, this.#nowMs));
+    for (; agent.toldWindow < window; agent.toldWindow++)
+      payloads.push(...agent.encode(agent.toldWindow + 1, this.#nowMs));
     this.#perform(agent, agent.channel.offer(payloads));
   }
 
@@ -292,7 +315,8 @@ export class ChannelWorld {
       else if (action.kind === 'welcome') this.#welcomed(agent, action.resume);
       else if (action.kind === 'lost') {
         agent.openSinceMs = Infinity;
-        const isFate = action.reason !== 'refused' && action.reason !== 'unusable_welcome' && action.reason !== 'impossible_receipt';
+        const isFate =
+          action.reason !== 'refused' && action.reason !== 'unusable_welcome' && action.reason !== 'impossible_receipt';
         assert.ok(isFate, `${action.reason}: ${action.detail}`);
       }
     }
@@ -300,7 +324,10 @@ export class ChannelWorld {
   }
 
   #commit(agent: Agent, window: number): void {
-    assert.ok(window > agent.committedWindow || window < agent.firstWindow, `commit fell from ${agent.committedWindow} to ${window}`);
+    assert.ok(
+      window > agent.committedWindow || window < agent.firstWindow,
+      `commit fell from ${agent.committedWindow} to ${window}`,
+    );
     agent.committedWindow = Math.max(agent.committedWindow, window);
   }
 
@@ -323,8 +350,20 @@ export class ChannelWorld {
     const isRefused = this.#nowMs < FATE_MS && this.#random() < 0.2;
     if (isRefused) return this.#perform(agent, agent.channel.disconnected(this.#now));
     const connection: Connection = {
-      ...{ id: this.#nextId++, agent, channel: new ReducerChannel(this.#now, this.#rules), hello: undefined, mutedMs: -Infinity, isBlocked: false },
-      ...{ toReducer: new Pipe(this.#random), toAgent: new Pipe(this.#random), agentEndMs: Infinity, reducerEndMs: Infinity },
+      ...{
+        id: this.#nextId++,
+        agent,
+        channel: new ReducerChannel(this.#now, this.#rules),
+        hello: undefined,
+        mutedMs: -Infinity,
+        isBlocked: false,
+      },
+      ...{
+        toReducer: new Pipe(this.#random),
+        toAgent: new Pipe(this.#random),
+        agentEndMs: Infinity,
+        reducerEndMs: Infinity,
+      },
     };
     agent.connection = connection;
     this.#connections.push(connection);
@@ -339,7 +378,8 @@ export class ChannelWorld {
   #stepConnection(connection: Connection): void {
     const { agent, channel } = connection;
     if (connection.reducerEndMs >= this.#nowMs) {
-      for (const bytes of connection.toReducer.arrived(this.#nowMs)) this.#act(connection, channel.bytes(bytes, this.#now));
+      for (const bytes of connection.toReducer.arrived(this.#nowMs))
+        this.#act(connection, channel.bytes(bytes, this.#now));
       if (connection.isBlocked) connection.mutedMs = this.#nowMs;
       if (connection.isBlocked && (this.#random() < 0.05 || this.#nowMs > FATE_MS)) {
         connection.isBlocked = false;
@@ -352,7 +392,8 @@ export class ChannelWorld {
       connection.agentEndMs = Math.min(connection.agentEndMs, this.#nowMs + this.#random() * 100);
     }
     if (agent.connection === connection) {
-      for (const bytes of connection.toAgent.arrived(this.#nowMs)) this.#perform(agent, agent.channel.bytes(bytes, this.#now));
+      for (const bytes of connection.toAgent.arrived(this.#nowMs))
+        this.#perform(agent, agent.channel.bytes(bytes, this.#now));
       if (connection.agentEndMs < this.#nowMs && agent.connection === connection) {
         this.#hangUp(connection);
         this.#perform(agent, agent.channel.disconnected(this.#now));
@@ -392,7 +433,8 @@ export class ChannelWorld {
   /** Whole frames up to the end of the open window, and sometimes only a part of them. */
   #consumeTwin(twin: Twin): void {
     const target = new Uint8Array(CREDIT_BYTES);
-    const canGoOn = (): boolean => twin.reachedWindow <= this.#reducer.closedWindow && (this.#nowMs > FATE_MS || this.#random() < 0.9);
+    const canGoOn = (): boolean =>
+      twin.reachedWindow <= this.#reducer.closedWindow && (this.#nowMs > FATE_MS || this.#random() < 0.9);
     while (twin.session.hasQueued && canGoOn()) {
       const bytes = target.subarray(0, twin.session.copyQueuedInto(target));
       const decoder = new FrameDecoder();
