@@ -40,12 +40,13 @@ run_step() {
     seconds=$(($(date +%s) - step_started))
     if [ -t 2 ]; then
       printf '\r\033[K%s: %s s' "$title" "$seconds" >&2
-    elif [ $((seconds % 20)) = 0 ]; then
+    elif [ $((seconds % 20)) = 19 ]; then
       printf '%s: %s s\n' "$title" "$seconds" >&2
     fi
     sleep 1
   done
-  [ ! -t 2 ] || printf '\n' >&2
+  [ ! -t 2 ] || printf '\r\033[K' >&2
+  printf '%s: %s s\n' "$title" $(($(date +%s) - step_started)) >&2
   status=0
   wait "$step_pid" || status=$?
   step_pid=''

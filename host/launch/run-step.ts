@@ -4,6 +4,8 @@ import { once } from 'node:events';
 
 /** Without a terminal a line is for ever, so there it comes less often. */
 const TICK_MS = process.stderr.isTTY ? 1_000 : 20_000;
+/** A step that found nothing to do leaves no line. */
+const WORTH_A_LINE_MS = 500;
 /** Enough of a compiler's output to see the first error; the rest is dropped. */
 const OUTPUT_CHARS_MAX = 64 * 1024;
 
@@ -23,7 +25,7 @@ export class StepError extends Error {
 /** Runs the step to its end. Throws StepError with the command and what it printed when it fails or cannot be started. */
 export async function runStep({ title, command, args, cwd, env }: Step): Promise<void> {
   const started = performance.now();
-  const elapsed = () => `${((performance.now() - started) / 1000).toFixed(0)} s`;
+  const elapsed = () => `${Math.round((performance.now() - started) / 1000)} s`;
   const ticker = setInterval(() => showProgress(`${title}: ${elapsed()}`), TICK_MS);
   try {
     const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -45,7 +47,7 @@ export async function runStep({ title, command, args, cwd, env }: Step): Promise
     );
   } finally {
     clearInterval(ticker);
-    endProgress(`${title}: ${elapsed()}`);
+    if (performance.now() - started >= WORTH_A_LINE_MS) endProgress(`${title}: ${elapsed()}`);
   }
 }
 
