@@ -33,8 +33,7 @@ static __always_inline void begin_listen(struct socket_state *state)
 	read_owner(&state->owner, bpf_get_current_task_btf());
 }
 
-/* A new child, in softirq: of its listener's state it keeps the owner, until it is used. Its cookie is not its own yet.
- */
+/* A new child, in softirq: of its listener's state it keeps the owner, until it is used. The cookie is not its own. */
 static __always_inline void begin_accept(struct socket_state *state)
 {
 	state->role = ROLE_SERVER;
