@@ -122,6 +122,8 @@ export interface AgentCounters {
   eventsStale: bigint;
   /** Sockets of which the opening was not seen first: the ring had no room for it, or a later event came first. */
   openingsInferred: bigint;
+  /** Owners of sockets that are not known, yet or any more. */
+  ownersUnmatched: bigint;
   /** Owners and join keys that came after the socket's Open was told. */
   amendmentsLate: bigint;
   socketsLive: bigint;
@@ -145,7 +147,7 @@ export interface AgentCounters {
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE = 168;
+export const AGENT_COUNTERS_SIZE = 176;
 
 /** Byte offset of each field. */
 export const AGENT_COUNTERS_OFFSET = {
@@ -154,22 +156,23 @@ export const AGENT_COUNTERS_OFFSET = {
   eventsRepeated: 16,
   eventsStale: 24,
   openingsInferred: 32,
-  amendmentsLate: 40,
-  socketsLive: 48,
-  socketsClosed: 56,
-  socketsRefused: 64,
-  socketsFolded: 72,
-  folds: 80,
-  foldsMerged: 88,
-  settled: 96,
-  settledDropped: 104,
-  journalEntries: 112,
-  journalSkipped: 120,
-  processes: 128,
-  processesRefused: 136,
-  addressSpaces: 144,
-  addressSpacesRefused: 152,
-  memoryBytes: 160,
+  ownersUnmatched: 40,
+  amendmentsLate: 48,
+  socketsLive: 56,
+  socketsClosed: 64,
+  socketsRefused: 72,
+  socketsFolded: 80,
+  folds: 88,
+  foldsMerged: 96,
+  settled: 104,
+  settledDropped: 112,
+  journalEntries: 120,
+  journalSkipped: 128,
+  processes: 136,
+  processesRefused: 144,
+  addressSpaces: 152,
+  addressSpacesRefused: 160,
+  memoryBytes: 168,
 } as const;
 
 export function readAgentCounters(view: DataView, offset: number): AgentCounters {
@@ -179,22 +182,23 @@ export function readAgentCounters(view: DataView, offset: number): AgentCounters
     eventsRepeated: view.getBigUint64(offset + 16, true),
     eventsStale: view.getBigUint64(offset + 24, true),
     openingsInferred: view.getBigUint64(offset + 32, true),
-    amendmentsLate: view.getBigUint64(offset + 40, true),
-    socketsLive: view.getBigUint64(offset + 48, true),
-    socketsClosed: view.getBigUint64(offset + 56, true),
-    socketsRefused: view.getBigUint64(offset + 64, true),
-    socketsFolded: view.getBigUint64(offset + 72, true),
-    folds: view.getBigUint64(offset + 80, true),
-    foldsMerged: view.getBigUint64(offset + 88, true),
-    settled: view.getBigUint64(offset + 96, true),
-    settledDropped: view.getBigUint64(offset + 104, true),
-    journalEntries: view.getBigUint64(offset + 112, true),
-    journalSkipped: view.getBigUint64(offset + 120, true),
-    processes: view.getBigUint64(offset + 128, true),
-    processesRefused: view.getBigUint64(offset + 136, true),
-    addressSpaces: view.getBigUint64(offset + 144, true),
-    addressSpacesRefused: view.getBigUint64(offset + 152, true),
-    memoryBytes: view.getBigUint64(offset + 160, true),
+    ownersUnmatched: view.getBigUint64(offset + 40, true),
+    amendmentsLate: view.getBigUint64(offset + 48, true),
+    socketsLive: view.getBigUint64(offset + 56, true),
+    socketsClosed: view.getBigUint64(offset + 64, true),
+    socketsRefused: view.getBigUint64(offset + 72, true),
+    socketsFolded: view.getBigUint64(offset + 80, true),
+    folds: view.getBigUint64(offset + 88, true),
+    foldsMerged: view.getBigUint64(offset + 96, true),
+    settled: view.getBigUint64(offset + 104, true),
+    settledDropped: view.getBigUint64(offset + 112, true),
+    journalEntries: view.getBigUint64(offset + 120, true),
+    journalSkipped: view.getBigUint64(offset + 128, true),
+    processes: view.getBigUint64(offset + 136, true),
+    processesRefused: view.getBigUint64(offset + 144, true),
+    addressSpaces: view.getBigUint64(offset + 152, true),
+    addressSpacesRefused: view.getBigUint64(offset + 160, true),
+    memoryBytes: view.getBigUint64(offset + 168, true),
   };
 }
 
@@ -204,22 +208,23 @@ export function writeAgentCounters(view: DataView, offset: number, value: AgentC
   view.setBigUint64(offset + 16, value.eventsRepeated, true);
   view.setBigUint64(offset + 24, value.eventsStale, true);
   view.setBigUint64(offset + 32, value.openingsInferred, true);
-  view.setBigUint64(offset + 40, value.amendmentsLate, true);
-  view.setBigUint64(offset + 48, value.socketsLive, true);
-  view.setBigUint64(offset + 56, value.socketsClosed, true);
-  view.setBigUint64(offset + 64, value.socketsRefused, true);
-  view.setBigUint64(offset + 72, value.socketsFolded, true);
-  view.setBigUint64(offset + 80, value.folds, true);
-  view.setBigUint64(offset + 88, value.foldsMerged, true);
-  view.setBigUint64(offset + 96, value.settled, true);
-  view.setBigUint64(offset + 104, value.settledDropped, true);
-  view.setBigUint64(offset + 112, value.journalEntries, true);
-  view.setBigUint64(offset + 120, value.journalSkipped, true);
-  view.setBigUint64(offset + 128, value.processes, true);
-  view.setBigUint64(offset + 136, value.processesRefused, true);
-  view.setBigUint64(offset + 144, value.addressSpaces, true);
-  view.setBigUint64(offset + 152, value.addressSpacesRefused, true);
-  view.setBigUint64(offset + 160, value.memoryBytes, true);
+  view.setBigUint64(offset + 40, value.ownersUnmatched, true);
+  view.setBigUint64(offset + 48, value.amendmentsLate, true);
+  view.setBigUint64(offset + 56, value.socketsLive, true);
+  view.setBigUint64(offset + 64, value.socketsClosed, true);
+  view.setBigUint64(offset + 72, value.socketsRefused, true);
+  view.setBigUint64(offset + 80, value.socketsFolded, true);
+  view.setBigUint64(offset + 88, value.folds, true);
+  view.setBigUint64(offset + 96, value.foldsMerged, true);
+  view.setBigUint64(offset + 104, value.settled, true);
+  view.setBigUint64(offset + 112, value.settledDropped, true);
+  view.setBigUint64(offset + 120, value.journalEntries, true);
+  view.setBigUint64(offset + 128, value.journalSkipped, true);
+  view.setBigUint64(offset + 136, value.processes, true);
+  view.setBigUint64(offset + 144, value.processesRefused, true);
+  view.setBigUint64(offset + 152, value.addressSpaces, true);
+  view.setBigUint64(offset + 160, value.addressSpacesRefused, true);
+  view.setBigUint64(offset + 168, value.memoryBytes, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -86,7 +86,7 @@ export const PeerRole = {
 } as const;
 export type PeerRole = (typeof PeerRole)[keyof typeof PeerRole];
 
-/** 16 bytes before every payload. `seq` counts the frames of a channel from 1; frames towards the agent have seq 0. */
+/** 16 bytes before every payload. `seq` counts the frames of a channel from 1; Hello and frames towards the agent have seq 0. */
 export interface FrameHeader {
   length: number;
   kind: number;
@@ -670,14 +670,14 @@ export interface Welcome {
   incarnation: bigint;
   windowNs: bigint;
   latenessNs: bigint;
-  /** Bytes of frames (headers included) that may be sent and not yet received. */
+  /** Bytes of frames that may be sent and not yet received: headers included, before compression, at least 256 for each frame. */
   creditBytes: bigint;
   reducerTimeNs: bigint;
   /** Echo of Hello.agent_time_ns. */
   agentTimeNs: bigint;
   /**
-   * The least window that is not closed, and the greatest closed window that any agent or this incarnation knows as committed:
-   * the agent applies what was Sealed up to it.
+   * The least window that is not closed, and the greatest closed window that is known to be committed by Hello.incarnation (whose
+   * numbers of closed windows are not those of another): the agent applies what that one Sealed up to it.
    */
   openWindow: number;
   committedClosedWindow: number;

@@ -82,7 +82,7 @@ export namespace PeerRole {
   export const CloudCollector: u8 = 2;
 }
 
-/** 16 bytes before every payload. `seq` counts the frames of a channel from 1; frames towards the agent have seq 0. */
+/** 16 bytes before every payload. `seq` counts the frames of a channel from 1; Hello and frames towards the agent have seq 0. */
 @unmanaged
 export class FrameHeader {
   length: u32; // 0
@@ -576,14 +576,14 @@ export class Welcome {
   incarnation: u64; // 0
   windowNs: u64; // 8
   latenessNs: u64; // 16
-  /** Bytes of frames (headers included) that may be sent and not yet received. */
+  /** Bytes of frames that may be sent and not yet received: headers included, before compression, at least 256 for each frame. */
   creditBytes: u64; // 24
   reducerTimeNs: u64; // 32
   /** Echo of Hello.agent_time_ns. */
   agentTimeNs: u64; // 40
   /**
-   * The least window that is not closed, and the greatest closed window that any agent or this incarnation knows as committed:
-   * the agent applies what was Sealed up to it.
+   * The least window that is not closed, and the greatest closed window that is known to be committed by Hello.incarnation (whose
+   * numbers of closed windows are not those of another): the agent applies what that one Sealed up to it.
    */
   openWindow: u32; // 48
   committedClosedWindow: u32; // 52
@@ -785,7 +785,7 @@ export class Hello {
 
   /**
    * The first window that this channel will tell of; the last of this session's windows that it knows as committed, and the
-   * reducer's closed window of that Committed (0 = none).
+   * greatest closed window that it knows as committed by `incarnation` (0 = none).
    */
   get firstWindow(): u32 {
     const field = fieldOf(changetype<usize>(this), 20);

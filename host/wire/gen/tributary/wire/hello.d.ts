@@ -26,7 +26,7 @@ export declare class Hello {
     windowNs(): bigint;
     /**
      * The first window that this channel will tell of; the last of this session's windows that it knows as committed, and the
-     * reducer's closed window of that Committed (0 = none).
+     * greatest closed window that it knows as committed by `incarnation` (0 = none).
      */
     firstWindow(): number;
     committedWindow(): number;

@@ -61,7 +61,7 @@ export class Hello {
     }
     /**
      * The first window that this channel will tell of; the last of this session's windows that it knows as committed, and the
-     * reducer's closed window of that Committed (0 = none).
+     * greatest closed window that it knows as committed by `incarnation` (0 = none).
      */
     firstWindow() {
         const offset = this.bb.__offset(this.bb_pos, 20);
