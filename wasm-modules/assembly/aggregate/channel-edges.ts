@@ -58,7 +58,7 @@ export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
 }
 
 function isCurrent(entry: ChannelEdge): bool {
-  return entry.leaf !== 0 && rowAt(entry.leaf).generation === entry.generation && rowAt(entry.leaf).state !== 0;
+  return entry.leaf !== 0 && rowAt(entry.leaf).generation === entry.generation;
 }
 
 function channelOf(from: u32): RowPool {

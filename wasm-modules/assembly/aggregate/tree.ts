@@ -21,14 +21,6 @@ import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './edges';
 
 export const LEVEL_COUNT: u32 = 7;
 
-export namespace RowState {
-  export const Free: u32 = 0;
-  /** Neither moved in the open window nor has open flows. A leaf is then in the list of idle leaves. */
-  export const Quiet: u32 = 1;
-  /** In its level's list: it moved in the open window, or has open flows. */
-  export const Listed: u32 = 2;
-}
-
 @unmanaged
 export class Row {
   /** Rows that point to this one. */
@@ -50,7 +42,9 @@ export class Row {
   /** In the list of its level, or of a quiet leaf in the list of idle leaves. */
   next: u32;
   previous: u32;
-  state: u32;
+  /** 1 = in its level's list: it moved in the open window, or has open flows. A leaf that is not is in the list of idle leaves. */
+  listed: u32;
+  /** Tells who had the handle before. */
   generation: u32;
   idleSince: u32;
   /** 1 when something was added in the open window. */
@@ -123,9 +117,13 @@ export function listOf(level: u32): u32 {
 
 /** Puts the row into its level's list. */
 export function listRow(handle: u32, row: Row): void {
-  if (row.state === RowState.Listed) return;
+  if (row.listed !== 0) return;
   if (row.level === Level.IdId) leaveIdle(row);
-  row.state = RowState.Listed;
+  pushRow(handle, row);
+}
+
+function pushRow(handle: u32, row: Row): void {
+  row.listed = 1;
   const head = heads + <usize>row.level * 4;
   row.next = load<u32>(head);
   store<u32>(head, handle);
@@ -139,8 +137,8 @@ export function relistRows(closed: u32): void {
     while (handle !== 0) {
       const row = rowAt(handle);
       const next = row.next;
-      row.state = RowState.Quiet;
-      if (row.point.active !== 0) relist(handle, row);
+      row.listed = 0;
+      if (row.point.active !== 0) pushRow(handle, row);
       else if (level === Level.IdId) joinIdle(handle, row, closed);
       handle = next;
     }
@@ -150,15 +148,13 @@ export function relistRows(closed: u32): void {
 /** A leaf that was announced anew is not idle. */
 export function touchLeaf(handle: u32, window: u32): void {
   const row = rowAt(handle);
-  if (row.state !== RowState.Quiet) return;
+  if (row.listed !== 0) return;
   leaveIdle(row);
   joinIdle(handle, row, window);
 }
 
 /** Frees the leaves that have been idle for EDGE_IDLE_WINDOWS, and the rows above that nothing points to anymore. */
 export function expireLeaves(closed: u32): void {
-  set(ReducerCounter.LeavesLive, leaves);
-  set(ReducerCounter.RowsLive, pool.live);
   while (idleHead !== 0 && rowAt(idleHead).idleSince + EDGE_IDLE_WINDOWS <= closed) {
     const leaf = idleHead;
     leaveIdle(rowAt(leaf));
@@ -166,6 +162,8 @@ export function expireLeaves(closed: u32): void {
     leaves--;
     count(ReducerCounter.LeavesExpired);
   }
+  set(ReducerCounter.LeavesLive, leaves);
+  set(ReducerCounter.RowsLive, pool.live);
 }
 
 function hashRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u32 {
@@ -210,7 +208,7 @@ function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): 
   // No level has more rows than there are leaves, so only exhausted memory ends here.
   if (handle === 0 || !table.insert(hash, handle)) unreachable();
   const row = rowAt(handle);
-  const generation = row.generation + 1;
+  const generation = row.generation;
   memory.fill(changetype<usize>(row), 0, ROW_BYTES);
   row.generation = generation;
   row.hash = hash;
@@ -218,7 +216,6 @@ function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): 
   row.serverNode = serverNode;
   row.service = service;
   row.level = level;
-  row.state = RowState.Quiet;
   retainNode(clientNode);
   retainNode(serverNode);
   const point = row.point;
@@ -251,7 +248,7 @@ function freeRow(handle: u32): void {
   table.remove(row.hash, handle);
   releaseNode(row.clientNode);
   releaseNode(row.serverNode);
-  row.state = RowState.Free;
+  row.generation++;
   const left = row.left;
   const right = row.right;
   pool.give(handle);
@@ -261,13 +258,6 @@ function freeRow(handle: u32): void {
 
 function releaseRow(handle: u32): void {
   if (handle !== 0 && --rowAt(handle).refs === 0) freeRow(handle);
-}
-
-function relist(handle: u32, row: Row): void {
-  row.state = RowState.Listed;
-  const head = heads + <usize>row.level * 4;
-  row.next = load<u32>(head);
-  store<u32>(head, handle);
 }
 
 function joinIdle(handle: u32, row: Row, window: u32): void {

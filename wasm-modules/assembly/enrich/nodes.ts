@@ -2,7 +2,7 @@
 // the kind together are its identity, so no attribute depends on who announced a node first. Handle 0 = none.
 //
 // Lifetime: rows that keep a node beyond the window retain it. A node that nobody retains and nobody looked up for
-// NODE_IDLE_WINDOWS is freed at a window's end; `generation` tells apart who has the handle next.
+// NODE_IDLE_WINDOWS is freed at a window's end; `generation` tells who had the handle before.
 
 import { NodeKind, ReducerCounter } from '../gen/records';
 import { allocate } from '../lib/arena';
@@ -222,7 +222,7 @@ function createNode(hash: u32): u32 {
   const generation = created.generation;
   memory.copy(changetype<usize>(created), changetype<usize>(draft), offsetof<Node>());
   created.hash = hash;
-  created.generation = generation + 1;
+  created.generation = generation;
   created.touched = window;
   created.roleHash = stableHashBytes(textAddress(draft.role), textBytes(draft.role));
   set(ReducerCounter.NodesLive, pool.live);
@@ -252,6 +252,7 @@ function freeNode(node: u32): void {
   releaseNode(row.roleNode);
   if (row.addressRow !== 0) dropAddress(row.addressRow);
   row.kind = NodeKind.None;
+  row.generation++;
   pool.give(node);
   count(ReducerCounter.NodesExpired);
   set(ReducerCounter.NodesLive, pool.live);

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { type Connection, edgeOf, nodeOfEnd, randomConnections } from '../../testing/fleet.ts';
+import { NaiveTree, STILL } from '../../testing/naive-tree.ts';
+import { StageWorker } from '../../testing/stage-worker.ts';
+import { decodeOutput, mergeOutputs, printPoint } from '../../testing/window-output.ts';
+
+const MODULE = compileModule('testing/enrich-aggregate.ts', 'release');
+const OPEN_WINDOW = 100;
+const IDLE_WINDOWS = 60;
+const LEVEL_COUNT = 7;
+const OPENED = { ...STILL, fromWindow: OPEN_WINDOW, connections: 1, activeDelta: 1, match: 3 };
+const CLOSED = { ...STILL, fromWindow: OPEN_WINDOW, closed: 1, activeDelta: -1, match: 3 };
+
+function openWorker(): { worker: StageWorker; edge: number; baseline: { nodes: number; texts: number } } {
+  const worker = new StageWorker(MODULE, { openWindow: OPEN_WINDOW });
+  const baseline = { nodes: worker.counter('NodesLive'), texts: worker.counter('TextsLive') };
+  const client = worker.nodeOf({ host: 'a', zone: 'z', executable: '/usr/bin/curl' });
+  const server = worker.nodeOf({ host: 'b', zone: 'z', unit: 'nginx.service' });
+  return { worker, edge: worker.call('edgeOf', client, server, 443, 6), baseline };
+}
+
+function activeCounts(output: Uint8Array): bigint[] {
+  return decodeOutput(output).map(({ fields }) => fields.get('active') ?? -1n);
+}
+
+test('active is told in every window while flows are open, then once as 0, then not at all', () => {
+  const { worker, edge } = openWorker();
+  worker.sendFlow(edge, OPENED);
+  worker.sendFlow(edge, OPENED);
+  assert.deepEqual(activeCounts(worker.close(100)), Array(LEVEL_COUNT).fill(2n));
+  assert.deepEqual(activeCounts(worker.close(101)), Array(LEVEL_COUNT).fill(2n));
+  worker.sendFlow(edge, CLOSED);
+  assert.deepEqual(activeCounts(worker.close(102)), Array(LEVEL_COUNT).fill(1n));
+  worker.sendFlow(edge, CLOSED);
+  assert.deepEqual(activeCounts(worker.close(103)), Array(LEVEL_COUNT).fill(0n));
+  assert.deepEqual(activeCounts(worker.close(104)), []);
+});
+
+test('a close without an open leaves active at 0 on every level and is counted', () => {
+  const { worker, edge } = openWorker();
+  worker.sendFlow(edge, CLOSED);
+  assert.deepEqual(activeCounts(worker.close(100)), Array(LEVEL_COUNT).fill(0n));
+  assert.equal(worker.counter('ActiveUnderflows'), 1);
+});
+
+test('an idle leaf is freed after its time with its rows, edge, nodes and texts; a new flow makes them anew', () => {
+  const { worker, edge, baseline } = openWorker();
+  worker.sendFlow(edge, OPENED);
+  worker.sendFlow(edge, CLOSED);
+  let window = OPEN_WINDOW;
+  for (; window < OPEN_WINDOW + IDLE_WINDOWS; window++) {
+    worker.close(window);
+    assert.equal(worker.counter('RowsLive'), LEVEL_COUNT);
+  }
+  for (; window < OPEN_WINDOW + 3 * IDLE_WINDOWS; window++) worker.close(window);
+  assert.equal(worker.counter('RowsLive'), 0);
+  assert.equal(worker.counter('LeavesLive'), 0);
+  assert.equal(worker.counter('LeavesExpired'), 1);
+  assert.equal(worker.counter('EdgesLive'), 0);
+  assert.equal(worker.counter('NodesLive'), baseline.nodes);
+  assert.equal(worker.counter('TextsLive'), baseline.texts);
+
+  const client = worker.nodeOf({ host: 'c', zone: 'z' });
+  const again = worker.call('edgeOf', client, client, 80, 6);
+  worker.sendFlow(again, OPENED);
+  const points = decodeOutput(worker.close(window));
+  assert.equal(points.length, LEVEL_COUNT);
+  assert.equal(points[0].client.id, 'c');
+});
+
+test('a leaf with an open flow outlives any idle time', () => {
+  const { worker, edge } = openWorker();
+  worker.call('retainEdge', edge);
+  worker.sendFlow(edge, OPENED);
+  let window = OPEN_WINDOW;
+  for (; window < OPEN_WINDOW + 4 * IDLE_WINDOWS; window++) worker.close(window);
+  worker.sendFlow(edge, CLOSED);
+  assert.deepEqual(activeCounts(worker.close(window)), Array(LEVEL_COUNT).fill(0n));
+  assert.equal(worker.counter('ActiveUnderflows'), 0);
+  assert.equal(worker.counter('ChannelEdgesUnknown'), 0);
+});
+
+/** Connections sleep up to three idle times. An open flow keeps its edge, a closed one asks for it again. */
+test('three workers tell over 400 windows what one naive tree says, whatever expires meanwhile', (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const workers = [0, 1, 2].map(
+    (worker) => new StageWorker(MODULE, { worker, workers: 3, seed: worker, openWindow: OPEN_WINDOW }),
+  );
+  const naive = new NaiveTree();
+  const edges = new Map<Connection, number>();
+  const sleepers = randomConnections(random, 60).map((connection) => ({ connection, wakes: random.below(100) }));
+  for (let window = OPEN_WINDOW; window < OPEN_WINDOW + 400; window++) {
+    for (const sleeper of sleepers) {
+      if (sleeper.wakes-- > 0) continue;
+      sleeper.wakes = random.below(3 * IDLE_WINDOWS);
+      const { connection } = sleeper;
+      const worker = workers[sleepers.indexOf(sleeper) % 3];
+      const edge = edges.get(connection) ?? edgeOf(worker, connection);
+      const flow = { ...(edges.has(connection) ? CLOSED : OPENED), fromWindow: window, forwardBytes: 10n, rttUs: 500 };
+      naive.add(
+        worker.readNode(nodeOfEnd(worker, connection.client)),
+        worker.readNode(nodeOfEnd(worker, connection.server)),
+        connection.serverPort,
+        connection.protocol,
+        flow,
+      );
+      if (flow.activeDelta > 0) worker.call('retainEdge', edge);
+      const block = worker.sendFlow(edge, flow);
+      if (block !== undefined) workers[block.to].receive(worker.worker, block.bytes);
+      if (flow.activeDelta > 0) edges.set(connection, edge);
+      else {
+        worker.call('releaseEdge', edge);
+        edges.delete(connection);
+      }
+    }
+    const merged = mergeOutputs(workers.map((worker) => worker.close(window)));
+    assert.deepEqual(merged.map(printPoint), naive.close(window), `window ${window}`);
+  }
+  for (const worker of workers) {
+    assert.ok(worker.counter('LeavesExpired') > 0);
+    assert.ok(worker.counter('EdgesExpired') > 0);
+    assert.ok(worker.counter('NodesExpired') > 0);
+    assert.equal(worker.counter('ChannelEdgesUnknown') + worker.counter('ChannelNodesUnknown'), 0);
+    assert.equal(worker.counter('ActiveUnderflows'), 0);
+  }
+});
