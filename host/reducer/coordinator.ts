@@ -1,0 +1,347 @@
+/**
+ * Decides for all workers of a reducer (docs/protocol.md, sections 4 and 6): which session is whose, when a window is sealed, when it is
+ * committed. No thread, socket, timer or clock: what happened goes in, what to do comes out.
+ *
+ *   sessions tell k, or time runs out ──▶ seal k ──▶ every worker's output of k ──▶ closed k ──exporters──▶ commit k
+ *                                          one window at a time ◀───────┘
+ */
+import { strict as assert } from 'node:assert';
+import type { Instant } from '../lib/clock.ts';
+import { CloseReason } from '../wire/gen/kernel-events-layout.ts';
+import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import type { Hello } from '../wire/gen/wire-tables.ts';
+import { KnownCommits } from '../wire/known-commits.ts';
+import { SessionRegistry } from '../wire/session-registry.ts';
+import { acceptorOf, type ConnectionId, type FromWorker, type ToWorker, type TwinId } from './messages.ts';
+import { Watermark } from './watermark.ts';
+
+/** How long a fresh reducer holds its Welcome back (docs/decisions/recovery-period.md). */
+export const RECOVERY_MS = 1_000;
+/** A session that left without Goodbye keeps its twin this long. */
+export const SESSION_GRACE_MS = 300_000;
+export const SESSION_COUNT_MAX = 4_096;
+
+export type CoordinatorAction =
+  | { kind: 'tell'; worker: number; message: ToWorker }
+  | { kind: 'tell_all'; message: ToWorker }
+  /** `isLate`: a session was not waited for any longer. */
+  | { kind: 'closed'; window: number; outputs: Uint8Array[]; isLate: boolean }
+  | { kind: 'committed'; window: number }
+  | { kind: 'joined'; hello: Hello; resume: boolean; worker: number }
+  | { kind: 'refused'; hello: Hello; reason: GoodbyeReason }
+  | { kind: 'parted'; session: bigint; reason: 'goodbye' | 'disconnected' | 'expired' | 'rejected' | 'quarantined' };
+
+export interface CoordinatorOptions {
+  workers: number;
+  windowNs: bigint;
+  latenessNs: bigint;
+  incarnation: bigint;
+  start: Instant;
+  sessionCountMax?: number;
+  /**
+   * Without this, windows close by time. With it, they close as far as sessions have told them, whatever the time: from `openWindow` on,
+   * once `sessions` of them have joined.
+   */
+  replay?: { openWindow: number; sessions: number };
+}
+
+interface Twin {
+  id: TwinId;
+  session: bigint;
+  worker: number;
+  connection: ConnectionId | undefined;
+  firstWindow: number;
+  toldWindow: number;
+  /** Twins of the same agent that end when this one has told its first window: until then their sockets may be its sockets. */
+  succeeds: TwinId[];
+}
+
+interface Sealing {
+  window: number;
+  isLate: boolean;
+  outputs: (Uint8Array | undefined)[];
+}
+
+export class Coordinator {
+  readonly #options: CoordinatorOptions;
+  readonly #registry: SessionRegistry;
+  readonly #commits = new KnownCommits();
+  readonly #watermark: Watermark;
+  readonly #twins = new Map<TwinId, Twin>();
+  readonly #twinOfSession = new Map<bigint, Twin>();
+  #nextTwin = 1;
+  #joinedCount = 0;
+  #waitingHellos: { connection: ConnectionId; hello: Hello; payload: Uint8Array }[] = [];
+  #sealing: Sealing | undefined;
+  #committedWindow = 0;
+  #toldWindowMax = 0;
+  #isStopping = false;
+  #actions: CoordinatorAction[] = [];
+
+  constructor(options: CoordinatorOptions) {
+    const { windowNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
+    this.#options = options;
+    this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
+    const silenceMs = Math.max(5_000, (2 * Number(windowNs)) / 1e6);
+    // A replay may hold an agent's recordings from before and after its restart; the later one takes over.
+    this.#registry = new SessionRegistry({
+      incarnation,
+      sessionCountMax,
+      silenceMs: replay === undefined ? silenceMs : 0,
+    });
+  }
+
+  get openWindow(): number {
+    return this.#watermark.openWindow;
+  }
+
+  /** No window is on its way through the workers. */
+  get isIdle(): boolean {
+    return this.#sealing === undefined;
+  }
+
+  /** A replay has closed every window that any session told of, and nobody is left to tell more. */
+  get isFinished(): boolean {
+    const isOver = this.#watermark.memberCount === 0 && this.openWindow > this.#toldWindowMax;
+    return this.isIdle && isOver && this.#joinedCount >= (this.#options.replay?.sessions ?? Infinity);
+  }
+
+  receive(worker: number, message: FromWorker, now: Instant): CoordinatorAction[] {
+    switch (message.kind) {
+      case 'hello':
+        this.#hello(message, now);
+        break;
+      case 'told':
+        this.#told(message.twin, message.window, now);
+        break;
+      case 'left':
+        this.#left(message, now);
+        break;
+      case 'rejected':
+        this.#end(message.twin, 'rejected');
+        break;
+      case 'quarantined':
+        this.#quarantine(message.twin, now);
+        break;
+      case 'closed':
+        this.#output(worker, message.window, message.output);
+        break;
+    }
+    this.#sealWhatIsReady(now);
+    return this.#take();
+  }
+
+  /** To be called a few times a second. */
+  tick(now: Instant): CoordinatorAction[] {
+    if (!this.#isRecovering(now)) this.#answerHellos(now);
+    for (const session of this.#registry.abandoned(now.ms, SESSION_GRACE_MS)) {
+      const twin = this.#twinOfSession.get(session);
+      if (twin !== undefined) this.#detach(twin, CloseReason.AgentLost, 'expired');
+    }
+    this.#sealWhatIsReady(now);
+    return this.#take();
+  }
+
+  /** Every push exporter has succeeded for the closed `window` and all before it. */
+  exported(window: number): CoordinatorAction[] {
+    assert(window < this.openWindow, `window ${window} was exported, ${this.openWindow} is open`);
+    if (window > this.#committedWindow) {
+      this.#committedWindow = window;
+      this.#commits.note(this.#options.incarnation, window);
+      this.#actions.push({ kind: 'tell_all', message: { kind: 'commit', window } }, { kind: 'committed', window });
+    }
+    return this.#take();
+  }
+
+  /** From now on nobody is admitted and no window is sealed. One that is under way closes. */
+  stop(): void {
+    this.#isStopping = true;
+  }
+
+  #isRecovering(now: Instant): boolean {
+    return this.#options.replay === undefined && now.ms - this.#options.start.ms < RECOVERY_MS;
+  }
+
+  #hello(
+    { connection, hello, payload }: { connection: ConnectionId; hello: Hello; payload: Uint8Array },
+    now: Instant,
+  ): void {
+    this.#waitingHellos.push({ connection, hello, payload });
+    if (!this.#isRecovering(now)) this.#answerHellos(now);
+  }
+
+  #answerHellos(now: Instant): void {
+    const waiting = this.#waitingHellos;
+    this.#waitingHellos = [];
+    // No window of the future is committed, whoever says so.
+    const currentWindow = Number(now.unixNs / this.#options.windowNs);
+    for (const { hello } of waiting) if (hello.committedClosedWindow < currentWindow) this.#commits.noteHello(hello);
+    for (const { connection, hello, payload } of waiting) this.#answerHello(connection, hello, payload, now);
+  }
+
+  #answerHello(connection: ConnectionId, hello: Hello, payload: Uint8Array, now: Instant): void {
+    if (this.#isStopping) return this.#refuse(connection, hello, GoodbyeReason.ReducerStopping);
+    const known = this.#twinOfSession.get(hello.session);
+    // A twin cannot move, so a session that comes back on another worker's connection is handed to the worker of its twin.
+    const place = known?.worker ?? this.#leastLoaded(acceptorOf(connection));
+    const verdict = this.#registry.arrive(hello, { connection, place }, now.ms);
+    if (verdict.kind === 'refuse') return this.#refuse(connection, hello, verdict.reason);
+    const succeeded = verdict.kind === 'open' && verdict.succeeds !== undefined ? verdict.succeeds : hello.session;
+    const predecessor = this.#twinOfSession.get(succeeded);
+    if (verdict.replaces !== undefined && predecessor !== undefined) {
+      this.#tell(predecessor.worker, { kind: 'disconnect', connection: verdict.replaces });
+    }
+    const twin = known ?? this.#open(hello, place, predecessor);
+    twin.connection = connection;
+    this.#watermark.join(twin.id, twin.firstWindow, twin.toldWindow);
+    const resume = verdict.kind === 'resume';
+    const committedClosedWindow = this.#commits.of(hello.incarnation);
+    this.#tell(twin.worker, {
+      kind: 'admit',
+      admission: {
+        twin: twin.id,
+        connection,
+        hello: payload,
+        resume,
+        openWindow: this.openWindow,
+        committedClosedWindow,
+      },
+    });
+    this.#actions.push({ kind: 'joined', hello, resume, worker: twin.worker });
+  }
+
+  #open(hello: Hello, worker: number, predecessor: Twin | undefined): Twin {
+    const succeeds = predecessor === undefined ? [] : [predecessor.id, ...predecessor.succeeds.splice(0)];
+    if (predecessor !== undefined) {
+      predecessor.connection = undefined;
+      this.#watermark.leave(predecessor.id);
+      this.#twinOfSession.delete(predecessor.session);
+    }
+    const { session, firstWindow } = hello;
+    const id = this.#nextTwin++;
+    const twin: Twin = { id, session, worker, connection: undefined, firstWindow, toldWindow: 0, succeeds };
+    this.#twins.set(id, twin);
+    this.#twinOfSession.set(session, twin);
+    this.#joinedCount++;
+    return twin;
+  }
+
+  /** The accepting worker when no other has fewer twins. */
+  #leastLoaded(acceptor: number): number {
+    const loads = new Array<number>(this.#options.workers).fill(0);
+    for (const twin of this.#twins.values()) loads[twin.worker]++;
+    const least = Math.min(...loads);
+    return loads[acceptor] === least ? acceptor : loads.indexOf(least);
+  }
+
+  #told(id: TwinId, window: number, now: Instant): void {
+    const twin = this.#twins.get(id);
+    if (twin === undefined) return;
+    twin.toldWindow = window;
+    this.#toldWindowMax = Math.max(this.#toldWindowMax, window);
+    this.#registry.heard(twin.session, now.ms);
+    this.#watermark.reach(id, window);
+    this.#endPredecessors(twin);
+  }
+
+  #left(
+    { twin: id, connection, goodbye }: { twin: TwinId; connection: ConnectionId; goodbye: boolean },
+    now: Instant,
+  ): void {
+    if (goodbye) return this.#end(id, 'goodbye');
+    const twin = this.#twins.get(id);
+    if (twin === undefined || twin.connection !== connection) return;
+    twin.connection = undefined;
+    this.#registry.left(twin.session, connection, now.ms);
+    this.#watermark.leave(id);
+    this.#actions.push({ kind: 'parted', session: twin.session, reason: 'disconnected' });
+  }
+
+  #quarantine(id: TwinId, now: Instant): void {
+    const twin = this.#twins.get(id);
+    if (twin === undefined) return;
+    this.#registry.quarantine(twin.session, now.ms);
+    this.#watermark.leave(id);
+    this.#actions.push({ kind: 'parted', session: twin.session, reason: 'quarantined' });
+  }
+
+  #detach(twin: Twin, reason: CloseReason, why: 'expired'): void {
+    this.#tell(twin.worker, { kind: 'detach', twin: twin.id, reason });
+    this.#end(twin.id, why);
+  }
+
+  /** The twin does not exist any more. */
+  #end(id: TwinId, reason: 'goodbye' | 'expired' | 'rejected'): void {
+    const twin = this.#twins.get(id);
+    if (twin === undefined) return;
+    this.#endPredecessors(twin);
+    this.#twins.delete(id);
+    this.#watermark.leave(id);
+    if (this.#twinOfSession.get(twin.session) === twin) {
+      this.#twinOfSession.delete(twin.session);
+      this.#registry.remove(twin.session);
+    }
+    this.#actions.push({ kind: 'parted', session: twin.session, reason });
+  }
+
+  /** The snapshot of the successor is told: what it lacks is nobody's. */
+  #endPredecessors(twin: Twin): void {
+    for (const id of twin.succeeds.splice(0)) {
+      const old = this.#twins.get(id);
+      if (old === undefined) continue;
+      this.#tell(old.worker, { kind: 'detach', twin: id, reason: CloseReason.AgentRestart });
+      this.#twins.delete(id);
+    }
+  }
+
+  #refuse(connection: ConnectionId, hello: Hello, reason: GoodbyeReason): void {
+    this.#tell(acceptorOf(connection), { kind: 'refuse', connection, reason });
+    this.#actions.push({ kind: 'refused', hello, reason });
+  }
+
+  #sealWhatIsReady(now: Instant): void {
+    if (this.#sealing !== undefined || this.#isStopping || !this.#isReady(now)) return;
+    const { workers } = this.#options;
+    const window = this.openWindow;
+    this.#sealing = { window, isLate: this.#watermark.awaitedCount > 0, outputs: new Array(workers).fill(undefined) };
+    this.#watermark.advance();
+    this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window } });
+  }
+
+  #isReady(now: Instant): boolean {
+    const { replay, windowNs, latenessNs, start } = this.#options;
+    const isComplete = this.#watermark.awaitedCount === 0;
+    if (replay !== undefined) {
+      const hasMore = this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax;
+      return isComplete && hasMore && this.#joinedCount >= replay.sessions;
+    }
+    const endNs = BigInt(this.openWindow + 1) * windowNs;
+    // Whoever spoke to an earlier incarnation needs time to come back.
+    const firstCloseNs = start.unixNs + BigInt(RECOVERY_MS) * 1_000_000n + latenessNs;
+    if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
+    return isComplete || now.unixNs >= endNs + latenessNs;
+  }
+
+  #output(worker: number, window: number, output: Uint8Array): void {
+    const sealing = this.#sealing;
+    assert(
+      sealing?.window === window && sealing.outputs[worker] === undefined,
+      `worker ${worker} closed window ${window}`,
+    );
+    sealing.outputs[worker] = output;
+    const outputs = sealing.outputs.filter((each) => each !== undefined);
+    if (outputs.length < this.#options.workers) return;
+    this.#sealing = undefined;
+    this.#actions.push({ kind: 'closed', window, outputs, isLate: sealing.isLate });
+  }
+
+  #tell(worker: number, message: ToWorker): void {
+    this.#actions.push({ kind: 'tell', worker, message });
+  }
+
+  #take(): CoordinatorAction[] {
+    const actions = this.#actions;
+    this.#actions = [];
+    return actions;
+  }
+}

@@ -1,0 +1,53 @@
+// What the coordinator (main thread) and the workers tell each other. Data of sockets and flows never passes here: frames stay with the
+// worker that reads them, records cross the mesh.
+import type { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import type { Hello } from '../wire/gen/wire-tables.ts';
+
+/** Dense name of one session's twin, given by the coordinator and never used again in this incarnation. */
+export type TwinId = number;
+
+/** Names a connection in the whole process: the worker that accepted it and a serial number. */
+export type ConnectionId = number;
+
+const CONNECTIONS_PER_WORKER = 2 ** 40;
+
+export function connectionId(worker: number, serial: number): ConnectionId {
+  return worker * CONNECTIONS_PER_WORKER + serial;
+}
+
+/** The worker that accepted the connection. */
+export function acceptorOf(connection: ConnectionId): number {
+  return Math.floor(connection / CONNECTIONS_PER_WORKER);
+}
+
+export interface Admission {
+  twin: TwinId;
+  connection: ConnectionId;
+  /** Payload of the verified Hello. */
+  hello: Uint8Array;
+  resume: boolean;
+  openWindow: number;
+  committedClosedWindow: number;
+}
+
+export type ToWorker =
+  | { kind: 'admit'; admission: Admission }
+  /** To the worker that accepted the connection. */
+  | { kind: 'refuse'; connection: ConnectionId; reason: GoodbyeReason }
+  /** To the worker of the twin: another connection takes its place. */
+  | { kind: 'disconnect'; connection: ConnectionId }
+  /** `reason`: kernel.CloseReason of the sockets that the twin still has. */
+  | { kind: 'detach'; twin: TwinId; reason: number }
+  | { kind: 'seal'; window: number }
+  | { kind: 'commit'; window: number };
+
+export type FromWorker =
+  | { kind: 'hello'; connection: ConnectionId; hello: Hello; payload: Uint8Array }
+  /** The twin has told everything up to and with `window`, and match has it or will have it before this window closes. */
+  | { kind: 'told'; twin: TwinId; window: number }
+  /** The connection has ended; with `goodbye` the twin too, and it is detached already. */
+  | { kind: 'left'; twin: TwinId; connection: ConnectionId; goodbye: boolean }
+  /** The stages have no room for the session. */
+  | { kind: 'rejected'; twin: TwinId }
+  | { kind: 'quarantined'; twin: TwinId }
+  | { kind: 'closed'; window: number; output: Uint8Array<ArrayBuffer> };

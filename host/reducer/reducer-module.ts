@@ -1,0 +1,116 @@
+// The face of reducer.wasm: its exports as types, and views over its memory that follow when the memory grows.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from '../lib/usage-error.ts';
+import {
+  ReducerCounter,
+  readSessionState,
+  SESSION_STATE_OFFSET,
+  type SessionState,
+} from '../wire/gen/records-layout.ts';
+
+export const REDUCER_WASM_PATH = join(import.meta.dirname, '../../wasm-modules/build/reducer.wasm');
+
+/** Throws UsageError when the module is missing or broken: no stage runs in TypeScript instead. */
+export async function compileReducer(path = REDUCER_WASM_PATH): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(readFileSync(path));
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    throw new UsageError('reducer_wasm', `${path} cannot be used: ${cause}. "npm run build:wasm" makes it`);
+  }
+}
+
+interface ReducerExports {
+  memory: WebAssembly.Memory;
+  reducer_init(
+    worker: number,
+    workers: number,
+    seedLo: number,
+    seedHi: number,
+    windowNs: number,
+    openWindow: number,
+  ): void;
+  frame_inbox(bytes: number): number;
+  session_open(address: number, bytes: number): number;
+  session_frames(slot: number, address: number, bytes: number): number;
+  session_state(slot: number): number;
+  session_detach(slot: number, reason: number): void;
+  ingest_seal(window: number): void;
+  mesh_outbox(worker: number): number;
+  mesh_outbox_bytes(worker: number): number;
+  mesh_outbox_clear(worker: number): void;
+  mesh_inbox(bytes: number): number;
+  mesh_receive(from: number, address: number, bytes: number): number;
+  match_ready(): number;
+  match_close(budgetRows: number): number;
+  aggregate_ready(): number;
+  aggregate_close(): number;
+  output_bytes(): number;
+  stats(): number;
+}
+
+export interface ReducerModuleOptions {
+  module: WebAssembly.Module;
+  worker: number;
+  workers: number;
+  /** 64 secret bits: agents choose what is hashed. */
+  hashSeed: bigint;
+  windowNs: bigint;
+  openWindow: number;
+}
+
+/** One instance. Addresses are byte offsets of linear memory, valid until the next call that may allocate. */
+export class ReducerModule {
+  readonly exports: ReducerExports;
+  #bytes: Uint8Array<ArrayBuffer>;
+  #view: DataView;
+
+  constructor({ module, worker, workers, hashSeed, windowNs, openWindow }: ReducerModuleOptions) {
+    this.exports = new WebAssembly.Instance(module, {}).exports as ReducerExports;
+    const [seedLo, seedHi] = [Number(BigInt.asIntN(32, hashSeed)), Number(BigInt.asIntN(32, hashSeed >> 32n))];
+    this.exports.reducer_init(worker, workers, seedLo, seedHi, Number(windowNs), openWindow);
+    this.#bytes = new Uint8Array(this.exports.memory.buffer);
+    this.#view = new DataView(this.exports.memory.buffer);
+  }
+
+  /** A view of linear memory; valid until the next call into the module. */
+  bytes(address: number, byteCount: number): Uint8Array<ArrayBuffer> {
+    this.#follow();
+    return this.#bytes.subarray(address >>> 0, (address >>> 0) + byteCount);
+  }
+
+  sessionState(slot: number): SessionState {
+    const address = this.exports.session_state(slot) >>> 0;
+    this.#follow();
+    return readSessionState(this.#view, address);
+  }
+
+  /** The two fields that are looked at after every call. */
+  sessionProgress(slot: number): { reachedWindow: number; flags: number } {
+    const address = this.exports.session_state(slot) >>> 0;
+    this.#follow();
+    const { reachedWindow, flags } = SESSION_STATE_OFFSET;
+    return {
+      reachedWindow: this.#view.getUint32(address + reachedWindow, true),
+      flags: this.#view.getUint32(address + flags, true),
+    };
+  }
+
+  /** Counters in the order of records.ReducerCounter; a copy. */
+  counters(): BigUint64Array {
+    const address = this.exports.stats() >>> 0;
+    this.#follow();
+    return new BigUint64Array(
+      this.#bytes.buffer.slice(address, address + ReducerCounter.End * BigUint64Array.BYTES_PER_ELEMENT),
+    );
+  }
+
+  /** Growing memory detaches every view. */
+  #follow(): void {
+    const { buffer } = this.exports.memory;
+    if (this.#bytes.buffer === buffer) return;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+  }
+}

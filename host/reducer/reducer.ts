@@ -1,0 +1,158 @@
+/**
+ * A running reducer: agents connect to its workers, closed windows go to the exporter, and what is exported is committed to the agents.
+ * The exporter and the clock come from outside; the process's exit is the caller's.
+ */
+import type { Logger } from 'pino';
+import type { ClosedWindow } from '../export/otlp-exporter.ts';
+import type { Clock } from '../lib/clock.ts';
+import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import type { Hello } from '../wire/gen/wire-tables.ts';
+import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
+import { Engine, type EngineNews } from './engine.ts';
+import type { WorkerReading } from './worker-pool.ts';
+
+export interface ReducerOptions {
+  listen: readonly ListenAddress[];
+  insecure: boolean;
+  workers: number;
+  windowNs: bigint;
+  latenessNs: bigint;
+}
+
+export interface ReducerDependencies {
+  log: Logger;
+  clock: Clock;
+  /** 64 bits that nobody can guess. */
+  random64: () => bigint;
+  /** Called once for every window, in order. `exported` has to follow, now or later. */
+  closeWindow: (closed: ClosedWindow) => void;
+  /** A worker thread has died: the process has to end. */
+  fail: (error: Error) => void;
+}
+
+export interface WindowCounts {
+  complete: number;
+  late: number;
+}
+
+export class Reducer {
+  readonly #options: ReducerOptions;
+  readonly #dependencies: ReducerDependencies;
+  readonly #engine: Engine;
+  readonly #incarnation: bigint;
+  readonly #windows: WindowCounts = { complete: 0, late: 0 };
+  #addresses: ListenAddress[] = [];
+
+  constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
+    const { log, clock, random64, fail } = dependencies;
+    const { workers, windowNs, latenessNs } = options;
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#incarnation = random64();
+    this.#engine = new Engine(
+      { workers, windowNs, latenessNs, incarnation: this.#incarnation, hashSeed: random64() },
+      {
+        clock,
+        handle: (news) => this.#handle(news),
+        fail: (worker, error) => {
+          log.fatal({ worker, err: error }, 'a worker failed');
+          fail(error);
+        },
+      },
+    );
+  }
+
+  get incarnation(): bigint {
+    return this.#incarnation;
+  }
+
+  /** Where agents may connect, with the ports that were chosen. */
+  get addresses(): readonly ListenAddress[] {
+    return this.#addresses;
+  }
+
+  get openWindow(): number {
+    return this.#engine.coordinator.openWindow;
+  }
+
+  /** Windows closed since the start, by whether all connected agents had told them. */
+  get windows(): Readonly<WindowCounts> {
+    return this.#windows;
+  }
+
+  /** Throws UsageError when an address is taken or reducer.wasm is missing. */
+  async start(): Promise<void> {
+    const { listen, insecure, workers, windowNs } = this.#options;
+    await this.#engine.start();
+    for (const address of listen) this.#addresses.push(await this.#engine.listen(address, insecure));
+    const addresses = this.#addresses.map(formatAddress).join(' ');
+    const windowMs = Number(windowNs / 1_000_000n);
+    this.#dependencies.log.info(
+      { incarnation: formatId(this.#incarnation), workers, windowMs },
+      `listening on ${addresses}`,
+    );
+  }
+
+  /** Every push exporter has succeeded for the closed `window` and all before it. */
+  exported(window: number): void {
+    this.#engine.exported(window);
+  }
+
+  readCounters(): Promise<WorkerReading[]> {
+    return this.#engine.readCounters();
+  }
+
+  /** Lets the window that is closing close. `exported` may still be called until `stop`. */
+  async settle(): Promise<void> {
+    await this.#engine.settle();
+  }
+
+  /** Says goodbye to all agents. */
+  async stop(): Promise<void> {
+    await this.#engine.stop();
+  }
+
+  #handle(news: EngineNews): void {
+    const { log } = this.#dependencies;
+    switch (news.kind) {
+      case 'closed':
+        return this.#closed(news.window, news.outputs, news.isLate);
+      case 'committed':
+        return log.info({ window: news.window }, `committed window=${news.window}`);
+      case 'joined':
+        return log.info(describe(news.hello, { worker: news.worker }), `agent ${news.resume ? 'came back' : 'joined'}`);
+      case 'refused':
+        return log.warn(describe(news.hello, { reason: nameOf(news.reason) }), 'agent refused');
+      case 'parted':
+        return log.info({ session: formatId(news.session), reason: news.reason }, 'agent parted');
+    }
+  }
+
+  #closed(window: number, outputs: Uint8Array[], isLate: boolean): void {
+    this.#windows[isLate ? 'late' : 'complete']++;
+    const windowNs = Number(this.#options.windowNs);
+    this.#dependencies.closeWindow({ window, windowNs, incarnation: this.#incarnation, outputs });
+  }
+}
+
+/** What a reader of the log needs to name the windows that an agent tells again. */
+function describe(hello: Hello, more: Record<string, unknown>): Record<string, unknown> {
+  return {
+    node: hello.nodeName,
+    scope: hello.scope,
+    session: formatId(hello.session),
+    incarnation: formatId(hello.incarnation),
+    firstWindow: hello.firstWindow,
+    committedWindow: hello.committedWindow,
+    committedClosedWindow: hello.committedClosedWindow,
+    ...more,
+  };
+}
+
+function formatId(id: bigint): string {
+  return id.toString(16).padStart(16, '0');
+}
+
+function nameOf(reason: GoodbyeReason): string | undefined {
+  return Object.entries(GoodbyeReason).find(([, value]) => value === reason)?.[0];
+}

@@ -1,0 +1,74 @@
+// Which sessions the open window still waits for (docs/protocol.md, section 4). The watermark is the least window that the connected agents
+// have told; whoever was late LATE_COUNT_MAX times in a row is not waited for until it has caught up.
+import type { TwinId } from './messages.ts';
+
+export const LATE_COUNT_MAX = 3;
+
+interface Member {
+  /** Not waited for in windows before this one. */
+  firstWindow: number;
+  reachedWindow: number;
+  lateCount: number;
+}
+
+export class Watermark {
+  readonly #members = new Map<TwinId, Member>();
+  readonly #awaited = new Set<TwinId>();
+  #openWindow: number;
+
+  constructor(openWindow: number) {
+    this.#openWindow = openWindow;
+  }
+
+  get openWindow(): number {
+    return this.#openWindow;
+  }
+
+  /** Sessions that have not told the open window yet. */
+  get awaitedCount(): number {
+    return this.#awaited.size;
+  }
+
+  get memberCount(): number {
+    return this.#members.size;
+  }
+
+  join(twin: TwinId, firstWindow: number, reachedWindow: number): void {
+    this.#members.set(twin, { firstWindow, reachedWindow, lateCount: 0 });
+    this.#await(twin);
+  }
+
+  leave(twin: TwinId): void {
+    this.#members.delete(twin);
+    this.#awaited.delete(twin);
+  }
+
+  /** Told up to and with `window`. */
+  reach(twin: TwinId, window: number): void {
+    const member = this.#members.get(twin);
+    if (member === undefined) return;
+    member.reachedWindow = Math.max(member.reachedWindow, window);
+    const hasCaughtUp = member.reachedWindow >= this.#openWindow - 1;
+    if (member.lateCount >= LATE_COUNT_MAX && hasCaughtUp) member.lateCount = 0;
+    this.#await(twin);
+  }
+
+  /** The open window is sealed; whoever is still awaited is late for it. The next one is open. */
+  advance(): void {
+    for (const [twin, member] of this.#members) {
+      if (this.#awaited.has(twin)) member.lateCount++;
+      else if (member.lateCount < LATE_COUNT_MAX) member.lateCount = 0;
+    }
+    this.#openWindow++;
+    for (const twin of this.#members.keys()) this.#await(twin);
+  }
+
+  #await(twin: TwinId): void {
+    const member = this.#members.get(twin);
+    if (member === undefined) return;
+    const { firstWindow, reachedWindow, lateCount } = member;
+    if (lateCount < LATE_COUNT_MAX && firstWindow <= this.#openWindow && reachedWindow < this.#openWindow)
+      this.#awaited.add(twin);
+    else this.#awaited.delete(twin);
+  }
+}

@@ -1,0 +1,240 @@
+// A worker thread: owns the listening sockets, connections, ports and timers of one WorkerNode and carries out its actions. Between events
+// it sleeps on its doorbell and uses no processor time.
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { startClock } from '../lib/clock.ts';
+import { UsageError } from '../lib/usage-error.ts';
+import type { ListenAddress } from '../wire/transport/address.ts';
+import { type Connection, type ConnectionEvents, Listener } from '../wire/transport/tcp.ts';
+import { Doorbells } from './doorbell.ts';
+import { Mesh, type MeshMemory } from './mesh.ts';
+import { acceptorOf, type ConnectionId, connectionId, type FromWorker, type ToWorker } from './messages.ts';
+import { ReducerWorkerCore } from './worker-core.ts';
+import { type WorkerAction, WorkerNode } from './worker-node.ts';
+
+const TICK_MS = 200;
+
+export interface WorkerThreadOptions {
+  worker: number;
+  workers: number;
+  module: WebAssembly.Module;
+  hashSeed: bigint;
+  incarnation: bigint;
+  windowNs: bigint;
+  latenessNs: bigint;
+  openWindow: number;
+  mesh: MeshMemory;
+  /** Ports to those who accept connections, by their number: the workers, then perhaps the main thread. */
+  peers: (MessagePort | undefined)[];
+}
+
+export type ToThread =
+  | { kind: 'order'; message: ToWorker }
+  | { kind: 'listen'; address: ListenAddress; insecure: boolean; reusePort: boolean }
+  | { kind: 'count' }
+  /** Says goodbye to everybody and ends. */
+  | { kind: 'stop' };
+
+export type FromThread =
+  | { kind: 'news'; messages: FromWorker[] }
+  | { kind: 'listening'; address: ListenAddress }
+  | { kind: 'not_listening'; code: string; message: string }
+  | { kind: 'counters'; stages: BigUint64Array; counts: WorkerCounts }
+  | { kind: 'stopped' };
+
+/** What the thread counts itself; the stages' counters are records.ReducerCounter. */
+export interface WorkerCounts {
+  connections: number;
+  sessions: number;
+  meshBlocksSent: number;
+  meshBytesSent: number;
+  meshRingsFull: number;
+}
+
+/** Between the worker that accepted a connection and the one that has its session. */
+export type RelayMessage =
+  | { kind: 'bytes'; connection: ConnectionId; piece: Uint8Array }
+  | { kind: 'gone' | 'blocked' | 'drained'; connection: ConnectionId }
+  | { kind: 'send'; connection: ConnectionId; bytes: Uint8Array }
+  | { kind: 'close'; connection: ConnectionId };
+
+interface Accepted {
+  connection: Connection;
+  /** The worker that speaks for it, when it is another. */
+  owner: number | undefined;
+}
+
+class WorkerThread {
+  readonly #options: WorkerThreadOptions;
+  readonly #port: MessagePort;
+  readonly #clock = startClock();
+  readonly #mesh: Mesh;
+  readonly #core: ReducerWorkerCore;
+  readonly #node: WorkerNode;
+  readonly #accepted = new Map<ConnectionId, Accepted>();
+  readonly #listeners: Listener[] = [];
+  #nextSerial = 1;
+  #isScheduled = false;
+  #ticker: NodeJS.Timeout | undefined;
+
+  constructor(options: WorkerThreadOptions, port: MessagePort) {
+    this.#options = options;
+    this.#port = port;
+    const { worker, mesh: memory } = options;
+    this.#core = new ReducerWorkerCore(options);
+    const doorbells = new Doorbells(memory.doorbells);
+    this.#mesh = new Mesh({ worker, memory, doorbells, ends: this.#core, wake: () => this.#schedule() });
+    this.#node = new WorkerNode(options, { core: this.#core, mesh: this.#mesh });
+  }
+
+  start(): void {
+    this.#port.on('message', (message: ToThread) => this.#receive(message));
+    for (const [peer, port] of this.#options.peers.entries())
+      port?.on('message', (message: RelayMessage) => this.#relayed(peer, message));
+    this.#ticker = setInterval(() => this.#perform(this.#node.tick(this.#clock())), TICK_MS);
+    this.#schedule();
+  }
+
+  #receive(message: ToThread): void {
+    switch (message.kind) {
+      case 'order':
+        return this.#perform(this.#node.receive(message.message, this.#clock()));
+      case 'listen':
+        return void this.#listen(message);
+      case 'count':
+        return this.#count();
+      case 'stop':
+        return void this.#stop();
+    }
+  }
+
+  async #listen({ address, insecure, reusePort }: ToThread & { kind: 'listen' }): Promise<void> {
+    const listener = new Listener({ address, insecure, reusePort }, (connection) => this.#accept(connection));
+    try {
+      await listener.start();
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return this.#post({ kind: 'not_listening', code: error.code, message: error.message });
+    }
+    this.#listeners.push(listener);
+    this.#post({ kind: 'listening', address: listener.address });
+  }
+
+  #accept(connection: Connection): ConnectionEvents {
+    const id = connectionId(this.#options.worker, this.#nextSerial++);
+    const accepted: Accepted = { connection, owner: undefined };
+    this.#accepted.set(id, accepted);
+    this.#node.accepted(id, this.#clock());
+    return {
+      bytes: (piece) => {
+        if (accepted.owner === undefined) this.#perform(this.#node.bytes(id, piece, this.#clock()));
+        else this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
+      },
+      drained: () => {
+        if (accepted.owner === undefined) this.#perform(this.#node.drained(id, this.#clock()));
+        else this.#relay(accepted.owner, { kind: 'drained', connection: id });
+      },
+      closed: () => {
+        this.#accepted.delete(id);
+        if (accepted.owner === undefined) this.#perform(this.#node.disconnected(id, this.#clock()));
+        else this.#relay(accepted.owner, { kind: 'gone', connection: id });
+      },
+    };
+  }
+
+  #relayed(peer: number, message: RelayMessage): void {
+    const { connection: id } = message;
+    switch (message.kind) {
+      case 'bytes':
+        return this.#perform(this.#node.bytes(id, message.piece, this.#clock()));
+      case 'gone':
+        return this.#perform(this.#node.disconnected(id, this.#clock()));
+      case 'blocked':
+        return this.#node.blocked(id, this.#clock());
+      case 'drained':
+        return this.#perform(this.#node.drained(id, this.#clock()));
+      case 'send':
+        return this.#sendFor(peer, id, message.bytes);
+      case 'close':
+        return this.#accepted.get(id)?.connection.close();
+    }
+  }
+
+  /** The first message of the session's worker is the sign that it speaks for the connection. */
+  #sendFor(owner: number, id: ConnectionId, bytes: Uint8Array): void {
+    const accepted = this.#accepted.get(id);
+    if (accepted === undefined) return this.#relay(owner, { kind: 'gone', connection: id });
+    if (accepted.owner === undefined) {
+      accepted.owner = owner;
+      this.#node.handOver(id);
+    }
+    if (!accepted.connection.send(bytes)) this.#relay(owner, { kind: 'blocked', connection: id });
+  }
+
+  #perform(actions: readonly WorkerAction[]): void {
+    const messages: FromWorker[] = [];
+    for (const action of actions) {
+      if (action.kind === 'tell') messages.push(action.message);
+      else if (acceptorOf(action.connection) !== this.#options.worker)
+        this.#relay(acceptorOf(action.connection), action);
+      else if (action.kind === 'send') this.#send(action.connection, action.bytes);
+      else this.#accepted.get(action.connection)?.connection.close();
+    }
+    if (messages.length > 0) this.#post({ kind: 'news', messages }, outputsOf(messages));
+    this.#schedule();
+  }
+
+  #send(id: ConnectionId, bytes: Uint8Array): void {
+    const accepted = this.#accepted.get(id);
+    if (accepted !== undefined && !accepted.connection.send(bytes)) this.#node.blocked(id, this.#clock());
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.#turn());
+  }
+
+  #turn(): void {
+    this.#isScheduled = false;
+    const { actions, isBusy } = this.#node.work(this.#clock());
+    if (actions.length > 0) this.#perform(actions);
+    if (isBusy) this.#schedule();
+    else if (!this.#isScheduled) this.#mesh.sleep();
+  }
+
+  #count(): void {
+    const { blocksSent, bytesSent, ringsFull } = this.#mesh;
+    const counts: WorkerCounts = {
+      connections: this.#node.connectionCount,
+      sessions: this.#node.twinCount,
+      meshBlocksSent: blocksSent,
+      meshBytesSent: bytesSent,
+      meshRingsFull: ringsFull,
+    };
+    this.#post({ kind: 'counters', stages: this.#core.counters(), counts });
+  }
+
+  async #stop(): Promise<void> {
+    const stopped = this.#listeners.map((listener) => listener.stop());
+    this.#perform(this.#node.stop(this.#clock()));
+    // Connections that have not said Hello, or that another worker speaks for and has closed by now.
+    for (const { connection } of this.#accepted.values()) connection.close();
+    await Promise.all(stopped);
+    clearInterval(this.#ticker);
+    this.#post({ kind: 'stopped' });
+  }
+
+  #relay(to: number, message: RelayMessage): void {
+    this.#options.peers[to]?.postMessage(message);
+  }
+
+  #post(message: FromThread, transfer: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+}
+
+function outputsOf(messages: readonly FromWorker[]): ArrayBuffer[] {
+  return messages.flatMap((message) => (message.kind === 'closed' ? [message.output.buffer] : []));
+}
+
+if (parentPort !== null) new WorkerThread(workerData as WorkerThreadOptions, parentPort).start();
