@@ -17,6 +17,7 @@ class Outbox {
 
 let outboxes: usize = 0;
 let workerCount: u32 = 0;
+let unbounded = false;
 
 export function initOutboxes(workers: u32): void {
   workerCount = workers;
@@ -39,8 +40,14 @@ export function clearOutbox(worker: u32): void {
   outboxOf(worker).bytes = 0;
 }
 
+/** While true nobody is told to stop: what must leave with a window leaves, however much it is. */
+export function setUnbounded(isUnbounded: bool): void {
+  unbounded = isUnbounded;
+}
+
 /** True when a writer should stop until the host has drained. */
 export function isOutboxFull(): bool {
+  if (unbounded) return false;
   for (let worker: u32 = 0; worker < workerCount; worker++) {
     if (outboxOf(worker).bytes >= OUTBOX_BYTES_SOFT) return true;
   }
@@ -51,7 +58,7 @@ export function isOutboxFull(): bool {
 export function reserveOutbox(worker: u32, bytes: u32): usize {
   const outbox = outboxOf(worker);
   if (outbox.bytes + bytes > outbox.capacity) {
-    const wanted = outbox.capacity === 0 ? OUTBOX_BYTES_FIRST : outbox.bytes + bytes;
+    const wanted = max(OUTBOX_BYTES_FIRST, outbox.bytes + bytes);
     const grown = growBlock(outbox.block, outbox.capacity, outbox.bytes, wanted);
     if (grown === 0) unreachable();
     outbox.block = grown;

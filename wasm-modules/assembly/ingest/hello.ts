@@ -1,0 +1,55 @@
+// A Hello opens a session, or a new channel of a session that is known.
+import { RefusalReason, ReducerCounter, SessionFlag } from "../gen/records";
+import { Hello, verifyHello } from "../gen/wire";
+import { count, countRefusal } from "../lib/counters";
+import { countOf } from "../lib/flatbuffer-read";
+import { stableHashBytes, stableHashPair } from "../lib/hash";
+import { nodeOfHost } from "../enrich/labels";
+import { retainNode } from "../enrich/nodes";
+import { WINDOW_AHEAD_MAX } from "./limits";
+import { findSession, isOver, SESSION_COUNT_MAX, sessionAt, Session, setFlag, takeSession } from "./session";
+import { openWindow, windowLengthNs } from "./windows";
+
+/** The slot, or minus a RefusalReason. */
+export function openSession(payload: usize, bytes: u32): i32 {
+  if (!verifyHello(payload, bytes)) return refuse(RefusalReason.HelloStructure);
+  const hello = Hello.root(payload);
+  if (hello.windowNs !== windowLengthNs()) return refuse(RefusalReason.WindowLength);
+  const known = findSession(hello.session);
+  if (known !== SESSION_COUNT_MAX && !isOver(sessionAt(known))) {
+    sessionAt(known).state.lastSeq = 0;
+    setFlag(sessionAt(known), SessionFlag.SnapshotDone, false);
+    return known;
+  }
+  const slot = takeSession();
+  if (slot === SESSION_COUNT_MAX) return refuse(RefusalReason.SessionLimit);
+  fillSession(sessionAt(slot), hello);
+  count(ReducerCounter.SessionsOpened);
+  count(ReducerCounter.SessionsLive);
+  return slot;
+}
+
+function refuse(reason: u8): i32 {
+  countRefusal(reason);
+  return -(<i32>reason);
+}
+
+function fillSession(session: Session, hello: Hello): void {
+  session.session = hello.session;
+  session.boot = stableHashPair(hello.nodeId, hello.bootId);
+  session.identity = stableHashPair(session.boot, stableHashBytes(hello.scope, countOf(hello.scope)));
+  session.host = nodeOfHost(hello.nodeName, countOf(hello.nodeName), hello.zone, countOf(hello.zone));
+  retainNode(session.host);
+  session.toldWindow = firstUntold(hello);
+  session.state.session = session.session;
+  session.state.identity = session.identity;
+}
+
+/** The window up to which earlier totals are known to somebody: what is told first may have moved since. */
+function firstUntold(hello: Hello): u32 {
+  const first = hello.firstWindow;
+  if (hello.committedWindow !== 0) return min(hello.committedWindow, first);
+  if (hello.incarnation !== 0) return 0;
+  const latest = openWindow() + WINDOW_AHEAD_MAX;
+  return first === 0 ? 0 : min(first, latest) - 1;
+}

@@ -1,0 +1,232 @@
+// A session's window on its way to match: at its WindowEnd the staged records, then the rows that moved; at its end the closes of all rows.
+// Stops whenever an outbox is full and goes on where it stopped.
+import { CloseReason } from "../gen/kernel-events";
+import {
+  MATCH_CLOSE_SIZE,
+  MATCH_UPDATE_SIZE,
+  MatchClose,
+  MatchFold,
+  MatchHostAddress,
+  MatchOnce,
+  MatchOpen,
+  MatchUpdate,
+  RECORD_HEADER_SIZE,
+  RecordHeader,
+  RecordKind,
+  ReducerCounter,
+  SessionFlag,
+} from "../gen/records";
+import { add, count } from "../lib/counters";
+import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from "../lib/outbox";
+import { claimAnnounce, NODE_RECORD_BYTES_MAX, writeNode } from "../enrich/node-channel";
+import { releaseNode } from "../enrich/nodes";
+import { matchRecord } from "../match/receive";
+import { giveEndNumber } from "./ends";
+import { Phase, Session, setFlag } from "./session";
+import { workerCount } from "./shards";
+import { giveSockets, Socket, SOCKET_EXISTING, SOCKET_MOVED, SOCKET_NEW, socketAt, socketRow, SocketState, takeDirty } from "./sockets";
+import { nextStaged, TO_ALL_WORKERS } from "./staging";
+import { addressAt, giveAddresses, giveTables, stageAddress } from "./twin-tables";
+import { openWindow } from "./windows";
+
+let ownWorker: u32 = 0;
+/** One record for the own worker, header first. */
+const local: RecordHeader = changetype<RecordHeader>(memory.data(128, 8));
+
+export function initShip(worker: u32): void {
+  ownWorker = worker;
+}
+
+/** Everything up to `window` was told: ships it. */
+export function beginWindow(session: Session, window: u32, fromWindow: u32): void {
+  session.endWindow = window;
+  session.fromWindow = fromWindow;
+  session.phase = Phase.ShipStaged;
+}
+
+/** Ships what is there, then closes every row with `reason`. */
+export function beginDeparture(session: Session, reason: u8): void {
+  session.departure = reason;
+  session.cursor = 1;
+  if (session.phase !== Phase.Read) return;
+  session.endWindow = max(openWindow(), session.state.reachedWindow);
+  session.fromWindow = session.endWindow;
+  session.phase = Phase.ShipStaged;
+}
+
+/** Goes on shipping; returns false when the outboxes must be drained first. */
+export function continueShipping(session: Session): bool {
+  if (session.phase === Phase.ShipStaged && !shipStaged(session)) return false;
+  if (session.phase === Phase.ShipRows && !shipRows(session)) return false;
+  return session.phase !== Phase.CloseRows || closeRows(session);
+}
+
+function shipStaged(session: Session): bool {
+  while (!isOutboxFull()) {
+    const header = nextStaged(session);
+    if (header === 0) {
+      session.phase = Phase.ShipRows;
+      return true;
+    }
+    shipRecord(session, changetype<RecordHeader>(header));
+  }
+  return false;
+}
+
+function shipRecord(session: Session, header: RecordHeader): void {
+  const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
+  const worker = header.pad0;
+  header.pad0 = 0;
+  switch (header.kind) {
+    case RecordKind.MatchOpen: {
+      shipNamed(header, worker, changetype<MatchOpen>(record).node);
+      break;
+    }
+    case RecordKind.MatchOnce: {
+      changetype<MatchOnce>(record).fromWindow = session.fromWindow;
+      shipNamed(header, worker, changetype<MatchOnce>(record).openNode);
+      break;
+    }
+    case RecordKind.MatchFold: {
+      changetype<MatchFold>(record).fromWindow = session.fromWindow;
+      shipNamed(header, worker, changetype<MatchFold>(record).node);
+      break;
+    }
+    case RecordKind.MatchClose: {
+      changetype<MatchClose>(record).fromWindow = session.fromWindow;
+      send(header, worker);
+      giveEndNumber(worker, changetype<MatchClose>(record).end);
+      break;
+    }
+    case RecordKind.HostAddress: {
+      const node = changetype<MatchHostAddress>(record).node;
+      for (let to: u32 = 0; to < workerCount(); to++) {
+        announceNode(node, to);
+        send(header, to);
+      }
+      break;
+    }
+    case RecordKind.None:
+      break;
+    default:
+      send(header, worker);
+  }
+}
+
+/** A record that names a node, which was retained when the record was staged. */
+function shipNamed(header: RecordHeader, worker: u32, node: u32): void {
+  announceNode(node, worker);
+  send(header, worker);
+  releaseNode(node);
+}
+
+function announceNode(node: u32, worker: u32): void {
+  if (node === 0 || !claimAnnounce(node, worker)) return;
+  commitOutbox(worker, writeNode(node, reserveOutbox(worker, NODE_RECORD_BYTES_MAX)));
+}
+
+function send(header: RecordHeader, worker: u32): void {
+  count(ReducerCounter.RecordsToMatch);
+  if (worker === ownWorker) {
+    matchRecord(worker, header);
+    return;
+  }
+  memory.copy(reserveOutbox(worker, header.size), changetype<usize>(header), header.size);
+  commitOutbox(worker, header.size);
+}
+
+function shipRows(session: Session): bool {
+  while (!isOutboxFull()) {
+    const handle = takeDirty(session);
+    if (handle === 0) {
+      finishWindow(session);
+      return true;
+    }
+    const socket = socketAt(session, handle);
+    if (socket.state !== SocketState.Open) continue;
+    if ((socket.flags & SOCKET_MOVED) !== 0) shipUpdate(session, socket);
+    socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
+    socket.reports = 0;
+    socket.toldWindow = session.endWindow;
+  }
+  return false;
+}
+
+function finishWindow(session: Session): void {
+  session.state.reachedWindow = max(session.state.reachedWindow, session.endWindow);
+  session.toldWindow = session.state.reachedWindow;
+  session.phase = session.departure === CloseReason.None ? Phase.Read : Phase.CloseRows;
+}
+
+function shipUpdate(session: Session, socket: Socket): void {
+  const isLocal = socket.worker === ownWorker;
+  const record = isLocal
+    ? beginLocal(RecordKind.MatchUpdate, MATCH_UPDATE_SIZE)
+    : beginRecord(socket.worker, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE);
+  const update = changetype<MatchUpdate>(record);
+  update.end = socket.end;
+  update.fromWindow = session.fromWindow;
+  update.totalsBytesSent = socket.bytesSent;
+  update.totalsBytesReceived = socket.bytesReceived;
+  update.totalsSegmentsSent = socket.segmentsSent;
+  update.totalsSegmentsReceived = socket.segmentsReceived;
+  update.totalsRetransmits = socket.retransmits;
+  update.totalsSrttUs = socket.srttUs;
+  update.totalsMinRttUs = 0;
+  count(ReducerCounter.RecordsToMatch);
+  if (isLocal) matchRecord(ownWorker, local);
+}
+
+function beginLocal(kind: u16, bytes: u32): usize {
+  local.size = RECORD_HEADER_SIZE + bytes;
+  local.kind = kind;
+  return changetype<usize>(local) + RECORD_HEADER_SIZE;
+}
+
+function closeRows(session: Session): bool {
+  while (!isOutboxFull()) {
+    if (session.cursor >= session.socketEnd) {
+      finishDeparture(session);
+      return true;
+    }
+    const row = socketRow(session, session.cursor++);
+    if (row !== 0 && changetype<Socket>(row).state === SocketState.Open) closeRow(session, changetype<Socket>(row));
+  }
+  return false;
+}
+
+function closeRow(session: Session, socket: Socket): void {
+  const isLocal = socket.worker === ownWorker;
+  const record = isLocal
+    ? beginLocal(RecordKind.MatchClose, MATCH_CLOSE_SIZE)
+    : beginRecord(socket.worker, RecordKind.MatchClose, MATCH_CLOSE_SIZE);
+  memory.fill(record, 0, MATCH_CLOSE_SIZE);
+  const close = changetype<MatchClose>(record);
+  close.end = socket.end;
+  close.fromWindow = session.fromWindow;
+  close.reason = session.departure;
+  count(ReducerCounter.RecordsToMatch);
+  if (isLocal) matchRecord(ownWorker, local);
+  giveEndNumber(socket.worker, socket.end);
+  socket.state = SocketState.Free;
+  count(ReducerCounter.SocketsClosed);
+}
+
+/** Nobody looks at the host any more, so its addresses are claimed by nobody; an agent that restarts claims them again at once. */
+function finishDeparture(session: Session): void {
+  if (session.departure === CloseReason.AgentLost) {
+    for (let index: u32 = 0; index < session.addressCount; index++) stageAddress(session, addressAt(session, index), true);
+    for (let header = nextStaged(session); header !== 0; header = nextStaged(session)) {
+      shipRecord(session, changetype<RecordHeader>(header));
+    }
+  }
+  giveSockets(session);
+  giveTables(session);
+  giveAddresses(session);
+  releaseNode(session.host);
+  session.state.socketsLive = 0;
+  session.phase = Phase.Read;
+  session.isUsed = 0;
+  setFlag(session, SessionFlag.Detached, true);
+  add(ReducerCounter.SessionsLive, <u64>-1);
+}

@@ -1,0 +1,22 @@
+// A snapshot on a channel whose session this worker knows: everything is told again, so the old rows go. Their ends close with
+// `agent_restart` in the same window in which the snapshot opens them again, and match merges the two.
+import { CloseReason } from "../gen/kernel-events";
+import { SessionFlag } from "../gen/records";
+import { Session, setFlag } from "./session";
+import { giveSockets, Socket, socketRow, SocketState } from "./sockets";
+import { dropStagedFolds } from "./staging";
+import { stageClose } from "./totals";
+import { giveTables } from "./twin-tables";
+
+export function beginSnapshot(session: Session): void {
+  dropStagedFolds(session);
+  for (let handle: u32 = 1; handle < session.socketEnd; handle++) {
+    const row = socketRow(session, handle);
+    if (row === 0 || changetype<Socket>(row).state !== SocketState.Open) continue;
+    stageClose(session, changetype<Socket>(row), CloseReason.AgentRestart, 0);
+  }
+  giveSockets(session);
+  giveTables(session);
+  session.isRepeatAllowed = 1;
+  setFlag(session, SessionFlag.SnapshotDone, false);
+}

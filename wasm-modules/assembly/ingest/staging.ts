@@ -1,0 +1,93 @@
+// What a session told since its last WindowEnd and is not a row that moved: opens, baselines, closes, short-lived and failed sockets, folds,
+// host addresses. A seal in between finds all of a window or nothing of it in match. Records are kept in the form in which they will leave,
+// in blocks of a chain; `RecordHeader.pad0` holds the receiving worker meanwhile.
+import { MatchFold, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from "../gen/records";
+import { arenaBytes, giveBlock, takeBlock } from "../lib/arena";
+import { releaseNode } from "../enrich/nodes";
+import { Session } from "./session";
+
+/** Staged bytes of a session; a frame that would exceed it is refused. */
+export const STAGED_BYTES_MAX: u32 = 256 << 20;
+/** From here on nothing new is staged; what is left carries the closes. */
+const ARENA_BYTES_FULL: u64 = 3584 << 20;
+const BLOCK_BYTES: u32 = 1 << 16;
+const BLOCK_HEADER_BYTES: u32 = 16;
+/** `RecordHeader.pad0` of what goes to every worker. */
+export const TO_ALL_WORKERS: u16 = 0xffff;
+
+@unmanaged
+class StagedBlock {
+  next: usize;
+  used: u32;
+  pad0: u32;
+}
+
+/** True when `bytes` of records, headers included, can be staged: makes room at once, so that what follows cannot fail. */
+export function canStage(session: Session, bytes: u64): bool {
+  if (session.stagedBytes + bytes > STAGED_BYTES_MAX || arenaBytes() > ARENA_BYTES_FULL) return false;
+  if (session.stagedLast === 0) {
+    const first = takeBlock(BLOCK_BYTES);
+    if (first === 0) return false;
+    changetype<StagedBlock>(first).used = BLOCK_HEADER_BYTES;
+    session.stagedFirst = first;
+    session.stagedLast = first;
+    session.stagedAt = BLOCK_HEADER_BYTES;
+  }
+  return true;
+}
+
+/** A zeroed record behind its header. Traps when memory is used up after all. */
+export function stageRecord(session: Session, kind: u16, bytes: u32, worker: u16): usize {
+  const size = (RECORD_HEADER_SIZE + bytes + 7) & ~7;
+  let block = changetype<StagedBlock>(session.stagedLast);
+  if (block.used + size > BLOCK_BYTES) {
+    const next = takeBlock(BLOCK_BYTES);
+    if (next === 0) unreachable();
+    block.next = next;
+    session.stagedLast = next;
+    block = changetype<StagedBlock>(next);
+    block.used = BLOCK_HEADER_BYTES;
+  }
+  const header = changetype<RecordHeader>(changetype<usize>(block) + block.used);
+  header.size = size;
+  header.kind = kind;
+  header.pad0 = worker;
+  block.used += size;
+  session.stagedBytes += size;
+  return changetype<usize>(header) + RECORD_HEADER_SIZE;
+}
+
+/** The next staged record, or 0 after the last; blocks that were passed are given back. */
+export function nextStaged(session: Session): usize {
+  while (session.stagedFirst !== 0) {
+    const block = changetype<StagedBlock>(session.stagedFirst);
+    if (session.stagedAt < block.used) {
+      const header = session.stagedFirst + session.stagedAt;
+      session.stagedAt += changetype<RecordHeader>(header).size;
+      return header;
+    }
+    giveBlock(session.stagedFirst, BLOCK_BYTES);
+    session.stagedFirst = block.next;
+    session.stagedAt = BLOCK_HEADER_BYTES;
+  }
+  session.stagedLast = 0;
+  session.stagedBytes = 0;
+  return 0;
+}
+
+/** Folds cannot be told twice without counting twice: what a snapshot will tell again, or nobody will confirm, is forgotten. */
+export function dropStagedFolds(session: Session): void {
+  let at = session.stagedAt;
+  for (let address = session.stagedFirst; address !== 0; ) {
+    const block = changetype<StagedBlock>(address);
+    while (at < block.used) {
+      const header = changetype<RecordHeader>(address + at);
+      at += header.size;
+      if (header.kind !== RecordKind.MatchFold) continue;
+      header.kind = RecordKind.None;
+      releaseNode(changetype<MatchFold>(changetype<usize>(header) + RECORD_HEADER_SIZE).node);
+    }
+    address = block.next;
+    at = BLOCK_HEADER_BYTES;
+  }
+}

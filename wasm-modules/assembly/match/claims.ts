@@ -1,0 +1,215 @@
+// An end claims a slot of a flow. Who keeps a contested slot never depends on the order of arrival within a window: an end that was open
+// at the last close keeps it, among those of one window the least (session, cookie). The loser's totals leave with it; nothing of an end
+// reaches the flow itself before the window closes.
+//
+//   same (boot, cookie), same agent identity   one socket, told again or by a new session: merged
+//   same (boot, cookie), another identity      duplicate_observer while the first one looks, then merged
+//   another socket                             ambiguous; keyed by tuple and closed before: the next generation
+import { KeyKind, flowKey } from "./flow-key";
+import { MatchOpen, RefusalReason, ReducerCounter } from "../gen/records";
+import { OpenFlags } from "../gen/wire";
+import { count, countRefusal } from "../lib/counters";
+import { releaseNode, retainNode } from "../enrich/nodes";
+import {
+  coldEndAt,
+  coldFlowAt,
+  END_CLOSED,
+  END_COUNTED,
+  END_EXISTING,
+  END_FRESH,
+  END_HELD,
+  END_REPORTED,
+  END_SETTLED,
+  endAt,
+  FLOW_RENAMED,
+  flowAt,
+  takeEnd,
+} from "./flow";
+import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from "./flow-table";
+import { dropBaseline } from "./baselines";
+
+/** Connections of one tuple that are remembered at once. */
+const GENERATION_COUNT_MAX: u32 = 8;
+
+/** The end that claims its slot under the key in `flowKey`; 0 when it is refused. `node`: its owner here. */
+export function claimEnd(open: MatchOpen, node: u32): u32 {
+  const flow = flowKey.kind === KeyKind.Tuple ? flowOfTuple(open) : flowOfKey();
+  if (flow === 0) return refuse(RefusalReason.FlowLimit);
+  const end = claimSlot(flow, open, node);
+  if (end !== 0 || (flowAt(flow).end0 | flowAt(flow).end1) === 0) touchFlow(flow);
+  return end;
+}
+
+function flowOfKey(): u32 {
+  const flow = firstFlow();
+  return flow !== 0 ? flow : addFlow(0);
+}
+
+/**
+ * Connections of one tuple follow one another, and each end tells its own in order: its n-th takes the n-th generation, whenever the
+ * other end tells.
+ */
+function flowOfTuple(open: MatchOpen): u32 {
+  const slot = flowKey.slot;
+  let generations: u32 = 0;
+  let last: u32 = 0;
+  let lastOfSlot: u32 = 0;
+  for (let flow = firstFlow(); flow !== 0; flow = nextFlow()) {
+    generations++;
+    if (last === 0 || coldFlowAt(flow).generation > coldFlowAt(last).generation) last = flow;
+    const end = flowAt(flow).endAt(slot);
+    if (end === 0) continue;
+    if (isSameSocket(end, open)) return flow;
+    if (lastOfSlot === 0 || coldFlowAt(flow).generation > coldFlowAt(lastOfSlot).generation) lastOfSlot = flow;
+  }
+  if (lastOfSlot !== 0 && !mayFollow(flowAt(lastOfSlot).endAt(slot), open)) return lastOfSlot;
+  let free: u32 = 0;
+  for (let flow = firstFlow(); flow !== 0; flow = nextFlow()) {
+    const generation = coldFlowAt(flow).generation;
+    if (lastOfSlot !== 0 && generation <= coldFlowAt(lastOfSlot).generation) continue;
+    if (free === 0 || generation < coldFlowAt(free).generation) free = flow;
+  }
+  if (free !== 0) return free;
+  if (generations >= GENERATION_COUNT_MAX) return 0;
+  return addFlow(last === 0 ? 0 : coldFlowAt(last).generation + 1);
+}
+
+/** True when the socket of `end` is over, so that `open` is the next connection of the same tuple. */
+function mayFollow(end: u32, open: MatchOpen): bool {
+  if (coldEndAt(end).identity === open.identity) return endAt(end).openCount === 0;
+  return (endAt(end).flags & (END_FRESH | END_HELD)) === 0;
+}
+
+function isSameSocket(end: u32, open: MatchOpen): bool {
+  const cold = coldEndAt(end);
+  return cold.boot === open.boot && cold.cookie === open.cookie && (endAt(end).flags & END_SETTLED) === 0;
+}
+
+function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
+  const slot = flowKey.slot;
+  const taken = flowAt(flow).endAt(slot);
+  if (taken === 0) return occupy(flow, open, node);
+  const flags = endAt(taken).flags;
+  if ((flags & END_SETTLED) !== 0) return displace(flow, open, node);
+  const isSame = isSameSocket(taken, open);
+  const isSameAgent = coldEndAt(taken).identity === open.identity;
+  if (isSame && (isSameAgent || (flags & (END_FRESH | END_HELD)) === 0)) return merge(flow, taken, open, node);
+  const reason = isSame ? RefusalReason.DuplicateObserver : RefusalReason.Ambiguous;
+  if ((flags & END_FRESH) === 0 || (flags & END_HELD) !== 0 || !precedes(open, taken)) return refuse(reason);
+  refuse(reason);
+  return displace(flow, open, node);
+}
+
+function precedes(open: MatchOpen, end: u32): bool {
+  const cold = coldEndAt(end);
+  return open.session !== cold.session ? open.session < cold.session : open.cookie < cold.cookie;
+}
+
+function refuse(reason: u8): u32 {
+  count(ReducerCounter.ClaimsRefused);
+  countRefusal(reason);
+  return 0;
+}
+
+function displace(flow: u32, open: MatchOpen, node: u32): u32 {
+  const loser = flowAt(flow).endAt(flowKey.slot);
+  dropBaseline(loser);
+  flowAt(flow).setEnd(flowKey.slot, 0);
+  endAt(loser).flow = 0;
+  if (endAt(loser).openCount === 0) forgetEnd(loser);
+  return occupy(flow, open, node);
+}
+
+function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
+  const end = takeEnd();
+  if (end === 0) return refuse(RefusalReason.FlowLimit);
+  const hot = endAt(end);
+  hot.flow = flow;
+  hot.flags = END_FRESH | flagsOf(open);
+  setNode(end, node);
+  const cold = coldEndAt(end);
+  cold.boot = open.boot;
+  cold.cookie = open.cookie;
+  cold.session = open.session;
+  cold.identity = open.identity;
+  cold.addressSpace = open.addressSpace;
+  cold.localHigh = open.localAddressHi;
+  cold.localLow = open.localAddressLo;
+  cold.remoteHigh = open.remoteAddressHi;
+  cold.remoteLow = open.remoteAddressLo;
+  cold.localPort = open.localPort;
+  cold.remotePort = open.remotePort;
+  cold.role = open.role;
+  cold.roleSource = open.roleSource;
+  cold.protocol = open.protocol;
+  flowAt(flow).setEnd(flowKey.slot, end);
+  if (flowAt(flow).endAt(1 - flowKey.slot) !== 0) count(ReducerCounter.FlowsJoined);
+  coldFlowAt(flow).flags |= FLOW_RENAMED;
+  return end;
+}
+
+/** The same socket, told once more. Each part of it is alike in either order of two sessions. */
+function merge(flow: u32, end: u32, open: MatchOpen, node: u32): u32 {
+  const hot = endAt(end);
+  const cold = coldEndAt(end);
+  const flags = flagsOf(open);
+  if ((flags & END_EXISTING) === 0) hot.flags &= ~END_EXISTING;
+  hot.flags |= flags & (END_COUNTED | END_REPORTED);
+  const isNewer = (hot.flags & END_FRESH) === 0 || open.session >= cold.session;
+  if (isNewer) {
+    cold.session = open.session;
+    cold.identity = open.identity;
+    if (node !== 0) setNode(end, node);
+  }
+  coldFlowAt(flow).flags |= FLOW_RENAMED;
+  improveRole(end, open);
+  return end;
+}
+
+/** An open end is told again because its owner or its role became better known. */
+export function refreshEnd(end: u32, open: MatchOpen, node: u32): void {
+  if (endAt(end).flow === 0) return;
+  if (node !== 0) setNode(end, node);
+  improveRole(end, open);
+  coldFlowAt(endAt(end).flow).flags |= FLOW_RENAMED;
+  touchFlow(endAt(end).flow);
+}
+
+function improveRole(end: u32, open: MatchOpen): void {
+  const cold = coldEndAt(end);
+  if (open.roleSource <= cold.roleSource) return;
+  cold.role = open.role;
+  cold.roleSource = open.roleSource;
+}
+
+function setNode(end: u32, node: u32): void {
+  retainNode(node);
+  releaseNode(endAt(end).node);
+  endAt(end).node = node;
+}
+
+function flagsOf(open: MatchOpen): u16 {
+  let flags = END_REPORTED;
+  if ((open.flags & OpenFlags.Existing) !== 0) flags |= END_EXISTING;
+  if ((open.flags & OpenFlags.Counted) !== 0) flags |= END_COUNTED;
+  return flags;
+}
+
+/** A closed socket of an earlier incarnation of the reducer claims its slot, if nobody alive does. Returns the end, or 0. */
+export function claimSettled(boot: u64, session: u64, role: u8, isCounted: bool): u32 {
+  const flow = flowOfKey();
+  if (flow === 0) return refuse(RefusalReason.FlowLimit);
+  if (flowAt(flow).endAt(flowKey.slot) !== 0) return 0;
+  touchFlow(flow);
+  const end = takeEnd();
+  if (end === 0) return refuse(RefusalReason.FlowLimit);
+  endAt(end).flow = flow;
+  endAt(end).flags = END_FRESH | END_SETTLED | END_CLOSED | END_EXISTING;
+  if (isCounted) endAt(end).flags |= END_COUNTED;
+  const cold = coldEndAt(end);
+  cold.boot = boot;
+  cold.session = session;
+  cold.role = role;
+  flowAt(flow).setEnd(flowKey.slot, end);
+  return end;
+}

@@ -1,0 +1,128 @@
+// The end of a window in match: every flow that was touched is booked, named and sent to its edge; then it stays, lingers or is forgotten.
+// Sliced by a budget of flows, so that a worker is never away for long.
+import { EdgeFlow, ReducerCounter } from "../gen/records";
+import { releaseEdge, retainEdge } from "../aggregate/edges";
+import { endHostAddresses } from "../enrich/address-table";
+import { set } from "../lib/counters";
+import { isOutboxFull } from "../lib/outbox";
+import { applyClaims } from "./claimed-addresses";
+import { countFlow, isClosed } from "./counts";
+import { blankEdgeFlow, emitEdgeFlow } from "./emit";
+import {
+  coldFlowAt,
+  END_FRESH,
+  END_HELD,
+  END_REPORTED,
+  endAt,
+  FLOW_ACTIVE,
+  FLOW_BOOKED,
+  flowAt,
+  liveEnds,
+  liveFlows,
+  NO_WINDOW,
+} from "./flow";
+import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from "./flow-table";
+import { bookFold } from "./folds";
+import { applyBaselines, bookTotals, endOrNone } from "./ledger";
+import { beginNaming, findEdge, isStale } from "./naming";
+import { orientFlow } from "./orientation";
+
+let isClosing = false;
+
+/** Books at most `budget` flows; returns true when `window` is closed and everything of it was sent. */
+export function closeWindow(window: u32, budget: u32): bool {
+  if (!isClosing) beginNaming();
+  isClosing = true;
+  for (let done: u32 = 0; done < budget; done++) {
+    if (isOutboxFull()) return false;
+    const flow = takeTouchedFlow();
+    if (flow !== 0) bookFlow(flow, window);
+    else if (!bookFold(window)) {
+      finish(window);
+      return true;
+    }
+  }
+  return false;
+}
+
+function finish(window: u32): void {
+  isClosing = false;
+  expireLingering(window);
+  applyClaims();
+  endHostAddresses();
+  set(ReducerCounter.FlowsLive, liveFlows());
+  set(ReducerCounter.EndsLive, liveEnds());
+  set(ReducerCounter.FlowsLingering, lingeringFlows());
+}
+
+function bookFlow(flow: u32, window: u32): void {
+  const hot = flowAt(flow);
+  if ((hot.end0 | hot.end1) === 0) {
+    forgetFlow(flow);
+    return;
+  }
+  const cold = coldFlowAt(flow);
+  if ((cold.flags & FLOW_BOOKED) === 0) orientFlow(flow);
+  const client = hot.endAt(cold.clientSlot);
+  const server = hot.endAt(1 - cold.clientSlot);
+  const out = blankEdgeFlow();
+  applyBaselines(flow);
+  bookTotals(hot, endOrNone(client), endOrNone(server), window, out);
+  cold.flags |= FLOW_BOOKED;
+  out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
+  countFlow(flow, client, server, out);
+  const isActive = (endOrNone(client).openCount | endOrNone(server).openCount) !== 0;
+  sendNews(flow, isActive, window, out);
+  beginEndWindow(client);
+  beginEndWindow(server);
+  if (!isActive) lingerFlow(flow, window, isClosed(client) && isClosed(server));
+}
+
+/** Sends what the flow adds to its edge. While a flow is active its edge is retained, and a flow that is named anew takes its 1 along. */
+function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): void {
+  const hot = flowAt(flow);
+  const cold = coldFlowAt(flow);
+  let wasActive = (cold.flags & FLOW_ACTIVE) !== 0;
+  const isNews = hasNews(out);
+  if (!isNews && isActive === wasActive && !(isActive && isStale(flow))) return;
+  const edge = isStale(flow) ? findEdge(flow) : hot.edge;
+  if (edge === 0) return;
+  if (wasActive && edge !== hot.edge) {
+    leaveEdge(hot.edge, window);
+    wasActive = false;
+  }
+  out.activeDelta = <i32>isActive - <i32>wasActive;
+  if (isNews || out.activeDelta !== 0) emitEdgeFlow(edge, out);
+  if (isActive && !wasActive) retainEdge(edge);
+  if (!isActive && wasActive) releaseEdge(edge);
+  hot.edge = isActive ? edge : 0;
+  if (isActive) cold.flags |= FLOW_ACTIVE;
+  else cold.flags &= ~FLOW_ACTIVE;
+}
+
+function leaveEdge(edge: u32, window: u32): void {
+  memory.fill(changetype<usize>(leaving), 0, offsetof<EdgeFlow>());
+  leaving.fromWindow = window;
+  leaving.activeDelta = -1;
+  emitEdgeFlow(edge, leaving);
+  releaseEdge(edge);
+}
+
+const leaving: EdgeFlow = changetype<EdgeFlow>(memory.data(offsetof<EdgeFlow>(), 8));
+
+function hasNews(out: EdgeFlow): bool {
+  return (
+    (out.forwardBytes | out.reverseBytes | out.forwardPackets | out.reversePackets) !== 0 ||
+    (out.forwardRetransmits | out.reverseRetransmits | out.judgedBytes) !== 0 ||
+    (out.connections | out.closed | out.rttUs | out.reasonCount) !== 0
+  );
+}
+
+function beginEndWindow(end: u32): void {
+  if (end === 0) return;
+  const hot = endAt(end);
+  hot.flags &= ~(END_FRESH | END_REPORTED | END_HELD);
+  if (hot.openCount !== 0) hot.flags |= END_HELD;
+  hot.srttUs = 0;
+  hot.fromWindow = NO_WINDOW;
+}

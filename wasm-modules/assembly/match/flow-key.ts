@@ -1,0 +1,81 @@
+// What makes two ends one flow, and which slot of it an end takes. Both follow from the end's own words, alike on every worker and
+// whatever the seed of the tables, because the key also chooses the shard.
+import { CloseReason, Role } from "../gen/kernel-events";
+import { MatchOpen } from "../gen/records";
+import { stableHashPair } from "../lib/hash";
+
+export namespace KeyKind {
+  /** (join key, 0): both ends computed it from the connection's own sequence numbers. */
+  export const Join: u8 = 0;
+  /** Two hashes of the ordered tuple, its space and protocol. */
+  export const Tuple: u8 = 1;
+  /** A connect that failed: hashes of (boot, cookie) and of the tuple. There is no other end. */
+  export const Socket: u8 = 2;
+}
+
+export const SHARD_COUNT: u32 = 256;
+
+@unmanaged
+export class FlowKey {
+  high: u64;
+  low: u64;
+  kind: u8;
+  slot: u8;
+  shard: u8;
+}
+
+/** The key of the last `keyOf...` call. */
+export const flowKey: FlowKey = changetype<FlowKey>(memory.data(offsetof<FlowKey>(), 8));
+
+/** Fills `flowKey` for an end; `reason`: kernel.CloseReason of a Once, else 0. */
+export function keyOfOpen(open: MatchOpen, reason: u8): void {
+  const isLower = isLocalLower(open);
+  if (isConnectFailure(reason)) {
+    setKey(KeyKind.Socket, stableHashPair(open.boot, open.cookie), tupleHash(open, isLower, 1));
+    flowKey.slot = 0;
+  } else if (open.joinKey !== 0) {
+    setKey(KeyKind.Join, open.joinKey, 0);
+    flowKey.slot = open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server);
+  } else {
+    setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3));
+    flowKey.slot = <u8>!isLower;
+  }
+}
+
+export function keyOfSettled(joinKey: u64, role: u8): void {
+  setKey(KeyKind.Join, joinKey, 0);
+  flowKey.slot = <u8>(role === Role.Server);
+}
+
+/** The shard of a fold: folds have no flow, so any spread serves. */
+export function shardOfFold(addressSpace: u64, remoteHigh: u64, remoteLow: u64): u32 {
+  return <u32>stableHashPair(remoteHigh ^ addressSpace, remoteLow) % SHARD_COUNT;
+}
+
+export function isConnectFailure(reason: u8): bool {
+  return reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther;
+}
+
+function setKey(kind: u8, high: u64, low: u64): void {
+  flowKey.kind = kind;
+  flowKey.high = high;
+  flowKey.low = low;
+  flowKey.shard = <u8>stableHashPair(high, low + kind);
+}
+
+/** Order of (address, port), the address as bytes. */
+function isLocalLower(open: MatchOpen): bool {
+  if (open.localAddressHi !== open.remoteAddressHi) return bswap<u64>(open.localAddressHi) < bswap<u64>(open.remoteAddressHi);
+  if (open.localAddressLo !== open.remoteAddressLo) return bswap<u64>(open.localAddressLo) < bswap<u64>(open.remoteAddressLo);
+  return open.localPort <= open.remotePort;
+}
+
+function tupleHash(open: MatchOpen, isLower: bool, salt: u64): u64 {
+  const ports: u64 = isLower
+    ? (<u64>open.localPort << 16) | open.remotePort
+    : (<u64>open.remotePort << 16) | open.localPort;
+  const head = stableHashPair(open.addressSpace, (salt << 48) | (<u64>open.protocol << 32) | ports);
+  const local = stableHashPair(open.localAddressHi, open.localAddressLo);
+  const remote = stableHashPair(open.remoteAddressHi, open.remoteAddressLo);
+  return isLower ? stableHashPair(head ^ local, remote) : stableHashPair(head ^ remote, local);
+}

@@ -1,0 +1,188 @@
+// Flows by key, the list of those that the open window touched, and the lists of those that linger.
+//
+// A closed flow lingers, so that what is told late or again finds it and books nothing twice: FLOW_LINGER_NS for a flow of which one end was
+// seen, and until the host reports the commit for one whose two ends have closed. Lists are kept per shard, oldest first, and a list beyond
+// its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of arrival.
+import { ReducerCounter } from "../gen/records";
+import { allocate } from "../lib/arena";
+import { add } from "../lib/counters";
+import { hashPair } from "../lib/hash";
+import { OpenTable } from "../lib/open-table";
+import { releaseNode } from "../enrich/nodes";
+import {
+  coldFlowAt,
+  endAt,
+  FLOW_COUNT_MAX,
+  FLOW_DIRTY,
+  FLOW_FINISHED,
+  FLOW_LINGERING,
+  flowAt,
+  giveEnd,
+  giveFlow,
+  initFlows,
+  takeFlow,
+} from "./flow";
+import { flowKey, SHARD_COUNT } from "./flow-key";
+
+/** How long a one-sided closed flow is kept, in nanoseconds of windows. */
+export const FLOW_LINGER_NS: u64 = 600_000_000_000;
+/** Lingering flows of each sort, over all workers; the oldest are evicted and counted. */
+export const FLOW_LINGER_MAX: u32 = 262_144;
+const LIST_COUNT_MAX: u32 = FLOW_LINGER_MAX / SHARD_COUNT;
+
+@unmanaged
+class LingerList {
+  head: u32;
+  tail: u32;
+  count: u32;
+  pad0: u32;
+}
+
+let table: OpenTable = changetype<OpenTable>(0);
+let lists: usize = 0;
+let lingerWindows: u32 = 0;
+let lingering: u32 = 0;
+let dirtyHead: u32 = 0;
+
+export function initFlowTable(windowNs: u64): void {
+  initFlows();
+  table = OpenTable.create(FLOW_COUNT_MAX);
+  lists = allocate(<usize>SHARD_COUNT * 2 * offsetof<LingerList>());
+  lingerWindows = <u32>((FLOW_LINGER_NS + windowNs - 1) / windowNs);
+}
+
+export function lingeringFlows(): u32 {
+  return lingering;
+}
+
+/** The first flow with the key in `flowKey`, or 0; `nextFlow` gives further generations. */
+export function firstFlow(): u32 {
+  return matchKey(table.first(hashPair(flowKey.high, flowKey.low)));
+}
+
+export function nextFlow(): u32 {
+  return matchKey(table.next());
+}
+
+function matchKey(from: u32): u32 {
+  for (let flow = from; flow !== 0; flow = table.next()) {
+    const cold = coldFlowAt(flow);
+    if (cold.keyHigh === flowKey.high && cold.keyLow === flowKey.low && cold.kind === flowKey.kind) return flow;
+  }
+  return 0;
+}
+
+/** A new flow with the key in `flowKey`; 0 when a limit is reached. */
+export function addFlow(generation: u16): u32 {
+  const flow = takeFlow();
+  if (flow === 0) return 0;
+  if (!table.insert(hashPair(flowKey.high, flowKey.low), flow)) {
+    giveFlow(flow);
+    return 0;
+  }
+  const cold = coldFlowAt(flow);
+  cold.keyHigh = flowKey.high;
+  cold.keyLow = flowKey.low;
+  cold.kind = flowKey.kind;
+  cold.shard = flowKey.shard;
+  cold.generation = generation;
+  return flow;
+}
+
+/** Puts a flow on the list that the next close works through. */
+export function touchFlow(flow: u32): void {
+  const cold = coldFlowAt(flow);
+  if ((cold.flags & FLOW_DIRTY) !== 0) return;
+  if ((cold.flags & FLOW_LINGERING) !== 0) unlinkLingering(flow);
+  cold.flags |= FLOW_DIRTY;
+  flowAt(flow).nextDirty = dirtyHead;
+  dirtyHead = flow;
+}
+
+/** Takes one flow off the list; 0 when it is empty. */
+export function takeTouchedFlow(): u32 {
+  const flow = dirtyHead;
+  if (flow === 0) return 0;
+  dirtyHead = flowAt(flow).nextDirty;
+  coldFlowAt(flow).flags &= ~FLOW_DIRTY;
+  return flow;
+}
+
+/** A closed and booked flow begins to linger with `window`. */
+export function lingerFlow(flow: u32, window: u32, isFinished: bool): void {
+  const cold = coldFlowAt(flow);
+  cold.flags |= FLOW_LINGERING;
+  if (isFinished) cold.flags |= FLOW_FINISHED;
+  cold.lingerWindow = window;
+  const list = listOf(flow);
+  cold.lingerPrevious = list.tail;
+  cold.lingerNext = 0;
+  if (list.tail === 0) list.head = flow;
+  else coldFlowAt(list.tail).lingerNext = flow;
+  list.tail = flow;
+  list.count++;
+  lingering++;
+}
+
+function unlinkLingering(flow: u32): void {
+  const cold = coldFlowAt(flow);
+  const list = listOf(flow);
+  if (cold.lingerPrevious === 0) list.head = cold.lingerNext;
+  else coldFlowAt(cold.lingerPrevious).lingerNext = cold.lingerNext;
+  if (cold.lingerNext === 0) list.tail = cold.lingerPrevious;
+  else coldFlowAt(cold.lingerNext).lingerPrevious = cold.lingerPrevious;
+  cold.flags &= ~(FLOW_LINGERING | FLOW_FINISHED);
+  list.count--;
+  lingering--;
+}
+
+/** At the end of a close: forgets what has lingered long enough, then what is beyond the limits. */
+export function expireLingering(window: u32): void {
+  for (let index: u32 = 0; index < SHARD_COUNT * 2; index++) {
+    const list = listAt(index);
+    if (window >= lingerWindows) forgetUpTo(list, window - lingerWindows);
+    while (list.count > LIST_COUNT_MAX) {
+      const before = list.count;
+      forgetUpTo(list, coldFlowAt(list.head).lingerWindow);
+      add(ReducerCounter.FlowsEvicted, before - list.count);
+    }
+  }
+}
+
+/** What finished up to `window` is exported: no agent tells it again. */
+export function forgetCommitted(window: u32): void {
+  for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) forgetUpTo(listAt(shard * 2 + 1), window);
+}
+
+function forgetUpTo(list: LingerList, window: u32): void {
+  while (list.head !== 0 && coldFlowAt(list.head).lingerWindow <= window) {
+    const flow = list.head;
+    unlinkLingering(flow);
+    forgetFlow(flow);
+  }
+}
+
+/** Gives a flow back that is on no list. */
+export function forgetFlow(flow: u32): void {
+  const cold = coldFlowAt(flow);
+  table.remove(hashPair(cold.keyHigh, cold.keyLow), flow);
+  forgetEnd(flowAt(flow).end0);
+  forgetEnd(flowAt(flow).end1);
+  giveFlow(flow);
+}
+
+/** Gives an end's row back; it must have no open channel end and no baseline. */
+export function forgetEnd(end: u32): void {
+  if (end === 0) return;
+  releaseNode(endAt(end).node);
+  giveEnd(end);
+}
+
+function listAt(index: u32): LingerList {
+  return changetype<LingerList>(lists + <usize>index * offsetof<LingerList>());
+}
+
+function listOf(flow: u32): LingerList {
+  const cold = coldFlowAt(flow);
+  return listAt(<u32>cold.shard * 2 + <u32>((cold.flags & FLOW_FINISHED) !== 0));
+}

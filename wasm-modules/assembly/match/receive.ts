@@ -1,0 +1,165 @@
+// What ingest tells, record by record, in any interleaving of the channels: totals rise to the greatest told, open counts go up and down,
+// and everything that depends on more than one record waits for the close.
+import { CloseReason } from "../gen/kernel-events";
+import {
+  EndTotals,
+  MatchBaseline,
+  MatchClose,
+  MatchFold,
+  MatchHostAddress,
+  MatchOnce,
+  MatchOpen,
+  MatchSettled,
+  MatchUpdate,
+  RECORD_HEADER_SIZE,
+  RecordHeader,
+  RecordKind,
+  ReducerCounter,
+} from "../gen/records";
+import { BaselineKind } from "../gen/wire";
+import { count } from "../lib/counters";
+import { bindHostAddress, unbindHostAddress } from "../enrich/address-table";
+import { nodeOfChannel } from "../enrich/node-channel";
+import { addBaseline } from "./baselines";
+import { endOfChannel, setEndOfChannel } from "./channel-ends";
+import { claimEnd, claimSettled, refreshEnd } from "./claims";
+import { noteClaim } from "./claimed-addresses";
+import { coldEndAt, END_CLOSED, END_REPORTED, End, endAt } from "./flow";
+import { keyOfOpen, keyOfSettled } from "./flow-key";
+import { forgetEnd, touchFlow } from "./flow-table";
+import { keepFold } from "./folds";
+import { noteNameChange } from "./naming";
+
+/** One record of worker `from`, of a kind that ingest sends to match. */
+export function matchRecord(from: u32, header: RecordHeader): void {
+  const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
+  count(ReducerCounter.RecordsMatched);
+  switch (header.kind) {
+    case RecordKind.MatchUpdate: {
+      const update = changetype<MatchUpdate>(record);
+      report(endOfChannel(from, update.end), update.totals, update.fromWindow);
+      break;
+    }
+    case RecordKind.MatchOpen: {
+      receiveOpen(from, changetype<MatchOpen>(record));
+      break;
+    }
+    case RecordKind.MatchBaseline: {
+      receiveBaseline(from, changetype<MatchBaseline>(record));
+      break;
+    }
+    case RecordKind.MatchClose: {
+      receiveClose(from, changetype<MatchClose>(record));
+      break;
+    }
+    case RecordKind.MatchOnce: {
+      receiveOnce(from, changetype<MatchOnce>(record));
+      break;
+    }
+    case RecordKind.MatchSettled: {
+      receiveSettled(changetype<MatchSettled>(record));
+      break;
+    }
+    case RecordKind.MatchFold: {
+      keepFold(from, changetype<MatchFold>(record));
+      break;
+    }
+    case RecordKind.HostAddress: {
+      receiveHostAddress(from, changetype<MatchHostAddress>(record));
+      break;
+    }
+    default:
+      unreachable();
+  }
+}
+
+function receiveOpen(from: u32, open: MatchOpen): void {
+  const node = nodeOfChannel(from, open.node);
+  const known = endOfChannel(from, open.end);
+  if (known !== 0) {
+    refreshEnd(known, open, node);
+    return;
+  }
+  keyOfOpen(open, CloseReason.None);
+  const end = claimEnd(open, node);
+  setEndOfChannel(from, open.end, end);
+  if (end !== 0) endAt(end).openCount++;
+}
+
+function receiveBaseline(from: u32, baseline: MatchBaseline): void {
+  const end = endOfChannel(from, baseline.end);
+  if (end === 0 || endAt(end).flow === 0) return;
+  addBaseline(end, baseline.kind, baseline.totals);
+  raiseTotals(endAt(end), baseline.totals);
+  touchFlow(endAt(end).flow);
+}
+
+function receiveClose(from: u32, close: MatchClose): void {
+  const end = endOfChannel(from, close.end);
+  setEndOfChannel(from, close.end, 0);
+  if (end === 0) return;
+  const hot = endAt(end);
+  hot.openCount--;
+  if (hot.flow === 0) {
+    if (hot.openCount === 0) forgetEnd(end);
+    return;
+  }
+  const isSocketClose = close.reason < CloseReason.AgentRestart;
+  if (isSocketClose) {
+    closeEnd(end, close.reason);
+    report(end, close.totals, close.fromWindow);
+    return;
+  }
+  raiseTotals(hot, close.totals);
+  touchFlow(hot.flow);
+}
+
+function receiveOnce(from: u32, once: MatchOnce): void {
+  keyOfOpen(once.open, once.reason);
+  const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
+  if (end === 0) return;
+  closeEnd(end, once.reason);
+  report(end, once.totals, once.fromWindow);
+}
+
+function receiveSettled(settled: MatchSettled): void {
+  keyOfSettled(settled.joinKey, settled.role);
+  const end = claimSettled(settled.boot, settled.session, settled.role, settled.counted !== 0);
+  if (end === 0) return;
+  addBaseline(end, BaselineKind.Committed, settled.totals);
+  raiseTotals(endAt(end), settled.totals);
+}
+
+function receiveHostAddress(from: u32, address: MatchHostAddress): void {
+  const host = nodeOfChannel(from, address.node);
+  const isEnded = address.ended !== 0;
+  if (isEnded) unbindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  else bindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  noteClaim(address.addressHi, address.addressLo, address.addressSpace, address.boot, isEnded);
+  noteNameChange();
+}
+
+function closeEnd(end: u32, reason: u8): void {
+  endAt(end).flags |= END_CLOSED;
+  const cold = coldEndAt(end);
+  if (reason > cold.closeReason) cold.closeReason = reason;
+}
+
+function report(end: u32, totals: EndTotals, fromWindow: u32): void {
+  if (end === 0) return;
+  const hot = endAt(end);
+  if (hot.flow === 0) return;
+  raiseTotals(hot, totals);
+  hot.flags |= END_REPORTED;
+  if (totals.srttUs > hot.srttUs) hot.srttUs = totals.srttUs;
+  if (fromWindow < hot.fromWindow) hot.fromWindow = fromWindow;
+  touchFlow(hot.flow);
+}
+
+function raiseTotals(end: End, totals: EndTotals): void {
+  if (totals.bytesSent > end.bytesSent) end.bytesSent = totals.bytesSent;
+  if (totals.bytesReceived > end.bytesReceived) end.bytesReceived = totals.bytesReceived;
+  if (totals.segmentsSent > end.segmentsSent) end.segmentsSent = totals.segmentsSent;
+  if (totals.segmentsReceived > end.segmentsReceived) end.segmentsReceived = totals.segmentsReceived;
+  if (totals.retransmits > end.retransmits) end.retransmits = totals.retransmits;
+}

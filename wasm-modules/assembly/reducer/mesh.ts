@@ -1,0 +1,115 @@
+// The channels between workers. Both hops of a pair share one ordered ring; the end of a window is a MarkerRecord. A channel that has
+// reached the end of its ingest -> match hop is not read on until match has closed that window, so match sees of every window exactly
+// the records of that window. The other hop need not wait: the next seal comes after all outputs.
+import {
+  MARKER_RECORD_SIZE,
+  MarkerRecord,
+  RECORD_HEADER_SIZE,
+  RecordHeader,
+  RecordKind,
+} from "../gen/records";
+import { aggregateFlow, receiveEdge } from "../aggregate/accumulation";
+import { receiveNode } from "../enrich/node-channel";
+import { allocate } from "../lib/arena";
+import { beginRecord } from "../lib/outbox";
+import { matchRecord } from "../match/receive";
+
+const HOP_MATCH: u32 = 1;
+const HOP_AGGREGATE: u32 = 2;
+
+@unmanaged
+class Channel {
+  isAtMatchEnd: u32;
+  isAtAggregateEnd: u32;
+}
+
+let channels: usize = 0;
+let ownWorker: u32 = 0;
+let workers: u32 = 1;
+
+export function initMesh(worker: u32, workerCount: u32): void {
+  ownWorker = worker;
+  workers = workerCount;
+  channels = allocate(<usize>workers * offsetof<Channel>());
+}
+
+function channelOf(from: u32): Channel {
+  return changetype<Channel>(channels + <usize>from * offsetof<Channel>());
+}
+
+/** Everything of `window` that ingest has to say is said. */
+export function endMatchHop(window: u32): void {
+  sendMarkers(window, HOP_MATCH);
+  channelOf(ownWorker).isAtMatchEnd = 1;
+}
+
+/** Everything of `window` that match has to say is said; match reads on. */
+export function endAggregateHop(window: u32): void {
+  sendMarkers(window, HOP_AGGREGATE);
+  channelOf(ownWorker).isAtAggregateEnd = 1;
+  for (let from: u32 = 0; from < workers; from++) channelOf(from).isAtMatchEnd = 0;
+}
+
+export function beginAggregateWindow(): void {
+  for (let from: u32 = 0; from < workers; from++) channelOf(from).isAtAggregateEnd = 0;
+}
+
+function sendMarkers(window: u32, hop: u32): void {
+  for (let to: u32 = 0; to < workers; to++) {
+    if (to === ownWorker) continue;
+    const marker = changetype<MarkerRecord>(beginRecord(to, RecordKind.Marker, MARKER_RECORD_SIZE));
+    marker.window = window;
+    marker.hop = hop;
+  }
+}
+
+export function isMatchReady(): bool {
+  for (let from: u32 = 0; from < workers; from++) {
+    if (channelOf(from).isAtMatchEnd === 0) return false;
+  }
+  return true;
+}
+
+export function isAggregateReady(): bool {
+  for (let from: u32 = 0; from < workers; from++) {
+    if (channelOf(from).isAtAggregateEnd === 0) return false;
+  }
+  return true;
+}
+
+/** Takes whole records of worker `from`; returns the bytes consumed: less when the channel waits. */
+export function receiveBlock(from: u32, address: usize, bytes: u32): u32 {
+  const channel = channelOf(from);
+  let at: u32 = 0;
+  while (at < bytes && channel.isAtMatchEnd === 0) {
+    const header = changetype<RecordHeader>(address + at);
+    at += header.size;
+    receiveRecord(from, channel, header);
+  }
+  return at;
+}
+
+function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void {
+  const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
+  switch (header.kind) {
+    case RecordKind.Node: {
+      receiveNode(from, record);
+      break;
+    }
+    case RecordKind.Edge: {
+      receiveEdge(from, record);
+      break;
+    }
+    case RecordKind.EdgeFlow: {
+      aggregateFlow(from, record);
+      break;
+    }
+    case RecordKind.Marker: {
+      if (changetype<MarkerRecord>(record).hop === HOP_MATCH) channel.isAtMatchEnd = 1;
+      else channel.isAtAggregateEnd = 1;
+      break;
+    }
+    default:
+      matchRecord(from, header);
+  }
+}
