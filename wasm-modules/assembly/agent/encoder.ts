@@ -25,6 +25,7 @@ import {
   UpdateWide,
 } from "../gen/wire";
 import { allocate } from "../lib/arena";
+import { stableHashPair } from "../lib/hash";
 import { BATCH_PREFIX_BYTES, beginBatch, finishBatch } from "../lib/struct-batch";
 import { nextUntoldFold, tellFoldInto } from "./folds";
 import { takeHandle } from "./handles";
@@ -198,6 +199,11 @@ function encodeOpen(open: Open, socket: SocketRow, handle: u32): void {
   open.ipVersion = socket.ipVersion;
 }
 
+/** A socket may try to connect again and again: each failure is one of its own, and the same one whenever it is told. */
+function attemptId(socket: SocketRow): u64 {
+  return socket.cookie ^ (stableHashPair(socket.startTimeNs, 0) << 32);
+}
+
 function openFlags(socket: SocketRow): u32 {
   if (socket.has(SocketFlag.Adopted)) return OpenFlags.Existing;
   return socket.has(SocketFlag.OpenCommitted) ? OpenFlags.Existing | OpenFlags.Counted : 0;
@@ -231,6 +237,7 @@ function encodeOnces(): bool {
     const socket = socketAt(row);
     const item = changetype<Once>(batch.push());
     encodeOpen(item.open, socket, 0);
+    if (socket.has(SocketFlag.Failed)) item.open.cookie = attemptId(socket);
     copyTotals(item.totals, socket.now);
     item.endTimeNs = toReducerTime(socket.endTimeNs);
     item.reason = socket.reason;

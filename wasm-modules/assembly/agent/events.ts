@@ -14,6 +14,7 @@ export let eventsMalformed: u64 = 0;
 export let eventsRepeated: u64 = 0;
 export let eventsStale: u64 = 0;
 export let openingsInferred: u64 = 0;
+export let ownersUnmatched: u64 = 0;
 export let amendmentsLate: u64 = 0;
 
 /** Applies whole events; returns the bytes of those applied, fewer when the host has to name processes first. */
@@ -32,7 +33,12 @@ function applyEvent(event: SocketEvent): void {
     eventsMalformed++;
     return;
   }
-  let row = findSocket(event.cookie);
+  let row = findSocket(event.cookie, event.startTimeNs);
+  if (row === 0 && type === KernelEventType.SocketOwner) {
+    // The opening is still to come, or was lost, and names the owner just as well; or the socket is gone.
+    ownersUnmatched++;
+    return;
+  }
   if (row === 0) {
     row = openSocket(event);
     if (row === 0) return;

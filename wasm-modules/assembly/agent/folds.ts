@@ -7,6 +7,7 @@ import { hashPair } from "../lib/hash";
 import { OpenTable } from "../lib/open-table";
 import { RowPool } from "../lib/row-pool";
 import { DEFAULT_SPACE } from "./address-spaces";
+import { pendingEntry, pendingEntryBefore } from "./journal";
 import { FOLD_COUNT_MAX } from "./limits";
 import { releaseProcess, retainProcess } from "./processes";
 import { SocketFlag, SocketRow } from "./socket-row";
@@ -84,11 +85,28 @@ export function foldsMerged(): u64 {
   return merged;
 }
 
-/** Adds what is not committed of a closed socket, which then may be forgotten. */
+/** Adds what is not committed of a closed socket, which then may be forgotten: each part to the fold of the window that told it. */
 export function foldSocket(socket: SocketRow): void {
   folded++;
-  describe(socket);
-  const window = socket.closeWindow;
+  const isNew = !socket.hasBaseline && !socket.has(SocketFlag.Failed);
+  let entry = pendingEntry(socket);
+  let end = socket.now;
+  let window = socket.closeWindow;
+  while (true) {
+    const isFirst = changetype<usize>(entry) === 0;
+    describe(socket);
+    if (end === socket.now) countEnd(draft, socket);
+    if (isFirst && isNew) draft.connections = 1;
+    subtract(draft.totals, end, isFirst ? socket.committed : entry.totals);
+    addDraft(window);
+    if (isFirst) return;
+    end = entry.totals;
+    window = entry.window;
+    entry = pendingEntryBefore(entry);
+  }
+}
+
+function addDraft(window: u32): void {
   let row = find(draft, window);
   if (row === 0 && rows.live >= FOLD_COUNT_MAX) {
     merged++;
@@ -103,7 +121,7 @@ export function foldSocket(socket: SocketRow): void {
   target.window = max(target.window, window);
 }
 
-/** Fills `draft` with one socket: key and sums. */
+/** Fills `draft` with the key of a socket, and with one socket. */
 function describe(socket: SocketRow): void {
   memory.fill(changetype<usize>(draft), 0, FOLD_SIZE);
   draft.process = socket.process;
@@ -116,11 +134,12 @@ function describe(socket: SocketRow): void {
   draft.role = socket.role;
   draft.protocol = socket.protocol;
   draft.sockets = 1;
-  if (!socket.hasBaseline && !socket.has(SocketFlag.Failed)) draft.connections = 1;
-  if (socket.has(SocketFlag.Failed)) countFailure(draft, socket.reason);
-  else if (socket.reason === CloseReason.ResetSent) draft.resetsSent = 1;
-  else if (socket.reason === CloseReason.ResetReceived) draft.resetsReceived = 1;
-  subtract(draft.totals, socket.now, socket.committed);
+}
+
+function countEnd(fold: Fold, socket: SocketRow): void {
+  if (socket.has(SocketFlag.Failed)) countFailure(fold, socket.reason);
+  else if (socket.reason === CloseReason.ResetSent) fold.resetsSent = 1;
+  else if (socket.reason === CloseReason.ResetReceived) fold.resetsReceived = 1;
 }
 
 function serverPortOf(socket: SocketRow): u16 {

@@ -3,7 +3,7 @@
 //
 // A window is told by `agent_begin_window`, then `agent_encode_next` until it returns 0; a snapshot by `agent_begin_snapshot` and the same.
 // No event may be applied between these calls. Addresses are valid until the next call; memory may grow in any of them.
-import { AgentCounters } from "../gen/agent";
+import { AGENT_COUNTERS_SIZE, AgentCounters } from "../gen/agent";
 import { allocate } from "../lib/arena";
 import { seedHashes } from "../lib/hash";
 import { initAddressSpaces, netnsSpaceAt, netnsSpaceCount, netnsSpacesRefused } from "./address-spaces";
@@ -16,6 +16,7 @@ import {
   eventsRepeated,
   eventsStale,
   openingsInferred,
+  ownersUnmatched,
 } from "./events";
 import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from "./folds";
 import { commitReleases, initHandles, retellReleases } from "./handles";
@@ -35,9 +36,9 @@ import {
 import { closedSocketCount, commitClosed, initRetention, retellClosed } from "./retention";
 import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from "./settled";
 import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from "./sockets";
-import { copyTotals, SocketFlag } from "./socket-row";
+import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
 
-const counters = changetype<AgentCounters>(memory.data(168, 8));
+const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
 let inbox: usize = 0;
 let inboxBytes: u32 = 0;
 let windowNs: f64 = 0;
@@ -124,23 +125,34 @@ export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
   beginEncoding(window, clockOffsetNs, false);
 }
 
-/** A new channel: forgets what was told, tells everything that it must know. `window` was not told before. */
-export function agent_begin_snapshot(window: u32, clockOffsetNs: i64): void {
+/**
+ * A new channel: what was told on the old one is told again, as far as it is not committed. `window` was not told before. A reducer that is
+ * the same as before (1) may still commit windows that it was told; one that is not (0) never will.
+ */
+export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameReducer: u32): void {
   setProcessWindow(window, windowNs);
   expireSettled(window);
-  clearJournal();
   retellReleases(window);
-  retellFolds();
-  retellClosed();
+  if (isSameReducer === 0) {
+    clearJournal();
+    retellFolds();
+  }
+  retellClosed(isSameReducer !== 0);
   for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
     const socket = socketAt(row);
     copyTotals(socket.told, socket.committed);
-    socket.clear(SocketFlag.BaselineDue | SocketFlag.Unjournaled);
+    socket.clear(SocketFlag.BaselineDue);
+    if (isSameReducer === 0) forgetTold(socket);
     if (socket.has(SocketFlag.Closed)) continue;
     socket.clear(SocketFlag.OpenTold);
     markDirty(row);
   }
   beginEncoding(window, clockOffsetNs, true);
+}
+
+function forgetTold(socket: SocketRow): void {
+  socket.clear(SocketFlag.Unjournaled);
+  socket.lastEntryWindow = 0;
 }
 
 /** An agent.EncodedPayload, or 0 when everything is told. */
@@ -163,6 +175,7 @@ export function agent_counters(): usize {
   counters.eventsRepeated = eventsRepeated;
   counters.eventsStale = eventsStale;
   counters.openingsInferred = openingsInferred;
+  counters.ownersUnmatched = ownersUnmatched;
   counters.amendmentsLate = amendmentsLate;
   counters.socketsLive = socketCount() - closedSocketCount();
   counters.socketsClosed = closedSocketCount();

@@ -1,17 +1,21 @@
 // What was told and is not committed yet, in the order of telling: (socket, window, totals). A commit moves the entries up to its window
-// into the sockets' committed totals, so they are exact for any window, however many are under way.
+// into the sockets' committed totals, so they are exact for any window, however many are under way. The entries of one socket are a chain,
+// newest first.
 import { Totals } from "../gen/wire";
 import { Fifo } from "./fifo";
 import { nextSocket, socketAt } from "./sockets";
 import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
 
 @unmanaged
-class JournalEntry {
+export class JournalEntry {
   row: u32; // 0
   window: u32; // 4
-  /** The row may hold another socket by now. */
-  cookie: u64; // 8
-  private totals0: u64; // 16
+  /** SocketRow.identity: the row may hold another socket by now. */
+  identity: u64; // 8
+  /** The socket's entry before this one, and its window: it is gone once that window is committed. */
+  previous: u32; // 16
+  previousWindow: u32; // 20
+  private totals0: u64; // 24
   private totals1: u64;
   private totals2: u64;
   private totals3: u64;
@@ -19,16 +23,17 @@ class JournalEntry {
   private totals5: u64;
 
   get totals(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 16);
+    return changetype<Totals>(changetype<usize>(this) + 24);
   }
 }
 
-if (offsetof<JournalEntry>() !== 64) ERROR("JournalEntry has 64 bytes");
+if (offsetof<JournalEntry>() !== 72) ERROR("JournalEntry has 72 bytes");
 
 let entries: Fifo<JournalEntry> = changetype<Fifo<JournalEntry>>(0);
 let entriesMax: u32 = 0;
 /** Sockets with SocketFlag.Unjournaled, at most. */
 let unjournaled: u32 = 0;
+let committedWindow: u32 = 0;
 let skipped: u64 = 0;
 
 export function initJournal(countMax: u32): void {
@@ -56,8 +61,22 @@ export function journalTold(row: u32, socket: SocketRow, window: u32): void {
   const entry = entries.push();
   entry.row = row;
   entry.window = window;
-  entry.cookie = socket.cookie;
+  entry.identity = socket.identity;
+  entry.previous = socket.lastEntry;
+  entry.previousWindow = socket.lastEntryWindow;
   copyTotals(entry.totals, socket.told);
+  socket.lastEntry = <u32>changetype<usize>(entry);
+  socket.lastEntryWindow = window;
+}
+
+/** The newest entry of a socket that is not committed, or null (address 0). */
+export function pendingEntry(socket: SocketRow): JournalEntry {
+  return changetype<JournalEntry>(socket.lastEntryWindow > committedWindow ? socket.lastEntry : 0);
+}
+
+/** The one before it, or null. */
+export function pendingEntryBefore(entry: JournalEntry): JournalEntry {
+  return changetype<JournalEntry>(entry.previousWindow > committedWindow ? entry.previous : 0);
 }
 
 /** Notes what found the journal full, now that there may be room. To be called when a window has been told. */
@@ -73,18 +92,29 @@ export function journalSkippedSockets(window: u32): void {
 }
 
 export function commitJournal(window: u32): void {
+  committedWindow = max(committedWindow, window);
   while (entries.count > 0 && entries.first().window <= window) {
     const entry = entries.first();
     const socket = socketAt(entry.row);
-    if (socket.cookie === entry.cookie) {
-      copyTotals(socket.committed, entry.totals);
+    if (socket.identity === entry.identity) {
+      raiseCommitted(socket.committed, entry.totals);
       socket.set(SocketFlag.OpenCommitted);
     }
     entries.shift();
   }
 }
 
-/** A new channel knows nothing of what was told on the old one. */
+/** Totals of one socket rise together. A snapshot to the same reducer starts below what that has committed meanwhile. */
+function raiseCommitted(committed: Totals, totals: Totals): void {
+  const isLower =
+    totals.bytesSent < committed.bytesSent ||
+    totals.bytesReceived < committed.bytesReceived ||
+    totals.segmentsSent < committed.segmentsSent ||
+    totals.segmentsReceived < committed.segmentsReceived;
+  if (!isLower) copyTotals(committed, totals);
+}
+
+/** What another reducer was told will not be committed; the sockets' chains end here too (index.ts). */
 export function clearJournal(): void {
   entries.clear();
   unjournaled = 0;

@@ -94,39 +94,49 @@ export function tellClose(window: u32): u32 {
 
 function fileTold(row: u32, window: u32): void {
   const socket = socketAt(row);
-  socket.closeWindow = window;
+  if (socket.closeWindow === 0) socket.closeWindow = window;
   told.push(row, socket);
   if (socket.handle === 0 || socket.has(SocketFlag.HandleReleased)) return;
   releaseHandle(socket.handle, window);
   socket.set(SocketFlag.HandleReleased);
 }
 
+/** A snapshot may have put older windows behind newer ones, so the whole list is walked. */
 export function commitClosed(window: u32): void {
-  while (told.first !== 0 && socketAt(told.first).closeWindow <= window) {
-    const row = told.shift();
-    settle(socketAt(row));
-    dropClosed(row);
+  let row = told.first;
+  told.first = 0;
+  while (row !== 0) {
+    const socket = socketAt(row);
+    const next = socket.next;
+    if (socket.closeWindow > window) {
+      told.push(row, socket);
+    } else {
+      settle(socket);
+      dropClosed(row);
+    }
+    row = next;
   }
 }
 
-/** For a new channel, which knows nothing: every closed socket is to be told again. */
-export function retellClosed(): void {
+/** For a new channel: every closed socket is to be told again. The same reducer may still commit the window in which it was told first. */
+export function retellClosed(isSameReducer: bool): void {
   const firstTold = told.first;
   const firstEnded = ended.first;
   const firstOnce = once.first;
   told.first = 0;
   ended.first = 0;
   once.first = 0;
-  refile(firstTold);
-  refile(firstEnded);
-  refile(firstOnce);
+  refile(firstTold, isSameReducer);
+  refile(firstEnded, isSameReducer);
+  refile(firstOnce, isSameReducer);
 }
 
-function refile(first: u32): void {
+function refile(first: u32, keepWindow: bool): void {
   for (let row = first; row !== 0; ) {
     const socket = socketAt(row);
     const next = socket.next;
     socket.clear(SocketFlag.Once | SocketFlag.OpenTold);
+    if (!keepWindow) socket.closeWindow = 0;
     fileUntold(row, socket);
     row = next;
   }

@@ -57,8 +57,10 @@ export class SocketRow {
   error: u16; // 96
   reason: u8; // 98
   pad0: u8; // 99
-  pad1: u32; // 100
-  pad2: u64; // 104
+  /** The newest journal entry, and its window (journal.ts). */
+  lastEntry: u32; // 100
+  lastEntryWindow: u32; // 104
+  pad1: u32; // 108
   private now0: u64; // 112
   private now1: u64;
   private now2: u64;
@@ -100,6 +102,11 @@ export class SocketRow {
 
   clear(flag: u32): void {
     this.flags &= ~flag;
+  }
+
+  /** Of this connection of the socket. */
+  get identity(): u64 {
+    return this.cookie ^ this.startTimeNs;
   }
 
   /** A new reducer has to start counting from `committed`. */

@@ -5,7 +5,7 @@ import { hashPair } from "../lib/hash";
 import { OpenTable } from "../lib/open-table";
 import { RowPool } from "../lib/row-pool";
 import { releaseProcess } from "./processes";
-import { SocketRow } from "./socket-row";
+import { SocketFlag, SocketRow } from "./socket-row";
 
 let byCookie: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -37,12 +37,19 @@ export function socketAt(row: u32): SocketRow {
   return changetype<SocketRow>(rows.at(row));
 }
 
-/** The row of a socket; 0 = unknown. */
-export function findSocket(cookie: u64): u32 {
+/**
+ * The row of the socket's connection that began at `startTimeNs`; 0 = unknown. A socket may connect again after a failure or a close: what
+ * ended before that moment is another connection. `startTimeNs` 0: the only one that can be meant, open or not.
+ */
+export function findSocket(cookie: u64, startTimeNs: u64): u32 {
+  let closed: u32 = 0;
   for (let row = byCookie.first(hashPair(cookie, 0)); row !== 0; row = byCookie.next()) {
-    if (socketAt(row).cookie === cookie) return row;
+    const socket = socketAt(row);
+    if (socket.cookie !== cookie) continue;
+    if (!socket.has(SocketFlag.Closed)) return row;
+    if (startTimeNs <= socket.endTimeNs) closed = row;
   }
-  return 0;
+  return closed;
 }
 
 /** A row of zeros with this cookie; 0 when the table is full. */
@@ -64,6 +71,7 @@ export function freeSocket(row: u32): void {
   byCookie.remove(hashPair(socket.cookie, 0), row);
   releaseProcess(socket.process);
   socket.cookie = 0;
+  socket.startTimeNs = 0;
   clearDirty(row);
   rows.give(row);
 }

@@ -79,50 +79,53 @@ export class AgentCounters {
   eventsStale: u64; // 24
   /** Sockets of which the opening was not seen first: the ring had no room for it, or a later event came first. */
   openingsInferred: u64; // 32
+  /** Owners of sockets that are not known, yet or any more. */
+  ownersUnmatched: u64; // 40
   /** Owners and join keys that came after the socket's Open was told. */
-  amendmentsLate: u64; // 40
-  socketsLive: u64; // 48
-  socketsClosed: u64; // 56
-  socketsRefused: u64; // 64
-  socketsFolded: u64; // 72
-  folds: u64; // 80
+  amendmentsLate: u64; // 48
+  socketsLive: u64; // 56
+  socketsClosed: u64; // 64
+  socketsRefused: u64; // 72
+  socketsFolded: u64; // 80
+  folds: u64; // 88
   /** Folds without addresses and process, because the table of folds was full. */
-  foldsMerged: u64; // 88
-  settled: u64; // 96
+  foldsMerged: u64; // 96
+  settled: u64; // 104
   /** Settled sockets forgotten before their time. */
-  settledDropped: u64; // 104
-  journalEntries: u64; // 112
-  journalSkipped: u64; // 120
-  processes: u64; // 128
-  processesRefused: u64; // 136
-  addressSpaces: u64; // 144
-  addressSpacesRefused: u64; // 152
+  settledDropped: u64; // 112
+  journalEntries: u64; // 120
+  journalSkipped: u64; // 128
+  processes: u64; // 136
+  processesRefused: u64; // 144
+  addressSpaces: u64; // 152
+  addressSpacesRefused: u64; // 160
   /** Linear memory, bytes. */
-  memoryBytes: u64; // 160
+  memoryBytes: u64; // 168
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE: u32 = 168;
+export const AGENT_COUNTERS_SIZE: u32 = 176;
 
-if (offsetof<AgentCounters>() !== 168) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>() !== 176) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("events") !== 0) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsMalformed") !== 8) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsRepeated") !== 16) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsStale") !== 24) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("openingsInferred") !== 32) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("amendmentsLate") !== 40) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsLive") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsClosed") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsRefused") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsFolded") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("folds") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("foldsMerged") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settled") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settledDropped") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalEntries") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalSkipped") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processes") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processesRefused") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpaces") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpacesRefused") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("memoryBytes") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("ownersUnmatched") !== 40) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("amendmentsLate") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsLive") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsClosed") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsRefused") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsFolded") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("folds") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("foldsMerged") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settled") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settledDropped") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalEntries") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalSkipped") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processes") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processesRefused") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpaces") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpacesRefused") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("memoryBytes") !== 168) ERROR("AgentCounters must match schemas/agent.fbs");

@@ -1,0 +1,191 @@
+/**
+ * The agent without the world: events, names and windows in, payloads of frames out. No socket, timer, clock or randomness, so a simulated
+ * fleet runs the same code. Sockets live in agent.wasm; this class puts announcements and marks around what it encodes.
+ */
+import { strict as assert } from 'node:assert';
+import type { Payload } from '../wire/channel-sender.ts';
+import { encodeControl } from '../wire/control.ts';
+import type { AgentCounters, ProcessToName } from '../wire/gen/agent-layout.ts';
+import { FrameKind } from '../wire/gen/wire-layout.ts';
+import type { Process } from '../wire/gen/wire-tables.ts';
+import { AgentModule, type AgentModuleOptions } from './agent-module.ts';
+import { Announcements, type AnnouncementsOptions } from './announcements.ts';
+
+/** What can be learned of a process that still runs. */
+export type ProcessName = Pick<Process, 'executable' | 'unit' | 'containerId' | 'containerRuntime' | 'cgroup'>;
+
+export interface AgentCoreOptions extends AgentModuleOptions, AnnouncementsOptions {
+  windowNs: bigint;
+}
+
+export interface AgentCoreDependencies {
+  /** Undefined when the process has ended: it keeps the name that it had when it took its socket. */
+  nameProcess: (process: ProcessToName) => ProcessName | undefined;
+}
+
+/** What a window's end says beside the sockets. */
+export interface WindowContext {
+  /** Nanoseconds from CLOCK_MONOTONIC, the events' clock, to the reducer's Unix time. */
+  clockOffsetNs: bigint;
+  /** The agent's own Unix time. */
+  agentTimeNs: bigint;
+  /** Lost before they came here, since the session began. */
+  eventsLost: bigint;
+  blindMs: number;
+}
+
+const UNKNOWN_NAME: ProcessName = { executable: '', unit: '', containerId: '', containerRuntime: '', cgroup: '' };
+
+export class AgentCore {
+  readonly #module: AgentModule;
+  readonly #announcements: Announcements;
+  readonly #nameProcess: AgentCoreDependencies['nameProcess'];
+  #windowNs: bigint;
+  /** The last window that was told, and the first that the next WindowEnd covers; 0 = none yet. */
+  #toldWindow = 0;
+  #fromWindow = 0;
+  #committedWindow = 0;
+  #incarnation = 0n;
+  #windowsCoalesced = 0n;
+  #processesUnnamed = 0n;
+
+  constructor(options: AgentCoreOptions, { nameProcess }: AgentCoreDependencies) {
+    this.#module = new AgentModule(options);
+    this.#announcements = new Announcements(options);
+    this.#nameProcess = nameProcess;
+    this.#windowNs = options.windowNs;
+    this.#module.setWindowLength(options.windowNs);
+  }
+
+  get windowNs(): bigint {
+    return this.#windowNs;
+  }
+
+  /** The last window that was told; 0 = none. */
+  get toldWindow(): number {
+    return this.#toldWindow;
+  }
+
+  get windowsCoalesced(): bigint {
+    return this.#windowsCoalesced;
+  }
+
+  get processesUnnamed(): bigint {
+    return this.#processesUnnamed;
+  }
+
+  get counters(): AgentCounters {
+    return this.#module.counters();
+  }
+
+  /** Room in linear memory for events that somebody else writes, the addon for example; `applyInbox` follows before anything else. */
+  inbox(bytes: number): Uint8Array {
+    return this.#module.inbox(bytes);
+  }
+
+  /** Applies the first `bytes` of the inbox, whole kernel.SocketEvents. */
+  applyInbox(bytes: number): void {
+    this.#module.apply(bytes, (process) => this.#name(process));
+  }
+
+  /** Applies whole kernel.SocketEvents. */
+  events(bytes: Uint8Array): void {
+    this.inbox(bytes.length).set(bytes);
+    this.applyInbox(bytes.length);
+  }
+
+  setHostAddresses(addresses: readonly Uint8Array[]): void {
+    this.#announcements.setHostAddresses(addresses);
+  }
+
+  /** A reducer with windows of another length: what follows must be a snapshot, in windows of that length. */
+  setWindowLength(windowNs: bigint): void {
+    if (windowNs === this.#windowNs) return;
+    const rescale = (window: number) => Number((BigInt(window) * this.#windowNs) / windowNs);
+    this.#toldWindow = rescale(this.#toldWindow);
+    this.#fromWindow = rescale(this.#fromWindow);
+    this.#committedWindow = rescale(this.#committedWindow);
+    this.#windowNs = windowNs;
+    this.#module.setWindowLength(windowNs);
+  }
+
+  /** The session looks from this window on. */
+  begin(window: number): void {
+    this.#fromWindow = window;
+  }
+
+  /** Everything up to and with `window`, which was not told before. Throws AssertionError when it was. */
+  encodeWindow(window: number, context: WindowContext): Payload[] {
+    assert(window > this.#toldWindow, `window ${window} after window ${this.#toldWindow}`);
+    const fromWindow = Math.min(window, this.#fromWindow || window);
+    this.#windowsCoalesced += BigInt(window - Math.max(fromWindow, this.#toldWindow + 1));
+    this.#module.beginWindow(window, context.clockOffsetNs);
+    this.#announcements.addSpaces(this.#module.netnsSpaces(this.#announcements.netnsSpaceCount));
+    const payloads = [...this.#announcements.encodeNews(this.#module.endedProcesses()), ...this.#module.encodeAll()];
+    payloads.push({ kind: FrameKind.WindowEnd, payload: this.#windowEnd(window, fromWindow, context) });
+    this.#toldWindow = window;
+    this.#fromWindow = window + 1;
+    return payloads;
+  }
+
+  /**
+   * Everything that a reducer without this channel must know. It belongs to `window`, whose end (or that of a later one) follows.
+   * `incarnation`: of the reducer, which still holds what it was told if it is the one of the last snapshot.
+   */
+  encodeSnapshot(window: number, incarnation: bigint, clockOffsetNs: bigint): Payload[] {
+    assert(window > this.#toldWindow, `snapshot in window ${window} after window ${this.#toldWindow}`);
+    this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation);
+    this.#incarnation = incarnation;
+    this.#announcements.addSpaces(this.#module.netnsSpaces(this.#announcements.netnsSpaceCount));
+    if (this.#committedWindow > 0) this.#fromWindow = Math.min(this.#fromWindow || window, this.#committedWindow + 1);
+    const mark = { window };
+    return [
+      { kind: FrameKind.SnapshotBegin, payload: encodeControl('SnapshotBegin', mark) },
+      ...this.#announcements.encodeAll(this.#module.endedProcesses()),
+      ...this.#module.encodeAll(),
+      { kind: FrameKind.SnapshotEnd, payload: encodeControl('SnapshotEnd', mark) },
+    ];
+  }
+
+  /** Windows up to and with this one are exported. */
+  commit(window: number): void {
+    this.#module.commit(window);
+    this.#committedWindow = Math.max(this.#committedWindow, window);
+  }
+
+  #name(process: ProcessToName): void {
+    const name = this.#nameProcess(process);
+    if (name === undefined) this.#processesUnnamed++;
+    this.#announcements.addProcess({
+      handle: process.handle,
+      pid: process.pid,
+      uid: process.uid,
+      startTimeNs: process.startTimeNs,
+      comm: readComm(process.comm),
+      ...(name ?? UNKNOWN_NAME),
+    });
+  }
+
+  #windowEnd(window: number, fromWindow: number, { agentTimeNs, eventsLost, blindMs }: WindowContext): Uint8Array {
+    const counters = this.#module.counters();
+    return encodeControl('WindowEnd', {
+      window,
+      fromWindow,
+      agentTimeNs,
+      eventsLost,
+      socketsFolded: counters.socketsFolded,
+      socketsRefused: counters.socketsRefused,
+      windowsCoalesced: this.#windowsCoalesced,
+      journalSkipped: counters.journalSkipped,
+      processesUnnamed: this.#processesUnnamed,
+      socketsLive: Number(counters.socketsLive),
+      blindMs,
+    });
+  }
+}
+
+/** `comm`: 16 bytes, NUL padded; the kernel lets a process write anything there. */
+function readComm(comm: Uint8Array): string {
+  const end = comm.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? comm : comm.subarray(0, end));
+}

@@ -1,0 +1,143 @@
+// The face of agent.wasm: its exports as types, and views over its memory that follow when the memory grows.
+import { strict as assert } from 'node:assert';
+import {
+  type AgentCounters,
+  NETNS_SPACE_SIZE,
+  type NetnsSpace,
+  PROCESS_TO_NAME_SIZE,
+  type ProcessToName,
+  readAgentCounters,
+  readEncodedPayload,
+  readNetnsSpace,
+  readProcessToName,
+} from '../wire/gen/agent-layout.ts';
+import type { Payload } from '../wire/channel-sender.ts';
+
+/** A limit that is left out has its default (wasm-modules/assembly/agent/limits.ts). */
+export interface AgentLimits {
+  sockets?: number;
+  closedRetained?: number;
+  journalEntries?: number;
+  settled?: number;
+}
+
+interface AgentExports {
+  memory: WebAssembly.Memory;
+  agent_init(seedLow: bigint, seedHigh: bigint, sockets: number, closed: number, journal: number, settled: number): void;
+  agent_set_window_length(lengthNs: number): void;
+  agent_inbox(bytes: number): number;
+  agent_events(address: number, bytes: number): number;
+  agent_processes_to_name(): number;
+  agent_processes_to_name_count(): number;
+  agent_processes_named(): void;
+  agent_processes_ended(): number;
+  agent_processes_ended_count(): number;
+  agent_netns_space_count(): number;
+  agent_netns_space(index: number): number;
+  agent_begin_window(window: number, clockOffsetNs: bigint): void;
+  agent_begin_snapshot(window: number, clockOffsetNs: bigint, isSameReducer: number): void;
+  agent_encode_next(): number;
+  agent_commit(window: number): void;
+  agent_counters(): number;
+}
+
+export interface AgentModuleOptions {
+  module: WebAssembly.Module;
+  /** 128 secret bits: who connects to this host may choose what is hashed. */
+  hashSeed: readonly [bigint, bigint];
+  limits?: AgentLimits;
+}
+
+export class AgentModule {
+  readonly #exports: AgentExports;
+  #view: DataView;
+
+  constructor({ module, hashSeed, limits = {} }: AgentModuleOptions) {
+    this.#exports = new WebAssembly.Instance(module, {}).exports as AgentExports;
+    const { sockets = 0, closedRetained = 0, journalEntries = 0, settled = 0 } = limits;
+    this.#exports.agent_init(...hashSeed, sockets, closedRetained, journalEntries, settled);
+    this.#view = new DataView(this.#exports.memory.buffer);
+  }
+
+  setWindowLength(lengthNs: bigint): void {
+    this.#exports.agent_set_window_length(Number(lengthNs));
+  }
+
+  /** Room for events in linear memory; valid until anything else is called. */
+  inbox(bytes: number): Uint8Array {
+    const address = this.#exports.agent_inbox(bytes);
+    return new Uint8Array(this.#exports.memory.buffer, address >>> 0, bytes);
+  }
+
+  /** Applies the first `bytes` of the inbox. `name` is called for processes that have got a handle. */
+  apply(bytes: number, name: (process: ProcessToName) => void): void {
+    const inbox = this.#exports.agent_inbox(0);
+    for (let at = 0; at < bytes; ) {
+      const applied = this.#exports.agent_events(inbox + at, bytes - at);
+      const named = this.#nameProcesses(name);
+      assert(applied > 0 || named > 0, `${bytes - at} bytes are not whole events`);
+      at += applied;
+    }
+  }
+
+  #nameProcesses(name: (process: ProcessToName) => void): number {
+    const count = this.#exports.agent_processes_to_name_count();
+    const address = this.#exports.agent_processes_to_name() >>> 0;
+    const view = this.#memory();
+    for (let index = 0; index < count; index++) name(readProcessToName(view, address + index * PROCESS_TO_NAME_SIZE));
+    if (count > 0) this.#exports.agent_processes_named();
+    return count;
+  }
+
+  beginWindow(window: number, clockOffsetNs: bigint): void {
+    this.#exports.agent_begin_window(window, clockOffsetNs);
+  }
+
+  beginSnapshot(window: number, clockOffsetNs: bigint, isSameReducer: boolean): void {
+    this.#exports.agent_begin_snapshot(window, clockOffsetNs, isSameReducer ? 1 : 0);
+  }
+
+  /** Handles that are free from now on; to be announced before the next payload. */
+  endedProcesses(): number[] {
+    const address = this.#exports.agent_processes_ended() >>> 0;
+    const count = this.#exports.agent_processes_ended_count();
+    return [...new Uint32Array(this.#exports.memory.buffer, address, count)];
+  }
+
+  /** Spaces from the `index`-th on, in the order of discovery. */
+  netnsSpaces(index: number): NetnsSpace[] {
+    const spaces: NetnsSpace[] = [];
+    for (const count = this.#exports.agent_netns_space_count(); index + spaces.length < count; ) {
+      const address = this.#exports.agent_netns_space(index + spaces.length) >>> 0;
+      assert(address % NETNS_SPACE_SIZE === 0);
+      spaces.push(readNetnsSpace(this.#memory(), address));
+    }
+    return spaces;
+  }
+
+  /** The rest of what `beginWindow` or `beginSnapshot` has to tell, copied out of linear memory. */
+  encodeAll(): Payload[] {
+    const payloads: Payload[] = [];
+    for (;;) {
+      const result = this.#exports.agent_encode_next() >>> 0;
+      if (result === 0) return payloads;
+      const { address, bytes, kind } = readEncodedPayload(this.#memory(), result);
+      payloads.push({ kind, payload: new Uint8Array(this.#exports.memory.buffer).slice(address, address + bytes) });
+    }
+  }
+
+  commit(window: number): void {
+    this.#exports.agent_commit(window);
+  }
+
+  counters(): AgentCounters {
+    const address = this.#exports.agent_counters() >>> 0;
+    return readAgentCounters(this.#memory(), address);
+  }
+
+  /** Growing memory detaches every view. */
+  #memory(): DataView {
+    if (this.#view.buffer !== this.#exports.memory.buffer) this.#view = new DataView(this.#exports.memory.buffer);
+    return this.#view;
+  }
+}

@@ -1,0 +1,300 @@
+// A naive reducer for one agent: reads payloads in the order of the channel, holds them against the rules of docs/protocol.md, and books.
+// What it exported is final; what it had not exported dies with its incarnation. Every rule that is broken is an AssertionError.
+import { strict as assert } from 'node:assert';
+import type { Payload } from '../../wire/channel-sender.ts';
+import { CloseReason } from '../../wire/gen/kernel-events-layout.ts';
+import * as layout from '../../wire/gen/wire-layout.ts';
+import { BaselineKind, FrameKind, OpenFlags, type Open, type Totals } from '../../wire/gen/wire-layout.ts';
+import { decodeAnnounce } from '../../wire/gen/wire-tables.ts';
+import { batchItems } from '../../wire/struct-batch.ts';
+import { addSums, FIELDS, type Sums, type Truth, zeroSums } from './socket-model.ts';
+
+const FRAME_BYTES_MAX = 65536;
+const RANKS = [
+  [FrameKind.SnapshotBegin],
+  [FrameKind.Announce],
+  [FrameKind.Settled],
+  [FrameKind.Open],
+  [FrameKind.Baseline],
+  [FrameKind.Once],
+  [FrameKind.UpdateNarrow, FrameKind.UpdateWide],
+  [FrameKind.Close],
+  [FrameKind.Fold],
+  [FrameKind.WindowEnd, FrameKind.SnapshotEnd],
+];
+
+/** What the channel knows of a handle. */
+interface Twin {
+  open: Open;
+  told: Totals;
+  /** Owed: the Open said that the socket is older. */
+  baselineDue: boolean;
+  closed: boolean;
+}
+
+/** What the incarnation knows of a connection, found by join key. */
+interface Flow {
+  booked: Sums;
+  counted: boolean;
+  settled: boolean;
+}
+
+function emptyTruth(): Truth {
+  return { ...zeroSums(), connections: 0, failures: new Map() };
+}
+
+export class LedgerModel {
+  readonly exported: Truth = emptyTruth();
+  /** By join key. */
+  readonly exportedTotals = new Map<bigint, Sums>();
+  readonly frames = new Map<number, number>();
+  onces = 0;
+  folds = 0;
+  #flows = new Map<bigint, Flow>();
+  #failed = new Set<bigint>();
+  #twins = new Map<number, Twin>();
+  #retired: { handle: number; window: number }[] = [];
+  #processes = new Set<number>();
+  #spaces = new Set<number>();
+  #staged = emptyTruth();
+  #stagedTotals = new Map<bigint, Sums>();
+  #closing: number[] = [];
+  #windows: { window: number; truth: Truth; totals: Map<bigint, Sums> }[] = [];
+  #pending: (readonly Payload[])[] = [];
+  /** A snapshot is as old as its bytes. */
+  #exportedAtSnapshot = new Map<bigint, Sums>();
+  #rank = 0;
+  #nextWindow = 0;
+  #incarnation = 1n;
+
+  get liveTwins(): number {
+    return this.#twins.size;
+  }
+
+  get incarnation(): bigint {
+    return this.#incarnation;
+  }
+
+  /** Windows of the agent that are booked and not exported. */
+  get uncommitted(): number[] {
+    return this.#windows.map(({ window }) => window);
+  }
+
+  /** A reducer that knows nothing. What was not committed is gone. */
+  restart(): void {
+    this.#flows.clear();
+    this.#failed.clear();
+    this.#windows = [];
+    this.#incarnation++;
+    this.loseChannel();
+  }
+
+  /** The same reducer, a channel that knows nothing. */
+  loseChannel(): void {
+    this.#pending = [];
+    this.#twins.clear();
+    this.#retired = [];
+    this.#processes.clear();
+    this.#spaces.clear();
+    this.#staged = emptyTruth();
+    this.#stagedTotals = new Map();
+    this.#closing = [];
+  }
+
+  commit(window: number): void {
+    while (this.#windows.length > 0 && this.#windows[0].window <= window) {
+      const { truth, totals } = this.#windows.shift()!;
+      addTruth(this.exported, truth);
+      for (const [joinKey, sums] of totals) this.exportedTotals.set(joinKey, sums);
+    }
+    this.#retired = this.#retired.filter((one) => one.window > window);
+  }
+
+  /** A window or a snapshot, or its beginning. Nothing of it counts before the end of the window. */
+  receive(payloads: readonly Payload[]): void {
+    this.#pending.push(payloads);
+    if (payloads[0]?.kind === FrameKind.SnapshotBegin) this.#exportedAtSnapshot = new Map(this.exportedTotals);
+    if (payloads.at(-1)?.kind !== FrameKind.WindowEnd) return;
+    for (const group of this.#pending) this.#group(group);
+    this.#pending = [];
+  }
+
+  #group(payloads: readonly Payload[]): void {
+    this.#rank = 0;
+    for (const { kind, payload } of payloads) {
+      assert(payload.length % 8 === 0 && payload.length + 16 <= FRAME_BYTES_MAX, `${payload.length} bytes of kind ${kind}`);
+      const rank = RANKS.findIndex((kinds) => kinds.includes(kind as never));
+      assert(rank >= this.#rank, `kind ${kind} after rank ${this.#rank}`);
+      this.#rank = rank;
+      this.frames.set(kind, (this.frames.get(kind) ?? 0) + 1);
+      this.#payload(kind, payload);
+    }
+  }
+
+  #payload(kind: number, payload: Uint8Array): void {
+    switch (kind) {
+      case FrameKind.Announce:
+        return this.#announce(payload);
+      case FrameKind.Settled:
+        return each(payload, layout.SETTLED_SIZE, layout.readSettled, ({ joinKey }) => assert.notEqual(joinKey, 0n));
+      case FrameKind.Open:
+        return each(payload, layout.OPEN_SIZE, layout.readOpen, (open) => this.#open(open));
+      case FrameKind.Baseline:
+        return each(payload, layout.BASELINE_SIZE, layout.readBaseline, (baseline) => this.#baseline(baseline));
+      case FrameKind.Once:
+        return each(payload, layout.ONCE_SIZE, layout.readOnce, (once) => this.#once(once));
+      case FrameKind.UpdateNarrow:
+        return each(payload, layout.UPDATE_NARROW_SIZE, layout.readUpdateNarrow, (update) => this.#narrow(update));
+      case FrameKind.UpdateWide:
+        return each(payload, layout.UPDATE_WIDE_SIZE, layout.readUpdateWide, (update) => this.#wide(update));
+      case FrameKind.Close:
+        return each(payload, layout.CLOSE_SIZE, layout.readClose, (close) => this.#close(close));
+      case FrameKind.Fold:
+        return each(payload, layout.FOLD_SIZE, layout.readFold, (fold) => this.#fold(fold));
+      case FrameKind.WindowEnd:
+        return each(payload, layout.WINDOW_END_SIZE, layout.readWindowEnd, (end) => this.#windowEnd(end));
+    }
+  }
+
+  #announce(payload: Uint8Array): void {
+    const announce = decodeAnnounce(payload);
+    assert(announce !== undefined);
+    for (const handle of announce.endedProcesses ?? []) assert(this.#processes.delete(handle), `process ${handle} ended`);
+    for (const { handle } of announce.processes ?? []) {
+      assert(!this.#processes.has(handle), `process ${handle} is announced twice`);
+      this.#processes.add(handle);
+    }
+    for (const { handle } of announce.addressSpaces ?? []) this.#spaces.add(handle);
+  }
+
+  #checkReferences(process: number, space: number): void {
+    assert(process === 0 || this.#processes.has(process), `process ${process} was not announced`);
+    assert(this.#spaces.has(space), `space ${space} was not announced`);
+  }
+
+  #open(open: Open): void {
+    this.#checkReferences(open.process, open.addressSpace);
+    assert(open.handle !== 0 && !this.#twins.has(open.handle), `handle ${open.handle} is taken`);
+    assert(!this.#retired.some((one) => one.handle === open.handle), `handle ${open.handle} is used again before its close is committed`);
+    const baselineDue = (open.flags & OpenFlags.Existing) !== 0;
+    this.#twins.set(open.handle, { open, told: { ...zeroSums(), srttUs: 0, minRttUs: 0 }, baselineDue, closed: false });
+    if (!baselineDue) this.#book(open, zeroSums(), undefined);
+  }
+
+  #baseline({ handle, kind, totals }: layout.Baseline): void {
+    const twin = this.#twins.get(handle);
+    assert(twin?.baselineDue === true);
+    twin.baselineDue = false;
+    twin.told = totals;
+    if (kind === BaselineKind.Committed) {
+      const exported = this.#exportedAtSnapshot.get(twin.open.joinKey);
+      assert.deepEqual(pick(totals), exported, `baseline of socket ${twin.open.cookie}`);
+    }
+    this.#book(twin.open, totals, totals);
+  }
+
+  #twin(handle: number): Twin {
+    const twin = this.#twins.get(handle);
+    assert(twin !== undefined && !twin.closed && !twin.baselineDue, `handle ${handle} is not open`);
+    return twin;
+  }
+
+  #narrow(update: layout.UpdateNarrow): void {
+    const twin = this.#twin(update.handle);
+    const told = { ...twin.told };
+    for (const field of FIELDS) told[field] += BigInt(update[field]);
+    twin.told = { ...told, srttUs: update.srttUs };
+    this.#book(twin.open, twin.told, undefined);
+  }
+
+  #wide({ handle, totals }: layout.UpdateWide): void {
+    const twin = this.#twin(handle);
+    const moved = FIELDS.map((field) => totals[field] - twin.told[field]);
+    assert(moved.every((amount) => amount >= 0n));
+    const isNarrow = moved.every((amount, index) => amount <= (index < 2 ? 0xffff_ffffn : 0xffffn));
+    assert(!isNarrow || totals.minRttUs !== twin.told.minRttUs, 'a wide update that would have been narrow');
+    twin.told = totals;
+    this.#book(twin.open, totals, undefined);
+  }
+
+  #close({ handle, totals, reason }: layout.Close): void {
+    const twin = this.#twin(handle);
+    assert(FIELDS.every((field) => totals[field] >= twin.told[field]));
+    assert(reason > CloseReason.None && reason <= CloseReason.TimedOut);
+    this.#book(twin.open, totals, undefined);
+    twin.closed = true;
+    this.#closing.push(handle);
+  }
+
+  #once({ open, totals, reason }: layout.Once): void {
+    this.onces++;
+    this.#checkReferences(open.process, open.addressSpace);
+    assert.equal(open.handle, 0);
+    assert.equal(open.flags, 0);
+    for (const { open: other } of this.#twins.values()) assert(open.joinKey === 0n || other.joinKey !== open.joinKey, 'Once of a socket with a handle');
+    if (reason < CloseReason.ConnectRefused) return this.#book(open, totals, undefined);
+    if (this.#failed.has(open.cookie)) return;
+    this.#failed.add(open.cookie);
+    this.#staged.failures.set(reason, (this.#staged.failures.get(reason) ?? 0) + 1);
+  }
+
+  #fold(fold: layout.Fold): void {
+    this.folds++;
+    this.#checkReferences(fold.process, fold.addressSpace);
+    addSums(this.#staged, fold.totals);
+    this.#staged.connections += fold.connections;
+    for (const [index, field] of (['refused', 'timedOut', 'abandoned', 'unreachable', 'other'] as const).entries()) {
+      const reason = CloseReason.ConnectRefused + index;
+      if (fold[field] > 0) this.#staged.failures.set(reason, (this.#staged.failures.get(reason) ?? 0) + fold[field]);
+    }
+  }
+
+  /** Books what `totals` say beyond what is booked. `base`: where counting starts when the flow is news. */
+  #book(open: Open, totals: Sums, base: Sums | undefined): void {
+    let flow = this.#flows.get(open.joinKey);
+    if (flow === undefined) {
+      flow = { booked: pick(base ?? zeroSums()), counted: false, settled: false };
+      this.#flows.set(open.joinKey, flow);
+      if ((open.flags & OpenFlags.Existing) === 0) this.#staged.connections++;
+    }
+    for (const field of FIELDS) {
+      if (totals[field] <= flow.booked[field]) continue;
+      this.#staged[field] += totals[field] - flow.booked[field];
+      flow.booked[field] = totals[field];
+    }
+    this.#stagedTotals.set(open.joinKey, { ...flow.booked });
+  }
+
+  #windowEnd({ window, fromWindow }: layout.WindowEnd): void {
+    assert(window >= this.#nextWindow && fromWindow <= window);
+    this.#nextWindow = window + 1;
+    for (const twin of this.#twins.values()) assert(!twin.baselineDue);
+    this.#windows.push({ window, truth: this.#staged, totals: this.#stagedTotals });
+    for (const handle of this.#closing) {
+      this.#twins.delete(handle);
+      this.#retired.push({ handle, window });
+    }
+    this.#closing = [];
+    this.#staged = emptyTruth();
+    this.#stagedTotals = new Map();
+  }
+}
+
+function addTruth(to: Truth, part: Truth): void {
+  addSums(to, part);
+  to.connections += part.connections;
+  for (const [reason, count] of part.failures) to.failures.set(reason, (to.failures.get(reason) ?? 0) + count);
+}
+
+function pick(totals: Sums): Sums {
+  const sums = zeroSums();
+  addSums(sums, totals);
+  return sums;
+}
+
+function each<T>(payload: Uint8Array, size: number, read: (view: DataView, offset: number) => T, use: (item: T) => void): void {
+  const items = batchItems(payload, size);
+  assert(items !== undefined && items.count > 0);
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  for (let index = 0; index < items.count; index++) use(read(view, items.offset + index * size));
+}
