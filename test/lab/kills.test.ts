@@ -9,7 +9,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { requirePart, startOtelCollector } from '../parts/otelcol.ts';
+import { requirePart } from '../parts/go-program.ts';
+import { startOtelCollector } from '../parts/otelcol.ts';
 import { Lab, type Role } from './lab.ts';
 import { Nginx } from './nginx.ts';
 import { readSumPoints, type SumPoint } from './otlp-sums.ts';
@@ -29,7 +30,7 @@ const CLIENT = fileURLToPath(new URL('./short-connections.ts', import.meta.url))
 /** When to kill, by what the reducer logs; undefined: at any moment. */
 const MOMENTS: readonly { name: string; after: RegExp | undefined; delayMs: number }[] = [
   { name: 'while receiving', after: /committed window=\d+/g, delayMs: 400 },
-  { name: 'while closing', after: /sealed window=\d+/g, delayMs: 0 },
+  { name: 'while closing', after: /closed window=\d+/g, delayMs: 990 },
   { name: 'with an export in flight', after: /exporting window=\d+/g, delayMs: 0 },
   { name: 'just after an export succeeded', after: /exported window=\d+/g, delayMs: 0 },
 ];
@@ -117,8 +118,9 @@ test(`${KILLS} kills of the reducer and ${CUTS} cuts of an agent change no sum t
   await waitUntilCommitted(lab.reducer);
 
   const repeated = repeatedBy.map(({ incarnationLog, nextLog }) => {
-    const incarnation = match(incarnationLog, /incarnation=([0-9a-f]{16})/);
-    const known = [...nextLog().matchAll(/committed_closed_window=(\d+)/g)].map((found) => Number(found[1]));
+    const incarnation = match(incarnationLog, /"incarnation":"([0-9a-f]{16})".*"msg":"listening/);
+    const joined = nextLog().matchAll(/"incarnation":"([0-9a-f]{16})".*"committedClosedWindow":(\d+).*"msg":"agent /g);
+    const known = [...joined].filter((found) => found[1] === incarnation).map((found) => Number(found[2]));
     return { incarnation, after: Math.max(0, ...known) };
   });
   const windowNs = BigInt(lab.windowSeconds) * 1_000_000_000n;
