@@ -2,6 +2,7 @@
 # What `npm start` and `npm test` run: sets the machine up as far as it is not, builds, then hands over to Node.
 #   enter.sh start [--dry-run] [ROLE [ARGUMENT…]]     tributary ROLE, `up` by default
 #   enter.sh test [--dry-run] [FOLDER|FILE…]          all tests, or those in there
+#   enter.sh tools                                    only installs what `npm run lint` needs
 # It is a shell script because before it ran there may be no Node that understands the rest of the program.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -71,8 +72,15 @@ node_modules_are_current() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && [ -e "$NODE" ]
 }
 
+# npm 9.2 of Debian 12 links executables while packages are still being unpacked and leaves out those that are not there yet,
+# Node among them; rebuild links the rest. No package of ours needs its install script.
+npm_install() {
+  npm ci --no-audit --no-fund --ignore-scripts --loglevel=error &&
+    npm rebuild --ignore-scripts --loglevel=error
+}
+
 install_node_modules() {
-  node_modules_are_current || run_step 'npm ci' npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+  node_modules_are_current || run_step 'npm ci' npm_install
   [ -e "$NODE" ] || fail 'npm left out the optional packages node-linux-*; run: npm ci --include=optional'
   complaint=$("$NODE" --version 2>&1 >/dev/null) && return
   case $complaint in
@@ -200,4 +208,5 @@ check_machine
 case $mode in
   start) start "$@" ;;
   test) test_all "$@" ;;
+  tools) install_packages lint ;;
 esac
