@@ -51,11 +51,13 @@ export interface CollectorStats {
 }
 
 /**
- * `adopt`: SocketAdopted for connections older than the collector, in every namespace; call it once after `attach`.
+ * `adopt`: SocketAdopted for connections older than the collector, in every namespace; call it once after `attach`. Later it
+ *   tells connections whose SocketOpen was lost to a full ring, as SocketOpen with totals from their beginning.
  * `owners`: SocketOwner for sockets that have no owner yet and that some process holds.
  * `totals`: SocketTotals for sockets that moved since they were last told.
+ * `live`: SocketTotals for every connected socket; after SocketClose events were lost, those that are missing have closed.
  */
-export type WalkName = 'adopt' | 'owners' | 'totals';
+export type WalkName = 'adopt' | 'owners' | 'totals' | 'live';
 
 /** All methods throw an Error with a sentence after `close`, and a TypeError with a sentence for a wrong argument. */
 export interface Collector {

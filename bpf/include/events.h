@@ -79,15 +79,15 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	fill_tuple(event, tcp);
 }
 
-/* Sends one event with the totals of this moment. Only under the socket's lock, that is from the state hook and the
- * like. */
-static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-				       __u8 close_reason, int error)
+/* Sends one event with the totals of this moment; returns 0 when the ring was full. Totals are exact under the socket's
+ * lock, as in the state hook. */
+static __always_inline int send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+				      __u8 close_reason, int error)
 {
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
-		return;
+		return 0;
 	}
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
@@ -101,4 +101,5 @@ static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, s
 	__u64 flags =
 		bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(event, flags);
+	return 1;
 }

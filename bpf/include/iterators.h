@@ -32,8 +32,9 @@ static __always_inline void read_owner_of_socket(struct socket_owner *owner, con
 	owner->uid = sk->sk_uid.val;
 }
 
-/* Tells a connection that is older than the agent, once. Without the socket's lock (descriptors) the two reads of the
- * key may straddle a segment: then they differ, and the next walk adopts the socket. */
+/* Tells a connection that is older than the agent, or whose SocketOpen found the ring full, once. Without the socket's
+ * lock (descriptors) the two reads of the key may straddle a segment: then they differ, and the next walk adopts the
+ * socket. */
 static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
@@ -42,15 +43,17 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	struct socket_state *state = create_state(sk);
 	if (!state || (state->state & STATE_ANNOUNCED)) return;
 
-	if (state->owner.pid == 0) read_owner_of_socket(&state->owner, sk);
-	state->flags |= SOCKET_FLAG_OWNER_PROVISIONAL;
+	if (state->owner.pid == 0) {
+		read_owner_of_socket(&state->owner, sk);
+		state->flags |= SOCKET_FLAG_OWNER_PROVISIONAL;
+	}
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
 	barrier();
 	if (state->join_key != read_join_key(tcp, state)) return;
-	if (write_event(meta, KERNEL_EVENT_TYPE_SOCKET_ADOPTED, tcp, state, &totals)) state->state |= STATE_ANNOUNCED;
+	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->state |= STATE_ANNOUNCED;
 }
 
 /* All sockets of the network namespace in which the iterator was made: idle ones, those in an accept queue, orphans. */
@@ -100,24 +103,38 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_sock *tcp, struct socket_state *state)
+static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_sock *tcp, struct socket_state *state,
+					int also_idle)
 {
 	struct tcp_totals totals;
 	if (!(state->state & STATE_ANNOUNCED)) return;
 	read_totals(&totals, tcp, state);
 	keep_told(&totals, &state->told);
-	if (have_moved(&totals, &state->told)) write_event(meta, KERNEL_EVENT_TYPE_SOCKET_TOTALS, tcp, state, &totals);
+	if (also_idle || have_moved(&totals, &state->told))
+		write_event(meta, KERNEL_EVENT_TYPE_SOCKET_TOTALS, tcp, state, &totals);
 }
 
 /* Walks the states themselves, so orphans are included and files and threads cost nothing. */
-SEC("?iter/bpf_sk_storage_map")
-int totals_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
+static __always_inline int walk_states(struct bpf_iter__bpf_sk_storage_map *ctx, int also_idle)
 {
 	struct sock *sk = ctx->sk;
 	struct socket_state *state = ctx->value;
 	struct tcp_sock *tcp = sk && state ? bpf_skc_to_tcp_sock(sk) : 0;
-	if (tcp) tell_totals(ctx->meta, tcp, state);
+	if (tcp) tell_totals(ctx->meta, tcp, state, also_idle);
 	return 0;
+}
+
+SEC("?iter/bpf_sk_storage_map")
+int totals_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return walk_states(ctx, 0);
+}
+
+/* Every socket that is alive: after closes were lost, those that are missing here have closed. */
+SEC("?iter/bpf_sk_storage_map")
+int live_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	return walk_states(ctx, 1);
 }
 
 SEC("?iter/task_file")
@@ -127,6 +144,6 @@ int totals_descriptors(struct bpf_iter__task_file *ctx)
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	struct socket_state *state = tcp ? find_state(sk) : 0;
-	if (state) tell_totals(ctx->meta, tcp, state);
+	if (state) tell_totals(ctx->meta, tcp, state, 0);
 	return 0;
 }

@@ -74,6 +74,12 @@ static __always_inline int opened_actively(const struct socket_state *state)
 	return state->role == ROLE_CLIENT || (state->state & STATE_SIMULTANEOUS_OPEN);
 }
 
+/* A connection whose beginning was seen opened; of an older one the totals are history. */
+static __always_inline __u16 announcement_type(const struct socket_state *state)
+{
+	return state->start_time_ns != 0 ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED;
+}
+
 /* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
 static __always_inline int in_scope(const struct sock *sk)
 {

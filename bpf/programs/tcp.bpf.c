@@ -45,15 +45,13 @@ static __always_inline void begin_accept(struct socket_state *state)
 	__builtin_memset(&state->told, 0, sizeof(state->told));
 }
 
-/* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
-static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state, int old_state)
+/* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. When
+ * the ring is full the next change of state, or the next walk of adoption, tries again. */
+static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state)
 {
-	int opens_now = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
-	state->state |= STATE_ANNOUNCED;
-	state->state &= ~(STATE_RESET_RECEIVED | STATE_RESET_SENT);
-	send_event(opens_now ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED, tcp, state, 0, 0);
+	if (send_event(announcement_type(state), tcp, state, 0, 0)) state->state |= STATE_ANNOUNCED;
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close() or shutdown(), so the current task is one that holds the socket. */
@@ -69,10 +67,11 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 
 static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state)
 {
-	if (state->state & STATE_ANNOUNCED) {
+	if (state->join_key != 0) {
 		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state),
 			   tcp->inet_conn.icsk_inet.sk.sk_err);
 		state->state &= ~STATE_ANNOUNCED;
+		state->join_key = 0;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
 		state->role_source = ROLE_SOURCE_KERNEL;
@@ -109,8 +108,9 @@ int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
 		return 0;
 	}
 	int in_handshake = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
-	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake))
-		announce(tcp, state, old_state);
+	/* A handshake survives the reset that answers a stray segment. */
+	if (in_handshake && new_state != TCP_CLOSE) state->state &= ~STATE_RESET_SENT;
+	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
 	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state);
 	return 0;

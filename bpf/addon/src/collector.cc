@@ -117,8 +117,8 @@ Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
 Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
   const ProgramSet &programs = RequireOpen(info.Env());
   const std::string name = RequireString(info[0], "name");
-  if (name != "totals" && name != "owners" && name != "adopt")
-    throw ArgumentError(info.Env(), "name must be 'totals', 'owners' or 'adopt', it is '" + name + "'");
+  if (name != "totals" && name != "live" && name != "owners" && name != "adopt")
+    throw ArgumentError(info.Env(), "name must be 'totals', 'live', 'owners' or 'adopt', it is '" + name + "'");
   const Bytes target = RequireBytes(info[1], "target", sizeof(socket_event));
   std::unique_ptr<Walk> &walk = walks_[name];
   try {

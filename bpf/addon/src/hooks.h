@@ -50,6 +50,7 @@ inline const std::vector<Hook> &Hooks() {
        false,
        {{Means::kIterator, "bpf_sk_storage_map", "totals_storage"},
         {Means::kIterator, "task_file", "totals_descriptors"}}},
+      {"live", false, {{Means::kIterator, "bpf_sk_storage_map", "live_storage"}}},
       {"owners", false, {{Means::kIterator, "task_file", "own_descriptors"}}},
       {"adopt_namespace", false, {{Means::kIterator, "tcp", "adopt_tcp"}}},
       {"adopt_descriptors", false, {{Means::kIterator, "task_file", "adopt_descriptors"}}},

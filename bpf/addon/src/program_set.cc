@@ -2,6 +2,7 @@
 
 #include <bpf/btf.h>
 #include <linux/btf.h>
+#include <sys/mman.h>
 
 #include <cerrno>
 #include <cstdarg>
@@ -53,6 +54,7 @@ ProgramSet::ProgramSet(const ProgramOptions &options) {
   do {
     ChooseBackends();
   } while (!TryLoad(options));
+  MapCounters();
 }
 
 void ProgramSet::ChooseBackends() {
@@ -112,8 +114,12 @@ void ProgramSet::Configure(const ProgramOptions &options) {
   bpf_map *ring = bpf_object__find_map_by_name(object_.get(), "events");
   if (!ring || bpf_map__set_max_entries(ring, options.ring_bytes) != 0)
     throw std::runtime_error(options.object_path + " lacks the ring buffer `events`");
+  bpf_map *map = bpf_object__find_map_by_name(object_.get(), ".rodata");
+  size_t bytes = 0;
+  auto *knobs = map ? static_cast<uint8_t *>(const_cast<void *>(bpf_map__initial_value(map, &bytes))) : nullptr;
+  if (!knobs) throw std::runtime_error(options.object_path + " lacks its configuration `.rodata`");
   const auto set = [&](const char *variable, auto value) {
-    memcpy(FindVariable(".rodata", variable, sizeof(value)), &value, sizeof(value));
+    memcpy(knobs + FindVariable(".rodata", variable, sizeof(value)), &value, sizeof(value));
   };
   set("scope_netns", options.scope_netns);
   set("wakeup_bytes", uint64_t{options.wakeup_bytes});
@@ -123,27 +129,39 @@ void ProgramSet::Configure(const ProgramOptions &options) {
   }
 }
 
-void *ProgramSet::FindVariable(const char *section, const char *variable, size_t bytes) const {
+size_t ProgramSet::FindVariable(const char *section, const char *variable, size_t bytes) const {
   const btf *types = bpf_object__btf(object_.get());
   const int section_id = types ? btf__find_by_name_kind(types, section, BTF_KIND_DATASEC) : -ENOENT;
-  bpf_map *map = bpf_object__find_map_by_name(object_.get(), section);
-  size_t map_bytes = 0;
-  auto *base = map ? static_cast<uint8_t *>(const_cast<void *>(bpf_map__initial_value(map, &map_bytes))) : nullptr;
-  if (section_id > 0 && base) {
+  if (section_id > 0) {
     const btf_type *type = btf__type_by_id(types, static_cast<__u32>(section_id));
     const btf_var_secinfo *info = btf_var_secinfos(type);
     for (int i = 0; i < btf_vlen(type); i++) {
       const btf_type *candidate = btf__type_by_id(types, info[i].type);
-      if (strcmp(btf__name_by_offset(types, candidate->name_off), variable) != 0) continue;
-      if (info[i].size == bytes && info[i].offset + bytes <= map_bytes) return base + info[i].offset;
+      if (strcmp(btf__name_by_offset(types, candidate->name_off), variable) == 0 && info[i].size == bytes)
+        return info[i].offset;
     }
   }
   throw std::runtime_error(std::string("the eBPF object lacks the variable ") + variable +
                            ": it was built from other sources; run: npm run build:bpf");
 }
 
+// libbpf's own copy of .bss is the initial value and no more: the living one is the map, whose pages can be mapped.
+void ProgramSet::MapCounters() {
+  const bpf_map *map = bpf_object__find_map_by_name(object_.get(), ".bss");
+  const size_t bytes = map ? bpf_map__value_size(map) : 0;
+  void *memory = map ? mmap(nullptr, bytes, PROT_READ, MAP_SHARED, bpf_map__fd(map), 0) : MAP_FAILED;
+  if (memory == MAP_FAILED) throw std::runtime_error(std::string("the counters cannot be mapped: ") + strerror(errno));
+  counters_ = static_cast<const uint8_t *>(memory);
+  counters_bytes_ = bytes;
+}
+
 const volatile uint64_t *ProgramSet::FindCounters(const char *variable, size_t count) const {
-  return static_cast<const volatile uint64_t *>(FindVariable(".bss", variable, count * sizeof(uint64_t)));
+  const size_t offset = FindVariable(".bss", variable, count * sizeof(uint64_t));
+  return reinterpret_cast<const volatile uint64_t *>(counters_ + offset);
+}
+
+ProgramSet::~ProgramSet() {
+  if (counters_) munmap(const_cast<uint8_t *>(counters_), counters_bytes_);
 }
 
 int ProgramSet::MapFd(const char *name) const { return bpf_map__fd(bpf_object__find_map_by_name(object_.get(), name)); }

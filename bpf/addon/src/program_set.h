@@ -34,6 +34,9 @@ class ProgramSet {
   /** Loads the best backend of each hook that this kernel accepts. Throws std::runtime_error with a sentence. */
   explicit ProgramSet(const ProgramOptions &options);
 
+  ~ProgramSet();
+  ProgramSet(const ProgramSet &) = delete;
+
   /** Attaches every loaded program. A hook that fails keeps its error; the others go on. */
   void Attach();
 
@@ -41,7 +44,7 @@ class ProgramSet {
   /** The link of an attached hook, or nullptr. */
   bpf_link *FindLink(const std::string &hook) const;
   int MapFd(const char *name) const;
-  /** A variable of the programs' zeroed data, mapped: reading it is no system call. */
+  /** A counter, or a row of them, in the memory that the programs write: reading it is no system call. */
   const volatile uint64_t *FindCounters(const char *variable, size_t count) const;
 
  private:
@@ -56,12 +59,16 @@ class ProgramSet {
   /** Returns false when a program was refused: its backend is excluded then, and the next one may do. */
   bool TryLoad(const ProgramOptions &options);
   void Configure(const ProgramOptions &options);
-  void *FindVariable(const char *section, const char *variable, size_t bytes) const;
+  void MapCounters();
+  /** Offset of a variable within its section's map. */
+  size_t FindVariable(const char *section, const char *variable, size_t bytes) const;
 
   // Members are destroyed in reverse order: the links before their object.
   std::unique_ptr<bpf_object, ObjectCloser> object_;
   std::map<std::string, std::unique_ptr<bpf_link, LinkDestroyer>> links_;
   std::vector<HookStatus> hooks_;
+  const uint8_t *counters_ = nullptr;
+  size_t counters_bytes_ = 0;
   /** Program name → why the kernel refused it. */
   std::map<std::string, std::string> refused_;
 };

@@ -16,7 +16,8 @@ namespace tributary {
 
 class Walk {
  public:
-  /** `totals`, `owners`, or `adopt` (owners, then every network namespace, then what only descriptors lead to). */
+  /** `totals`, `live`, `owners`, or `adopt` (owners, then every network namespace, then what only descriptors lead to).
+   */
   Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns);
 
   /** Fills `target` with whole records; returns their bytes, 0 at the end of the pass. Throws std::runtime_error. */
