@@ -1,0 +1,92 @@
+/**
+ * What an agent tells its reducer, and when: between the core, which knows the sockets, and the channel, which knows the reducer. No
+ * socket, timer or clock: a thread with an AgentLink and the simulator drive it alike.
+ *
+ *   welcome without resume ─▶ snapshot      the end of a window, in the reducer's time ─▶ window      Committed ─▶ core
+ */
+import type { Instant } from '../lib/clock.ts';
+import type { AgentAction } from '../wire/agent-channel.ts';
+import type { Payload } from '../wire/channel-sender.ts';
+import type { Welcome } from '../wire/gen/wire-layout.ts';
+import type { AgentCore, WindowContext } from './agent-core.ts';
+
+export interface AgentSessionOptions {
+  /** Nanoseconds from the events' clock (CLOCK_MONOTONIC) to Instant.unixNs. */
+  monotonicToUnixNs: bigint;
+  /** For how long nobody looked before this session. */
+  blindMs: number;
+}
+
+export interface AgentSessionDependencies {
+  core: AgentCore;
+  /** Brings everything that the kernel knows by now into the core; called right before anything is told. */
+  collect: () => void;
+  /** Events that never reached the core, since the session began. */
+  eventsLost: () => bigint;
+}
+
+export class AgentSession {
+  readonly #options: AgentSessionOptions;
+  readonly #dependencies: AgentSessionDependencies;
+  /** Nanoseconds to add to this host's Unix time to get the reducer's. */
+  #offsetNs = 0n;
+
+  constructor(options: AgentSessionOptions, dependencies: AgentSessionDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+  }
+
+  /** The first window that was not told yet: the current one, unless this host's clock has run ahead of the reducer's. */
+  firstWindow(now: Instant): number {
+    return Math.max(this.#windowOf(now), this.#dependencies.core.toldWindow + 1);
+  }
+
+  /** Returns what to offer the channel at once. */
+  handle(news: AgentAction, now: Instant): Payload[] {
+    if (news.kind === 'commit') this.#dependencies.core.commit(news.window);
+    else if (news.kind === 'clock') this.#offsetNs = news.offsetNs;
+    else if (news.kind === 'welcome') return this.#welcome(news.resume, news.welcome, now);
+    return [];
+  }
+
+  /** Everything up to the last window that has ended, if that was not told. To be called while the channel's `canOffer` is true. */
+  tell(now: Instant): Payload[] {
+    const window = this.#windowOf(now) - 1;
+    return window > this.#dependencies.core.toldWindow ? this.#tell(window, now) : [];
+  }
+
+  /** Before Goodbye: everything up to now, as the current window. */
+  tellLast(now: Instant): Payload[] {
+    return this.#tell(this.firstWindow(now), now);
+  }
+
+  #welcome(resume: boolean, { incarnation, windowNs }: Welcome, now: Instant): Payload[] {
+    const { core, collect } = this.#dependencies;
+    if (resume) return [];
+    core.setWindowLength(windowNs);
+    const window = this.firstWindow(now);
+    if (core.toldWindow === 0) core.begin(window);
+    collect();
+    return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs());
+  }
+
+  #tell(window: number, now: Instant): Payload[] {
+    const { core, collect, eventsLost } = this.#dependencies;
+    collect();
+    const context: WindowContext = {
+      clockOffsetNs: this.#clockOffsetNs(),
+      agentTimeNs: now.unixNs,
+      eventsLost: eventsLost(),
+      blindMs: this.#options.blindMs,
+    };
+    return core.encodeWindow(window, context);
+  }
+
+  #clockOffsetNs(): bigint {
+    return this.#options.monotonicToUnixNs + this.#offsetNs;
+  }
+
+  #windowOf(now: Instant): number {
+    return Number((now.unixNs + this.#offsetNs) / this.#dependencies.core.windowNs);
+  }
+}
