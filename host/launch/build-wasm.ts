@@ -13,19 +13,24 @@ const COMPILER = 'node_modules/assemblyscript/bin/asc.js';
 
 /** Each module with the folders that its code may lie in; `index.ts` of the first is its entry. */
 const MODULES: Record<string, string[]> = {
-  reducer: ['reducer', 'ingest', 'match', 'enrich', 'aggregate', 'lib', 'gen'],
   agent: ['agent', 'lib', 'gen'],
+  reducer: ['reducer', 'ingest', 'match', 'enrich', 'aggregate', 'lib', 'gen'],
 };
 
 // No imports at all: a trap needs no function of the host. Memory grows up to the 4 GiB that a 32-bit address can name.
 const COMMON_FLAGS = ['--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--maximumMemory', '65536'];
-const BUILDS = [
-  { suffix: '.wasm', flags: ['-O3', '--noAssert', '--converge'] },
-  { suffix: '.debug.wasm', flags: ['--debug'] },
-];
+/** The debug build asserts and names its functions in a trap; only tests load it. */
+const BUILDS = {
+  release: { suffix: '.wasm', flags: ['-O3', '--noAssert', '--converge'] },
+  debug: { suffix: '.debug.wasm', flags: ['--debug'] },
+};
+export type Build = keyof typeof BUILDS;
 
-/** Compiles what is out of date, or only `names`. Throws StepError with the compiler's messages. */
-export async function buildWasm(names = Object.keys(MODULES)): Promise<void> {
+/** Compiles what is out of date of these modules and builds. Throws StepError with the compiler's messages. */
+export async function buildWasm(
+  names = Object.keys(MODULES),
+  builds: readonly Build[] = ['release', 'debug'],
+): Promise<void> {
   mkdirSync(OUTPUT_FOLDER, { recursive: true });
   for (const name of names) {
     const folders = MODULES[name];
@@ -34,7 +39,10 @@ export async function buildWasm(names = Object.keys(MODULES)): Promise<void> {
       process.stderr.write(`${name}.wasm: wasm-modules/assembly/${folders[0]}/index.ts does not exist yet, left out\n`);
       continue;
     }
-    for (const { suffix, flags } of BUILDS) await compile(`${name}${suffix}`, folders, [...COMMON_FLAGS, ...flags]);
+    for (const build of builds) {
+      const { suffix, flags } = BUILDS[build];
+      await compile(`${name}${suffix}`, folders, [...COMMON_FLAGS, ...flags]);
+    }
   }
 }
 

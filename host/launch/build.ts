@@ -1,4 +1,4 @@
-// npm run build [-- PART…]: builds what is out of date. Parts: wasm (or wasm:MODULE), bpf, addon; without one, all.
+// npm run build [-- PART…]: builds what is out of date. Parts: wasm (or wasm:release), bpf, addon; without one, all.
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { buildWasm } from './build-wasm.ts';
@@ -13,8 +13,7 @@ async function make(target: string, title: string): Promise<void> {
 
 const PARTS: Record<string, () => Promise<void>> = {
   wasm: () => buildWasm(),
-  'wasm:reducer': () => buildWasm(['reducer']),
-  'wasm:agent': () => buildWasm(['agent']),
+  'wasm:release': () => buildWasm(undefined, ['release']),
   bpf: () => make('programs', 'build eBPF objects'),
   addon: () => make('addon', 'build addon'),
 };

@@ -128,11 +128,12 @@ start() {
     '' | -*) set -- up "$@" ;;
   esac
   needs=''
-  build_parts='wasm'
-  case $1 in
-    up | agent)
+  build_parts='wasm:release'
+  case " $1 $* " in
+    *' --help '* | *' -h '*) ;;
+    ' up '* | ' agent '*)
       needs='agent'
-      build_parts='wasm bpf addon'
+      build_parts='wasm:release bpf addon'
       ;;
   esac
   if [ -n "$dry_run" ]; then
@@ -140,10 +141,8 @@ start() {
     echo "then: tributary $*"
     return
   fi
-  case " $* " in
-    *' --help '* | *' -h '*) ;;
-    *) [ -z "$needs" ] || check_observable "npm start -- $*" 'Without it, one recording through the whole pipeline: npm start -- replay sample' ;;
-  esac
+  [ -z "$needs" ] ||
+    check_observable "npm start -- $*" 'Without it, one recording through the whole pipeline: npm start -- replay sample'
   install_node_modules
   install_packages $needs
   # shellcheck disable=SC2086

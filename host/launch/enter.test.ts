@@ -1,0 +1,120 @@
+// The launcher as a user meets it, on machines that lack something. A machine is made of links: its path holds the tools that
+// every system has, and those that the case adds.
+import { strict as assert } from 'node:assert';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+
+const ENTER = join(import.meta.dirname, 'enter.sh');
+const BASE_TOOLS = [
+  'awk',
+  'cat',
+  'chmod',
+  'date',
+  'dirname',
+  'grep',
+  'id',
+  'kill',
+  'mktemp',
+  'rm',
+  'sh',
+  'sleep',
+  'uname',
+];
+const NOBODY = 65534;
+
+const folders: string[] = [];
+after(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+interface Machine {
+  /** Commands that are on the path besides the base; programs that do nothing. */
+  commands?: string[];
+  /** 0 by default. */
+  uid?: number;
+}
+
+/** Runs the launcher there; it must not get as far as to change anything. */
+function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: number | null; output: string } {
+  const bin = mkdtempSync(join(tmpdir(), 'launch-'));
+  folders.push(bin);
+  chmodSync(bin, 0o755);
+  for (const tool of BASE_TOOLS) symlinkSync(join('/usr/bin', tool), join(bin, tool));
+  for (const command of commands) writeFileSync(join(bin, command), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  const run = spawnSync('/bin/sh', [ENTER, ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
+  return { code: run.status, output: run.stdout + run.stderr };
+}
+
+const isRoot = process.getuid?.() === 0;
+const asRoot = { skip: isRoot ? undefined : 'changes the user, which needs root' };
+
+test('without root `up` names the command that works, and one that works without', asRoot, () => {
+  const { code, output } = enter({ uid: NOBODY }, 'start');
+  assert.equal(code, 1);
+  assert.match(output, /sudo npm start -- up\n/);
+  assert.match(output, /npm start -- replay sample\n/);
+});
+
+test('without root the tests name the command that works, and those that run without', asRoot, () => {
+  const { code, output } = enter({ uid: NOBODY }, 'test');
+  assert.equal(code, 1);
+  assert.match(output, /sudo npm test\n/);
+  assert.match(output, /npm test -- host wasm-modules schemas\n/);
+});
+
+const distributions = [
+  { name: 'Debian', tool: 'apt-get', command: /apt-get install --no-install-recommends clang llvm .*g\+\+ make/ },
+  { name: 'Fedora', tool: 'dnf', command: /dnf install clang llvm .*gcc-c\+\+ make/ },
+  { name: 'Arch', tool: 'pacman', command: /pacman -S --needed clang llvm .*gcc make/ },
+  { name: 'an unknown distribution', tool: 'emerge', command: /what Debian calls clang llvm .*g\+\+ make/ },
+];
+for (const { name, tool, command } of distributions) {
+  test(`on ${name} a dry run names the missing packages, each with its reason, and their command`, () => {
+    const { code, output } = enter({ commands: [tool] }, 'start', '--dry-run');
+    assert.equal(code, 0, output);
+    assert.match(output, command);
+    assert.match(output, /^ {2}clang +compiles the eBPF programs$/m);
+    assert.match(output, /^then: tributary up$/m);
+  });
+}
+
+test('what is there is not asked for again', () => {
+  const { output } = enter({ commands: ['apt-get', 'clang', 'llvm-strip', 'g++'] }, 'start', '--dry-run');
+  assert.match(output, /apt-get install --no-install-recommends (libbpf-dev )?make\n/);
+});
+
+const plans = [
+  { args: ['start'], outcome: 'tributary up', asksForPackages: true },
+  { args: ['start', '--by', 'rtt'], outcome: 'tributary up --by rtt', asksForPackages: true },
+  { args: ['start', 'agent', '--output', 'file:x'], outcome: 'tributary agent --output file:x', asksForPackages: true },
+  { args: ['start', 'replay', 'sample'], outcome: 'tributary replay sample', asksForPackages: false },
+  { args: ['start', 'reducer'], outcome: 'tributary reducer', asksForPackages: false },
+  { args: ['start', 'up', '--help'], outcome: 'tributary up --help', asksForPackages: false },
+  { args: ['test'], outcome: 'the tests in all folders', asksForPackages: true },
+  {
+    args: ['test', 'host', 'schemas/layout.test.ts'],
+    outcome: 'the tests in host schemas/layout.test.ts',
+    asksForPackages: false,
+  },
+  { args: ['test', 'host', 'test/lab'], outcome: 'the tests in host test/lab', asksForPackages: true },
+];
+for (const { args, outcome, asksForPackages } of plans) {
+  const [mode, ...rest] = args;
+  test(`${args.join(' ')} ${asksForPackages ? 'needs' : 'needs no'} packages of the system`, () => {
+    const { output } = enter({ commands: ['apt-get'] }, mode, '--dry-run', ...rest);
+    assert.match(output, new RegExp(`^then: ${outcome}$`, 'm'));
+    assert.equal(output.includes('apt-get install'), asksForPackages);
+  });
+}
+
+test('a package manager that fails ends the set-up with its output, and services may start again', asRoot, () => {
+  const hadPolicy = existsSync('/usr/sbin/policy-rc.d');
+  const { code, output } = enter({ commands: ['apt-get'] }, 'tools');
+  assert.equal(code, 1);
+  assert.equal(existsSync('/usr/sbin/policy-rc.d'), hadPolicy);
+  assert.match(output, /clang-format +formats C and C\+\+/);
+  assert.match(output, /apt-get install clang-format failed \(exit code 1\)/);
+});
