@@ -120,7 +120,7 @@ export class AgentCore {
     const fromWindow = Math.min(window, this.#fromWindow || window);
     this.#windowsCoalesced += BigInt(window - Math.max(fromWindow, this.#toldWindow + 1));
     this.#module.beginWindow(window, context.clockOffsetNs);
-    this.#announcements.addSpaces(this.#module.netnsSpaces(this.#announcements.netnsSpaceCount));
+    this.#announcements.setSpaces(this.#module.spaceNews());
     const payloads = [...this.#announcements.encodeNews(this.#module.endedProcesses()), ...this.#module.encodeAll()];
     payloads.push({ kind: FrameKind.WindowEnd, payload: this.#windowEnd(window, fromWindow, context) });
     this.#toldWindow = window;
@@ -136,7 +136,7 @@ export class AgentCore {
     assert(window > this.#toldWindow, `snapshot in window ${window} after window ${this.#toldWindow}`);
     this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation);
     this.#incarnation = incarnation;
-    this.#announcements.addSpaces(this.#module.netnsSpaces(this.#announcements.netnsSpaceCount));
+    this.#announcements.setSpaces(this.#module.spaceNews());
     if (this.#committedWindow > 0) this.#fromWindow = Math.min(this.#fromWindow || window, this.#committedWindow + 1);
     const mark = { window };
     return [

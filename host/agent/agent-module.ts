@@ -32,8 +32,8 @@ interface AgentExports {
   agent_processes_named(): void;
   agent_processes_ended(): number;
   agent_processes_ended_count(): number;
-  agent_netns_space_count(): number;
-  agent_netns_space(index: number): number;
+  agent_space_news(): number;
+  agent_space_news_count(): number;
   agent_begin_window(window: number, clockOffsetNs: bigint): void;
   agent_begin_snapshot(window: number, clockOffsetNs: bigint, isSameReducer: number): void;
   agent_encode_next(): number;
@@ -104,15 +104,12 @@ export class AgentModule {
     return [...new Uint32Array(this.#exports.memory.buffer, address, count)];
   }
 
-  /** Spaces from the `index`-th on, in the order of discovery. */
-  netnsSpaces(index: number): NetnsSpace[] {
-    const spaces: NetnsSpace[] = [];
-    for (const count = this.#exports.agent_netns_space_count(); index + spaces.length < count; ) {
-      const address = this.#exports.agent_netns_space(index + spaces.length) >>> 0;
-      assert(address % NETNS_SPACE_SIZE === 0);
-      spaces.push(readNetnsSpace(this.#memory(), address));
-    }
-    return spaces;
+  /** Spaces that belong to another namespace since the last call; to be announced before the next payload. */
+  spaceNews(): NetnsSpace[] {
+    const address = this.#exports.agent_space_news() >>> 0;
+    const count = this.#exports.agent_space_news_count();
+    const view = this.#memory();
+    return Array.from({ length: count }, (_, index) => readNetnsSpace(view, address + index * NETNS_SPACE_SIZE));
   }
 
   /** The rest of what `beginWindow` or `beginSnapshot` has to tell, copied out of linear memory. */

@@ -9,7 +9,9 @@ import { type AddressSpace, type Announce, encodeAnnounce, type Process } from '
 export const DEFAULT_SPACE_HANDLE = 1;
 /** Keeps an Announce far below the largest frame: a process is a few hundred bytes, its control group at most 4 KiB. */
 const PROCESSES_PER_FRAME = 128;
-const ITEMS_PER_FRAME = 8192;
+const HANDLES_PER_FRAME = 8192;
+/** What a reducer takes of one host. */
+const HOST_ADDRESS_COUNT_MAX = 2048;
 /** 127.0.0.1 and ::1, in 16 bytes (RFC 4291). */
 const LOOPBACKS = [Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)];
 
@@ -23,26 +25,20 @@ export interface AnnouncementsOptions {
 export class Announcements {
   readonly #boot: string;
   readonly #processes = new Map<number, Process>();
-  readonly #spaces: AddressSpace[];
-  readonly #netnsHandles: number[] = [];
+  readonly #spaces = new Map<number, AddressSpace>();
   #addresses: Uint8Array[] = [];
   /** Not told on this channel yet. */
   #newProcesses = new Map<number, Process>();
-  #newSpaces: AddressSpace[];
+  #newSpaces = new Map<number, AddressSpace>();
   #addressesChanged = true;
 
   constructor({ addressSpace, boot }: AnnouncementsOptions) {
     this.#boot = boot;
-    this.#spaces = [{ handle: DEFAULT_SPACE_HANDLE, name: addressSpace }];
-    this.#newSpaces = [...this.#spaces];
+    this.#addSpace({ handle: DEFAULT_SPACE_HANDLE, name: addressSpace });
   }
 
   get processCount(): number {
     return this.#processes.size;
-  }
-
-  get netnsSpaceCount(): number {
-    return this.#netnsHandles.length;
   }
 
   addProcess(process: Process): void {
@@ -51,14 +47,14 @@ export class Announcements {
   }
 
   /** Loopback addresses belong to the host in each of its namespaces. */
-  addSpaces(spaces: readonly NetnsSpace[]): void {
-    for (const { handle, netns } of spaces) {
-      const space = { handle, name: `${this.#boot}/netns:${netns}` };
-      this.#spaces.push(space);
-      this.#newSpaces.push(space);
-      this.#netnsHandles.push(handle);
-      this.#addressesChanged = true;
-    }
+  setSpaces(spaces: readonly NetnsSpace[]): void {
+    for (const { handle, netns } of spaces) this.#addSpace({ handle, name: `${this.#boot}/netns:${netns}` });
+    if (spaces.length > 0) this.#addressesChanged = true;
+  }
+
+  #addSpace(space: AddressSpace): void {
+    this.#spaces.set(space.handle, space);
+    this.#newSpaces.set(space.handle, space);
   }
 
   /** All addresses of the host, 16 bytes each, loopback and link-local ones left out. */
@@ -72,34 +68,35 @@ export class Announcements {
   /** What is new since the last call, then what ended: `ended` handles are free after it. */
   encodeNews(ended: readonly number[]): Payload[] {
     const endedProcesses = ended.filter((handle) => this.#processes.delete(handle) && !this.#newProcesses.delete(handle));
-    return this.#encode([...this.#newProcesses.values()], this.#newSpaces, endedProcesses);
+    return this.#encode([...this.#newProcesses.values()], [...this.#newSpaces.values()], endedProcesses);
   }
 
   /** Everything, for a channel that knows nothing. Processes that ended are left out. */
   encodeAll(ended: readonly number[]): Payload[] {
     for (const handle of ended) this.#processes.delete(handle);
     this.#addressesChanged = true;
-    return this.#encode([...this.#processes.values()], this.#spaces, []);
+    return this.#encode([...this.#processes.values()], [...this.#spaces.values()], []);
   }
 
   #encode(processes: Process[], addressSpaces: AddressSpace[], endedProcesses: number[]): Payload[] {
     const announces: Announce[] = [
-      ...split(endedProcesses, ITEMS_PER_FRAME).map((part) => ({ endedProcesses: part })),
+      ...split(endedProcesses, HANDLES_PER_FRAME).map((part) => ({ endedProcesses: part })),
       ...split(addressSpaces, PROCESSES_PER_FRAME).map((part) => ({ addressSpaces: part })),
       ...split(processes, PROCESSES_PER_FRAME).map((part) => ({ processes: part })),
     ];
     if (this.#addressesChanged) announces.push({ hostAddresses: this.#hostAddresses() });
     this.#newProcesses.clear();
-    this.#newSpaces = [];
+    this.#newSpaces.clear();
     this.#addressesChanged = false;
     return announces.map((announce) => ({ kind: FrameKind.Announce, payload: encodeAnnounce(announce) }));
   }
 
-  /** They replace one another, so they are one frame: what does not fit is a host of its own kind. */
+  /** They replace one another, so they are one frame. The host's own come first. */
   #hostAddresses(): HostAddress[] {
     const own = this.#addresses.map((address) => ({ address, addressSpace: DEFAULT_SPACE_HANDLE }));
-    const loopbacks = this.#netnsHandles.flatMap((addressSpace) => LOOPBACKS.map((address) => ({ address, addressSpace })));
-    return [...own, ...loopbacks].slice(0, ITEMS_PER_FRAME);
+    const spaces = [...this.#spaces.keys()].filter((handle) => handle !== DEFAULT_SPACE_HANDLE);
+    const loopbacks = spaces.flatMap((addressSpace) => LOOPBACKS.map((address) => ({ address, addressSpace })));
+    return [...own, ...loopbacks].slice(0, HOST_ADDRESS_COUNT_MAX);
   }
 }
 

@@ -50,6 +50,8 @@ export class LedgerModel {
   readonly frames = new Map<number, number>();
   onces = 0;
   folds = 0;
+  /** Opens told again. */
+  refreshes = 0;
   #flows = new Map<bigint, Flow>();
   #failed = new Set<bigint>();
   #twins = new Map<number, Twin>();
@@ -174,7 +176,15 @@ export class LedgerModel {
 
   #open(open: Open): void {
     this.#checkReferences(open.process, open.addressSpace);
-    assert(open.handle !== 0 && !this.#twins.has(open.handle), `handle ${open.handle} is taken`);
+    assert.notEqual(open.handle, 0);
+    const known = this.#twins.get(open.handle);
+    if (known !== undefined && !known.closed && known.open.cookie === open.cookie) {
+      assert(known.open.roleSource <= open.roleSource);
+      known.open = open;
+      this.refreshes++;
+      return;
+    }
+    assert(known === undefined, `handle ${open.handle} is taken`);
     assert(!this.#retired.some((one) => one.handle === open.handle), `handle ${open.handle} is used again before its close is committed`);
     const baselineDue = (open.flags & OpenFlags.Existing) !== 0;
     this.#twins.set(open.handle, { open, told: { ...zeroSums(), srttUs: 0, minRttUs: 0 }, baselineDue, closed: false });

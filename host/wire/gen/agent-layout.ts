@@ -124,8 +124,10 @@ export interface AgentCounters {
   openingsInferred: bigint;
   /** Owners of sockets that are not known, yet or any more. */
   ownersUnmatched: bigint;
-  /** Owners and join keys that came after the socket's Open was told. */
-  amendmentsLate: bigint;
+  /** Opens told again because the owner or the role became better known. */
+  amendments: bigint;
+  /** Join keys that came after the Open was told: the socket stays joined by its tuple. */
+  joinKeysLate: bigint;
   socketsLive: bigint;
   socketsClosed: bigint;
   socketsRefused: bigint;
@@ -147,7 +149,7 @@ export interface AgentCounters {
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE = 176;
+export const AGENT_COUNTERS_SIZE = 184;
 
 /** Byte offset of each field. */
 export const AGENT_COUNTERS_OFFSET = {
@@ -157,22 +159,23 @@ export const AGENT_COUNTERS_OFFSET = {
   eventsStale: 24,
   openingsInferred: 32,
   ownersUnmatched: 40,
-  amendmentsLate: 48,
-  socketsLive: 56,
-  socketsClosed: 64,
-  socketsRefused: 72,
-  socketsFolded: 80,
-  folds: 88,
-  foldsMerged: 96,
-  settled: 104,
-  settledDropped: 112,
-  journalEntries: 120,
-  journalSkipped: 128,
-  processes: 136,
-  processesRefused: 144,
-  addressSpaces: 152,
-  addressSpacesRefused: 160,
-  memoryBytes: 168,
+  amendments: 48,
+  joinKeysLate: 56,
+  socketsLive: 64,
+  socketsClosed: 72,
+  socketsRefused: 80,
+  socketsFolded: 88,
+  folds: 96,
+  foldsMerged: 104,
+  settled: 112,
+  settledDropped: 120,
+  journalEntries: 128,
+  journalSkipped: 136,
+  processes: 144,
+  processesRefused: 152,
+  addressSpaces: 160,
+  addressSpacesRefused: 168,
+  memoryBytes: 176,
 } as const;
 
 export function readAgentCounters(view: DataView, offset: number): AgentCounters {
@@ -183,22 +186,23 @@ export function readAgentCounters(view: DataView, offset: number): AgentCounters
     eventsStale: view.getBigUint64(offset + 24, true),
     openingsInferred: view.getBigUint64(offset + 32, true),
     ownersUnmatched: view.getBigUint64(offset + 40, true),
-    amendmentsLate: view.getBigUint64(offset + 48, true),
-    socketsLive: view.getBigUint64(offset + 56, true),
-    socketsClosed: view.getBigUint64(offset + 64, true),
-    socketsRefused: view.getBigUint64(offset + 72, true),
-    socketsFolded: view.getBigUint64(offset + 80, true),
-    folds: view.getBigUint64(offset + 88, true),
-    foldsMerged: view.getBigUint64(offset + 96, true),
-    settled: view.getBigUint64(offset + 104, true),
-    settledDropped: view.getBigUint64(offset + 112, true),
-    journalEntries: view.getBigUint64(offset + 120, true),
-    journalSkipped: view.getBigUint64(offset + 128, true),
-    processes: view.getBigUint64(offset + 136, true),
-    processesRefused: view.getBigUint64(offset + 144, true),
-    addressSpaces: view.getBigUint64(offset + 152, true),
-    addressSpacesRefused: view.getBigUint64(offset + 160, true),
-    memoryBytes: view.getBigUint64(offset + 168, true),
+    amendments: view.getBigUint64(offset + 48, true),
+    joinKeysLate: view.getBigUint64(offset + 56, true),
+    socketsLive: view.getBigUint64(offset + 64, true),
+    socketsClosed: view.getBigUint64(offset + 72, true),
+    socketsRefused: view.getBigUint64(offset + 80, true),
+    socketsFolded: view.getBigUint64(offset + 88, true),
+    folds: view.getBigUint64(offset + 96, true),
+    foldsMerged: view.getBigUint64(offset + 104, true),
+    settled: view.getBigUint64(offset + 112, true),
+    settledDropped: view.getBigUint64(offset + 120, true),
+    journalEntries: view.getBigUint64(offset + 128, true),
+    journalSkipped: view.getBigUint64(offset + 136, true),
+    processes: view.getBigUint64(offset + 144, true),
+    processesRefused: view.getBigUint64(offset + 152, true),
+    addressSpaces: view.getBigUint64(offset + 160, true),
+    addressSpacesRefused: view.getBigUint64(offset + 168, true),
+    memoryBytes: view.getBigUint64(offset + 176, true),
   };
 }
 
@@ -209,22 +213,23 @@ export function writeAgentCounters(view: DataView, offset: number, value: AgentC
   view.setBigUint64(offset + 24, value.eventsStale, true);
   view.setBigUint64(offset + 32, value.openingsInferred, true);
   view.setBigUint64(offset + 40, value.ownersUnmatched, true);
-  view.setBigUint64(offset + 48, value.amendmentsLate, true);
-  view.setBigUint64(offset + 56, value.socketsLive, true);
-  view.setBigUint64(offset + 64, value.socketsClosed, true);
-  view.setBigUint64(offset + 72, value.socketsRefused, true);
-  view.setBigUint64(offset + 80, value.socketsFolded, true);
-  view.setBigUint64(offset + 88, value.folds, true);
-  view.setBigUint64(offset + 96, value.foldsMerged, true);
-  view.setBigUint64(offset + 104, value.settled, true);
-  view.setBigUint64(offset + 112, value.settledDropped, true);
-  view.setBigUint64(offset + 120, value.journalEntries, true);
-  view.setBigUint64(offset + 128, value.journalSkipped, true);
-  view.setBigUint64(offset + 136, value.processes, true);
-  view.setBigUint64(offset + 144, value.processesRefused, true);
-  view.setBigUint64(offset + 152, value.addressSpaces, true);
-  view.setBigUint64(offset + 160, value.addressSpacesRefused, true);
-  view.setBigUint64(offset + 168, value.memoryBytes, true);
+  view.setBigUint64(offset + 48, value.amendments, true);
+  view.setBigUint64(offset + 56, value.joinKeysLate, true);
+  view.setBigUint64(offset + 64, value.socketsLive, true);
+  view.setBigUint64(offset + 72, value.socketsClosed, true);
+  view.setBigUint64(offset + 80, value.socketsRefused, true);
+  view.setBigUint64(offset + 88, value.socketsFolded, true);
+  view.setBigUint64(offset + 96, value.folds, true);
+  view.setBigUint64(offset + 104, value.foldsMerged, true);
+  view.setBigUint64(offset + 112, value.settled, true);
+  view.setBigUint64(offset + 120, value.settledDropped, true);
+  view.setBigUint64(offset + 128, value.journalEntries, true);
+  view.setBigUint64(offset + 136, value.journalSkipped, true);
+  view.setBigUint64(offset + 144, value.processes, true);
+  view.setBigUint64(offset + 152, value.processesRefused, true);
+  view.setBigUint64(offset + 160, value.addressSpaces, true);
+  view.setBigUint64(offset + 168, value.addressSpacesRefused, true);
+  view.setBigUint64(offset + 176, value.memoryBytes, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

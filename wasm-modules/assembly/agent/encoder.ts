@@ -168,10 +168,16 @@ function encodeOpens(): bool {
     if (row === 0) return true;
     cursor = row;
     const socket = socketAt(row);
-    if (socket.has(SocketFlag.OpenTold)) continue;
+    if (socket.has(SocketFlag.OpenTold)) {
+      if (!socket.has(SocketFlag.AmendDue)) continue;
+      socket.clear(SocketFlag.AmendDue);
+      encodeOpen(changetype<Open>(batch.push()), socket, socket.handle);
+      continue;
+    }
     if (socket.handle === 0) socket.handle = takeHandle();
     if (socket.handle === 0) continue;
     encodeOpen(changetype<Open>(batch.push()), socket, socket.handle);
+    socket.clear(SocketFlag.AmendDue);
     socket.set(SocketFlag.OpenTold);
     if (socket.hasBaseline) socket.set(SocketFlag.BaselineDue);
     if (!socket.has(SocketFlag.Closed)) journalTold(row, socket, window);

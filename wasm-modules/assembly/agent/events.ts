@@ -1,9 +1,17 @@
 // Applies what the kernel said to the table of sockets. Any event can come first: the ring has one order, scans another, and an opening can
 // be lost. So every event carries the whole socket, and each kind of knowledge has its own rule: totals never fall, a better source of the
 // role wins, a process that used the socket beats its listener, and after the close nothing changes.
-import { KernelEventType, SocketEvent, SOCKET_EVENT_SIZE, SocketFlag as EventFlag } from "../gen/kernel-events";
+import {
+  CloseReason,
+  KernelEventType,
+  Role,
+  RoleSource,
+  SOCKET_EVENT_SIZE,
+  SocketEvent,
+  SocketFlag as EventFlag,
+} from "../gen/kernel-events";
 import { Totals } from "../gen/wire";
-import { spaceOf } from "./address-spaces";
+import { retainSpaceOf } from "./address-spaces";
 import { isNamingDue, releaseProcess, retainOwner } from "./processes";
 import { retainClosed } from "./retention";
 import { addSocket, findSocket, markDirty, socketAt } from "./sockets";
@@ -15,7 +23,8 @@ export let eventsRepeated: u64 = 0;
 export let eventsStale: u64 = 0;
 export let openingsInferred: u64 = 0;
 export let ownersUnmatched: u64 = 0;
-export let amendmentsLate: u64 = 0;
+export let amendments: u64 = 0;
+export let joinKeysLate: u64 = 0;
 
 /** Applies whole events; returns the bytes of those applied, fewer when the host has to name processes first. */
 export function applyEvents(address: usize, bytes: u32): u32 {
@@ -29,7 +38,7 @@ export function applyEvents(address: usize, bytes: u32): u32 {
 function applyEvent(event: SocketEvent): void {
   eventsApplied++;
   const type = event.type;
-  if (event.size !== SOCKET_EVENT_SIZE || event.cookie === 0 || type === KernelEventType.None || type > KernelEventType.SocketOwner) {
+  if (!isWellFormed(event)) {
     eventsMalformed++;
     return;
   }
@@ -51,6 +60,20 @@ function applyEvent(event: SocketEvent): void {
   if (type === KernelEventType.SocketClose || type === KernelEventType.ConnectFailed) closeSocket(row, event);
 }
 
+/** What the wire has no word for would cost a whole frame. */
+function isWellFormed(event: SocketEvent): bool {
+  return (
+    event.size === SOCKET_EVENT_SIZE &&
+    event.cookie !== 0 &&
+    event.type !== KernelEventType.None &&
+    event.type <= KernelEventType.SocketOwner &&
+    event.role <= Role.Server &&
+    event.roleSource <= RoleSource.Kernel &&
+    (event.protocol === 6 || event.protocol === 17) &&
+    (event.ipVersion === 4 || event.ipVersion === 6)
+  );
+}
+
 /** A socket is adopted when the kernel's state of it is older than the agent: then there is no start time. */
 function openSocket(event: SocketEvent): u32 {
   const row = addSocket(event.cookie);
@@ -69,7 +92,7 @@ function openSocket(event: SocketEvent): u32 {
   socket.remoteAddressLo = event.remoteAddressLo;
   socket.localPort = event.localPort;
   socket.remotePort = event.remotePort;
-  socket.space = spaceOf(
+  socket.space = retainSpaceOf(
     event.localAddressHi,
     event.localAddressLo,
     event.remoteAddressHi,
@@ -97,14 +120,14 @@ function amendSocket(row: u32, event: SocketEvent): void {
   if (type === KernelEventType.SocketOpen) reviseAdoption(socket, event);
   if (socket.joinKey === 0 && event.joinKey !== 0) {
     socket.joinKey = event.joinKey;
-    noteAmendment(socket);
+    if (socket.has(SocketFlag.OpenTold)) joinKeysLate++;
   }
   if (event.roleSource > socket.roleSource) {
     socket.role = event.role;
     socket.roleSource = event.roleSource;
-    noteAmendment(socket);
+    amend(row, socket);
   }
-  amendOwner(socket, event);
+  if (amendOwner(socket, event)) amend(row, socket);
   if (raiseTotals(socket.now, event)) markDirty(row);
 }
 
@@ -117,14 +140,15 @@ function reviseAdoption(socket: SocketRow, event: SocketEvent): void {
   memory.fill(changetype<usize>(socket.committed), 0, offsetof<Totals>());
 }
 
-function amendOwner(socket: SocketRow, event: SocketEvent): void {
-  if (event.ownerPid === 0) return;
+/** True when the owner is another one. */
+function amendOwner(socket: SocketRow, event: SocketEvent): bool {
+  if (event.ownerPid === 0) return false;
   const isBetter = event.type === KernelEventType.SocketOwner || socket.process === 0 || socket.has(SocketFlag.OwnerProvisional);
-  if (!isBetter) return;
+  if (!isBetter) return false;
   const before = socket.process;
   takeOwner(socket, event);
   releaseProcess(before);
-  if (socket.process !== before) noteAmendment(socket);
+  return socket.process !== before;
 }
 
 function takeOwner(socket: SocketRow, event: SocketEvent): void {
@@ -133,18 +157,29 @@ function takeOwner(socket: SocketRow, event: SocketEvent): void {
   else socket.clear(SocketFlag.OwnerProvisional);
 }
 
-/** The wire has no way to correct an Open; a snapshot tells the better knowledge. */
-function noteAmendment(socket: SocketRow): void {
-  if (socket.has(SocketFlag.OpenTold)) amendmentsLate++;
+/** The Open is told again, with the better knowledge. */
+function amend(row: u32, socket: SocketRow): void {
+  if (!socket.has(SocketFlag.OpenTold)) return;
+  socket.set(SocketFlag.AmendDue);
+  markDirty(row);
+  amendments++;
 }
 
 function closeSocket(row: u32, event: SocketEvent): void {
   const socket = socketAt(row);
-  socket.set(event.type === KernelEventType.ConnectFailed ? SocketFlag.Closed | SocketFlag.Failed : SocketFlag.Closed);
+  const isFailed = event.type === KernelEventType.ConnectFailed;
+  socket.set(isFailed ? SocketFlag.Closed | SocketFlag.Failed : SocketFlag.Closed);
   socket.endTimeNs = event.timeNs;
-  socket.reason = event.closeReason;
+  socket.reason = closeReasonOf(event, isFailed);
   socket.error = event.error;
   retainClosed(row, socket);
+}
+
+/** Failures have reasons of their own: another one is a bug of the probe, not a reason to lose the socket. */
+function closeReasonOf(event: SocketEvent, isFailed: bool): u8 {
+  const reason = event.closeReason;
+  if (isFailed) return reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther ? reason : CloseReason.ConnectOther;
+  return reason !== CloseReason.None && reason <= CloseReason.TimedOut ? reason : CloseReason.Closed;
 }
 
 function firstTotals(now: Totals, event: SocketEvent): void {

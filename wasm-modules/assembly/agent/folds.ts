@@ -6,7 +6,7 @@ import { Fold, FOLD_SIZE, Totals } from "../gen/wire";
 import { hashPair } from "../lib/hash";
 import { OpenTable } from "../lib/open-table";
 import { RowPool } from "../lib/row-pool";
-import { DEFAULT_SPACE } from "./address-spaces";
+import { DEFAULT_SPACE, releaseSpace, retainSpace } from "./address-spaces";
 import { pendingEntry, pendingEntryBefore } from "./journal";
 import { FOLD_COUNT_MAX } from "./limits";
 import { releaseProcess, retainProcess } from "./processes";
@@ -254,6 +254,7 @@ function add(key: Fold, window: u32, keyWindow: u32, isMerged: bool): u32 {
   fold.keyWindow = keyWindow;
   copyKey(fold.fold, key);
   retainProcess(key.process);
+  retainSpace(key.addressSpace);
   byKey.insert(hashKey(key, keyWindow), row);
   if (window === 0) untold++;
   return row;
@@ -263,6 +264,7 @@ function remove(row: u32): void {
   const fold = foldAt(row);
   byKey.remove(hashKey(fold.fold, fold.keyWindow), row);
   releaseProcess(fold.fold.process);
+  releaseSpace(fold.fold.addressSpace);
   if (fold.window === 0) untold--;
   fold.isLive = 0;
   rows.give(row);

@@ -6,15 +6,16 @@
 import { AGENT_COUNTERS_SIZE, AgentCounters } from "../gen/agent";
 import { allocate } from "../lib/arena";
 import { seedHashes } from "../lib/hash";
-import { initAddressSpaces, netnsSpaceAt, netnsSpaceCount, netnsSpacesRefused } from "./address-spaces";
+import { addressSpaceCount, addressSpacesRefused, initAddressSpaces, spaceNewsCount, takeSpaceNews } from "./address-spaces";
 import { beginEncoding, encodeNext, initEncoder } from "./encoder";
 import {
-  amendmentsLate,
+  amendments,
   applyEvents,
   eventsApplied,
   eventsMalformed,
   eventsRepeated,
   eventsStale,
+  joinKeysLate,
   openingsInferred,
   ownersUnmatched,
 } from "./events";
@@ -109,13 +110,13 @@ export function agent_processes_ended_count(): u32 {
   return endedProcessCount();
 }
 
-export function agent_netns_space_count(): u32 {
-  return netnsSpaceCount();
+/** Address spaces to announce with the next window: agent.NetnsSpace structs. */
+export function agent_space_news(): usize {
+  return takeSpaceNews();
 }
 
-/** An agent.NetnsSpace; `index` counts from 0 in the order of discovery. */
-export function agent_netns_space(index: u32): usize {
-  return netnsSpaceAt(index);
+export function agent_space_news_count(): u32 {
+  return spaceNewsCount();
 }
 
 /** `clockOffsetNs`: from CLOCK_MONOTONIC to the reducer's Unix time. Windows rise. */
@@ -176,7 +177,8 @@ export function agent_counters(): usize {
   counters.eventsStale = eventsStale;
   counters.openingsInferred = openingsInferred;
   counters.ownersUnmatched = ownersUnmatched;
-  counters.amendmentsLate = amendmentsLate;
+  counters.amendments = amendments;
+  counters.joinKeysLate = joinKeysLate;
   counters.socketsLive = socketCount() - closedSocketCount();
   counters.socketsClosed = closedSocketCount();
   counters.socketsRefused = socketsRefused();
@@ -189,8 +191,8 @@ export function agent_counters(): usize {
   counters.journalSkipped = journalSkipped();
   counters.processes = processCount();
   counters.processesRefused = processesRefused();
-  counters.addressSpaces = netnsSpaceCount() + 1;
-  counters.addressSpacesRefused = netnsSpacesRefused();
+  counters.addressSpaces = addressSpaceCount();
+  counters.addressSpacesRefused = addressSpacesRefused();
   counters.memoryBytes = <u64>memory.size() << 16;
   return changetype<usize>(counters);
 }

@@ -16,7 +16,7 @@ export const FOLD_COUNT_MAX: u32 = 65536;
 export const PROCESS_COUNT_MAX: u32 = 65536;
 /** A process without sockets keeps its name for so long: most come back. */
 export const PROCESS_IDLE_NS: f64 = 60e9;
-/** Network namespaces with loopback traffic in the life of the module. Beyond: their sockets are in the default space, counted. */
-export const NETNS_SPACE_COUNT_MAX: u32 = 65536;
+/** Network namespaces with loopback traffic at once; a reducer takes 4096 spaces. Beyond: their sockets are in the default space, counted. */
+export const NETNS_SPACE_COUNT_MAX: u32 = 4094;
 /** A frame with its header. */
 export const FRAME_BYTES: u32 = 65536;

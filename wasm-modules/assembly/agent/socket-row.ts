@@ -25,6 +25,8 @@ export namespace SocketFlag {
   export const Unjournaled: u32 = 1 << 8;
   /** The owner is the listening process or a holder of the descriptor. */
   export const OwnerProvisional: u32 = 1 << 9;
+  /** Its Open is to be told again: the owner or the role is better known. */
+  export const AmendDue: u32 = 1 << 10;
 }
 
 @unmanaged

@@ -4,6 +4,7 @@ import { allocate } from "../lib/arena";
 import { hashPair } from "../lib/hash";
 import { OpenTable } from "../lib/open-table";
 import { RowPool } from "../lib/row-pool";
+import { releaseSpace } from "./address-spaces";
 import { releaseProcess } from "./processes";
 import { SocketFlag, SocketRow } from "./socket-row";
 
@@ -70,6 +71,7 @@ export function freeSocket(row: u32): void {
   const socket = socketAt(row);
   byCookie.remove(hashPair(socket.cookie, 0), row);
   releaseProcess(socket.process);
+  releaseSpace(socket.space);
   socket.cookie = 0;
   socket.startTimeNs = 0;
   clearDirty(row);

@@ -81,51 +81,54 @@ export class AgentCounters {
   openingsInferred: u64; // 32
   /** Owners of sockets that are not known, yet or any more. */
   ownersUnmatched: u64; // 40
-  /** Owners and join keys that came after the socket's Open was told. */
-  amendmentsLate: u64; // 48
-  socketsLive: u64; // 56
-  socketsClosed: u64; // 64
-  socketsRefused: u64; // 72
-  socketsFolded: u64; // 80
-  folds: u64; // 88
+  /** Opens told again because the owner or the role became better known. */
+  amendments: u64; // 48
+  /** Join keys that came after the Open was told: the socket stays joined by its tuple. */
+  joinKeysLate: u64; // 56
+  socketsLive: u64; // 64
+  socketsClosed: u64; // 72
+  socketsRefused: u64; // 80
+  socketsFolded: u64; // 88
+  folds: u64; // 96
   /** Folds without addresses and process, because the table of folds was full. */
-  foldsMerged: u64; // 96
-  settled: u64; // 104
+  foldsMerged: u64; // 104
+  settled: u64; // 112
   /** Settled sockets forgotten before their time. */
-  settledDropped: u64; // 112
-  journalEntries: u64; // 120
-  journalSkipped: u64; // 128
-  processes: u64; // 136
-  processesRefused: u64; // 144
-  addressSpaces: u64; // 152
-  addressSpacesRefused: u64; // 160
+  settledDropped: u64; // 120
+  journalEntries: u64; // 128
+  journalSkipped: u64; // 136
+  processes: u64; // 144
+  processesRefused: u64; // 152
+  addressSpaces: u64; // 160
+  addressSpacesRefused: u64; // 168
   /** Linear memory, bytes. */
-  memoryBytes: u64; // 168
+  memoryBytes: u64; // 176
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE: u32 = 176;
+export const AGENT_COUNTERS_SIZE: u32 = 184;
 
-if (offsetof<AgentCounters>() !== 176) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>() !== 184) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("events") !== 0) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsMalformed") !== 8) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsRepeated") !== 16) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsStale") !== 24) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("openingsInferred") !== 32) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("ownersUnmatched") !== 40) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("amendmentsLate") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsLive") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsClosed") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsRefused") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsFolded") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("folds") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("foldsMerged") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settled") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settledDropped") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalEntries") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalSkipped") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processes") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processesRefused") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpaces") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpacesRefused") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("memoryBytes") !== 168) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("amendments") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("joinKeysLate") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsLive") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsClosed") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsRefused") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsFolded") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("folds") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("foldsMerged") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settled") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settledDropped") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalEntries") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalSkipped") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processes") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processesRefused") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpaces") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpacesRefused") !== 168) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("memoryBytes") !== 176) ERROR("AgentCounters must match schemas/agent.fbs");
