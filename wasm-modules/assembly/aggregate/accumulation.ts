@@ -8,7 +8,7 @@ import { EDGE_POINT_SIZE, EdgeFlow, EdgePoint, EdgeRecord, Level, ReducerCounter
 import { count } from '../lib/counters';
 import { addSample, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
 import { leafOfChannel, mapEdge } from './channel-edges';
-import { isOtherRow, LEVEL_COUNT, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
+import { LEVEL_COUNT, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
 
 /** Levels whose RTT samples are collected on az_az. */
 const COLLECTED_LEVELS: u32 = (1 << Level.AzAz) | (1 << Level.RoleAz) | (1 << Level.AzRole) | (1 << Level.RoleRole);
@@ -46,7 +46,7 @@ export function aggregateFlow(from: u32, record: usize): void {
   const handle = leafOfChannel(from, flow.edge, flow.activeDelta);
   const leaf = rowAt(handle);
   count(ReducerCounter.EdgeFlowsAdded);
-  if (isOtherRow(leaf)) {
+  if (leaf.isOther !== 0) {
     windowOverflow++;
     count(ReducerCounter.EdgeFlowsToOther);
   }
@@ -60,8 +60,9 @@ export function aggregateFlow(from: u32, record: usize): void {
 /** Brings the open window's sums of all leaves to all levels. Call once, before the output is written. */
 export function rollUp(): void {
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
-      const row = rowAt(handle);
+    const list = listOf(level);
+    for (let index: u32 = 0; index < list.count; index++) {
+      const row = rowAt(list.at(index));
       if (row.moved === 0) continue;
       applyActive(row);
       if (row.left !== 0) addRow(row.left, row);
@@ -70,13 +71,20 @@ export function rollUp(): void {
   }
 }
 
-/** Sums of the closed window become 0; `active` stands. */
-export function clearWindow(): void {
+/** The window `closed` is over: its sums become 0, `active` stands, and only rows with open flows stay in the lists. */
+export function settleRows(closed: u32): void {
   windowOverflow = 0;
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
+    const list = listOf(level);
+    const count = list.count;
+    list.count = 0;
+    for (let index: u32 = 0; index < count; index++) {
+      const handle = list.at(index);
       const row = rowAt(handle);
       if (row.moved !== 0) clearRow(row);
+      row.listed = 0;
+      if (row.point.active !== 0) listRow(handle, row);
+      else row.idleSince = closed;
     }
   }
 }

@@ -14,7 +14,9 @@ import { textAddress, textBytes } from '../lib/intern';
 /** Bits of a node index in the key of a point; two of them, the protocol and the port are 64 bits. */
 export const NODE_INDEX_BITS: u32 = 20;
 
-/** What is sorted: a u64 key and a u32 handle. */
+const NODE_INDEX_MASK: u32 = (1 << NODE_INDEX_BITS) - 1;
+
+/** What is sorted: a u64 key, a u32 handle, and 4 bytes that go along. */
 export const ENTRY_BYTES: usize = 16;
 
 const DIGIT_COUNT: u32 = 8;
@@ -38,6 +40,14 @@ export function storeEntry(entry: usize, key: u64, handle: u32): void {
 /** Key of a point by the indexes of its nodes; `service` = server port | protocol << 16. */
 export function pointKey(clientIndex: u32, serverIndex: u32, service: u32): u64 {
   return ((<u64>clientIndex) << (NODE_INDEX_BITS + 24)) | ((<u64>serverIndex) << 24) | service;
+}
+
+export function clientIndexOf(key: u64): u32 {
+  return <u32>(key >>> (NODE_INDEX_BITS + 24));
+}
+
+export function serverIndexOf(key: u64): u32 {
+  return <u32>(key >>> 24) & NODE_INDEX_MASK;
 }
 
 /** Sorts entries by key: least significant digit first, digits that all keys share are passed over. */

@@ -3,10 +3,10 @@
 import { closeEnrich } from '../enrich/lifecycle';
 import { Level } from '../gen/records';
 import { HISTOGRAM_COUNT_MAX, initHistograms } from '../lib/histogram';
-import { clearWindow, initAccumulation, rollUp } from './accumulation';
+import { initAccumulation, rollUp, settleRows } from './accumulation';
 import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { EDGE_COUNT_MAX, expireEdges, initEdges } from './edges';
-import { expireLeaves, initTree, relistRows } from './tree';
+import { expireLeaves, initTree } from './tree';
 import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
 
 /** Masks of levels have bit `Level`. */
@@ -36,8 +36,7 @@ export function initAggregate(
 export function aggregateClose(window: u32): usize {
   rollUp();
   const output = writeWindowOutput(window);
-  clearWindow();
-  relistRows(window);
+  settleRows(window);
   expireLeaves(window);
   expireEdges(window);
   closeEnrich(window);

@@ -12,7 +12,7 @@
 
 import { azNodeOf, isOther, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
 import { EDGE_POINT_SIZE, EdgePoint, Level, ReducerCounter } from '../gen/records';
-import { allocate } from '../lib/arena';
+import { allocate, growBlock } from '../lib/arena';
 import { count, set } from '../lib/counters';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
@@ -26,12 +26,18 @@ export class Row {
   /** Rows that point to this one. */
   refs: u32;
   hash: u32;
-  /** Retained. */
+  /** Retained. 0 = the row is free. */
   clientNode: u32;
   serverNode: u32;
   /** Server port | protocol << 16. */
   service: u32;
-  level: u32;
+  level: u8;
+  /** 1 = in its level's list: it moved in the open window, or has open flows. */
+  listed: u8;
+  /** 1 = something was added in the open window. */
+  moved: u8;
+  /** 1 = one of its nodes is (other). */
+  isOther: u8;
   /** Where its sums go; 0 = nowhere. */
   left: u32;
   right: u32;
@@ -39,16 +45,11 @@ export class Row {
   azAz: u32;
   /** Of the open window, or 0. */
   histogram: u32;
-  /** In the list of its level, or of a quiet leaf in the list of idle leaves. */
-  next: u32;
-  previous: u32;
-  /** 1 = in its level's list: it moved in the open window, or has open flows. A leaf that is not is in the list of idle leaves. */
-  listed: u32;
   /** Tells who had the handle before. */
   generation: u32;
+  /** Of a leaf that is not listed: the last window in which it moved or was announced. */
   idleSince: u32;
-  /** 1 when something was added in the open window. */
-  moved: u32;
+  pad0: u64;
   /** What the open window adds to `point.active`. */
   activeDelta: i64;
   /** An EdgePoint, whose sums are of the open window and whose `active` stands. */
@@ -57,20 +58,49 @@ export class Row {
   get point(): EdgePoint {
     return changetype<EdgePoint>(changetype<usize>(this) + offsetof<Row>('pointStart'));
   }
+
+  isIdleLeaf(): bool {
+    return this.level === Level.IdId && this.listed === 0 && this.clientNode !== 0;
+  }
 }
 
-const ROW_BYTES: usize = offsetof<Row>('pointStart') + EDGE_POINT_SIZE;
-if (offsetof<Row>('pointStart') !== 72) ERROR('a row is a head of 72 bytes and an EdgePoint');
+/** Handles of rows, one after another, so that a pass over them need not wait for one row to find the next. */
+@unmanaged
+export class RowList {
+  rows: usize;
+  count: u32;
+  capacity: u32;
+
+  at(index: u32): u32 {
+    return load<u32>(this.rows + <usize>index * 4);
+  }
+
+  grow(): void {
+    const bytes = <usize>this.capacity * 4;
+    const grown = growBlock(this.rows, bytes, bytes, bytes === 0 ? LIST_BYTES_FIRST : bytes * 2);
+    if (grown === 0) unreachable();
+    this.rows = grown;
+    this.capacity = bytes === 0 ? LIST_BYTES_FIRST / 4 : this.capacity * 2;
+  }
+}
+
+const LIST_BYTES_FIRST: u32 = 4096;
+/** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
+const SWEEP_ROWS_MIN: u32 = 4096;
+
+/** Four cache lines: the head, and an EdgePoint in three. */
+const ROW_BYTES: usize = 256;
+if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE > 256)
+  ERROR('a row is a head of 64 bytes and an EdgePoint');
 
 /** `from_window` of a point in which nothing was late. */
 export const NOT_LATE: u32 = 0xffffffff;
 
 let pool: RowPool = changetype<RowPool>(0);
 let table: OpenTable = changetype<OpenTable>(0);
-/** Head of the list of each level. */
-let heads: usize = 0;
-let idleHead: u32 = 0;
-let idleTail: u32 = 0;
+/** RowList of each level. */
+let lists: usize = 0;
+let sweepCursor: u32 = 1;
 let leafCountMax: u32 = 0;
 let leaves: u32 = 0;
 
@@ -78,9 +108,8 @@ export function initTree(edgeCountMax: u32): void {
   const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
   pool = RowPool.create(ROW_BYTES, rowCountMax);
   table = OpenTable.create(rowCountMax);
-  heads = allocate(LEVEL_COUNT * 4);
-  idleHead = 0;
-  idleTail = 0;
+  lists = allocate(<usize>LEVEL_COUNT * offsetof<RowList>());
+  sweepCursor = 1;
   leafCountMax = edgeCountMax;
   leaves = 0;
 }
@@ -106,64 +135,44 @@ export function otherLeaf(service: u32, window: u32): u32 {
   return known !== 0 ? known : createLeaf(other, other, otherService, window);
 }
 
-export function isOtherRow(row: Row): bool {
-  return isOther(row.clientNode) || isOther(row.serverNode);
+export function listOf(level: u32): RowList {
+  return changetype<RowList>(lists + <usize>level * offsetof<RowList>());
 }
 
-/** Head of the list of a level: follow `next`. */
-export function listOf(level: u32): u32 {
-  return load<u32>(heads + <usize>level * 4);
-}
-
-/** Puts the row into its level's list. */
+/** Puts the row into its level's list. Traps when memory is used up. */
 export function listRow(handle: u32, row: Row): void {
   if (row.listed !== 0) return;
-  if (row.level === Level.IdId) leaveIdle(row);
-  pushRow(handle, row);
-}
-
-function pushRow(handle: u32, row: Row): void {
   row.listed = 1;
-  const head = heads + <usize>row.level * 4;
-  row.next = load<u32>(head);
-  store<u32>(head, handle);
-}
-
-/** The window `closed` is over: keeps in the lists only rows with open flows. */
-export function relistRows(closed: u32): void {
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    let handle = listOf(level);
-    store<u32>(heads + <usize>level * 4, 0);
-    while (handle !== 0) {
-      const row = rowAt(handle);
-      const next = row.next;
-      row.listed = 0;
-      if (row.point.active !== 0) pushRow(handle, row);
-      else if (level === Level.IdId) joinIdle(handle, row, closed);
-      handle = next;
-    }
-  }
+  const list = listOf(row.level);
+  if (list.count === list.capacity) list.grow();
+  store<u32>(list.rows + <usize>list.count * 4, handle);
+  list.count++;
 }
 
 /** A leaf that was announced anew is not idle. */
-export function touchLeaf(handle: u32, window: u32): void {
-  const row = rowAt(handle);
-  if (row.listed !== 0) return;
-  leaveIdle(row);
-  joinIdle(handle, row, window);
+export function touchLeaf(leaf: u32, window: u32): void {
+  rowAt(leaf).idleSince = window;
 }
 
-/** Frees the leaves that have been idle for EDGE_IDLE_WINDOWS, and the rows above that nothing points to anymore. */
+/** Frees, of a slice of all rows, the leaves that have been idle for EDGE_IDLE_WINDOWS, and what only they pointed to. */
 export function expireLeaves(closed: u32): void {
-  while (idleHead !== 0 && rowAt(idleHead).idleSince + EDGE_IDLE_WINDOWS <= closed) {
-    const leaf = idleHead;
-    leaveIdle(rowAt(leaf));
-    freeRow(leaf);
-    leaves--;
-    count(ReducerCounter.LeavesExpired);
+  const end = pool.end;
+  let rows = min(end, max(SWEEP_ROWS_MIN, end >>> 4));
+  for (; rows !== 0; rows--) {
+    if (sweepCursor >= end) sweepCursor = 1;
+    const handle = sweepCursor++;
+    if (handle >= end) break;
+    const row = rowAt(handle);
+    if (row.isIdleLeaf() && row.idleSince + EDGE_IDLE_WINDOWS <= closed) freeLeaf(handle);
   }
   set(ReducerCounter.LeavesLive, leaves);
   set(ReducerCounter.RowsLive, pool.live);
+}
+
+function freeLeaf(leaf: u32): void {
+  freeRow(leaf);
+  leaves--;
+  count(ReducerCounter.LeavesExpired);
 }
 
 function hashRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u32 {
@@ -189,8 +198,8 @@ function createLeaf(clientNode: u32, serverNode: u32, service: u32, window: u32)
   const handle = createRow(Level.IdId, clientNode, serverNode, service);
   const leaf = rowAt(handle);
   leaf.azAz = rowAt(leaf.left).left;
+  leaf.idleSince = window;
   leaves++;
-  joinIdle(handle, leaf, window);
   return handle;
 }
 
@@ -215,7 +224,8 @@ function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): 
   row.clientNode = clientNode;
   row.serverNode = serverNode;
   row.service = service;
-  row.level = level;
+  row.level = <u8>level;
+  row.isOther = u8(isOther(clientNode) || isOther(serverNode));
   retainNode(clientNode);
   retainNode(serverNode);
   const point = row.point;
@@ -249,6 +259,7 @@ function freeRow(handle: u32): void {
   releaseNode(row.clientNode);
   releaseNode(row.serverNode);
   row.generation++;
+  row.clientNode = 0;
   const left = row.left;
   const right = row.right;
   pool.give(handle);
@@ -258,20 +269,4 @@ function freeRow(handle: u32): void {
 
 function releaseRow(handle: u32): void {
   if (handle !== 0 && --rowAt(handle).refs === 0) freeRow(handle);
-}
-
-function joinIdle(handle: u32, row: Row, window: u32): void {
-  row.idleSince = window;
-  row.next = 0;
-  row.previous = idleTail;
-  if (idleTail === 0) idleHead = handle;
-  else rowAt(idleTail).next = handle;
-  idleTail = handle;
-}
-
-function leaveIdle(row: Row): void {
-  if (row.previous === 0) idleHead = row.next;
-  else rowAt(row.previous).next = row.next;
-  if (row.next === 0) idleTail = row.previous;
-  else rowAt(row.next).previous = row.previous;
 }

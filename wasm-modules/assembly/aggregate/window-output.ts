@@ -8,8 +8,21 @@ import { EDGE_POINT_SIZE, EdgePoint, WINDOW_OUTPUT_SIZE, WindowOutput } from '..
 import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram, overflowOfWindow } from './accumulation';
-import { ENTRY_BYTES, entryAt, entryHandle, pointKey, sortByKey, sortNodes, storeEntry } from './canonical-order';
+import {
+  clientIndexOf,
+  ENTRY_BYTES,
+  entryAt,
+  entryHandle,
+  pointKey,
+  serverIndexOf,
+  sortByKey,
+  sortNodes,
+  storeEntry,
+} from './canonical-order';
 import { LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
+
+/** In an entry of a row: its server port and protocol. */
+const SERVICE_OFFSET: usize = 12;
 
 let outputLevels: u32 = 0;
 /** Marks the nodes of this output in `Node.outputSerial`. */
@@ -17,6 +30,7 @@ let serial: u32 = 0;
 let block: usize = 0;
 let blockSize: usize = 0;
 let bytes: u32 = 0;
+let histogramBytes: u32 = 0;
 
 export function initWindowOutput(levels: u32): void {
   outputLevels = levels;
@@ -34,9 +48,8 @@ export function writeWindowOutput(window: u32): usize {
   const rowsSize = <usize>rowCount * ENTRY_BYTES;
   const nodes = takeScratch(nodesSize);
   const rows = takeScratch(rowsSize);
-  const nodeCount = collectNodes(nodes);
+  const nodeCount = collectRows(rows, nodes);
   const nodeBytes = indexNodes(nodes, nodeCount);
-  const histogramBytes = countHistogramBytes();
   bytes = WINDOW_OUTPUT_SIZE + nodeBytes + rowCount * EDGE_POINT_SIZE + histogramBytes;
   reserveBlock(bytes);
 
@@ -63,25 +76,35 @@ function isPutOut(level: u32): bool {
 function countRows(): u32 {
   let count: u32 = 0;
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    if (!isPutOut(level)) continue;
-    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) count++;
+    if (isPutOut(level)) count += listOf(level).count;
   }
   return count;
 }
 
-/** Each node once; returns how many. */
-function collectNodes(nodes: usize): u32 {
+/** Fills `rows` level by level, and `nodes` with each node once; returns how many. Sets `histogramBytes`. */
+function collectRows(rows: usize, nodes: usize): u32 {
   serial++;
-  let count: u32 = 0;
+  histogramBytes = 0;
+  let nodeCount: u32 = 0;
+  let rowCount: u32 = 0;
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
     if (!isPutOut(level)) continue;
-    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
-      const row = rowAt(handle);
-      count = collectNode(nodes, count, row.clientNode);
-      count = collectNode(nodes, count, row.serverNode);
+    const list = listOf(level);
+    for (let index: u32 = 0; index < list.count; index++) {
+      const row = rowAt(list.at(index));
+      storeRowEntry(entryAt(rows, rowCount++), list.at(index), row);
+      nodeCount = collectNode(nodes, nodeCount, row.clientNode);
+      nodeCount = collectNode(nodes, nodeCount, row.serverNode);
+      if (row.histogram !== 0 && hasHistogram(level)) histogramBytes += histogramRecordBytes(row.histogram);
     }
   }
-  return count;
+  return nodeCount;
+}
+
+/** The nodes stand in the key until they have an index; the service goes along behind the handle. */
+function storeRowEntry(entry: usize, handle: u32, row: Row): void {
+  storeEntry(entry, ((<u64>row.clientNode) << 32) | row.serverNode, handle);
+  store<u32>(entry, row.service, SERVICE_OFFSET);
 }
 
 function collectNode(nodes: usize, count: u32, handle: u32): u32 {
@@ -104,18 +127,6 @@ function indexNodes(nodes: usize, count: u32): u32 {
   return size;
 }
 
-function countHistogramBytes(): u32 {
-  let size: u32 = 0;
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    if (!isPutOut(level) || !hasHistogram(level)) continue;
-    for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
-      const histogram = rowAt(handle).histogram;
-      if (histogram !== 0) size += histogramRecordBytes(histogram);
-    }
-  }
-  return size;
-}
-
 function writeNodes(nodes: usize, count: u32, to: usize): void {
   let at = to;
   for (let index: u32 = 0; index < count; index++) at += writeNodeRecord(entryHandle(entryAt(nodes, index)), index, at);
@@ -123,40 +134,40 @@ function writeNodes(nodes: usize, count: u32, to: usize): void {
 
 function writePoints(output: WindowOutput, rows: usize, points: usize): void {
   const histograms = points + <usize>output.pointCount * EDGE_POINT_SIZE;
+  let entry = rows;
   let point = points;
   let histogram = histograms;
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
     if (!isPutOut(level)) continue;
-    const count = sortRows(level, rows);
-    for (let index: u32 = 0; index < count; index++) {
-      const row = rowAt(entryHandle(entryAt(rows, index)));
-      writePoint(row, point, output.window);
-      if (row.histogram !== 0 && hasHistogram(level)) {
-        changetype<EdgePoint>(point).histogram = <u32>(histogram - histograms) + 1;
-        histogram += writeHistogram(row.histogram, histogram);
-        output.histogramCount++;
-      }
-      point += EDGE_POINT_SIZE;
+    const count = listOf(level).count;
+    sortRows(entry, count);
+    for (let index: u32 = 0; index < count; index++, entry += ENTRY_BYTES, point += EDGE_POINT_SIZE) {
+      const row = rowAt(entryHandle(entry));
+      writePoint(row, load<u64>(entry), point, output.window);
+      if (row.histogram === 0 || !hasHistogram(level)) continue;
+      changetype<EdgePoint>(point).histogram = <u32>(histogram - histograms) + 1;
+      histogram += writeHistogram(row.histogram, histogram);
+      output.histogramCount++;
     }
   }
 }
 
-function sortRows(level: u32, rows: usize): u32 {
-  let count: u32 = 0;
-  for (let handle = listOf(level); handle !== 0; handle = rowAt(handle).next) {
-    const row = rowAt(handle);
-    const key = pointKey(nodeAt(row.clientNode).outputIndex, nodeAt(row.serverNode).outputIndex, row.service);
-    storeEntry(entryAt(rows, count++), key, handle);
+function sortRows(rows: usize, count: u32): void {
+  for (let index: u32 = 0; index < count; index++) {
+    const entry = entryAt(rows, index);
+    const ends = load<u64>(entry);
+    const client = nodeAt(<u32>(ends >>> 32)).outputIndex;
+    const server = nodeAt(<u32>ends).outputIndex;
+    store<u64>(entry, pointKey(client, server, load<u32>(entry, SERVICE_OFFSET)));
   }
   sortByKey(rows, count);
-  return count;
 }
 
-function writePoint(row: Row, to: usize, window: u32): void {
+function writePoint(row: Row, key: u64, to: usize, window: u32): void {
   memory.copy(to, changetype<usize>(row.point), EDGE_POINT_SIZE);
   const point = changetype<EdgePoint>(to);
-  point.clientNode = nodeAt(row.clientNode).outputIndex;
-  point.serverNode = nodeAt(row.serverNode).outputIndex;
+  point.clientNode = clientIndexOf(key);
+  point.serverNode = serverIndexOf(key);
   if (point.fromWindow === NOT_LATE) point.fromWindow = window;
 }
 
