@@ -72,7 +72,8 @@ export interface Collector {
   drainInto(target: Uint8Array): number;
   /**
    * Runs a walk in pieces: fills `target` with whole events and returns their bytes; 0 ends the pass, and the next call begins
-   * another. A socket in two descriptors is told once.
+   * another. A socket in two descriptors is told once. A walk runs beside the ring: drain the ring before applying a piece, then
+   * every socket in the piece is known, or its close was drained and is newer.
    */
   iterate(name: WalkName, target: Uint8Array): number;
   stats(): CollectorStats;

@@ -166,3 +166,23 @@ for (const version of [4, 6] as const) {
     });
   });
 }
+
+test('losses on the way: retransmits as the host counts them, payload once', async () => {
+  server.nft(`table inet loss {
+    chain i {
+      type filter hook input priority 0;
+      tcp dport != 0 numgen random mod 100 < 4 drop
+    }
+  }`);
+  const retransmitsBefore = client.counter('Tcp', 'RetransSegs');
+  const connection = await open(4);
+  await connection.client.send(connection.clientSocket, 3_000_007);
+  await connection.server.receive(connection.serverSocket, 3_000_007);
+  await connection.client.close(connection.clientSocket);
+  await connection.server.untilEnded(connection.serverSocket);
+  await connection.server.close(connection.serverSocket);
+  const closed = await bothEnds(KernelEventType.SocketClose, connection.serverPort);
+  assert.ok(closed.client.retransmits > 0);
+  assert.equal(closed.client.retransmits, client.counter('Tcp', 'RetransSegs') - retransmitsBefore);
+  await assertEnds(connection, CLOSED);
+});
