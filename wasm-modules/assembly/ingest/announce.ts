@@ -1,13 +1,14 @@
 // Announce: processes, address spaces and the addresses of the host. The names go to enrich; sockets use handles from here on.
-import { RefusalReason } from "../gen/records";
-import { Announce, Process, verifyAnnounce } from "../gen/wire";
-import { giveBlock } from "../lib/arena";
-import { countRefusal } from "../lib/counters";
-import { countOf } from "../lib/flatbuffer-read";
-import { stableHashBytes } from "../lib/hash";
-import { nodeOfProcess } from "../enrich/labels";
-import { Session } from "./session";
-import { canStage } from "./staging";
+
+import { nodeOfProcess } from '../enrich/labels';
+import { RefusalReason } from '../gen/records';
+import { Announce, Process, verifyAnnounce } from '../gen/wire';
+import { giveBlock } from '../lib/arena';
+import { countRefusal } from '../lib/counters';
+import { countOf } from '../lib/flatbuffer-read';
+import { stableHashBytes } from '../lib/hash';
+import { Session } from './session';
+import { canStage } from './staging';
 import {
   ADDRESS_SPACE_COUNT_MAX,
   addressAt,
@@ -22,7 +23,7 @@ import {
   setSpace,
   spaceOf,
   stageAddress,
-} from "./twin-tables";
+} from './twin-tables';
 
 const STAGED_ADDRESS_BYTES: u64 = 64;
 
@@ -73,7 +74,9 @@ function checkAddresses(session: Session, announce: Announce): u8 {
   for (let index: u32 = 0; index < count; index++) {
     if (spaceOf(session, announce.hostAddressesAt(index).addressSpace) === 0) return RefusalReason.UnknownAddressSpace;
   }
-  return canStage(session, STAGED_ADDRESS_BYTES * (count + session.addressCount)) ? RefusalReason.None : RefusalReason.Memory;
+  return canStage(session, STAGED_ADDRESS_BYTES * (count + session.addressCount))
+    ? RefusalReason.None
+    : RefusalReason.Memory;
 }
 
 /** What is beyond the limit is left out, and counted when it is applied. */
@@ -127,7 +130,8 @@ function replaceAddresses(session: Session, announce: Announce): void {
   }
   for (let index: u32 = 0; index < beforeCount; index++) {
     const own = changetype<OwnAddress>(before + <usize>index * offsetof<OwnAddress>());
-    if (!isListed(session.addresses, session.addressCount, own.high, own.low, own.space)) stageAddress(session, own, true);
+    if (!isListed(session.addresses, session.addressCount, own.high, own.low, own.space))
+      stageAddress(session, own, true);
   }
   if (before !== 0) giveBlock(before, <usize>beforeCapacity * offsetof<OwnAddress>());
 }

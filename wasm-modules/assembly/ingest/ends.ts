@@ -1,6 +1,6 @@
 // Numbers for ends on each channel to match: dense, because the receiver indexes with them. A number is given out again after its close
 // was sent: the channel is ordered.
-import { allocate, growBlock } from "../lib/arena";
+import { allocate, growBlock } from '../lib/arena';
 
 const FIRST_BYTES: usize = 1 << 12;
 
@@ -26,13 +26,13 @@ function numbersOf(worker: u32): Numbers {
 export function takeEndNumber(worker: u32): u32 {
   const own = numbersOf(worker);
   if (own.freedCount === 0) return own.fresh++;
-  return load<u32>(own.freed + (<usize>--own.freedCount << 2));
+  return load<u32>(own.freed + ((<usize>--own.freedCount) << 2));
 }
 
 /** Traps when memory is used up. */
 export function giveEndNumber(worker: u32, end: u32): void {
   const own = numbersOf(worker);
-  const offset = <usize>own.freedCount << 2;
+  const offset = (<usize>own.freedCount) << 2;
   if (offset >= own.freedBytes) {
     const bytes = own.freedBytes === 0 ? FIRST_BYTES : own.freedBytes * 2;
     const grown = growBlock(own.freed, own.freedBytes, own.freedBytes, bytes);

@@ -1,7 +1,7 @@
 // Frames of one session, in order. Each is accepted or refused as a whole: a kind's check reads everything that its apply will use, and
 // only then anything changes. accepted + refused = given.
-import { CloseReason } from "../gen/kernel-events";
-import { RefusalReason, ReducerCounter, SessionFlag } from "../gen/records";
+import { CloseReason } from '../gen/kernel-events';
+import { ReducerCounter, RefusalReason, SessionFlag } from '../gen/records';
 import {
   BASELINE_SIZE,
   CLOSE_SIZE,
@@ -17,11 +17,11 @@ import {
   UPDATE_WIDE_SIZE,
   WINDOW_END_SIZE,
   WindowEnd,
-} from "../gen/wire";
-import { count, countRefusal } from "../lib/counters";
-import { batchCount, batchItems } from "../lib/struct-batch";
-import { takeAnnounce } from "./announce";
-import { WINDOW_AHEAD_MAX } from "./limits";
+} from '../gen/wire';
+import { count, countRefusal } from '../lib/counters';
+import { batchCount, batchItems } from '../lib/struct-batch';
+import { takeAnnounce } from './announce';
+import { WINDOW_AHEAD_MAX } from './limits';
 import {
   applyFolds,
   applyOnces,
@@ -31,10 +31,10 @@ import {
   checkOnces,
   checkOpens,
   checkSettled,
-} from "./opens";
-import { hasFlag, isOver, Phase, Session, setFlag } from "./session";
-import { beginDeparture, beginWindow, continueShipping } from "./ship";
-import { beginSnapshot } from "./snapshot";
+} from './opens';
+import { hasFlag, isOver, Phase, Session, setFlag } from './session';
+import { beginDeparture, beginWindow, continueShipping } from './ship';
+import { beginSnapshot } from './snapshot';
 import {
   applyBaselines,
   applyCloses,
@@ -44,8 +44,8 @@ import {
   checkCloses,
   checkNarrows,
   checkWides,
-} from "./totals";
-import { isWindowSealed, openWindow } from "./windows";
+} from './totals';
+import { isWindowSealed, openWindow } from './windows';
 
 /** A session with more refused frames is not listened to any more. */
 export const REFUSED_FRAMES_MAX: u64 = 1000;
@@ -174,7 +174,9 @@ function checkWindowEnd(session: Session, items: usize, itemCount: u32): u8 {
   const reached = session.state.reachedWindow;
   const isBack = session.isRepeatAllowed !== 0 ? window < reached : window <= reached;
   if (isBack || told.fromWindow > window || window === u32.MAX_VALUE) return RefusalReason.WindowOrder;
-  return window > openWindow() && window - openWindow() > WINDOW_AHEAD_MAX ? RefusalReason.WindowAhead : RefusalReason.None;
+  return window > openWindow() && window - openWindow() > WINDOW_AHEAD_MAX
+    ? RefusalReason.WindowAhead
+    : RefusalReason.None;
 }
 
 function applyWindowEnd(session: Session, items: usize, _itemCount: u32): void {

@@ -1,14 +1,15 @@
 // A Hello opens a session, or a new channel of a session that is known.
-import { RefusalReason, ReducerCounter, SessionFlag } from "../gen/records";
-import { Hello, verifyHello } from "../gen/wire";
-import { count, countRefusal } from "../lib/counters";
-import { countOf } from "../lib/flatbuffer-read";
-import { stableHashBytes, stableHashPair } from "../lib/hash";
-import { nodeOfHost } from "../enrich/labels";
-import { retainNode } from "../enrich/nodes";
-import { WINDOW_AHEAD_MAX } from "./limits";
-import { findSession, isOver, SESSION_COUNT_MAX, sessionAt, Session, setFlag, takeSession } from "./session";
-import { openWindow, windowLengthNs } from "./windows";
+
+import { nodeOfHost } from '../enrich/labels';
+import { retainNode } from '../enrich/nodes';
+import { ReducerCounter, RefusalReason, SessionFlag } from '../gen/records';
+import { Hello, verifyHello } from '../gen/wire';
+import { count, countRefusal } from '../lib/counters';
+import { countOf } from '../lib/flatbuffer-read';
+import { stableHashBytes, stableHashPair } from '../lib/hash';
+import { WINDOW_AHEAD_MAX } from './limits';
+import { findSession, isOver, SESSION_COUNT_MAX, Session, sessionAt, setFlag, takeSession } from './session';
+import { openWindow, windowLengthNs } from './windows';
 
 /** The slot, or minus a RefusalReason. */
 export function openSession(payload: usize, bytes: u32): i32 {

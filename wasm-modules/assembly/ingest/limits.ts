@@ -1,9 +1,9 @@
 // Bounds on lies: what an honest agent cannot say.
-import { Role, RoleSource } from "../gen/kernel-events";
-import { EndTotals, RefusalReason } from "../gen/records";
-import { Session } from "./session";
-import { Socket } from "./sockets";
-import { openWindow, windowLengthNs } from "./windows";
+import { Role, RoleSource } from '../gen/kernel-events';
+import { EndTotals, RefusalReason } from '../gen/records';
+import { Session } from './session';
+import { Socket } from './sockets';
+import { openWindow, windowLengthNs } from './windows';
 
 /** Bytes (and segments) per second of one socket in one direction. */
 export const TOTALS_RATE_MAX: u64 = 100_000_000_000;

@@ -1,5 +1,7 @@
 // Open, Once, Fold and Settled: what names a socket, checked as a batch and then applied as a batch.
-import { CloseReason, Role } from "../gen/kernel-events";
+
+import { retainNode } from '../enrich/nodes';
+import { CloseReason, Role } from '../gen/kernel-events';
 import {
   END_TOTALS_SIZE,
   EndTotals,
@@ -13,31 +15,30 @@ import {
   MatchSettled,
   RECORD_HEADER_SIZE,
   RecordKind,
-  RefusalReason,
   ReducerCounter,
-} from "../gen/records";
-import { Fold, FOLD_SIZE, Once, ONCE_SIZE, Open, OPEN_SIZE, OpenFlags, Settled, SETTLED_SIZE } from "../gen/wire";
-import { count, countRefusal } from "../lib/counters";
-import { retainNode } from "../enrich/nodes";
-import { isForeignAddress } from "../match/claimed-addresses";
-import { flowKey, keyOfOpen, keyOfSettled, shardOfFold } from "../match/flow-key";
-import { takeEndNumber } from "./ends";
-import { allowanceSince, areTotalsWithin, isProtocol, isRole } from "./limits";
-import { Session } from "./session";
-import { workerOfShard } from "./shards";
+  RefusalReason,
+} from '../gen/records';
+import { FOLD_SIZE, Fold, ONCE_SIZE, Once, OPEN_SIZE, Open, OpenFlags, SETTLED_SIZE, Settled } from '../gen/wire';
+import { count, countRefusal } from '../lib/counters';
+import { isForeignAddress } from '../match/claimed-addresses';
+import { flowKey, keyOfOpen, keyOfSettled, shardOfFold } from '../match/flow-key';
+import { takeEndNumber } from './ends';
+import { allowanceSince, areTotalsWithin, isProtocol, isRole } from './limits';
+import { Session } from './session';
+import { workerOfShard } from './shards';
 import {
   ensureSocket,
   resetSocket,
-  Socket,
   SOCKET_COUNT_MAX,
   SOCKET_EXISTING,
   SOCKET_IN_BATCH,
   SOCKET_NEW,
-  socketAt,
+  Socket,
   SocketState,
-} from "./sockets";
-import { canStage, stageRecord } from "./staging";
-import { isKnownProcess, nodeOfHandle, spaceOf } from "./twin-tables";
+  socketAt,
+} from './sockets';
+import { canStage, stageRecord } from './staging';
+import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
 
 export function checkOpens(session: Session, items: usize, itemCount: u32): u8 {
   if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_OPEN_SIZE))) return RefusalReason.Memory;
@@ -225,7 +226,8 @@ export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
     if (spaceOf(session, fold.addressSpace) === 0) return RefusalReason.UnknownAddressSpace;
     if (fold.role > Role.Server || !isProtocol(fold.protocol, 4)) return RefusalReason.EnumValue;
     if (!areCountsPossible(fold)) return RefusalReason.Counts;
-    if (!areTotalsWithin(changetype<EndTotals>(fold.totals), multiply(allowance, fold.sockets))) return RefusalReason.TotalsRate;
+    if (!areTotalsWithin(changetype<EndTotals>(fold.totals), multiply(allowance, fold.sockets)))
+      return RefusalReason.TotalsRate;
   }
   return RefusalReason.None;
 }

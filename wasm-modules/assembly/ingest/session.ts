@@ -1,6 +1,6 @@
 // The twin of an agent: its sockets, processes, address spaces and host addresses by handle, and what it told since its last WindowEnd.
-import { SESSION_STATE_SIZE, SessionFlag, SessionState } from "../gen/records";
-import { allocate, takeBlock } from "../lib/arena";
+import { SESSION_STATE_SIZE, SessionFlag, SessionState } from '../gen/records';
+import { allocate, takeBlock } from '../lib/arena';
 
 /** Per worker. */
 export const SESSION_COUNT_MAX: u32 = 4096;
@@ -85,7 +85,8 @@ export function takeSession(): u32 {
   for (let slot: u32 = 0; slot < SESSION_COUNT_MAX; slot++) {
     const session = sessionAt(slot);
     if (session.isUsed !== 0) continue;
-    const state = changetype<usize>(session.state) === 0 ? takeBlock(SESSION_STATE_SIZE) : changetype<usize>(session.state);
+    const state =
+      changetype<usize>(session.state) === 0 ? takeBlock(SESSION_STATE_SIZE) : changetype<usize>(session.state);
     if (state === 0) return SESSION_COUNT_MAX;
     memory.fill(changetype<usize>(session), 0, offsetof<Session>());
     memory.fill(state, 0, SESSION_STATE_SIZE);

@@ -1,6 +1,9 @@
 // A session's window on its way to match: at its WindowEnd the staged records, then the rows that moved; at its end the closes of all rows.
 // Stops whenever an outbox is full and goes on where it stopped.
-import { CloseReason } from "../gen/kernel-events";
+
+import { claimAnnounce, NODE_RECORD_BYTES_MAX, writeNode } from '../enrich/node-channel';
+import { releaseNode } from '../enrich/nodes';
+import { CloseReason } from '../gen/kernel-events';
 import {
   MATCH_CLOSE_SIZE,
   MATCH_UPDATE_SIZE,
@@ -15,19 +18,27 @@ import {
   RecordKind,
   ReducerCounter,
   SessionFlag,
-} from "../gen/records";
-import { add, count } from "../lib/counters";
-import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from "../lib/outbox";
-import { claimAnnounce, NODE_RECORD_BYTES_MAX, writeNode } from "../enrich/node-channel";
-import { releaseNode } from "../enrich/nodes";
-import { matchRecord } from "../match/receive";
-import { giveEndNumber } from "./ends";
-import { Phase, Session, setFlag } from "./session";
-import { workerCount } from "./shards";
-import { giveSockets, Socket, SOCKET_EXISTING, SOCKET_MOVED, SOCKET_NEW, socketAt, socketRow, SocketState, takeDirty } from "./sockets";
-import { nextStaged, TO_ALL_WORKERS } from "./staging";
-import { addressAt, giveAddresses, giveTables, stageAddress } from "./twin-tables";
-import { openWindow } from "./windows";
+} from '../gen/records';
+import { add, count } from '../lib/counters';
+import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
+import { matchRecord } from '../match/receive';
+import { giveEndNumber } from './ends';
+import { Phase, Session, setFlag } from './session';
+import { workerCount } from './shards';
+import {
+  giveSockets,
+  SOCKET_EXISTING,
+  SOCKET_MOVED,
+  SOCKET_NEW,
+  Socket,
+  SocketState,
+  socketAt,
+  socketRow,
+  takeDirty,
+} from './sockets';
+import { nextStaged, TO_ALL_WORKERS } from './staging';
+import { addressAt, giveAddresses, giveTables, stageAddress } from './twin-tables';
+import { openWindow } from './windows';
 
 let ownWorker: u32 = 0;
 /** One record for the own worker, header first. */
@@ -215,7 +226,8 @@ function closeRow(session: Session, socket: Socket): void {
 /** Nobody looks at the host any more, so its addresses are claimed by nobody; an agent that restarts claims them again at once. */
 function finishDeparture(session: Session): void {
   if (session.departure === CloseReason.AgentLost) {
-    for (let index: u32 = 0; index < session.addressCount; index++) stageAddress(session, addressAt(session, index), true);
+    for (let index: u32 = 0; index < session.addressCount; index++)
+      stageAddress(session, addressAt(session, index), true);
     for (let header = nextStaged(session); header !== 0; header = nextStaged(session)) {
       shipRecord(session, changetype<RecordHeader>(header));
     }

@@ -1,12 +1,12 @@
 // A snapshot on a channel whose session this worker knows: everything is told again, so the old rows go. Their ends close with
 // `agent_restart` in the same window in which the snapshot opens them again, and match merges the two.
-import { CloseReason } from "../gen/kernel-events";
-import { SessionFlag } from "../gen/records";
-import { Session, setFlag } from "./session";
-import { giveSockets, Socket, socketRow, SocketState } from "./sockets";
-import { dropStagedFolds } from "./staging";
-import { stageClose } from "./totals";
-import { giveTables } from "./twin-tables";
+import { CloseReason } from '../gen/kernel-events';
+import { SessionFlag } from '../gen/records';
+import { Session, setFlag } from './session';
+import { giveSockets, Socket, SocketState, socketRow } from './sockets';
+import { dropStagedFolds } from './staging';
+import { stageClose } from './totals';
+import { giveTables } from './twin-tables';
 
 export function beginSnapshot(session: Session): void {
   dropStagedFolds(session);

@@ -1,7 +1,7 @@
 // Socket rows of a session by handle, in chunks that stay where they are: 64 bytes a socket, side by side for one agent, so an update is
 // one index and no hash.
-import { giveBlock, growBlock, takeBlock } from "../lib/arena";
-import { Session } from "./session";
+import { giveBlock, growBlock, takeBlock } from '../lib/arena';
+import { Session } from './session';
 
 /** Sockets of a session at once: handles are below it. */
 export const SOCKET_COUNT_MAX: u32 = 1 << 20;
@@ -48,7 +48,7 @@ export class Socket {
   cookieLow: u32;
 }
 
-if (offsetof<Socket>() !== 64) ERROR("a socket row is one cache line");
+if (offsetof<Socket>() !== 64) ERROR('a socket row is one cache line');
 
 /** The row of a handle, or 0 when its chunk does not exist. */
 export function socketRow(session: Session, handle: u32): usize {

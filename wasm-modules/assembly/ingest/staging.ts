@@ -1,10 +1,11 @@
 // What a session told since its last WindowEnd and is not a row that moved: opens, baselines, closes, short-lived and failed sockets, folds,
 // host addresses. A seal in between finds all of a window or nothing of it in match. Records are kept in the form in which they will leave,
 // in blocks of a chain; `RecordHeader.pad0` holds the receiving worker meanwhile.
-import { MatchFold, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from "../gen/records";
-import { arenaBytes, giveBlock, takeBlock } from "../lib/arena";
-import { releaseNode } from "../enrich/nodes";
-import { Session } from "./session";
+
+import { releaseNode } from '../enrich/nodes';
+import { MatchFold, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import { arenaBytes, giveBlock, takeBlock } from '../lib/arena';
+import { Session } from './session';
 
 /** Staged bytes of a session; a frame that would exceed it is refused. */
 export const STAGED_BYTES_MAX: u32 = 256 << 20;

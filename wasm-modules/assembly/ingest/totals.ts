@@ -1,5 +1,5 @@
 // Updates, baselines and closes of sockets that have a handle: checked as a batch, then applied as a batch.
-import { CloseReason } from "../gen/kernel-events";
+import { CloseReason } from '../gen/kernel-events';
 import {
   END_TOTALS_SIZE,
   EndTotals,
@@ -9,36 +9,36 @@ import {
   MatchClose,
   RECORD_HEADER_SIZE,
   RecordKind,
-  RefusalReason,
   ReducerCounter,
-} from "../gen/records";
+  RefusalReason,
+} from '../gen/records';
 import {
-  Baseline,
   BASELINE_SIZE,
+  Baseline,
   BaselineKind,
-  Close,
   CLOSE_SIZE,
+  Close,
   UPDATE_NARROW_SIZE,
   UPDATE_WIDE_SIZE,
   UpdateNarrow,
   UpdateWide,
-} from "../gen/wire";
-import { count } from "../lib/counters";
-import { allowanceSince, checkTotals, REPORT_COUNT_MAX } from "./limits";
-import { Session } from "./session";
+} from '../gen/wire';
+import { count } from '../lib/counters';
+import { allowanceSince, checkTotals, REPORT_COUNT_MAX } from './limits';
+import { Session } from './session';
 import {
   markDirty,
-  Socket,
   SOCKET_COUNT_MAX,
   SOCKET_EXISTING,
   SOCKET_IN_BATCH,
   SOCKET_MOVED,
   SOCKET_NEW,
+  Socket,
+  SocketState,
   socketAt,
   socketRow,
-  SocketState,
-} from "./sockets";
-import { canStage, stageRecord } from "./staging";
+} from './sockets';
+import { canStage, stageRecord } from './staging';
 
 /** Of the window of the last allowance: sockets of one batch mostly share it. */
 let allowanceWindow: u32 = 0;
@@ -82,7 +82,13 @@ function allowanceOf(session: Session, socket: Socket): u64 {
 }
 
 /** RefusalReason of a batch of `kind` whose items have `size` bytes, by one check per item. */
-function checkItems(session: Session, items: usize, size: u32, itemCount: u32, check: (session: Session, socket: Socket, item: usize) => u8): u8 {
+function checkItems(
+  session: Session,
+  items: usize,
+  size: u32,
+  itemCount: u32,
+  check: (session: Session, socket: Socket, item: usize) => u8,
+): u8 {
   allowanceWindow = u32.MAX_VALUE;
   for (let index: u32 = 0; index < itemCount; index++) {
     const item = items + <usize>index * size;
@@ -114,7 +120,9 @@ function checkNarrow(session: Session, socket: Socket, item: usize): u8 {
   if (most > allowanceOf(session, socket)) return RefusalReason.TotalsRate;
   const room = u64.MAX_VALUE - most;
   const isWrapping = socket.bytesSent > room || socket.bytesReceived > room || socket.segmentsSent > room;
-  return isWrapping || socket.segmentsReceived > room || socket.retransmits > room ? RefusalReason.TotalsFell : RefusalReason.None;
+  return isWrapping || socket.segmentsReceived > room || socket.retransmits > room
+    ? RefusalReason.TotalsFell
+    : RefusalReason.None;
 }
 
 export function applyNarrows(session: Session, items: usize, itemCount: u32): void {
@@ -184,7 +192,8 @@ export function checkBaselines(session: Session, items: usize, itemCount: u32): 
 function checkBaseline(session: Session, socket: Socket, item: usize): u8 {
   const kind = changetype<Baseline>(item).kind;
   if (kind !== BaselineKind.Adopted && kind !== BaselineKind.Committed) return RefusalReason.EnumValue;
-  const isFirst = (socket.flags & (SOCKET_NEW | SOCKET_EXISTING)) === (SOCKET_NEW | SOCKET_EXISTING) && socket.reports === 0;
+  const isFirst =
+    (socket.flags & (SOCKET_NEW | SOCKET_EXISTING)) === (SOCKET_NEW | SOCKET_EXISTING) && socket.reports === 0;
   return isFirst ? RefusalReason.None : RefusalReason.UpdateRepeated;
 }
 

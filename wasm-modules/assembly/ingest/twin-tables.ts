@@ -1,9 +1,10 @@
 // What a session announced besides sockets: processes and address spaces by handle, and the addresses of its host.
-import { MatchHostAddress, RecordKind } from "../gen/records";
-import { giveBlock, growBlock } from "../lib/arena";
-import { releaseNode, retainNode } from "../enrich/nodes";
-import { Session } from "./session";
-import { stageRecord, TO_ALL_WORKERS } from "./staging";
+
+import { releaseNode, retainNode } from '../enrich/nodes';
+import { MatchHostAddress, RecordKind } from '../gen/records';
+import { giveBlock, growBlock } from '../lib/arena';
+import { Session } from './session';
+import { stageRecord, TO_ALL_WORKERS } from './staging';
 
 /** Handles of a session are below these. */
 export const PROCESS_COUNT_MAX: u32 = 262_144;
@@ -33,15 +34,15 @@ export function nodeOfHandle(session: Session, handle: u32): u32 {
 }
 
 function nodeSlot(session: Session, handle: u32): u32 {
-  return handle < session.processCapacity ? load<u32>(session.processes + (<usize>handle << 2)) : 0;
+  return handle < session.processCapacity ? load<u32>(session.processes + ((<usize>handle) << 2)) : 0;
 }
 
 /** Makes room for handles up to `handle`; false when memory is used up. */
 export function ensureProcess(session: Session, handle: u32): bool {
   if (handle < session.processCapacity) return true;
   const capacity = capacityFor(handle);
-  const oldBytes = <usize>session.processCapacity << 2;
-  const grown = growBlock(session.processes, oldBytes, oldBytes, <usize>capacity << 2);
+  const oldBytes = (<usize>session.processCapacity) << 2;
+  const grown = growBlock(session.processes, oldBytes, oldBytes, (<usize>capacity) << 2);
   if (grown === 0) return false;
   session.processes = grown;
   session.processCapacity = capacity;
@@ -56,19 +57,19 @@ export function setProcess(session: Session, handle: u32, node: u32, isAnnounced
   retainNode(node);
   if (before !== NO_NODE) releaseNode(before);
   if (handle >= session.processCapacity) return;
-  store<u32>(session.processes + (<usize>handle << 2), isAnnounced ? (node === 0 ? NO_NODE : node) : 0);
+  store<u32>(session.processes + ((<usize>handle) << 2), isAnnounced ? (node === 0 ? NO_NODE : node) : 0);
 }
 
 /** The identity of an announced address space, or 0. */
 export function spaceOf(session: Session, handle: u32): u64 {
-  return handle < session.spaceCapacity ? load<u64>(session.spaces + (<usize>handle << 3)) : 0;
+  return handle < session.spaceCapacity ? load<u64>(session.spaces + ((<usize>handle) << 3)) : 0;
 }
 
 export function ensureSpace(session: Session, handle: u32): bool {
   if (handle < session.spaceCapacity) return true;
   const capacity = capacityFor(handle);
-  const oldBytes = <usize>session.spaceCapacity << 3;
-  const grown = growBlock(session.spaces, oldBytes, oldBytes, <usize>capacity << 3);
+  const oldBytes = (<usize>session.spaceCapacity) << 3;
+  const grown = growBlock(session.spaces, oldBytes, oldBytes, (<usize>capacity) << 3);
   if (grown === 0) return false;
   session.spaces = grown;
   session.spaceCapacity = capacity;
@@ -76,7 +77,7 @@ export function ensureSpace(session: Session, handle: u32): bool {
 }
 
 export function setSpace(session: Session, handle: u32, space: u64): void {
-  store<u64>(session.spaces + (<usize>handle << 3), space);
+  store<u64>(session.spaces + ((<usize>handle) << 3), space);
 }
 
 function capacityFor(handle: u32): u32 {
@@ -119,8 +120,8 @@ export function giveTables(session: Session): void {
     const node = nodeSlot(session, handle);
     if (node !== NO_NODE) releaseNode(node);
   }
-  if (session.processes !== 0) giveBlock(session.processes, <usize>session.processCapacity << 2);
-  if (session.spaces !== 0) giveBlock(session.spaces, <usize>session.spaceCapacity << 3);
+  if (session.processes !== 0) giveBlock(session.processes, (<usize>session.processCapacity) << 2);
+  if (session.spaces !== 0) giveBlock(session.spaces, (<usize>session.spaceCapacity) << 3);
   session.processes = 0;
   session.processCapacity = 0;
   session.processCount = 0;

@@ -27,7 +27,7 @@ export function takeBlock(bytes: usize): usize {
   if (shift > BLOCK_SHIFT_MAX) return 0;
   const head = freeBlocks + shift * sizeof<usize>();
   const freed = load<usize>(head);
-  const size: usize = <usize>1 << shift;
+  const size: usize = (<usize>1) << shift;
   if (freed !== 0) {
     store<usize>(head, load<usize>(freed));
     memory.fill(freed, 0, size);
@@ -45,7 +45,7 @@ export function giveBlock(address: usize, bytes: usize): void {
 
 /** What a block of `bytes` really holds. */
 export function blockBytes(bytes: usize): usize {
-  return <usize>1 << blockShift(bytes);
+  return (<usize>1) << blockShift(bytes);
 }
 
 /** Copies `usedBytes` into a block of at least `bytes`; returns 0, with the old block untouched, when memory is used up. */
@@ -72,7 +72,7 @@ function blockShift(bytes: usize): u32 {
 function reserve(bytes: usize): usize {
   if (top === 0) {
     top = align64(<u64>__heap_base);
-    end = <u64>memory.size() << PAGE_BYTES_SHIFT;
+    end = (<u64>memory.size()) << PAGE_BYTES_SHIFT;
   }
   const next = align64(top + bytes);
   if (next > end) {

@@ -1,5 +1,5 @@
 // The counters of this instance, in the order of records.ReducerCounter. The host reads them through one view.
-import { RefusalReason, ReducerCounter } from "../gen/records";
+import { ReducerCounter, RefusalReason } from '../gen/records';
 
 const COUNTER_BYTES: i32 = 8;
 const counters = memory.data(<i32>ReducerCounter.End * COUNTER_BYTES, 8);

@@ -41,7 +41,7 @@ function foldBytes(k0: u64, k1: u64, address: usize, bytes: u32): u64 {
   let left = bytes;
   for (; left >= 8; left -= 8, at += 8) hash = hashWords(k0, k1, hash, load<u64>(at));
   let tail: u64 = 0;
-  for (let index: u32 = 0; index < left; index++) tail |= <u64>load<u8>(at + index) << (index * 8);
+  for (let index: u32 = 0; index < left; index++) tail |= (<u64>load<u8>(at + index)) << (index * 8);
   return hashWords(k0, k1, hash, tail);
 }
 

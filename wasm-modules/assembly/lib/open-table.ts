@@ -4,7 +4,7 @@
 //   for (let row = table.first(tag); row !== 0; row = table.next()) if (isKey(row)) ...
 //
 // Row 0 does not exist (an empty slot is 0). Rows of one tag come in any order: no result may depend on it.
-import { allocate, giveBlock, takeBlock } from "./arena";
+import { allocate, giveBlock, takeBlock } from './arena';
 
 const SLOT_BYTES: usize = 8;
 const SLOT_COUNT_MIN: u32 = 64;
@@ -90,7 +90,7 @@ export class OpenTable {
   private place(tag: u32, row: u32): void {
     let slot = tag & this.mask;
     while (load<u32>(this.slotAt(slot), 4) !== 0) slot = (slot + 1) & this.mask;
-    store<u64>(this.slotAt(slot), <u64>tag | (<u64>row << 32));
+    store<u64>(this.slotAt(slot), <u64>tag | ((<u64>row) << 32));
   }
 
   private grow(): bool {

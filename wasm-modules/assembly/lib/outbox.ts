@@ -1,8 +1,8 @@
 // What this worker has to say to each other worker: one block of records per worker, both hops in the order they were written. The
 // host takes the block after every call and clears it. Writers stop at OUTBOX_BYTES_SOFT between two sockets or flows and are called again,
 // so a block stays near that size.
-import { RECORD_HEADER_SIZE, RecordHeader } from "../gen/records";
-import { allocate, blockBytes, growBlock } from "./arena";
+import { RECORD_HEADER_SIZE, RecordHeader } from '../gen/records';
+import { allocate, blockBytes, growBlock } from './arena';
 
 /** Where a writer stops and lets the host drain. */
 export const OUTBOX_BYTES_SOFT: u32 = 1 << 20;

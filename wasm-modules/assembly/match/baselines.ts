@@ -1,9 +1,9 @@
 // Where counting starts. A baseline is kept beside its end until the window closes, because only then it is certain which ends the flow
 // has; most ends never have one.
-import { EndTotals } from "../gen/records";
-import { BaselineKind } from "../gen/wire";
-import { RowPool } from "../lib/row-pool";
-import { END_COUNT_MAX, endAt } from "./flow";
+import { EndTotals } from '../gen/records';
+import { BaselineKind } from '../gen/wire';
+import { RowPool } from '../lib/row-pool';
+import { END_COUNT_MAX, endAt } from './flow';
 
 @unmanaged
 export class Baseline {

@@ -1,8 +1,8 @@
 // Which hosts announced which address, so that ingest can refuse a socket that uses somebody else's. Every worker hears every
 // announcement; what was heard in a window counts from its close on, so the answer does not depend on interleaving.
-import { hashPair, stableHashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { RowPool } from "../lib/row-pool";
+import { hashPair, stableHashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
 
 /** Claims beyond it are not checked against. */
 export const CLAIM_COUNT_MAX: u32 = 1 << 18;
@@ -80,7 +80,7 @@ export function applyClaims(): void {
     pendingHead = claim.next;
     claim.pending = 0;
     const claims = <i32>claim.claims + claim.claimsPending;
-    claim.claims = claims > 0 ? claims : 0;
+    claim.claims = max(claims, 0);
     claim.claimsPending = 0;
     if (claim.claims !== 0) continue;
     table.remove(tagOf(claim.addressHigh, claim.addressLow, claim.space), row);

@@ -1,15 +1,16 @@
 // An end claims a slot of a flow. Who keeps a contested slot never depends on the order of arrival within a window: an end that was open
-// at the last close keeps it, among those of one window the least (session, cookie). The loser's totals leave with it; nothing of an end
-// reaches the flow itself before the window closes.
+// at the last close keeps it, among those of one window the least (agent identity, cookie), so that all sessions of an agent stand together.
+// The loser's totals leave with it; nothing of an end reaches the flow itself before the window closes.
 //
 //   same (boot, cookie), same agent identity   one socket, told again or by a new session: merged
 //   same (boot, cookie), another identity      duplicate_observer while the first one looks, then merged
 //   another socket                             ambiguous; keyed by tuple and closed before: the next generation
-import { KeyKind, flowKey } from "./flow-key";
-import { MatchOpen, RefusalReason, ReducerCounter } from "../gen/records";
-import { OpenFlags } from "../gen/wire";
-import { count, countRefusal } from "../lib/counters";
-import { releaseNode, retainNode } from "../enrich/nodes";
+
+import { releaseNode, retainNode } from '../enrich/nodes';
+import { MatchOpen, ReducerCounter, RefusalReason } from '../gen/records';
+import { OpenFlags } from '../gen/wire';
+import { count, countRefusal } from '../lib/counters';
+import { dropBaseline } from './baselines';
 import {
   coldEndAt,
   coldFlowAt,
@@ -24,9 +25,9 @@ import {
   FLOW_RENAMED,
   flowAt,
   takeEnd,
-} from "./flow";
-import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from "./flow-table";
-import { dropBaseline } from "./baselines";
+} from './flow';
+import { flowKey, KeyKind } from './flow-key';
+import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from './flow-table';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;
@@ -102,7 +103,7 @@ function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
 
 function precedes(open: MatchOpen, end: u32): bool {
   const cold = coldEndAt(end);
-  return open.session !== cold.session ? open.session < cold.session : open.cookie < cold.cookie;
+  return open.identity !== cold.identity ? open.identity < cold.identity : open.cookie < cold.cookie;
 }
 
 function refuse(reason: u8): u32 {

@@ -1,13 +1,14 @@
 // The end of a window in match: every flow that was touched is booked, named and sent to its edge; then it stays, lingers or is forgotten.
 // Sliced by a budget of flows, so that a worker is never away for long.
-import { EdgeFlow, ReducerCounter } from "../gen/records";
-import { releaseEdge, retainEdge } from "../aggregate/edges";
-import { endHostAddresses } from "../enrich/address-table";
-import { set } from "../lib/counters";
-import { isOutboxFull } from "../lib/outbox";
-import { applyClaims } from "./claimed-addresses";
-import { countFlow, isClosed } from "./counts";
-import { blankEdgeFlow, emitEdgeFlow } from "./emit";
+
+import { releaseEdge, retainEdge } from '../aggregate/edges';
+import { endHostAddresses } from '../enrich/address-table';
+import { EdgeFlow, ReducerCounter } from '../gen/records';
+import { set } from '../lib/counters';
+import { isOutboxFull } from '../lib/outbox';
+import { applyClaims } from './claimed-addresses';
+import { countFlow, isClosed } from './counts';
+import { blankEdgeFlow, emitEdgeFlow } from './emit';
 import {
   coldFlowAt,
   END_FRESH,
@@ -20,12 +21,12 @@ import {
   liveEnds,
   liveFlows,
   NO_WINDOW,
-} from "./flow";
-import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from "./flow-table";
-import { bookFold } from "./folds";
-import { applyBaselines, bookTotals, endOrNone } from "./ledger";
-import { beginNaming, findEdge, isStale } from "./naming";
-import { orientFlow } from "./orientation";
+} from './flow';
+import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from './flow-table';
+import { bookFold } from './folds';
+import { applyBaselines, bookTotals, endOrNone } from './ledger';
+import { beginNaming, findEdge, isStale } from './naming';
+import { orientFlow } from './orientation';
 
 let isClosing = false;
 

@@ -1,6 +1,6 @@
 // Connections, failures, closes and resets: each is counted once per flow, whichever end tells it and however often.
-import { CloseReason } from "../gen/kernel-events";
-import { EdgeFlow } from "../gen/records";
+import { CloseReason } from '../gen/kernel-events';
+import { EdgeFlow } from '../gen/records';
 import {
   coldEndAt,
   coldFlowAt,
@@ -15,10 +15,9 @@ import {
   FLOW_FAILURE_COUNTED,
   FLOW_JUDGED,
   FLOW_RESET_COUNTED,
-  flowAt,
-} from "./flow";
-import { KeyKind } from "./flow-key";
-import { judgeResidual } from "./ledger";
+} from './flow';
+import { KeyKind } from './flow-key';
+import { judgeResidual } from './ledger';
 
 const RESET_BY_CLIENT: u8 = 1;
 const RESET_BY_SERVER: u8 = 2;
@@ -73,7 +72,8 @@ function countConnection(flow: u32, client: u32, server: u32, out: EdgeFlow): vo
     mark(flow, FLOW_CONNECTION_COUNTED);
     return;
   }
-  const isOpeningSeen = (client !== 0 && !hasFlag(client, END_EXISTING)) || (server !== 0 && !hasFlag(server, END_EXISTING));
+  const isOpeningSeen =
+    (client !== 0 && !hasFlag(client, END_EXISTING)) || (server !== 0 && !hasFlag(server, END_EXISTING));
   if (isOpeningSeen && mark(flow, FLOW_CONNECTION_COUNTED)) out.connections = 1;
 }
 
@@ -84,7 +84,10 @@ function countClose(flow: u32, client: u32, server: u32, isSettled: bool, out: E
   const sender = resetSender(client, server);
   if (sender === 0 || !mark(flow, FLOW_RESET_COUNTED) || isSettled) return;
   out.resetBy = sender;
-  out.reason = reasonOf(sender === RESET_BY_CLIENT ? client : server) === CloseReason.ResetSent ? CloseReason.ResetSent : CloseReason.ResetReceived;
+  out.reason =
+    reasonOf(sender === RESET_BY_CLIENT ? client : server) === CloseReason.ResetSent
+      ? CloseReason.ResetSent
+      : CloseReason.ResetReceived;
   out.reasonCount = 1;
 }
 

@@ -1,10 +1,11 @@
 // EdgeFlows leave for the worker that keeps the edge, behind what that worker must know first.
-import { EDGE_FLOW_SIZE, EdgeFlow, RecordKind, ReducerCounter } from "../gen/records";
-import { aggregateFlow } from "../aggregate/accumulation";
-import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from "../aggregate/edges";
-import { allocate } from "../lib/arena";
-import { count } from "../lib/counters";
-import { beginRecord, commitOutbox, reserveOutbox } from "../lib/outbox";
+
+import { aggregateFlow } from '../aggregate/accumulation';
+import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from '../aggregate/edges';
+import { EDGE_FLOW_SIZE, EdgeFlow, RecordKind, ReducerCounter } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { count } from '../lib/counters';
+import { beginRecord, commitOutbox, reserveOutbox } from '../lib/outbox';
 
 let ownWorker: u32 = 0;
 let announcement: usize = 0;

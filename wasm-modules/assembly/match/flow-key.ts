@@ -1,8 +1,8 @@
 // What makes two ends one flow, and which slot of it an end takes. Both follow from the end's own words, alike on every worker and
 // whatever the seed of the tables, because the key also chooses the shard.
-import { CloseReason, Role } from "../gen/kernel-events";
-import { MatchOpen } from "../gen/records";
-import { stableHashPair } from "../lib/hash";
+import { CloseReason, Role } from '../gen/kernel-events';
+import { MatchOpen } from '../gen/records';
+import { stableHashPair } from '../lib/hash';
 
 export namespace KeyKind {
   /** (join key, 0): both ends computed it from the connection's own sequence numbers. */
@@ -65,16 +65,18 @@ function setKey(kind: u8, high: u64, low: u64): void {
 
 /** Order of (address, port), the address as bytes. */
 function isLocalLower(open: MatchOpen): bool {
-  if (open.localAddressHi !== open.remoteAddressHi) return bswap<u64>(open.localAddressHi) < bswap<u64>(open.remoteAddressHi);
-  if (open.localAddressLo !== open.remoteAddressLo) return bswap<u64>(open.localAddressLo) < bswap<u64>(open.remoteAddressLo);
+  if (open.localAddressHi !== open.remoteAddressHi)
+    return bswap<u64>(open.localAddressHi) < bswap<u64>(open.remoteAddressHi);
+  if (open.localAddressLo !== open.remoteAddressLo)
+    return bswap<u64>(open.localAddressLo) < bswap<u64>(open.remoteAddressLo);
   return open.localPort <= open.remotePort;
 }
 
 function tupleHash(open: MatchOpen, isLower: bool, salt: u64): u64 {
   const ports: u64 = isLower
-    ? (<u64>open.localPort << 16) | open.remotePort
-    : (<u64>open.remotePort << 16) | open.localPort;
-  const head = stableHashPair(open.addressSpace, (salt << 48) | (<u64>open.protocol << 32) | ports);
+    ? ((<u64>open.localPort) << 16) | open.remotePort
+    : ((<u64>open.remotePort) << 16) | open.localPort;
+  const head = stableHashPair(open.addressSpace, (salt << 48) | ((<u64>open.protocol) << 32) | ports);
   const local = stableHashPair(open.localAddressHi, open.localAddressLo);
   const remote = stableHashPair(open.remoteAddressHi, open.remoteAddressLo);
   return isLower ? stableHashPair(head ^ local, remote) : stableHashPair(head ^ remote, local);

@@ -3,12 +3,13 @@
 // A closed flow lingers, so that what is told late or again finds it and books nothing twice: FLOW_LINGER_NS for a flow of which one end was
 // seen, and until the host reports the commit for one whose two ends have closed. Lists are kept per shard, oldest first, and a list beyond
 // its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of arrival.
-import { ReducerCounter } from "../gen/records";
-import { allocate } from "../lib/arena";
-import { add } from "../lib/counters";
-import { hashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { releaseNode } from "../enrich/nodes";
+
+import { releaseNode } from '../enrich/nodes';
+import { ReducerCounter } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { add } from '../lib/counters';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
 import {
   coldFlowAt,
   endAt,
@@ -21,8 +22,8 @@ import {
   giveFlow,
   initFlows,
   takeFlow,
-} from "./flow";
-import { flowKey, SHARD_COUNT } from "./flow-key";
+} from './flow';
+import { flowKey, SHARD_COUNT } from './flow-key';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
 export const FLOW_LINGER_NS: u64 = 600_000_000_000;

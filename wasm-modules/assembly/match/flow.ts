@@ -5,7 +5,7 @@
 //   End  (64 B, hot)    totals as last told, open count        EndCold  (80 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
-import { RowPool } from "../lib/row-pool";
+import { RowPool } from '../lib/row-pool';
 
 /** Per worker. */
 export const FLOW_COUNT_MAX: u32 = 1 << 22;

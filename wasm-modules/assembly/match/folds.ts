@@ -1,14 +1,15 @@
 // Closed sockets that an agent summed up because it had to forget them one by one. Their join keys are gone, so they are booked as they are,
 // on the edge of their addresses; what the other end told of the same connections cannot be taken off.
-import { CloseReason, Role } from "../gen/kernel-events";
-import { EdgeFlow, MATCH_FOLD_SIZE, MatchFold, RefusalReason, ReducerCounter } from "../gen/records";
-import { edgeOf } from "../aggregate/edges";
-import { nodeOfAddress } from "../enrich/address-table";
-import { nodeOfChannel } from "../enrich/node-channel";
-import { releaseNode, retainNode } from "../enrich/nodes";
-import { add, countRefusal } from "../lib/counters";
-import { RowPool } from "../lib/row-pool";
-import { blankEdgeFlow, emitEdgeFlow } from "./emit";
+
+import { edgeOf } from '../aggregate/edges';
+import { nodeOfAddress } from '../enrich/address-table';
+import { nodeOfChannel } from '../enrich/node-channel';
+import { releaseNode, retainNode } from '../enrich/nodes';
+import { CloseReason, Role } from '../gen/kernel-events';
+import { EdgeFlow, MATCH_FOLD_SIZE, MatchFold, ReducerCounter, RefusalReason } from '../gen/records';
+import { add, countRefusal } from '../lib/counters';
+import { RowPool } from '../lib/row-pool';
+import { blankEdgeFlow, emitEdgeFlow } from './emit';
 
 /** Folds of one window, per worker; what exceeds it is refused and counted. */
 export const FOLD_COUNT_MAX: u32 = 1 << 17;

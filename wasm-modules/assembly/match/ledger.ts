@@ -4,10 +4,10 @@
 //                       sender (bytes, segments)   receiver
 //   forward             client.sent                server.received
 //   reverse             server.sent                client.received          retransmits: the sender's word alone
-import { EdgeFlow } from "../gen/records";
-import { BaselineKind } from "../gen/wire";
-import { Baseline, baselineAt, dropBaseline } from "./baselines";
-import { coldFlowAt, End, END_EXISTING, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from "./flow";
+import { EdgeFlow } from '../gen/records';
+import { BaselineKind } from '../gen/wire';
+import { Baseline, baselineAt, dropBaseline } from './baselines';
+import { coldFlowAt, END_EXISTING, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
 
 /** Stands in for the end that nobody reports. */
 const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));

@@ -1,8 +1,8 @@
 // Which edge a flow is on. An end that is looked at is its owner; one that is not is whoever has its address. Names are taken at the
 // close, and a flow keeps its edge until something that names it has changed: an end of its own, or any announced address.
-import { edgeOf } from "../aggregate/edges";
-import { nodeOfAddress } from "../enrich/address-table";
-import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_RENAMED, FLOW_UNORIENTED, flowAt } from "./flow";
+import { edgeOf } from '../aggregate/edges';
+import { nodeOfAddress } from '../enrich/address-table';
+import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_RENAMED, FLOW_UNORIENTED, flowAt } from './flow';
 
 /** Ports below are services when the other is not: the start of Linux' ephemeral range. */
 export const EPHEMERAL_PORT_MIN: u16 = 32768;

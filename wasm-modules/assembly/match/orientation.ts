@@ -1,9 +1,9 @@
 // Which slot is the client. The best evidence of any end decides, once, when the flow is first booked.
-import { Role, RoleSource } from "../gen/kernel-events";
-import { ReducerCounter } from "../gen/records";
-import { count } from "../lib/counters";
-import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_UNORIENTED, flowAt } from "./flow";
-import { EPHEMERAL_PORT_MIN } from "./naming";
+import { Role, RoleSource } from '../gen/kernel-events';
+import { ReducerCounter } from '../gen/records';
+import { count } from '../lib/counters';
+import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_UNORIENTED, flowAt } from './flow';
+import { EPHEMERAL_PORT_MIN } from './naming';
 
 export function orientFlow(flow: u32): void {
   const hot = flowAt(flow);

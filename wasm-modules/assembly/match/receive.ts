@@ -1,6 +1,9 @@
 // What ingest tells, record by record, in any interleaving of the channels: totals rise to the greatest told, open counts go up and down,
 // and everything that depends on more than one record waits for the close.
-import { CloseReason } from "../gen/kernel-events";
+
+import { bindHostAddress, unbindHostAddress } from '../enrich/address-table';
+import { nodeOfChannel } from '../enrich/node-channel';
+import { CloseReason } from '../gen/kernel-events';
 import {
   EndTotals,
   MatchBaseline,
@@ -15,20 +18,18 @@ import {
   RecordHeader,
   RecordKind,
   ReducerCounter,
-} from "../gen/records";
-import { BaselineKind } from "../gen/wire";
-import { count } from "../lib/counters";
-import { bindHostAddress, unbindHostAddress } from "../enrich/address-table";
-import { nodeOfChannel } from "../enrich/node-channel";
-import { addBaseline } from "./baselines";
-import { endOfChannel, setEndOfChannel } from "./channel-ends";
-import { claimEnd, claimSettled, refreshEnd } from "./claims";
-import { noteClaim } from "./claimed-addresses";
-import { coldEndAt, END_CLOSED, END_REPORTED, End, endAt } from "./flow";
-import { keyOfOpen, keyOfSettled } from "./flow-key";
-import { forgetEnd, touchFlow } from "./flow-table";
-import { keepFold } from "./folds";
-import { noteNameChange } from "./naming";
+} from '../gen/records';
+import { BaselineKind } from '../gen/wire';
+import { count } from '../lib/counters';
+import { addBaseline } from './baselines';
+import { endOfChannel, setEndOfChannel } from './channel-ends';
+import { noteClaim } from './claimed-addresses';
+import { claimEnd, claimSettled, refreshEnd } from './claims';
+import { coldEndAt, END_CLOSED, END_REPORTED, End, endAt } from './flow';
+import { keyOfOpen, keyOfSettled } from './flow-key';
+import { forgetEnd, touchFlow } from './flow-table';
+import { keepFold } from './folds';
+import { noteNameChange } from './naming';
 
 /** One record of worker `from`, of a kind that ingest sends to match. */
 export function matchRecord(from: u32, header: RecordHeader): void {

@@ -9,27 +9,28 @@
 //   mesh_receive ...            until aggregate_ready()
 //   aggregate_close()           the WindowOutput of k
 // The outboxes are drained after every export that may fill them: session_frames, session_detach, ingest_seal, match_close.
-import { ReducerCounter } from "../gen/records";
-import { aggregateClose, ALL_LEVELS, initAggregate, outputBytes } from "../aggregate/close";
-import { initEnrich } from "../enrich/lifecycle";
-import { initEnds } from "../ingest/ends";
-import { departSession, isShipping, readFrames } from "../ingest/frames";
-import { openSession } from "../ingest/hello";
-import { initSessions, SESSION_COUNT_MAX, sessionAt } from "../ingest/session";
-import { continueShipping, initShip } from "../ingest/ship";
-import { initShards } from "../ingest/shards";
-import { advanceWindow, initWindows, isWindowSealed, openWindow, sealWindow } from "../ingest/windows";
-import { arenaBytes, giveBlock, takeBlock } from "../lib/arena";
-import { countersAddress, set } from "../lib/counters";
-import { seedHashes } from "../lib/hash";
-import { clearOutbox, initOutboxes, outboxAddress, outboxBytes, setUnbounded } from "../lib/outbox";
-import { initBaselines } from "../match/baselines";
-import { initChannelEnds } from "../match/channel-ends";
-import { initClaimedAddresses } from "../match/claimed-addresses";
-import { closeWindow } from "../match/close";
-import { initEmit } from "../match/emit";
-import { forgetCommitted, initFlowTable } from "../match/flow-table";
-import { initFolds } from "../match/folds";
+
+import { ALL_LEVELS, aggregateClose, initAggregate, outputBytes } from '../aggregate/close';
+import { initEnrich } from '../enrich/lifecycle';
+import { ReducerCounter } from '../gen/records';
+import { initEnds } from '../ingest/ends';
+import { departSession, isShipping, readFrames } from '../ingest/frames';
+import { openSession } from '../ingest/hello';
+import { initSessions, SESSION_COUNT_MAX, sessionAt } from '../ingest/session';
+import { initShards } from '../ingest/shards';
+import { continueShipping, initShip } from '../ingest/ship';
+import { advanceWindow, initWindows, isWindowSealed, openWindow, sealWindow } from '../ingest/windows';
+import { arenaBytes, giveBlock, takeBlock } from '../lib/arena';
+import { countersAddress, set } from '../lib/counters';
+import { seedHashes } from '../lib/hash';
+import { clearOutbox, initOutboxes, outboxAddress, outboxBytes, setUnbounded } from '../lib/outbox';
+import { initBaselines } from '../match/baselines';
+import { initChannelEnds } from '../match/channel-ends';
+import { initClaimedAddresses } from '../match/claimed-addresses';
+import { closeWindow } from '../match/close';
+import { initEmit } from '../match/emit';
+import { forgetCommitted, initFlowTable } from '../match/flow-table';
+import { initFolds } from '../match/folds';
 import {
   beginAggregateWindow,
   endAggregateHop,
@@ -38,7 +39,7 @@ import {
   isAggregateReady,
   isMatchReady,
   receiveBlock,
-} from "./mesh";
+} from './mesh';
 
 /**
  * Once, before all others. `workers`: 1 to 64. `windowNs`: length of a window. `outputLevels` and `histogramLevels`: bits by records.Level;

@@ -1,18 +1,13 @@
 // The channels between workers. Both hops of a pair share one ordered ring; the end of a window is a MarkerRecord. A channel that has
 // reached the end of its ingest -> match hop is not read on until match has closed that window, so match sees of every window exactly
 // the records of that window. The other hop need not wait: the next seal comes after all outputs.
-import {
-  MARKER_RECORD_SIZE,
-  MarkerRecord,
-  RECORD_HEADER_SIZE,
-  RecordHeader,
-  RecordKind,
-} from "../gen/records";
-import { aggregateFlow, receiveEdge } from "../aggregate/accumulation";
-import { receiveNode } from "../enrich/node-channel";
-import { allocate } from "../lib/arena";
-import { beginRecord } from "../lib/outbox";
-import { matchRecord } from "../match/receive";
+
+import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { receiveNode } from '../enrich/node-channel';
+import { MARKER_RECORD_SIZE, MarkerRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import { allocate } from '../lib/arena';
+import { beginRecord } from '../lib/outbox';
+import { matchRecord } from '../match/receive';
 
 const HOP_MATCH: u32 = 1;
 const HOP_AGGREGATE: u32 = 2;
