@@ -365,6 +365,18 @@ test('a gap, more than the credit, and a peer that does not read end the connect
   assert.deepEqual(deaf.channel.tick(reducerAt(10_001)), [{ kind: 'close', reason: 'not_reading' }]);
 });
 
+test('an agent of whom nothing comes for three windows is cut off, but not while its frames wait', () => {
+  const { channel, session, agent } = join(makeAgent(), 0);
+  channel.bytes(sentBytes(agent.offer([payload(FrameKind.Open, 96)])), reducerAt(10));
+  for (let ms = 1_000; ms <= 60_000; ms += 1_000) {
+    assert.ok(channel.tick(reducerAt(ms)).every((action) => action.kind === 'send'));
+  }
+  consumeAll(session);
+  assert.deepEqual(kinds(channel.tick(reducerAt(89_999))), ['send']);
+  assert.deepEqual(channel.tick(reducerAt(90_000)), [{ kind: 'close', reason: 'silent' }]);
+  assert.deepEqual(channel.tick(reducerAt(99_000)), []);
+});
+
 test('a refused frame keeps its place in the sequence; too many of them quarantine the session', () => {
   const { channel, session } = join(makeAgent(), 0);
   channel.bytes(Buffer.concat([frame(FrameKind.Welcome, 1), frame(FrameKind.Open, 2)]), reducerAt(1));

@@ -12,7 +12,7 @@ import { type Frame, FrameDecoder } from './frame-decoder.ts';
 import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
 import { decodeHello, type Hello } from './gen/wire-tables.ts';
 import type { ReducerSession } from './reducer-session.ts';
-import type { Refusal, RefusalCounters } from './refusal.ts';
+import { type Refusal, RefusalCounters } from './refusal.ts';
 
 /** The greatest first frame, header included. */
 export const HELLO_BYTES_MAX = 4_096;
@@ -20,6 +20,9 @@ const HELLO_TIMEOUT_MS = 5_000;
 const HEARTBEAT_MS = 1_000;
 /** A peer that takes nothing for this long has given up on us long ago. */
 const BLOCKED_MS_MAX = 10_000;
+/** An agent tells the end of each window, also when idle. A host that lost its power says nothing, and TCP notices only after minutes. */
+const SILENCE_WINDOWS_MAX = 3;
+const SILENCE_MS_MIN = 15_000;
 
 export type CloseReason = Refusal | 'disconnected' | 'goodbye';
 
@@ -43,6 +46,8 @@ export interface WelcomeTerms {
 }
 
 export class ReducerChannel {
+  /** Why the connection was cut off, and what was refused before there was a session. A session counts its own frames. */
+  readonly refused = new RefusalCounters();
   readonly #rules: Rules;
   readonly #decoder = new FrameDecoder(HELLO_BYTES_MAX);
   #state: 'greeting' | 'deciding' | 'open' | 'closed' = 'greeting';
@@ -51,6 +56,9 @@ export class ReducerChannel {
   #helloTimeNs = 0n;
   #session: ReducerSession | undefined;
   #heardMs: number;
+  /** When the peer last sent something, or had to wait for its frames to be consumed. */
+  #quietSinceMs: number;
+  #silenceMsMax = Infinity;
   #blockedSinceMs: number | undefined;
   /** What this connection has been told. */
   #toldMs = -Infinity;
@@ -62,6 +70,7 @@ export class ReducerChannel {
   constructor(now: Instant, rules: Rules = RULES) {
     this.#startMs = now.ms;
     this.#heardMs = now.ms;
+    this.#quietSinceMs = now.ms;
     this.#rules = rules;
   }
 
@@ -74,14 +83,10 @@ export class ReducerChannel {
     return this.#heardMs;
   }
 
-  /** What was refused before there was a session, and broken headers. The session counts the rest. */
-  get refused(): RefusalCounters {
-    return this.#decoder.refused;
-  }
-
   bytes(piece: Uint8Array, now: Instant): ReducerAction[] {
     if (this.#state === 'closed') return [];
     this.#heardMs = now.ms;
+    this.#quietSinceMs = now.ms;
     this.#decoder.push(piece);
     let received = false;
     for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next()) {
@@ -89,7 +94,7 @@ export class ReducerChannel {
       if (this.#isClosed()) break;
     }
     if (received) this.#actions.push({ kind: 'frames' });
-    if (this.#decoder.broken !== undefined && !this.#isClosed()) this.#close(this.#decoder.broken);
+    if (this.#decoder.broken !== undefined && !this.#isClosed()) this.#refuse(this.#decoder.broken);
     if (this.#session !== undefined && this.#session.echoNs !== this.#toldEchoNs) this.#report(now, true);
     return this.#take();
   }
@@ -101,10 +106,9 @@ export class ReducerChannel {
 
   /** To be called a few times a second. */
   tick(now: Instant): ReducerAction[] {
-    const isLate = this.#state === 'greeting' && now.ms - this.#startMs >= HELLO_TIMEOUT_MS;
-    if (isLate) this.#refuse('hello_late');
-    else if (this.#blockedSinceMs !== undefined && now.ms - this.#blockedSinceMs >= BLOCKED_MS_MAX)
-      this.#refuse('not_reading');
+    if (this.#session?.hasQueued) this.#quietSinceMs = now.ms;
+    const refusal = this.#timeout(now.ms);
+    if (refusal !== undefined) this.#refuse(refusal);
     else this.#report(now, now.ms - this.#toldMs >= HEARTBEAT_MS);
     return this.#take();
   }
@@ -116,6 +120,8 @@ export class ReducerChannel {
     this.#state = 'open';
     this.#session = session;
     this.#decoder.frameBytesMax = FRAME_BYTES_MAX;
+    this.#silenceMsMax = Math.max(SILENCE_MS_MIN, (SILENCE_WINDOWS_MAX * Number(terms.windowNs)) / 1e6);
+    this.#quietSinceMs = now.ms;
     this.#toldSeq = session.receivedSeq;
     this.#toldCommitted = session.committed.closedWindow;
     this.#toldSealed = this.#rules.resendSealed ? 0 : (session.sealed.list().at(-1)?.closedWindow ?? 0);
@@ -161,6 +167,13 @@ export class ReducerChannel {
     return this.report(now);
   }
 
+  #timeout(nowMs: number): Refusal | undefined {
+    if (this.#state === 'closed') return undefined;
+    if (this.#state === 'greeting' && nowMs - this.#startMs >= HELLO_TIMEOUT_MS) return 'hello_late';
+    if (this.#blockedSinceMs !== undefined && nowMs - this.#blockedSinceMs >= BLOCKED_MS_MAX) return 'not_reading';
+    return nowMs - this.#quietSinceMs >= this.#silenceMsMax ? 'silent' : undefined;
+  }
+
   /** True when the session's queue has changed. */
   #frame(frame: Frame): boolean {
     if (this.#state === 'greeting') this.#hello(frame);
@@ -171,7 +184,7 @@ export class ReducerChannel {
 
   #hello({ kind, payload, refusal }: Frame): void {
     if (kind !== FrameKind.Hello) return this.#refuse('before_welcome');
-    if (refusal !== undefined) return this.#close(refusal);
+    if (refusal !== undefined) return this.#refuse(refusal);
     const hello = decodeHello(payload);
     if (hello === undefined) return this.#refuse('malformed');
     if (hello.protocolVersion !== PROTOCOL_VERSION) return this.#goodbye(GoodbyeReason.ProtocolVersion, 'goodbye');

@@ -28,6 +28,8 @@ export const REFUSAL_EFFECT = {
   credit_exceeded: 'connection',
   /** More than FRAMES_REFUSED_MAX refused frames. */
   quarantined: 'connection',
+  /** An open connection on which not even the end of a window came for SILENCE_WINDOWS_MAX windows. */
+  silent: 'connection',
   /** The peer does not read what it is sent. */
   not_reading: 'connection',
 } as const satisfies Record<string, RefusalEffect>;

@@ -413,7 +413,7 @@ export class ChannelWorld {
   }
 
   #closed(connection: Connection, reason: string): void {
-    const isExpected = ['disconnected', 'goodbye', 'seq_gap', 'not_reading', 'hello_late'].includes(reason);
+    const isExpected = ['disconnected', 'goodbye', 'seq_gap', 'not_reading', 'hello_late', 'silent'].includes(reason);
     assert.ok(isExpected, `an honest agent was cut off: ${reason}`);
     connection.reducerEndMs = -Infinity;
     connection.agentEndMs = Math.min(connection.agentEndMs, this.#nowMs + this.#random() * 100);
