@@ -170,11 +170,15 @@ export class Coordinator {
     if (!this.#isRecovering(now)) this.#answerHellos(now);
   }
 
+  #windowAt(now: Instant): number {
+    return Number(now.unixNs / this.#options.windowNs);
+  }
+
   #answerHellos(now: Instant): void {
     const waiting = this.#waitingHellos;
     this.#waitingHellos = [];
     // No window of the future is committed, whoever says so.
-    const currentWindow = Number(now.unixNs / this.#options.windowNs);
+    const currentWindow = this.#windowAt(now);
     for (const { hello } of waiting) if (hello.committedClosedWindow < currentWindow) this.#commits.noteHello(hello);
     for (const { connection, hello, payload } of waiting) this.#answerHello(connection, hello, payload, now);
   }
@@ -191,33 +195,31 @@ export class Coordinator {
     if (verdict.replaces !== undefined && predecessor !== undefined) {
       this.#tell(predecessor.worker, { kind: 'disconnect', connection: verdict.replaces });
     }
-    const twin = known ?? this.#open(hello, place, predecessor);
+    const twin = known ?? this.#open(hello, place, predecessor, now);
     twin.connection = connection;
     this.#watermark.join(twin.id, twin.firstWindow, twin.toldWindow);
     const resume = verdict.kind === 'resume';
     const committedClosedWindow = this.#commits.of(hello.incarnation);
+    const { openWindow } = this;
+    const { firstWindow } = twin;
     this.#tell(twin.worker, {
       kind: 'admit',
-      admission: {
-        twin: twin.id,
-        connection,
-        hello: payload,
-        resume,
-        openWindow: this.openWindow,
-        committedClosedWindow,
-      },
+      admission: { twin: twin.id, connection, hello: payload, resume, firstWindow, openWindow, committedClosedWindow },
     });
     this.#actions.push({ kind: 'joined', hello, resume, worker: twin.worker });
   }
 
-  #open(hello: Hello, worker: number, predecessor: Twin | undefined): Twin {
+  #open(hello: Hello, worker: number, predecessor: Twin | undefined, now: Instant): Twin {
     const succeeds = predecessor === undefined ? [] : [predecessor.id, ...predecessor.succeeds.splice(0)];
     if (predecessor !== undefined) {
       predecessor.connection = undefined;
       this.#watermark.leave(predecessor.id);
       this.#twinOfSession.delete(predecessor.session);
     }
-    const { session, firstWindow } = hello;
+    const { session } = hello;
+    // An agent whose clock is ahead learns of that from Welcome; nobody waits for its idea of the future.
+    const isReplay = this.#options.replay !== undefined;
+    const firstWindow = isReplay ? hello.firstWindow : Math.min(hello.firstWindow, this.#windowAt(now));
     const id = this.#nextTwin++;
     const twin: Twin = { id, session, worker, connection: undefined, firstWindow, toldWindow: 0, succeeds };
     this.#twins.set(id, twin);

@@ -26,6 +26,8 @@ export interface Admission {
   /** Payload of the verified Hello. */
   hello: Uint8Array;
   resume: boolean;
+  /** The first window of this session: what it tells is for that window or a later one, and waits until it is open. */
+  firstWindow: number;
   openWindow: number;
   committedClosedWindow: number;
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../lib/usage-error.ts';
 import {
+  Level,
   ReducerCounter,
   readSessionState,
   SESSION_STATE_OFFSET,
@@ -30,6 +31,8 @@ interface ReducerExports {
     seedHi: number,
     windowNs: number,
     openWindow: number,
+    outputLevels: number,
+    histogramLevels: number,
   ): void;
   frame_inbox(bytes: number): number;
   session_open(address: number, bytes: number): number;
@@ -43,12 +46,21 @@ interface ReducerExports {
   mesh_inbox(bytes: number): number;
   mesh_receive(from: number, address: number, bytes: number): number;
   match_ready(): number;
+  match_committed(window: number): void;
   match_close(budgetRows: number): number;
   aggregate_ready(): number;
   aggregate_close(): number;
   output_bytes(): number;
   stats(): number;
 }
+
+/** Bits by records.Level; 0 is every level. The API serves any level, so all of them are put out. */
+const OUTPUT_LEVELS = 0;
+/** A histogram for each pair of ids would cost more than it tells. */
+const HISTOGRAM_LEVELS = [Level.AzAz, Level.RoleAz, Level.AzRole, Level.RoleRole].reduce(
+  (bits, level) => bits | (1 << level),
+  0,
+);
 
 export interface ReducerModuleOptions {
   module: WebAssembly.Module;
@@ -69,7 +81,16 @@ export class ReducerModule {
   constructor({ module, worker, workers, hashSeed, windowNs, openWindow }: ReducerModuleOptions) {
     this.exports = new WebAssembly.Instance(module, {}).exports as ReducerExports;
     const [seedLo, seedHi] = [Number(BigInt.asIntN(32, hashSeed)), Number(BigInt.asIntN(32, hashSeed >> 32n))];
-    this.exports.reducer_init(worker, workers, seedLo, seedHi, Number(windowNs), openWindow);
+    this.exports.reducer_init(
+      worker,
+      workers,
+      seedLo,
+      seedHi,
+      Number(windowNs),
+      openWindow,
+      OUTPUT_LEVELS,
+      HISTOGRAM_LEVELS,
+    );
     this.#bytes = new Uint8Array(this.exports.memory.buffer);
     this.#view = new DataView(this.exports.memory.buffer);
   }

@@ -34,6 +34,7 @@ export class ReducerWorkerCore implements MeshEnds {
   readonly #sentBytes: number[];
   #sealed: { window: number; isMatched: boolean } | undefined;
   #inboxAddress = 0;
+  #committedWindow = 0;
 
   constructor(options: ReducerModuleOptions) {
     this.#module = new ReducerModule(options);
@@ -87,6 +88,14 @@ export class ReducerWorkerCore implements MeshEnds {
     this.#sealed = { window, isMatched: false };
   }
 
+  /**
+   * Nobody tells again what was closed up to `window`. Match forgets it when it has all records of the next window: then it is the same
+   * on every worker and in every replay.
+   */
+  commit(window: number): void {
+    this.#committedWindow = window;
+  }
+
   get isSealed(): boolean {
     return this.#sealed !== undefined;
   }
@@ -116,6 +125,7 @@ export class ReducerWorkerCore implements MeshEnds {
     if (sealed === undefined || this.isCongested) return { kind: 'waiting' };
     if (!sealed.isMatched) {
       if (exports.match_ready() === 0) return { kind: 'waiting' };
+      exports.match_committed(this.#committedWindow);
       sealed.isMatched = exports.match_close(CLOSE_ROWS_BUDGET) === 0;
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }

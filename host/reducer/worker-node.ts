@@ -36,6 +36,7 @@ interface Twin {
   slot: number;
   session: ReducerSession;
   connection: Connection | undefined;
+  firstWindow: number;
   toldWindow: number;
   isReady: boolean;
   isQuarantined: boolean;
@@ -45,6 +46,7 @@ export interface WorkerNodeOptions {
   incarnation: bigint;
   windowNs: bigint;
   latenessNs: bigint;
+  openWindow: number;
   rules?: Rules;
 }
 
@@ -68,7 +70,7 @@ export class WorkerNode {
   #departing = new Set<Twin>();
   /** Slots whose sockets are being closed. */
   #detaching = new Set<number>();
-  #matchedWindow = 0;
+  #openWindow: number;
   /** Seals and detaches, in the order of the coordinator. */
   #orders: (ToWorker & { kind: 'seal' | 'detach' })[] = [];
   #actions: WorkerAction[] = [];
@@ -78,6 +80,7 @@ export class WorkerNode {
     this.#core = core;
     this.#mesh = mesh;
     this.#rules = options.rules ?? RULES;
+    this.#openWindow = options.openWindow;
   }
 
   get connectionCount(): number {
@@ -201,7 +204,7 @@ export class WorkerNode {
   }
 
   /** A channel that starts anew. A session that this worker knows keeps its slot: its snapshot says what has become of its sockets. */
-  #openTwin({ twin: id, hello: payload }: Admission): Twin | undefined {
+  #openTwin({ twin: id, hello: payload, firstWindow }: Admission): Twin | undefined {
     const hello = decodeHello(payload);
     const slot = this.#core.openSession(payload);
     if (slot < 0 || hello === undefined) return undefined;
@@ -214,13 +217,8 @@ export class WorkerNode {
       return twin;
     }
     const opened: Twin = {
-      id,
-      slot,
-      session,
-      connection: undefined,
-      toldWindow: 0,
-      isReady: false,
-      isQuarantined: false,
+      ...{ id, slot, session, firstWindow, connection: undefined, toldWindow: 0 },
+      ...{ isReady: false, isQuarantined: false },
     };
     this.#twins.set(id, opened);
     return opened;
@@ -251,7 +249,7 @@ export class WorkerNode {
   }
 
   #makeReady(twin: Twin): void {
-    if (twin.isReady || twin.isQuarantined) return;
+    if (twin.isReady || twin.isQuarantined || twin.firstWindow > this.#openWindow) return;
     twin.isReady = true;
     this.#ready.push(twin);
   }
@@ -262,8 +260,8 @@ export class WorkerNode {
     const { twin } = connection;
     if (twin?.connection !== connection) return;
     twin.connection = undefined;
-    if (isQuarantined) this.#tell({ kind: 'quarantined', twin: twin.id });
     this.#tell({ kind: 'left', twin: twin.id, connection: connection.id, goodbye: false });
+    if (isQuarantined) this.#quarantine(twin);
   }
 
   #drop(connection: Connection | undefined, now: Instant): void {
@@ -310,7 +308,10 @@ export class WorkerNode {
     this.#shipping.delete(twin);
     if (result === 'shipping') this.#shipping.add(twin);
     else if (result === 'more') this.#makeReady(twin);
-    else if (result === 'quarantined') this.#quarantine(twin, now);
+    else if (result === 'quarantined') {
+      this.#quarantine(twin);
+      this.#sayGoodbye(twin.connection, GoodbyeReason.Quarantined, now);
+    }
     this.#progressed(twin, now);
   }
 
@@ -341,17 +342,19 @@ export class WorkerNode {
     if (this.#core.detach(twin.slot, reason)) this.#detaching.add(twin.slot);
   }
 
-  #quarantine(twin: Twin, now: Instant): void {
+  /** Nothing more is believed of this agent; its sockets are nobody's. */
+  #quarantine(twin: Twin): void {
+    if (twin.isQuarantined) return;
     twin.isQuarantined = true;
     this.#tell({ kind: 'quarantined', twin: twin.id });
-    this.#sayGoodbye(twin.connection, GoodbyeReason.Quarantined, now);
+    this.#orders.push({ kind: 'detach', twin: twin.id, reason: CloseReason.AgentLost });
   }
 
   /** Carries out the next order once no window is half shipped or half closed. True when there was one. */
   #obey(now: Instant): boolean {
     if (this.#shipping.size > 0 || this.#detaching.size > 0 || this.#core.isMatching) return false;
     for (const twin of this.#departing) {
-      if (twin.toldWindow > this.#matchedWindow) continue;
+      if (twin.toldWindow >= this.#openWindow) continue;
       this.#detach(twin, CloseReason.AgentLost);
       return true;
     }
@@ -382,6 +385,7 @@ export class WorkerNode {
   }
 
   #commit(window: number, now: Instant): void {
+    this.#core.commit(window);
     for (const { session, connection } of this.#twins.values()) {
       if (session.commit(window) && connection !== undefined)
         this.#perform(connection, connection.channel.report(now), now);
@@ -399,7 +403,7 @@ export class WorkerNode {
   }
 
   #resumeSessions(matchedWindow: number): void {
-    this.#matchedWindow = matchedWindow;
+    this.#openWindow = matchedWindow + 1;
     for (const twin of this.#twins.values()) if (twin.session.hasQueued) this.#makeReady(twin);
   }
 

@@ -1,0 +1,162 @@
+import { strict as assert } from 'node:assert';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
+import { pino } from 'pino';
+import { decodeWindow, type EdgeRow, mergeRows, sortedRows } from '../export/edge-rows.ts';
+import type { ClosedWindow } from '../export/otlp-exporter.ts';
+import { type Clock, startClock } from '../lib/clock.ts';
+import { Level } from '../wire/gen/records-layout.ts';
+import type { ListenAddress } from '../wire/transport/address.ts';
+import { Reducer } from './reducer.ts';
+import { addStageCounters } from './stage-counters.ts';
+import { ScriptedAgent } from './testing/scripted-agent.ts';
+import { announce, opens, ROLE_CLIENT, ROLE_SERVER, socket, totals, updates } from './testing/told.ts';
+
+/** Short, so that tests are; numbers of such windows since 1970 would not fit 32 bits, so time begins in 1970. */
+const WINDOW_NS = 200_000_000n;
+const realClock = startClock();
+const originNs = realClock().unixNs - 1_000_000_000_000n;
+const clock: Clock = () => {
+  const { ms, unixNs } = realClock();
+  return { ms, unixNs: unixNs - originNs };
+};
+const [CLIENT_ADDRESS, SERVER_ADDRESS] = ['10.0.0.1', '10.0.0.2'];
+const CONNECTIONS = 20;
+
+class RunningReducer {
+  readonly closed: ClosedWindow[] = [];
+  readonly reducer: Reducer;
+  failure: Error | undefined;
+  /** Windows are exported as soon as they are closed. */
+  isExporting = true;
+
+  constructor(workers: number, listen: ListenAddress = { host: '127.0.0.1', port: 0 }) {
+    const options = { listen: [listen], insecure: false, workers, windowNs: WINDOW_NS, latenessNs: 2n * WINDOW_NS };
+    this.reducer = new Reducer(options, {
+      log: pino({ level: process.env.LOG_LEVEL ?? 'silent' }),
+      clock,
+      random64: () => randomBytes(8).readBigUInt64LE(),
+      closeWindow: (closed) => {
+        this.closed.push(closed);
+        if (this.isExporting) this.reducer.exported(closed.window);
+      },
+      fail: (error) => {
+        this.failure = error;
+      },
+    });
+  }
+
+  /** Waits for `condition`; when it does not come true, the counters say how far things got. */
+  async until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (!condition()) {
+      if (performance.now() >= deadlineMs)
+        assert.fail(`not within ${timeoutMs} ms: ${what}\n${await this.#describe()}`);
+      await sleep(10);
+    }
+  }
+
+  async #describe(): Promise<string> {
+    const readings = this.failure === undefined ? await this.reducer.readCounters() : [];
+    const { counts, refused } = addStageCounters(readings.map(({ stages }) => stages));
+    const moved = Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+    const { openWindow, windows } = this.reducer;
+    return inspect({
+      openWindow,
+      windows,
+      moved,
+      refused,
+      workers: readings.map((each) => each.counts),
+      rows: this.rows(Level.IdId),
+      failure: this.failure,
+    });
+  }
+
+  /** Sums over all closed windows, `active` of the last. */
+  rows(level: Level): EdgeRow[] {
+    const rows = new Map();
+    for (const { outputs } of this.closed) {
+      for (const row of rows.values()) row.active = 0;
+      mergeRows(rows, decodeWindow(outputs, new Set([level])).values());
+    }
+    return sortedRows(rows);
+  }
+}
+
+async function startReducer(context: TestContext, workers: number, listen?: ListenAddress): Promise<RunningReducer> {
+  const running = new RunningReducer(workers, listen);
+  await running.reducer.start();
+  context.after(async () => {
+    await running.reducer.settle();
+    await running.reducer.stop();
+  });
+  return running;
+}
+
+/** Both ends of connections 1 … CONNECTIONS, which move in three windows. */
+function startAgents(context: TestContext, address: ListenAddress): ScriptedAgent[] {
+  const ports = Array.from({ length: CONNECTIONS }, (_, index) => index + 1);
+  const end = (role: number, [local, remote]: string[], comm: string, sent: number, received: number) => {
+    const isClient = role === ROLE_CLIENT;
+    const sockets = ports.map((port) =>
+      socket({
+        ...{ handle: port, joinKey: BigInt(port) * 0x9e37_79b9_7f4a_7c15n, role, local, remote },
+        ...{ localPort: isClient ? 40_000 + port : 80, remotePort: isClient ? 80 : 40_000 + port },
+      }),
+    );
+    const moved = (windows: number) =>
+      updates(
+        ports.map((port) => ({ handle: port, totals: totals(sent * windows * port, received * windows * port) })),
+      );
+    return { snapshot: announce(comm, local), script: [[opens(sockets), moved(1)], [moved(2)], [moved(3)]] };
+  };
+  const client = end(ROLE_CLIENT, [CLIENT_ADDRESS, SERVER_ADDRESS], 'curl', 100, 5_000);
+  const server = end(ROLE_SERVER, [SERVER_ADDRESS, CLIENT_ADDRESS], 'nginx', 5_000, 100);
+  const agents = [
+    new ScriptedAgent({ address, clock, name: 'client', session: 11n, windowNs: WINDOW_NS, ...client }),
+    new ScriptedAgent({ address, clock, name: 'server', session: 22n, windowNs: WINDOW_NS, ...server }),
+  ];
+  for (const agent of agents) {
+    agent.start();
+    context.after(() => agent.stop());
+  }
+  return agents;
+}
+
+const SUM_OF_PORTS = (CONNECTIONS * (CONNECTIONS + 1)) / 2;
+
+function assertTruth(rows: EdgeRow[]): void {
+  assert.equal(rows.length, 1);
+  const [{ sums, active, serverPort }] = rows;
+  assert.equal(sums.forwardBytes, 3 * 100 * SUM_OF_PORTS);
+  assert.equal(sums.reverseBytes, 3 * 5_000 * SUM_OF_PORTS);
+  assert.equal(sums.connections, CONNECTIONS);
+  assert.equal(active, CONNECTIONS);
+  assert.equal(serverPort, 80);
+}
+
+for (const workers of [1, 2, 3]) {
+  test(`two agents over TCP and a reducer of ${workers} workers make one exact edge`, {
+    timeout: 30_000,
+  }, async (context) => {
+    const running = await startReducer(context, workers);
+    const agents = startAgents(context, running.reducer.addresses[0]);
+    await running.until(
+      () => running.rows(Level.IdId)[0]?.sums.reverseBytes === 3 * 5_000 * SUM_OF_PORTS,
+      'all bytes in closed windows',
+    );
+    for (const level of [Level.IdId, Level.AzAz, Level.RoleRole]) assertTruth(running.rows(level));
+    const last = running.closed.at(-1)?.window ?? 0;
+    await running.until(() => agents.every((agent) => agent.committedWindow >= last), 'commits');
+    await Promise.all(agents.map((agent) => agent.stop()));
+    await running.until(() => running.rows(Level.IdId)[0].active === 0, 'no active flow after the agents have left');
+    assertTruth(running.rows(Level.IdId).map((row) => ({ ...row, active: CONNECTIONS })));
+    assert.deepEqual(
+      agents.flatMap((agent) => agent.losses),
+      [],
+    );
+    assert.equal(running.failure, undefined);
+  });
+}
