@@ -1,0 +1,75 @@
+// The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
+import type { Collector, HookStatus } from '../../bpf/addon/index.ts';
+import { SOCKET_EVENT_SIZE } from '../wire/gen/kernel-events-layout.ts';
+import type { AgentCore } from './agent-core.ts';
+
+/** Moved in one call: 2048 events, 400 KiB. */
+const BATCH_BYTES = SOCKET_EVENT_SIZE * 2048;
+/** One turn drains at most the ring's own size, so that a flood cannot hold the thread. */
+const BATCHES_PER_TURN = 24;
+
+export interface KernelLosses {
+  /** Events that found the ring full. */
+  events: number;
+  /** Sockets whose state found no memory. */
+  states: number;
+}
+
+export class KernelSource {
+  readonly #collector: Collector;
+  readonly #core: AgentCore;
+
+  constructor(collector: Collector, core: AgentCore) {
+    this.#collector = collector;
+    this.#core = core;
+  }
+
+  /**
+   * Probes first, then the scans, so that nothing falls between. Owners before adoption: a listener hands its owner on to what it accepts
+   * meanwhile, and an adopted socket is told with its owner.
+   */
+  start(): HookStatus[] {
+    const hooks = this.#collector.attach();
+    this.#walk('owners');
+    this.#walk('adopt');
+    this.#walk('owners');
+    this.drain();
+    return hooks;
+  }
+
+  /** Moves what waits in the ring; returns the bytes. */
+  drain(): number {
+    let drained = 0;
+    for (let turn = 0; turn < BATCHES_PER_TURN; turn++) {
+      const bytes = this.#collector.drainInto(this.#core.inbox(BATCH_BYTES));
+      this.#core.applyInbox(bytes);
+      drained += bytes;
+      if (bytes < BATCH_BYTES) break;
+    }
+    return drained;
+  }
+
+  /** The totals of every socket that moved. What the ring held before is older, so it goes first. */
+  readTotals(): void {
+    this.drain();
+    this.#walk('totals');
+    this.drain();
+  }
+
+  losses(): KernelLosses {
+    const { eventsLost, statesLost } = this.#collector.stats();
+    return { events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0), states: statesLost };
+  }
+
+  stop(): void {
+    this.#collector.close();
+  }
+
+  #walk(name: 'adopt' | 'owners' | 'totals'): void {
+    for (;;) {
+      const bytes = this.#collector.iterate(name, this.#core.inbox(BATCH_BYTES));
+      if (bytes === 0) return;
+      this.#core.applyInbox(bytes);
+    }
+  }
+}

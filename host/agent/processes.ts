@@ -1,0 +1,45 @@
+// Names a process from /proc while it runs. Its arguments are never read: they hold secrets.
+import { readFileSync, readlinkSync } from 'node:fs';
+import type { ProcessToName } from '../wire/gen/agent-layout.ts';
+import type { ProcessName } from './agent-core.ts';
+import { chooseCgroupPath, readCgroupPath } from './cgroup.ts';
+
+/** /proc shows times in hundredths of a second on every architecture (USER_HZ). */
+const NS_PER_TICK = 10_000_000n;
+/** Fields of /proc/PID/stat after the parenthesis that ends comm; the start time is field 22 of all. */
+const START_TIME_FIELD = 22 - 3;
+
+/** Undefined when the process has ended, or its number belongs to another one by now. `proc`: where procfs is mounted. */
+export function nameProcess({ pid, startTimeNs }: ProcessToName, proc = '/proc'): ProcessName | undefined {
+  try {
+    const folder = `${proc}/${pid}`;
+    const cgroup = chooseCgroupPath(readFileSync(`${folder}/cgroup`, 'utf8'));
+    const executable = readExecutable(folder);
+    // Last, so that all of the above was read of this process.
+    if (readStartTicks(readFileSync(`${folder}/stat`, 'utf8')) !== startTimeNs / NS_PER_TICK) return undefined;
+    return { executable, cgroup, ...readCgroupPath(cgroup) };
+  } catch (error) {
+    if (hasEnded(error)) return undefined;
+    throw error;
+  }
+}
+
+/** "" for a kernel thread, and for a process that this one may not inspect. */
+function readExecutable(folder: string): string {
+  try {
+    return readlinkSync(`${folder}/exe`);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EACCES')) return '';
+    throw error;
+  }
+}
+
+/** `stat`: comm may hold parentheses and spaces, so it ends at the last parenthesis. */
+export function readStartTicks(stat: string): bigint {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return BigInt(fields[START_TIME_FIELD]);
+}
+
+function hasEnded(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
+}
