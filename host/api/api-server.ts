@@ -18,7 +18,7 @@ export interface ApiServerDependencies {
   /** Why the reducer is not ready; undefined when it is. */
   notReady: () => string | undefined;
   /** Totals of the pipeline, for the health line. */
-  pipeline: () => Record<string, number>;
+  pipeline: () => object;
 }
 
 export class ApiServer {

@@ -1,5 +1,6 @@
 // The last closed windows, as the workers wrote them: what the API and the CLI read. Nothing is decoded before somebody asks.
-import { decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
+import { countRows, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
+import { type LevelName, levelName } from '../export/levels.ts';
 import type { ClosedWindow } from '../export/otlp-exporter.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 
@@ -20,6 +21,18 @@ export class WindowStore {
 
   get newest(): number | undefined {
     return this.#windows.at(-1)?.window;
+  }
+
+  /** Rows of the newest window in each level. */
+  newestSeries(): Partial<Record<LevelName, number>> {
+    const series: Partial<Record<LevelName, number>> = {};
+    for (const output of this.#windows.at(-1)?.outputs ?? []) {
+      countRows(output).forEach((count, level) => {
+        const name = levelName(level as Level);
+        series[name] = (series[name] ?? 0) + count;
+      });
+    }
+    return series;
   }
 
   push(closed: ClosedWindow): void {

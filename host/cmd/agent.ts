@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { pino } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import { type AgentFlags, parseAgentOptions } from '../agent/options.ts';
 import { startClock } from '../lib/clock.ts';
+import { createLog } from '../telemetry/log.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 
 const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.wasm');
@@ -29,7 +29,7 @@ async function run(flags: AgentFlags): Promise<void> {
   const { load } = await import('../../bpf/addon/index.ts');
   const failed = Promise.withResolvers<never>();
   const agent = new Agent(options, {
-    log: pino({ name: 'agent', level: process.env.LOG_LEVEL ?? 'info' }),
+    log: createLog('agent'),
     clock: startClock(),
     module: new WebAssembly.Module(readFileSync(AGENT_WASM)),
     loadCollector: (scopeNetns) => load({ scopeNetns }),

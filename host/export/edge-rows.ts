@@ -5,7 +5,7 @@ import {
   EDGE_POINT_SIZE,
   type EdgePoint,
   HISTOGRAM_RECORD_SIZE,
-  type Level,
+  Level,
   NODE_RECORD_SIZE,
   type NodeKind,
   readEdgePoint,
@@ -87,6 +87,18 @@ export function decodeWindow(outputs: readonly Uint8Array[], levels: ReadonlySet
   const rows: RowsByKey = new Map();
   for (const output of outputs) for (const row of decodeOutput(output, levels)) mergeRow(rows, row);
   return rows;
+}
+
+/** Number of points of an output in each level, by level. */
+export function countRows(output: Uint8Array): number[] {
+  const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
+  const head = readWindowOutput(view, 0);
+  const counts = new Array<number>(Level.RoleRole + 1).fill(0);
+  const firstPoint = WINDOW_OUTPUT_SIZE + head.nodeBytes;
+  for (let index = 0; index < head.pointCount; index++) {
+    counts[view.getUint8(firstPoint + index * EDGE_POINT_SIZE + EDGE_POINT_OFFSET.level)]++;
+  }
+  return counts;
 }
 
 /** Adds `later` to `rows` in place; `active` is taken from `later`. */

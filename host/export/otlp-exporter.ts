@@ -82,6 +82,11 @@ export class OtlpExporter {
     return this.#options.temporality === AggregationTemporality.DELTA;
   }
 
+  /** Closed windows that were not confirmed yet. */
+  get queueLength(): number {
+    return this.#queue.length;
+  }
+
   start(): void {
     this.#timer = setInterval(() => this.#pump(), RETRY_CHECK_MS);
   }

@@ -115,6 +115,14 @@ export const ReducerCounter = {
   /** A role that was corrected by better evidence. */
   RolesCorrected: 23,
   MemoryBytes: 24,
+  /** What agents say they lost or coarsened (wire.WindowEnd), over all sessions. */
+  AgentEventsLost: 25,
+  AgentSocketsFolded: 26,
+  AgentSocketsRefused: 27,
+  AgentWindowsCoalesced: 28,
+  AgentJournalSkipped: 29,
+  AgentProcessesUnnamed: 30,
+  AgentBlindMs: 31,
   /** Index of RefusalReason.None: one counter for each reason follows. */
   RefusedBy: 32,
   /** Enrich. A text or node that was refused was named (other). */

@@ -111,6 +111,14 @@ export namespace ReducerCounter {
   /** A role that was corrected by better evidence. */
   export const RolesCorrected: u16 = 23;
   export const MemoryBytes: u16 = 24;
+  /** What agents say they lost or coarsened (wire.WindowEnd), over all sessions. */
+  export const AgentEventsLost: u16 = 25;
+  export const AgentSocketsFolded: u16 = 26;
+  export const AgentSocketsRefused: u16 = 27;
+  export const AgentWindowsCoalesced: u16 = 28;
+  export const AgentJournalSkipped: u16 = 29;
+  export const AgentProcessesUnnamed: u16 = 30;
+  export const AgentBlindMs: u16 = 31;
   /** Index of RefusalReason.None: one counter for each reason follows. */
   export const RefusedBy: u16 = 32;
   /** Enrich. A text or node that was refused was named (other). */

@@ -18,7 +18,7 @@ import {
   WINDOW_END_SIZE,
   WindowEnd,
 } from '../gen/wire';
-import { count, countRefusal } from '../lib/counters';
+import { add, count, countRefusal } from '../lib/counters';
 import { batchCount, batchItems } from '../lib/struct-batch';
 import { takeAnnounce } from './announce';
 import { WINDOW_AHEAD_MAX } from './limits';
@@ -182,6 +182,13 @@ function checkWindowEnd(session: Session, items: usize, itemCount: u32): u8 {
 function applyWindowEnd(session: Session, items: usize, _itemCount: u32): void {
   const told = changetype<WindowEnd>(items);
   const state = session.state;
+  addRise(ReducerCounter.AgentEventsLost, state.eventsLost, told.eventsLost);
+  addRise(ReducerCounter.AgentSocketsFolded, state.socketsFolded, told.socketsFolded);
+  addRise(ReducerCounter.AgentSocketsRefused, state.socketsRefused, told.socketsRefused);
+  addRise(ReducerCounter.AgentWindowsCoalesced, state.windowsCoalesced, told.windowsCoalesced);
+  addRise(ReducerCounter.AgentJournalSkipped, state.journalSkipped, told.journalSkipped);
+  addRise(ReducerCounter.AgentProcessesUnnamed, state.processesUnnamed, told.processesUnnamed);
+  addRise(ReducerCounter.AgentBlindMs, state.blindMs, told.blindMs);
   state.agentTimeNs = told.agentTimeNs;
   state.eventsLost = told.eventsLost;
   state.socketsFolded = told.socketsFolded;
@@ -192,6 +199,11 @@ function applyWindowEnd(session: Session, items: usize, _itemCount: u32): void {
   state.blindMs = told.blindMs;
   session.isRepeatAllowed = 0;
   beginWindow(session, told.window, told.fromWindow);
+}
+
+/** An agent's total that falls is its own contradiction: nothing is taken back. */
+function addRise(counter: u16, before: u64, now: u64): void {
+  if (now > before) add(counter, now - before);
 }
 
 function applySnapshotBegin(session: Session, _items: usize, _itemCount: u32): void {

@@ -1,0 +1,126 @@
+// A reducer with what surrounds it: the store of closed windows and its API, the OTLP exporter, and the pipeline's own telemetry. Used by the
+// roles `reducer` and `up`.
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { ApiServer } from '../api/api-server.ts';
+import { WindowStore } from '../api/window-store.ts';
+import type { LevelName } from '../export/levels.ts';
+import { LEVEL_NAMES } from '../export/levels.ts';
+import { isOtlpConfigured, OtlpExporter, temporalityFrom } from '../export/otlp-exporter.ts';
+import { type Clock, startClock } from '../lib/clock.ts';
+import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
+import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
+import type { PipelineTotals } from '../view/health-line.ts';
+import type { ListenAddress } from '../wire/transport/address.ts';
+import { readSelf } from './self-readings.ts';
+
+export interface ReducerServiceOptions extends ReducerOptions {
+  api: ListenAddress;
+  /** Levels that are exported. */
+  levels: readonly LevelName[];
+}
+
+export interface ReducerServiceDependencies {
+  log: Logger;
+  fail: (error: Error) => void;
+  environment: NodeJS.ProcessEnv;
+}
+
+const COUNTERS_REFRESH_MS = 1_000;
+const NO_COUNTERS = addStageCounters([]);
+
+export class ReducerService {
+  readonly store = new WindowStore();
+  readonly #options: ReducerServiceOptions;
+  readonly #dependencies: ReducerServiceDependencies;
+  readonly #reducer: Reducer;
+  readonly #api: ApiServer;
+  readonly #exporter: OtlpExporter | undefined;
+  #counters: StageCounters = NO_COUNTERS;
+  #refresh: NodeJS.Timeout | undefined;
+
+  constructor(options: ReducerServiceOptions, dependencies: ReducerServiceDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+    const { log, fail, environment } = dependencies;
+    const clock = startClock();
+    this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
+    this.#reducer = new Reducer(options, {
+      log,
+      clock,
+      random64: () => randomBytes(8).readBigUInt64LE(),
+      closeWindow: (closed) => {
+        this.store.push(closed);
+        log.debug({ window: closed.window }, `closed window=${closed.window}`);
+        if (this.#exporter === undefined) this.#reducer.exported(closed.window);
+        else this.#exporter.push(closed);
+      },
+      fail,
+    });
+    this.#api = new ApiServer(
+      { address: options.api },
+      {
+        store: this.store,
+        log,
+        notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
+        pipeline: () => this.pipeline(),
+      },
+    );
+  }
+
+  get addresses(): readonly ListenAddress[] {
+    return this.#reducer.addresses;
+  }
+
+  /** Throws UsageError when an address cannot be had or a part is missing. */
+  async start(): Promise<void> {
+    await this.#api.start();
+    await this.#reducer.start();
+    this.#exporter?.start();
+    this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
+  }
+
+  /** Lets the window that is closing close, exports what is queued, says goodbye to all agents. */
+  async stop(): Promise<void> {
+    clearInterval(this.#refresh);
+    await this.#reducer.settle();
+    await this.#exporter?.stop();
+    await this.#reducer.stop();
+    await this.#api.stop();
+  }
+
+  /** What the health line shows; at most a second old. */
+  pipeline(): PipelineTotals {
+    const { counts } = this.#counters;
+    return {
+      agents: counts.SessionsLive,
+      framesAccepted: counts.FramesAccepted,
+      framesRefused: counts.FramesRefused,
+      socketsLive: counts.SocketsLive,
+      socketsRefused: counts.SocketsRefused + counts.ClaimsRefused,
+      lost: counts.AgentEventsLost + counts.AgentSocketsRefused,
+      lateWindows: this.#reducer.windows.late,
+      exportQueue: this.#exporter?.queueLength ?? 0,
+    };
+  }
+
+  #createExporter(clock: Clock): OtlpExporter {
+    const { log, environment } = this.#dependencies;
+    const levels = new Set(this.#options.levels.map((name) => LEVEL_NAMES[name]));
+    return new OtlpExporter(
+      { levels, profile: 'otel', temporality: temporalityFrom(environment) },
+      {
+        log,
+        clock,
+        random: Math.random,
+        onExported: (window) => this.#reducer.exported(window),
+        readSelf: () => readSelf(this.#counters, this.#reducer.windows, this.store.newestSeries()),
+      },
+    );
+  }
+
+  async #readCounters(): Promise<void> {
+    const readings = await this.#reducer.readCounters();
+    this.#counters = addStageCounters(readings.map((reading) => reading.stages));
+  }
+}

@@ -1,0 +1,56 @@
+// `tributary reducer`: joins, names and rolls up what agents tell until it is told to stop.
+import type { Command } from 'commander';
+import { createLog } from '../telemetry/log.ts';
+import { DEFAULT_API } from './defaults.ts';
+import {
+  DEFAULT_LATENESS,
+  DEFAULT_WINDOW,
+  defaultWorkers,
+  parseReducerFlags,
+  type ReducerFlags,
+} from './reducer-options.ts';
+import { ReducerService } from './reducer-service.ts';
+
+/** A stage trapped or a thread died: what is in memory cannot be trusted, and agents tell everything again to the next process. */
+const EXIT_TRAP = 70;
+const DEFAULT_LISTEN = '127.0.0.1:4400';
+const DEFAULT_LEVEL = 'az_az';
+
+export function register(command: Command): void {
+  const collect = (text: string, before: string[]): string[] => [...before, text];
+  command
+    .option(
+      '--listen <ADDRESS>',
+      `HOST:PORT or unix:PATH for agents; may be repeated (default: "${DEFAULT_LISTEN}")`,
+      collect,
+      [],
+    )
+    .option('--api <ADDRESS>', 'HOST:PORT or unix:PATH of the HTTP API', DEFAULT_API)
+    .option('--workers <N>', 'worker threads', defaultWorkers())
+    .option('--window <DURATION>', 'length of a window, 1s to 5m', DEFAULT_WINDOW)
+    .option('--lateness <DURATION>', 'how long a window waits for agents after its end', DEFAULT_LATENESS)
+    .option('--level <LEVEL>', `level that is exported; may be repeated (default: "${DEFAULT_LEVEL}")`, collect, [])
+    .option('--insecure', 'accept plaintext from other hosts', false)
+    .action(run);
+}
+
+async function run(flags: ReducerFlags): Promise<void> {
+  const listen = flags.listen.length > 0 ? flags.listen : [DEFAULT_LISTEN];
+  const level = flags.level.length > 0 ? flags.level : [DEFAULT_LEVEL];
+  const log = createLog('reducer');
+  const service = new ReducerService(parseReducerFlags({ ...flags, listen, level }), {
+    log,
+    environment: process.env,
+    fail: () => process.exit(EXIT_TRAP),
+  });
+  await service.start();
+  const signal = await stopSignal();
+  log.info({ signal }, 'stopping');
+  await service.stop();
+}
+
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
+  });
+}

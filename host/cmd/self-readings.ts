@@ -1,0 +1,68 @@
+// The counters of the stages as metrics of schemas/metrics.yaml.
+import type { LevelName } from '../export/levels.ts';
+import type { SelfReading } from '../export/otlp-metrics.ts';
+import type { WindowCounts } from '../reducer/reducer.ts';
+import type { StageCounterName, StageCounters } from '../reducer/stage-counters.ts';
+import { RefusalReason } from '../wire/gen/records-layout.ts';
+
+/** Records by the stage that processed them. */
+const RECORDS: Readonly<Record<string, StageCounterName>> = {
+  ingest: 'RecordsToMatch',
+  match: 'RecordsMatched',
+  aggregate: 'EdgeFlowsAdded',
+};
+
+/** Everything that is lost or coarser than it was seen, by stage and reason. */
+const LOST: readonly { stage: string; reason: string; counter: StageCounterName }[] = [
+  { stage: 'kernel', reason: 'ring_full', counter: 'AgentEventsLost' },
+  { stage: 'agent', reason: 'socket_limit', counter: 'AgentSocketsRefused' },
+  { stage: 'agent', reason: 'folded', counter: 'AgentSocketsFolded' },
+  { stage: 'agent', reason: 'windows_coalesced', counter: 'AgentWindowsCoalesced' },
+  { stage: 'agent', reason: 'journal_limit', counter: 'AgentJournalSkipped' },
+  { stage: 'agent', reason: 'process_unnamed', counter: 'AgentProcessesUnnamed' },
+  { stage: 'ingest', reason: 'refused_socket_report', counter: 'SocketReportsIgnored' },
+  { stage: 'match', reason: 'linger_evicted', counter: 'FlowsEvicted' },
+  { stage: 'enrich', reason: 'node_limit', counter: 'NodesRefused' },
+  { stage: 'enrich', reason: 'text_limit', counter: 'TextsRefused' },
+  { stage: 'aggregate', reason: 'edge_limit', counter: 'EdgesRefused' },
+  { stage: 'aggregate', reason: 'leaf_limit', counter: 'LeavesRefused' },
+  { stage: 'aggregate', reason: 'histogram_limit', counter: 'HistogramsRefused' },
+];
+
+/** Reasons below this one refuse whole frames, the others a socket, a claim or a session. */
+const FIRST_SOCKET_REASON = RefusalReason.SocketQuota;
+const FIRST_CLAIM_REASON = RefusalReason.Ambiguous;
+
+export function readSelf(
+  { counts, refused }: StageCounters,
+  windows: Readonly<WindowCounts>,
+  series: Readonly<Partial<Record<LevelName, number>>>,
+): SelfReading[] {
+  const reading = (metric: SelfReading['metric'], attributes: SelfReading['attributes'], value: number) => ({
+    metric,
+    attributes,
+    value,
+  });
+  return [
+    reading('frames', { reason: 'accepted' }, counts.FramesAccepted - counts.FramesSkipped),
+    reading('frames', { reason: 'skipped' }, counts.FramesSkipped),
+    ...Object.entries(refused).map(([name, count]) =>
+      refusal(RefusalReason[name as keyof typeof RefusalReason], name, count),
+    ),
+    ...Object.entries(RECORDS).map(([stage, counter]) => reading('records', { stage }, counts[counter])),
+    ...LOST.map(({ stage, reason, counter }) => reading('eventsLost', { stage, reason }, counts[counter])),
+    reading('agents', {}, counts.SessionsLive),
+    reading('agentBlind', {}, counts.AgentBlindMs / 1000),
+    reading('windows', { reason: 'complete' }, windows.complete),
+    reading('windows', { reason: 'late' }, windows.late),
+    ...Object.entries(series).map(([level, count]) => reading('series', { level }, count ?? 0)),
+    reading('seriesOverflow', {}, counts.EdgeFlowsToOther),
+  ];
+}
+
+function refusal(reason: RefusalReason, name: string, value: number): SelfReading {
+  const text = name.replace(/(?!^)([A-Z])/g, '_$1').toLowerCase();
+  if (reason < FIRST_SOCKET_REASON) return { metric: 'frames', attributes: { reason: text }, value };
+  const stage = reason < FIRST_CLAIM_REASON ? 'ingest' : 'match';
+  return { metric: 'socketsRefused', attributes: { stage, reason: text }, value };
+}
