@@ -7,24 +7,19 @@ import assert from 'node:assert/strict';
 import type { Instant } from '../../lib/clock.ts';
 import { seededRandom } from '../../lib/random.ts';
 import type { Rules } from '../../lib/rules.ts';
-import { type AgentAction, AgentChannel } from '../agent-channel.ts';
-import type { Payload } from '../channel-sender.ts';
-import { decodeControl, encodeControl } from '../control.ts';
-import { FrameDecoder } from '../frame-decoder.ts';
-import { FrameKind } from '../gen/wire-layout.ts';
+import type { AgentAction } from '../agent-channel.ts';
 import type { Hello } from '../gen/wire-tables.ts';
 import { KnownCommits } from '../known-commits.ts';
 import { type ReducerAction, ReducerChannel } from '../reducer-channel.ts';
-import { ReducerSession } from '../reducer-session.ts';
+import type { ReducerSession } from '../reducer-session.ts';
 import { SessionRegistry } from '../session-registry.ts';
 import { Pipe } from './pipe.ts';
+import { WINDOW_MS, WindowAgent, windowOf } from './window-agent.ts';
+import { WindowTwin } from './window-twin.ts';
 
 const STEP_MS = 20;
-const WINDOW_MS = 400;
 const FATE_MS = 30_000;
 const QUIET_MS = 20_000;
-const CREDIT_BYTES = 6_000;
-const FRAME_BYTES_MAX = 2_000;
 /** After the end of a window, until it is closed. */
 const LATENESS_MS = 600;
 const RECOVERY_MS = 1_000;
@@ -33,7 +28,7 @@ const HEARD_MS = 1_000;
 
 interface Connection {
   id: number;
-  agent: Agent;
+  agent: WindowAgent;
   channel: ReducerChannel;
   toReducer: Pipe;
   toAgent: Pipe;
@@ -44,17 +39,7 @@ interface Connection {
   mutedMs: number;
   isBlocked: boolean;
   hello: Hello | undefined;
-}
-
-interface Twin {
-  session: ReducerSession;
-  connection: Connection | undefined;
-  /** Next expected number of a data frame on this channel, and the last whole window that was consumed. */
-  nextFrame: number;
-  epoch: number | undefined;
-  reachedWindow: number;
-  /** Whole windows that no closed window holds yet. */
-  openWindows: string[];
+  twin: WindowTwin | undefined;
 }
 
 /** A closed window on its way to the exporter: which windows of which agents it holds. */
@@ -74,82 +59,12 @@ export interface WorldReport {
   kills: number;
 }
 
-class Agent {
-  readonly name: string;
-  readonly channel: AgentChannel;
-  readonly random: () => number;
-  connection: Connection | undefined;
-  toldWindow = 0;
-  committedWindow = 0;
-  openSinceMs = Infinity;
-  firstWindow = 0;
-  epoch = 0;
-  nextFrame = 0;
-
-  constructor(
-    name: string,
-    session: bigint,
-    node: bigint,
-    random: () => number,
-    rules: Rules,
-    windowOf: (ms: number) => number,
-  ) {
-    this.name = name;
-    this.random = random;
-    this.channel = new AgentChannel({
-      identity: {
-        ...{ peerRole: 0, nodeId: node, bootId: 1n, session, windowNs: BigInt(WINDOW_MS) * 1_000_000n },
-        ...{ nodeName: name, scope: '', zone: '', addressSpace: 'default', agentVersion: '0' },
-      },
-      firstWindow: (now) => (this.toldWindow > 0 ? this.toldWindow + 1 : windowOf(now.ms)),
-      random,
-      zstd: random() < 0.5,
-      frameBytesMax: FRAME_BYTES_MAX,
-      rules,
-    });
-  }
-
-  /** The frames of one window: some data frames that carry (epoch, number), then its end. */
-  encode(window: number, nowMs: number): Payload[] {
-    const payloads: Payload[] = [];
-    const frames = Math.floor(this.random() ** 3 * 8);
-    for (let index = 0; index < frames; index++) payloads.push(this.#dataFrame());
-    const counters = {
-      eventsLost: 0n,
-      socketsFolded: 0n,
-      socketsRefused: 0n,
-      windowsCoalesced: 0n,
-      journalSkipped: 0n,
-    };
-    const end = { window, fromWindow: window, agentTimeNs: BigInt(Math.round(nowMs)) * 1_000_000n, ...counters };
-    const payload = encodeControl('WindowEnd', { ...end, processesUnnamed: 0n, socketsLive: 0, blindMs: 0 });
-    return [...payloads, { kind: FrameKind.WindowEnd, payload }];
-  }
-
-  /** Everything that is not committed, told anew. */
-  snapshot(nowMs: number): Payload[] {
-    this.epoch++;
-    this.nextFrame = 0;
-    const payloads = [this.#dataFrame()];
-    for (let window = this.committedWindow + 1; window <= this.toldWindow; window++)
-      payloads.push(...this.encode(window, nowMs));
-    return payloads;
-  }
-
-  #dataFrame(): Payload {
-    const payload = new Uint8Array(16 + 8 * Math.floor(this.random() ** 2 * 200));
-    new DataView(payload.buffer).setUint32(0, this.epoch, true);
-    new DataView(payload.buffer).setUint32(4, this.nextFrame++, true);
-    return { kind: FrameKind.Open, payload };
-  }
-}
-
 /** Everything that dies with a reducer process. */
 class Reducer {
   readonly incarnation: bigint;
   readonly startMs: number;
   readonly registry: SessionRegistry;
-  readonly twins = new Map<bigint, Twin>();
+  readonly twins = new Map<bigint, WindowTwin>();
   readonly queue: Batch[] = [];
   /** What is booked stays booked, whoever tells it again: the ledger's part in this miniature. */
   readonly booked = new Set<string>();
@@ -170,8 +85,10 @@ export class ChannelWorld {
   #nowMs = 0;
   #nextId = 1;
   #killAtMs = Infinity;
-  #agents: Agent[] = [];
+  #agents: WindowAgent[] = [];
   #connections: Connection[] = [];
+  /** The connection that each agent believes to have. */
+  readonly #carrier = new Map<WindowAgent, Connection>();
   #reducer: Reducer;
   readonly #exported = new Map<string, number>();
   readonly #pardoned = new Set<string>();
@@ -211,14 +128,10 @@ export class ChannelWorld {
     return { ms: this.#nowMs, unixNs: BigInt(this.#nowMs) * 1_000_000n };
   }
 
-  #windowOf = (ms: number): number => 1 + Math.floor(ms / WINDOW_MS);
-
   #startAgent(node: bigint): void {
     const id = this.#nextId++;
-    const agent = new Agent(`${node}.${id}`, BigInt(id), node, this.#random, this.#rules, this.#windowOf);
-    agent.firstWindow = this.#windowOf(this.#nowMs);
-    agent.toldWindow = agent.firstWindow - 1;
-    agent.committedWindow = agent.firstWindow - 1;
+    const options = { random: this.#random, rules: this.#rules, startMs: this.#nowMs };
+    const agent = new WindowAgent({ name: `${node}.${id}`, session: BigInt(id), node, ...options });
     this.#agents.push(agent);
   }
 
@@ -256,19 +169,21 @@ export class ChannelWorld {
       connection.toAgent.cut();
       connection.agentEndMs = Math.min(connection.agentEndMs, this.#nowMs + this.#random() * 400);
     }
-    this.#connections = this.#connections.filter((connection) => connection.agent.connection === connection);
+    this.#connections = this.#connections.filter((connection) => this.#carrier.get(connection.agent) === connection);
     for (const connection of this.#connections) {
       connection.reducerEndMs = -Infinity;
       connection.hello = undefined;
+      connection.twin = undefined;
     }
-    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, this.#windowOf(this.#nowMs));
+    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, windowOf(this.#nowMs));
   }
 
   /** What may repeat after a kill: windows of an agent that could not hear that they were sealed. */
   #pardonDeaf(): void {
     for (const agent of this.#agents) {
-      const isDeaf = this.#nowMs - agent.openSinceMs < HEARD_MS || agent.connection === undefined;
-      const canHear = !isDeaf && agent.connection?.agentEndMs === Infinity && !this.#isMuted(agent.connection);
+      const connection = this.#carrier.get(agent);
+      const isSettled = this.#nowMs - agent.openSinceMs >= HEARD_MS && connection?.agentEndMs === Infinity;
+      const canHear = isSettled && !this.#isMuted(connection);
       for (let window = agent.committedWindow + 1; !canHear && window <= agent.toldWindow; window++)
         this.#pardoned.add(`${agent.name}:${window}`);
     }
@@ -288,29 +203,27 @@ export class ChannelWorld {
   }
 
   /** A new process on the same node: it knows nothing of what the old one had not told. */
-  #killAgent(agent: Agent): void {
-    if (agent.connection !== undefined) this.#cut(agent.connection);
+  #killAgent(agent: WindowAgent): void {
+    const connection = this.#carrier.get(agent);
+    if (connection !== undefined) this.#cut(connection);
     for (const [window, name] of this.#due) if (name === agent.name) this.#due.delete(window);
     this.#agents = this.#agents.filter((other) => other !== agent);
     this.#startAgent(BigInt(agent.name.split('.')[0]));
   }
 
-  #stepAgent(agent: Agent): void {
+  #stepAgent(agent: WindowAgent): void {
     this.#perform(agent, agent.channel.tick(this.#now));
-    const window = this.#windowOf(this.#nowMs) - 1;
+    const window = windowOf(this.#nowMs) - 1;
     if (window <= agent.toldWindow || !agent.channel.canOffer) return;
     for (let told = agent.toldWindow + 1; told <= window; told++) this.#due.set(`${agent.name}:${told}`, agent.name);
-    const payloads = [];
-    for (; agent.toldWindow < window; agent.toldWindow++)
-      payloads.push(...agent.encode(agent.toldWindow + 1, this.#nowMs));
-    this.#perform(agent, agent.channel.offer(payloads));
+    this.#perform(agent, agent.channel.offer(agent.tell(window, this.#nowMs)));
   }
 
-  #perform(agent: Agent, actions: readonly AgentAction[]): void {
+  #perform(agent: WindowAgent, actions: readonly AgentAction[]): void {
     for (const action of actions) {
       if (action.kind === 'connect') this.#connect(agent);
       else if (action.kind === 'send') this.#transmit(agent, action.bytes);
-      else if (action.kind === 'close' && agent.connection !== undefined) this.#hangUp(agent.connection);
+      else if (action.kind === 'close') this.#hangUp(this.#carrier.get(agent));
       else if (action.kind === 'commit') this.#commit(agent, action.window);
       else if (action.kind === 'welcome') this.#welcomed(agent, action.resume);
       else if (action.kind === 'lost') {
@@ -323,15 +236,15 @@ export class ChannelWorld {
     assert.ok(agent.channel.creditBytes >= 0);
   }
 
-  #commit(agent: Agent, window: number): void {
+  #commit(agent: WindowAgent, window: number): void {
     assert.ok(
-      window > agent.committedWindow || window < agent.firstWindow,
+      window > agent.committedWindow || window <= agent.bornWindow,
       `commit fell from ${agent.committedWindow} to ${window}`,
     );
     agent.committedWindow = Math.max(agent.committedWindow, window);
   }
 
-  #welcomed(agent: Agent, resume: boolean): void {
+  #welcomed(agent: WindowAgent, resume: boolean): void {
     agent.openSinceMs = this.#nowMs;
     if (resume) this.#report.resumes++;
     else {
@@ -341,37 +254,35 @@ export class ChannelWorld {
   }
 
   /** Now and then a frame vanishes on its way through a broken proxy. */
-  #transmit(agent: Agent, bytes: Uint8Array): void {
+  #transmit(agent: WindowAgent, bytes: Uint8Array): void {
     const isLost = this.#nowMs < FATE_MS && this.#random() < 0.002;
-    if (!isLost) agent.connection?.toReducer.send(bytes, this.#nowMs);
+    if (!isLost) this.#carrier.get(agent)?.toReducer.send(bytes, this.#nowMs);
   }
 
-  #connect(agent: Agent): void {
+  #connect(agent: WindowAgent): void {
     const isRefused = this.#nowMs < FATE_MS && this.#random() < 0.2;
     if (isRefused) return this.#perform(agent, agent.channel.disconnected(this.#now));
     const connection: Connection = {
-      ...{
-        id: this.#nextId++,
-        agent,
-        channel: new ReducerChannel(this.#now, this.#rules),
-        hello: undefined,
-        mutedMs: -Infinity,
-        isBlocked: false,
-      },
-      ...{
-        toReducer: new Pipe(this.#random),
-        toAgent: new Pipe(this.#random),
-        agentEndMs: Infinity,
-        reducerEndMs: Infinity,
-      },
+      id: this.#nextId++,
+      agent,
+      channel: new ReducerChannel(this.#now, this.#rules),
+      toReducer: new Pipe(this.#random),
+      toAgent: new Pipe(this.#random),
+      agentEndMs: Infinity,
+      reducerEndMs: Infinity,
+      mutedMs: -Infinity,
+      isBlocked: false,
+      hello: undefined,
+      twin: undefined,
     };
-    agent.connection = connection;
+    this.#carrier.set(agent, connection);
     this.#connections.push(connection);
     this.#perform(agent, agent.channel.connected(this.#now));
   }
 
-  #hangUp(connection: Connection): void {
-    connection.agent.connection = undefined;
+  #hangUp(connection: Connection | undefined): void {
+    if (connection === undefined) return;
+    this.#carrier.delete(connection.agent);
     connection.reducerEndMs = Math.min(connection.reducerEndMs, this.#nowMs + this.#random() * 100);
   }
 
@@ -391,15 +302,15 @@ export class ChannelWorld {
       this.#act(connection, channel.disconnected());
       connection.agentEndMs = Math.min(connection.agentEndMs, this.#nowMs + this.#random() * 100);
     }
-    if (agent.connection === connection) {
+    if (this.#carrier.get(agent) === connection) {
       for (const bytes of connection.toAgent.arrived(this.#nowMs))
         this.#perform(agent, agent.channel.bytes(bytes, this.#now));
-      if (connection.agentEndMs < this.#nowMs && agent.connection === connection) {
+      if (connection.agentEndMs < this.#nowMs && this.#carrier.get(agent) === connection) {
         this.#hangUp(connection);
         this.#perform(agent, agent.channel.disconnected(this.#now));
       }
     }
-    const isOver = connection.reducerEndMs === -Infinity && agent.connection !== connection;
+    const isOver = connection.reducerEndMs === -Infinity && this.#carrier.get(agent) !== connection;
     if (isOver) this.#connections = this.#connections.filter((other) => other !== connection);
   }
 
@@ -417,54 +328,28 @@ export class ChannelWorld {
     assert.ok(isExpected, `an honest agent was cut off: ${reason}`);
     connection.reducerEndMs = -Infinity;
     connection.agentEndMs = Math.min(connection.agentEndMs, this.#nowMs + this.#random() * 100);
-    const twin = [...this.#reducer.twins.values()].find((other) => other.connection === connection);
-    if (twin === undefined) return;
-    twin.connection = undefined;
-    this.#reducer.registry.left(twin.session.hello.session, connection.id, this.#nowMs);
+    const { twin } = connection;
+    connection.twin = undefined;
+    if (twin !== undefined) this.#reducer.registry.left(twin.session.hello.session, connection.id, this.#nowMs);
   }
 
   #consume(connection: Connection): void {
-    const twin = [...this.#reducer.twins.values()].find((other) => other.connection === connection);
-    if (twin === undefined) return;
-    this.#consumeTwin(twin);
+    if (connection.twin === undefined) return;
+    this.#consumeTwin(connection.twin);
     this.#act(connection, connection.channel.report(this.#now));
   }
 
-  /** Whole frames up to the end of the open window, and sometimes only a part of them. */
-  #consumeTwin(twin: Twin): void {
-    const target = new Uint8Array(CREDIT_BYTES);
-    const canGoOn = (): boolean =>
-      twin.reachedWindow <= this.#reducer.closedWindow && (this.#nowMs > FATE_MS || this.#random() < 0.9);
-    while (twin.session.hasQueued && canGoOn()) {
-      const bytes = target.subarray(0, twin.session.copyQueuedInto(target));
-      const decoder = new FrameDecoder();
-      decoder.push(bytes);
-      const frame = decoder.next();
-      assert.ok(frame !== undefined);
-      this.#take(twin, frame.kind, frame.payload);
-      twin.session.consume(frame.bytes.length);
-      this.#reducer.registry.heard(twin.session.hello.session, this.#nowMs);
-    }
-  }
-
-  #take(twin: Twin, kind: number, payload: Uint8Array): void {
-    if (kind === FrameKind.WindowEnd) {
-      twin.reachedWindow = decodeControl('WindowEnd', payload)?.window ?? 0;
-      twin.openWindows.push(`${twin.session.hello.nodeName}:${twin.reachedWindow}`);
-      return;
-    }
-    const view = new DataView(payload.buffer, payload.byteOffset);
-    twin.epoch ??= view.getUint32(0, true);
-    assert.equal(view.getUint32(0, true), twin.epoch, 'frames of two channels in one');
-    assert.equal(view.getUint32(4, true), twin.nextFrame, 'each frame once and in order');
-    twin.nextFrame++;
+  /** Sometimes only a part of what is there. */
+  #consumeTwin(twin: WindowTwin): void {
+    const isAny = twin.consume(this.#reducer.closedWindow, () => this.#nowMs > FATE_MS || this.#random() < 0.9);
+    if (isAny) this.#reducer.registry.heard(twin.session.hello.session, this.#nowMs);
   }
 
   #stepReducer(): void {
     const reducer = this.#reducer;
     if (this.#nowMs - reducer.startMs >= RECOVERY_MS) this.#answerHellos(reducer);
-    for (const twin of reducer.twins.values()) if (twin.connection !== undefined) this.#consume(twin.connection);
-    while (reducer.closedWindow + 1 < this.#windowOf(this.#nowMs - LATENESS_MS)) this.#closeWindow(reducer);
+    for (const connection of this.#connections) this.#consume(connection);
+    while (reducer.closedWindow + 1 < windowOf(this.#nowMs - LATENESS_MS)) this.#closeWindow(reducer);
     const [batch] = reducer.queue;
     if (batch === undefined || this.#nowMs < batch.exportAtMs) return;
     if (!batch.isExported) this.#export(batch);
@@ -483,10 +368,8 @@ export class ChannelWorld {
     // The moment that matters most: some agents have heard of the commit and others have not.
     if (this.#random() < 0.04) this.#killAtMs = this.#nowMs + this.#random() * 300;
     reducer.commits.note(reducer.incarnation, closedWindow);
-    for (const { session, connection } of reducer.twins.values()) {
-      session.commit(closedWindow);
-      if (connection !== undefined) this.#act(connection, connection.channel.report(this.#now));
-    }
+    for (const { session } of reducer.twins.values()) session.commit(closedWindow);
+    for (const connection of this.#connections) this.#act(connection, connection.channel.report(this.#now));
   }
 
   /** What a coordinator does at the end of its recovery period. */
@@ -504,26 +387,21 @@ export class ChannelWorld {
     if (admission.kind === 'refuse') return this.#act(connection, connection.channel.goodbye(admission.reason));
     const known = reducer.twins.get(hello.session);
     this.#pardonUnheard(hello, reducer.commits.of(hello.incarnation));
-    if (admission.replaces !== undefined) this.#replace(reducer, admission.replaces);
+    if (admission.replaces !== undefined) this.#replace(admission.replaces);
     if (admission.kind === 'open' && admission.succeeds !== undefined) reducer.twins.delete(admission.succeeds);
     const resume = admission.kind === 'resume' && known !== undefined;
-    const twin = resume ? known : this.#openTwin(hello);
-    twin.connection = connection;
+    const twin = resume ? known : new WindowTwin(hello, this.#rules);
+    connection.twin = twin;
     reducer.twins.set(hello.session, twin);
     const terms = { incarnation: reducer.incarnation, windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: 0n };
     const at = { openWindow: reducer.closedWindow + 1, committedClosedWindow: reducer.commits.of(hello.incarnation) };
     this.#act(connection, connection.channel.welcome({ session: twin.session, resume, ...terms, ...at }, this.#now));
   }
 
-  #openTwin(hello: Hello): Twin {
-    const session = new ReducerSession({ hello, creditBytes: CREDIT_BYTES, rules: this.#rules });
-    return { session, connection: undefined, nextFrame: 0, epoch: undefined, reachedWindow: 0, openWindows: [] };
-  }
-
-  #replace(reducer: Reducer, id: number): void {
+  #replace(id: number): void {
     const old = this.#connections.find((connection) => connection.id === id);
     if (old === undefined) return;
-    for (const twin of reducer.twins.values()) if (twin.connection === old) twin.connection = undefined;
+    old.twin = undefined;
     this.#act(old, old.channel.disconnected());
   }
 
@@ -532,7 +410,7 @@ export class ChannelWorld {
     const closedWindow = ++reducer.closedWindow;
     const windows: string[] = [];
     for (const twin of reducer.twins.values()) {
-      if (twin.connection === undefined) this.#consumeTwin(twin);
+      this.#consumeTwin(twin);
       for (const window of twin.openWindows.splice(0)) {
         if (!reducer.booked.has(window)) windows.push(window);
         reducer.booked.add(window);
@@ -550,7 +428,7 @@ export class ChannelWorld {
 
   #judge(): void {
     for (const { session } of this.#reducer.twins.values()) this.#check(session);
-    const lastCertain = this.#windowOf(this.#nowMs) - Math.ceil(5_000 / WINDOW_MS);
+    const lastCertain = windowOf(this.#nowMs) - Math.ceil(5_000 / WINDOW_MS);
     for (const window of this.#due.keys()) {
       if (Number(window.split(':')[1]) > lastCertain) continue;
       assert.ok((this.#exported.get(window) ?? 0) >= 1, `window ${window} was lost`);
