@@ -179,7 +179,9 @@ export class Coordinator {
     this.#waitingHellos = [];
     // No window of the future is committed, whoever says so.
     const currentWindow = this.#windowAt(now);
-    for (const { hello } of waiting) if (hello.committedClosedWindow < currentWindow) this.#commits.noteHello(hello);
+    const { incarnation } = this.#options;
+    for (const { hello } of waiting)
+      if (hello.committedClosedWindow < currentWindow) this.#commits.noteHello(hello, incarnation);
     for (const { connection, hello, payload } of waiting) this.#answerHello(connection, hello, payload, now);
   }
 

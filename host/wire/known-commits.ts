@@ -16,9 +16,9 @@ export class KnownCommits {
     if (this.#closedWindows.size > INCARNATION_COUNT_MAX) this.#closedWindows.delete(oldest);
   }
 
-  /** What an agent knows of the incarnation that it spoke to last. */
-  noteHello({ incarnation, committedClosedWindow }: Hello): void {
-    this.note(incarnation, committedClosedWindow);
+  /** What an agent knows of the incarnation that it spoke to last. Of `own`, the incarnation that reads this, no agent knows more. */
+  noteHello({ incarnation, committedClosedWindow }: Hello, own: bigint): void {
+    if (incarnation !== own) this.note(incarnation, committedClosedWindow);
   }
 
   /** The greatest closed window of `incarnation` that is known to be committed; 0 = none. Welcome tells it for Hello's incarnation. */

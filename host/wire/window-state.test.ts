@@ -39,6 +39,17 @@ test('commits of one incarnation say nothing of another, rise, and the oldest of
   assert.deepEqual([commits.of(1n), commits.of(2n)], [0, 20]);
 });
 
+test('an agent tells of incarnations before this one, and cannot lie about this one', () => {
+  const commits = new KnownCommits();
+  const hello = {
+    ...{ protocolVersion: 1, peerRole: 0, nodeId: 1n, bootId: 2n, session: 3n, agentTimeNs: 4n, windowNs: 5n },
+    ...{ firstWindow: 6, committedWindow: 0, nodeName: '', scope: '', zone: '', addressSpace: '', agentVersion: '' },
+  };
+  commits.noteHello({ ...hello, incarnation: 8n, committedClosedWindow: 30 }, 9n);
+  commits.noteHello({ ...hello, incarnation: 9n, committedClosedWindow: 40 }, 9n);
+  assert.deepEqual([commits.of(8n), commits.of(9n)], [30, 0]);
+});
+
 test('of the last eight round trips the shortest gives the offset; slow and impossible ones are left out', () => {
   const clock = new ClockOffset();
   assert.equal(clock.offsetNs, undefined);

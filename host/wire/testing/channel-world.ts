@@ -375,7 +375,7 @@ export class ChannelWorld {
   /** What a coordinator does at the end of its recovery period. */
   #answerHellos(reducer: Reducer): void {
     const waiting = this.#connections.filter((connection) => connection.hello !== undefined);
-    for (const { hello } of waiting) if (hello !== undefined) reducer.commits.noteHello(hello);
+    for (const { hello } of waiting) if (hello !== undefined) reducer.commits.noteHello(hello, reducer.incarnation);
     for (const connection of waiting) this.#answerHello(reducer, connection);
   }
 
