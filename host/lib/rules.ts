@@ -19,6 +19,8 @@ export interface Rules {
   readonly commitNeverFalls: boolean;
   /** Section 6: what a fresh reducer tells of older commits is applied before the snapshot. */
   readonly commitBeforeSnapshot: boolean;
+  /** Section 6: a commit of one incarnation says nothing of what another sealed. */
+  readonly commitByIncarnation: boolean;
   /** Section 6: what was sealed and not yet committed is told again after a reconnect. */
   readonly resendSealed: boolean;
 }
@@ -32,5 +34,6 @@ export const RULES: Rules = Object.freeze({
   snapshotToStranger: true,
   commitNeverFalls: true,
   commitBeforeSnapshot: true,
+  commitByIncarnation: true,
   resendSealed: true,
 });

@@ -68,10 +68,11 @@ class Reducer {
   readonly queue: Batch[] = [];
   /** What is booked stays booked, whoever tells it again: the ledger's part in this miniature. */
   readonly booked = new Set<string>();
-  readonly commits = new KnownCommits();
+  readonly commits: KnownCommits;
   closedWindow: number;
 
-  constructor(incarnation: bigint, startMs: number, closedWindow: number) {
+  constructor(incarnation: bigint, startMs: number, closedWindow: number, rules: Rules) {
+    this.commits = new KnownCommits(rules);
     this.incarnation = incarnation;
     this.startMs = startMs;
     this.closedWindow = closedWindow;
@@ -107,7 +108,7 @@ export class ChannelWorld {
   constructor(seed: number, rules: Rules) {
     this.#random = seededRandom(seed);
     this.#rules = rules;
-    this.#reducer = new Reducer(1n, 0, 0);
+    this.#reducer = new Reducer(1n, 0, 0, rules);
     for (let node = 1; node <= 3; node++) this.#startAgent(BigInt(node));
   }
 
@@ -175,7 +176,7 @@ export class ChannelWorld {
       connection.hello = undefined;
       connection.twin = undefined;
     }
-    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, windowOf(this.#nowMs));
+    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, windowOf(this.#nowMs), this.#rules);
   }
 
   /** What may repeat after a kill: windows of an agent that could not hear that they were sealed. */
