@@ -47,6 +47,8 @@ export interface WorkerNodeOptions {
   windowNs: bigint;
   latenessNs: bigint;
   openWindow: number;
+  /** Granted to each agent; CREDIT_BYTES unless a test wants it to run out. */
+  creditBytes?: number;
   rules?: Rules;
 }
 
@@ -208,7 +210,7 @@ export class WorkerNode {
     const hello = decodeHello(payload);
     const slot = this.#core.openSession(payload);
     if (slot < 0 || hello === undefined) return undefined;
-    const session = new ReducerSession({ hello, creditBytes: CREDIT_BYTES, rules: this.#rules });
+    const session = new ReducerSession({ hello, creditBytes: this.#options.creditBytes ?? CREDIT_BYTES, rules: this.#rules });
     const twin = this.#twins.get(id);
     if (twin !== undefined) {
       twin.slot = slot;
