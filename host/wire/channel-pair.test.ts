@@ -365,6 +365,21 @@ test('a gap, more than the credit, and a peer that does not read end the connect
   assert.deepEqual(deaf.channel.tick(reducerAt(10_001)), [{ kind: 'close', reason: 'not_reading' }]);
 });
 
+test('a queued frame does not keep the piece alive that it came in', () => {
+  const { channel, session, agent } = join(makeAgent(), 0);
+  const out = sentBytes(agent.offer([payload(FrameKind.Open, 96, 7)]));
+  const piece = Buffer.alloc(65_536);
+  const repeat = frame(FrameKind.Open, 1, 48);
+  out.forEach((byte, index) => {
+    piece[index] = byte;
+  });
+  for (let at = out.length; at + repeat.length <= piece.length; at += repeat.length) piece.set(repeat, at);
+  channel.bytes(piece, reducerAt(1));
+  assert.ok(session.framesRepeated > 1_000);
+  piece.fill(0);
+  assert.deepEqual(framesIn(consumeAll(session))[0].payload, new Uint8Array(96).fill(7));
+});
+
 test('an agent of whom nothing comes for three windows is cut off, but not while its frames wait', () => {
   const { channel, session, agent } = join(makeAgent(), 0);
   channel.bytes(sentBytes(agent.offer([payload(FrameKind.Open, 96)])), reducerAt(10));

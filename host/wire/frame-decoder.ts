@@ -48,7 +48,8 @@ export class FrameDecoder {
       this.#position === this.#piece.length || this.broken !== undefined,
       'call next() until it returns undefined',
     );
-    this.#piece = piece;
+    // A Buffer would hand its own slice and subarray, which differ, to everybody who gets a view.
+    this.#piece = new Uint8Array(piece.buffer, piece.byteOffset, piece.length);
     this.#position = 0;
   }
 

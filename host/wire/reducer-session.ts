@@ -99,7 +99,7 @@ export class ReducerSession {
     if (refusal === undefined) this.framesAccepted++;
     else this.#refuse(refusal);
     this.#queuedBytes += costBytes;
-    const bytes = refusal === undefined ? frame.bytes : NO_BYTES;
+    const bytes = refusal === undefined ? owned(frame.bytes) : NO_BYTES;
     this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined });
     if (refusal === undefined) this.#note(frame);
     this.consume(0);
@@ -165,4 +165,12 @@ export class ReducerSession {
     this.refused.count(refusal);
     return refusal;
   }
+}
+
+/**
+ * A view keeps the whole piece alive that it was received in, 64 KiB for a frame of 100 bytes: a peer that fills the rest with repeats would
+ * hold hundreds of times its credit. So what is queued holds at most twice its own size.
+ */
+function owned(bytes: Uint8Array): Uint8Array {
+  return bytes.length * 2 >= bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }
