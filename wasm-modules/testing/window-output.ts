@@ -1,4 +1,5 @@
 // Window outputs as one line of text per point, in the order in which they were written, and their merge as canonical-order.ts says.
+import assert from 'node:assert/strict';
 import {
   EDGE_POINT_SIZE,
   type EdgePoint,
@@ -117,6 +118,14 @@ export function addPoint(into: Point, point: Point): void {
 function least(a: bigint, b: bigint): bigint {
   if (a === 0n || b === 0n) return a + b;
   return a < b ? a : b;
+}
+
+/** Fails at the first line that differs: a difference of thousands of lines takes minutes to print. */
+export function assertSameLines(actual: string[], expected: string[]): void {
+  actual.forEach((line, index) => {
+    assert.equal(line, expected[index], `line ${index}`);
+  });
+  assert.equal(actual.length, expected.length);
 }
 
 export function printPoint({ level, client, server, protocol, serverPort, fields, buckets }: Point): string {

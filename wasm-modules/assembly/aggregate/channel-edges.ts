@@ -7,7 +7,7 @@ import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
 import { EDGE_COUNT_MAX, OTHER_EDGE_COUNT } from './edges';
-import { leafOf, otherLeaf, rowAt, touchLeaf } from './tree';
+import { leafOf, otherLeaf, rowAt } from './tree';
 
 @unmanaged
 class ChannelEdge {
@@ -35,12 +35,10 @@ export function mapEdge(from: u32, edge: u32, clientNode: u32, serverNode: u32, 
   const at = channelOf(from).reach(edge);
   if (at === 0) return;
   const entry = changetype<ChannelEdge>(at);
-  if (!isCurrent(entry) || entry.active === 0) {
-    entry.leaf = leafOf(clientNode, serverNode, service, window);
-    entry.generation = rowAt(entry.leaf).generation;
-    entry.active = 0;
-  }
-  touchLeaf(entry.leaf, window);
+  if (isCurrent(entry) && entry.active !== 0) return;
+  entry.leaf = leafOf(clientNode, serverNode, service, window);
+  entry.generation = rowAt(entry.leaf).generation;
+  entry.active = 0;
 }
 
 /** The leaf of a handle, (other) for one that was not announced; `activeDelta` is what the flow at hand adds to the open flows. */

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { type Connection, edgeOf, nodeOfEnd, randomConnections } from '../../testing/fleet.ts';
-import { NaiveTree, STILL } from '../../testing/naive-tree.ts';
+import { type FlowValues, NaiveTree, STILL } from '../../testing/naive-tree.ts';
 import { StageWorker } from '../../testing/stage-worker.ts';
-import { decodeOutput, mergeOutputs, printPoint } from '../../testing/window-output.ts';
+import { assertSameLines, decodeOutput, mergeOutputs, printPoint } from '../../testing/window-output.ts';
 
 const MODULE = compileModule('testing/enrich-aggregate.ts', 'release');
 const OPEN_WINDOW = 100;
@@ -83,6 +83,55 @@ test('a leaf with an open flow outlives any idle time', () => {
   assert.equal(worker.counter('ChannelEdgesUnknown'), 0);
 });
 
+test('an edge that is kept through an idle time is announced again before its next flow', () => {
+  const { worker, edge } = openWorker();
+  worker.call('retainEdge', edge);
+  worker.sendFlow(edge, OPENED);
+  worker.sendFlow(edge, CLOSED);
+  let window = OPEN_WINDOW;
+  for (; window < OPEN_WINDOW + 2 * IDLE_WINDOWS; window++) worker.close(window);
+  assert.equal(worker.counter('LeavesLive'), 0);
+  worker.sendFlow(edge, OPENED);
+  const [point] = decodeOutput(worker.close(window));
+  assert.equal(point.server.id, 'b/nginx.service');
+  assert.equal(worker.counter('ChannelEdgesUnknown'), 0);
+});
+
+test('a flow that was opened on (other) closes there, although its edge would fit by now', () => {
+  const matcher = new StageWorker(MODULE, { worker: 0, workers: 2, openWindow: OPEN_WINDOW });
+  const owner = new StageWorker(MODULE, { worker: 1, workers: 2, openWindow: OPEN_WINDOW, edgeCountMax: 2 });
+  const edges: number[] = [];
+  for (let host = 0; edges.length < 3; host++) {
+    const node = matcher.nodeOf({ host: `h${host}`, zone: '' });
+    const edge = matcher.call('edgeOf', node, node, 80, 6);
+    if (matcher.call('edgeWorker', edge) === owner.worker) edges.push(edge);
+  }
+  const [first, second, late] = edges;
+  const send = (edge: number, flow: FlowValues) => {
+    const block = matcher.sendFlow(edge, flow);
+    if (block !== undefined) owner.receive(matcher.worker, block.bytes);
+  };
+  matcher.call('retainEdge', late);
+  for (const edge of [first, second]) {
+    send(edge, OPENED);
+    send(edge, CLOSED);
+  }
+  send(late, OPENED);
+  let window = OPEN_WINDOW;
+  for (; window < OPEN_WINDOW + 2 * IDLE_WINDOWS; window++) {
+    matcher.close(window);
+    owner.close(window);
+  }
+  assert.equal(owner.counter('LeavesExpired'), 2);
+  send(late, CLOSED);
+  const points = decodeOutput(owner.close(window));
+  assert.deepEqual(
+    points.map(({ client, fields }) => [client.role, fields.get('active')]),
+    Array(LEVEL_COUNT).fill(['(other)', 0n]),
+  );
+  assert.equal(owner.counter('ActiveUnderflows'), 0);
+});
+
 /** Connections sleep up to three idle times. An open flow keeps its edge, a closed one asks for it again. */
 test('three workers tell over 400 windows what one naive tree says, whatever expires meanwhile', (t) => {
   const seed = chooseSeed();
@@ -119,7 +168,7 @@ test('three workers tell over 400 windows what one naive tree says, whatever exp
       }
     }
     const merged = mergeOutputs(workers.map((worker) => worker.close(window)));
-    assert.deepEqual(merged.map(printPoint), naive.close(window), `window ${window}`);
+    assertSameLines(merged.map(printPoint), naive.close(window));
   }
   for (const worker of workers) {
     assert.ok(worker.counter('LeavesExpired') > 0);

@@ -47,7 +47,7 @@ export class Row {
   histogram: u32;
   /** Tells who had the handle before. */
   generation: u32;
-  /** Of a leaf that is not listed: the last window in which it moved or was announced. */
+  /** Of a leaf that is not listed: the last window in which it moved or had open flows. */
   idleSince: u32;
   pad0: u64;
   /** What the open window adds to `point.active`. */
@@ -147,11 +147,6 @@ export function listRow(handle: u32, row: Row): void {
   if (list.count === list.capacity) list.grow();
   store<u32>(list.rows + <usize>list.count * 4, handle);
   list.count++;
-}
-
-/** A leaf that was announced anew is not idle. */
-export function touchLeaf(leaf: u32, window: u32): void {
-  rowAt(leaf).idleSince = window;
 }
 
 /** Frees, of a slice of all rows, the leaves that have been idle for EDGE_IDLE_WINDOWS, and what only they pointed to. */

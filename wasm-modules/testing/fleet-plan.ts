@@ -1,0 +1,507 @@
+// Random lives of a small fleet, as frames for the module and as events for the naive ledger: connections seen from both ends, one or none,
+// late and coalesced windows, adopted and committed baselines, snapshots to the same reducer, restarted agents, rival claims, failed connects.
+import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
+import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
+import type { Hello } from '../../host/wire/gen/wire-tables.ts';
+import type { Random } from '../../schemas/testing/random.ts';
+import {
+  announceFrame,
+  baselineFrame,
+  close,
+  closeFrame,
+  hello,
+  ipv4,
+  narrowFrame,
+  once,
+  onceFrame,
+  open,
+  openFrame,
+  process,
+  SPACE,
+  settledFrame,
+  snapshotMark,
+  totals,
+  wideFrame,
+  windowEnd,
+} from './agent-frames.ts';
+
+/** What happens to one session within one window, in order. */
+export type Step =
+  | { kind: 'hello'; hello: Hello }
+  | { kind: 'frames'; bytes: Uint8Array }
+  | { kind: 'detach'; reason: number };
+
+export interface PlannedWindow {
+  window: number;
+  steps: Map<bigint, Step[]>;
+  told: PlannedTold[];
+}
+
+/** As naive-ledger.Told, with the session in place of the teller. */
+export type PlannedTold =
+  | { kind: 'open'; id: number; session: bigint; open: Open; node: string }
+  | {
+      kind: 'once';
+      id: number;
+      session: bigint;
+      open: Open;
+      node: string;
+      totals: Totals;
+      reason: number;
+      from: number;
+    }
+  | { kind: 'baseline'; id: number; baseline: number; totals: Totals }
+  | { kind: 'update'; id: number; totals: Totals; from: number }
+  | { kind: 'close'; id: number; totals: Totals; reason: number; from: number }
+  | { kind: 'settled'; joinKey: bigint; role: number; isCounted: boolean; totals: Totals };
+
+interface Socket {
+  id: number;
+  open: Open;
+  node: string;
+  now: Totals;
+  told: Totals;
+  windowsLeft: number;
+  baseline: { kind: number; totals: Totals } | undefined;
+}
+
+const HOSTS = 4;
+const PROCESSES = 3;
+const TOTAL_STEP_MAX = 900_000_000_000;
+const FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
+const CLOSES = [
+  CloseReason.Closed,
+  CloseReason.Closed,
+  CloseReason.ResetSent,
+  CloseReason.ResetReceived,
+  CloseReason.TimedOut,
+];
+
+export function planFleet(random: Random, firstWindow: number, windowCount: number): PlannedWindow[] {
+  const plan = new FleetPlanner(random, firstWindow);
+  return Array.from({ length: windowCount }, (_, index) => plan.window(firstWindow + index, index >= windowCount - 6));
+}
+
+class FleetPlanner {
+  readonly #random: Random;
+  readonly #agents: PlannedAgent[];
+  #sessions = 100n;
+  #keys = 1;
+  #cookies = 1n;
+  #ids = 1;
+  #ports = 40000;
+  /** Ends that begin in a later window. */
+  #coming: { window: number; agent: PlannedAgent; socket: Socket }[] = [];
+
+  constructor(random: Random, firstWindow: number) {
+    this.#random = random;
+    const next = () => this.#ids++;
+    this.#agents = Array.from(
+      { length: HOSTS },
+      (_, host) => new PlannedAgent(random, host, '', this.#sessions++, firstWindow, next),
+    );
+    this.#agents.push(new PlannedAgent(random, 0, 'netns:7', this.#sessions++, firstWindow, next));
+  }
+
+  window(window: number, isEnding: boolean): PlannedWindow {
+    const planned: PlannedWindow = { window, steps: new Map(), told: [] };
+    if (!isEnding) for (let index = 0; index < 8; index++) this.#connect(window);
+    this.#coming = this.#coming.filter((item) => {
+      if (item.window > window) return true;
+      item.agent.begin(item.socket);
+      return false;
+    });
+    for (const agent of this.#agents) agent.live(planned, window, isEnding, () => this.#sessions++);
+    return planned;
+  }
+
+  #connect(window: number): void {
+    const random = this.#random;
+    const [clientHost, serverHost] = [random.below(HOSTS), random.below(HOSTS + 2)];
+    const joinKey = random.chance(0.85) ? (BigInt(this.#keys++) * 0x9e3779b97f4a7c15n) % 2n ** 64n : 0n;
+    const clientPort = this.#ports++;
+    const addresses = [clientHost, serverHost].map((host) => ipv4(10, 0, host, 1));
+    const isWeak = joinKey === 0n && random.chance(0.3);
+    const ends = [
+      {
+        host: clientHost,
+        role: Role.Client,
+        localPort: clientPort,
+        remotePort: 80,
+        local: addresses[0],
+        remote: addresses[1],
+      },
+      {
+        host: serverHost,
+        role: Role.Server,
+        localPort: 80,
+        remotePort: clientPort,
+        local: addresses[1],
+        remote: addresses[0],
+      },
+    ];
+    if (joinKey === 0n && clientHost === serverHost) return;
+    if (random.chance(0.1)) return this.#fail(window, ends[0]);
+    const mode = random.below(10);
+    for (const end of ends) {
+      if (end.host >= HOSTS || random.chance(0.15)) continue;
+      const shape = open({
+        process: 1 + random.below(PROCESSES),
+        joinKey,
+        cookie: this.#cookies++,
+        localAddress: end.local,
+        remoteAddress: end.remote,
+        localPort: end.localPort,
+        remotePort: end.remotePort,
+        role: isWeak ? Role.Unknown : end.role,
+        roleSource: isWeak ? RoleSource.None : RoleSource.Kernel,
+      });
+      this.#come(window, this.#agents[end.host], this.#socket(shape, end.host, mode));
+      if (end.host === 0 && random.chance(0.2)) this.#come(window, this.#agents[HOSTS], this.#socket(shape, 0, 0));
+      if (joinKey !== 0n && random.chance(0.1)) {
+        const rival = random.below(HOSTS);
+        this.#come(window, this.#agents[rival], this.#socket({ ...shape, cookie: this.#cookies++ }, rival, 0));
+      }
+    }
+  }
+
+  /** 0: adopted; 1: counted and partly committed; else new. */
+  #socket(shape: Open, host: number, mode: number): Socket {
+    const random = this.#random;
+    const isOld = mode <= 1 && random.chance(0.7);
+    const now = totals();
+    if (isOld)
+      for (const field of FIELDS) now[field] = BigInt(random.uint32()) * BigInt(random.uint32() >>> random.below(32));
+    const flags = !isOld ? 0 : mode === 0 ? OpenFlags.Existing : OpenFlags.Existing | OpenFlags.Counted;
+    return {
+      id: this.#ids++,
+      open: { ...shape, flags },
+      node: `host-${host}/unit-${shape.process}`,
+      now,
+      told: { ...now },
+      windowsLeft: random.chance(0.3) ? 0 : 1 + random.below(7),
+      baseline: isOld
+        ? { kind: mode === 0 ? BaselineKind.Adopted : BaselineKind.Committed, totals: { ...now } }
+        : undefined,
+    };
+  }
+
+  #come(window: number, agent: PlannedAgent, socket: Socket): void {
+    this.#coming.push({ window: window + (this.#random.chance(0.7) ? 0 : this.#random.below(3)), agent, socket });
+  }
+
+  #fail(
+    window: number,
+    end: { host: number; localPort: number; remotePort: number; local: Uint8Array; remote: Uint8Array },
+  ): void {
+    const shape = open({
+      process: 1,
+      cookie: this.#cookies++,
+      localAddress: end.local,
+      remoteAddress: end.remote,
+      localPort: end.localPort,
+      remotePort: end.remotePort,
+    });
+    const socket = this.#socket(shape, end.host, 9);
+    socket.windowsLeft = -1;
+    this.#come(window, this.#agents[end.host], socket);
+  }
+}
+
+class PlannedAgent {
+  readonly #random: Random;
+  readonly #host: number;
+  readonly #scope: string;
+  readonly #nextId: () => number;
+  #session: bigint;
+  #sockets: Socket[] = [];
+  #begun: Socket[] = [];
+  #ended: { socket: Socket; reason: number }[] = [];
+  #steps: Step[] = [];
+  #told: PlannedTold[] = [];
+  #handles = 1;
+  #fromWindow: number;
+  #isHelloDue = true;
+
+  constructor(random: Random, host: number, scope: string, session: bigint, window: number, nextId: () => number) {
+    this.#random = random;
+    this.#host = host;
+    this.#scope = scope;
+    this.#session = session;
+    this.#fromWindow = window;
+    this.#nextId = nextId;
+  }
+
+  begin(socket: Socket): void {
+    this.#begun.push(socket);
+  }
+
+  live(planned: PlannedWindow, window: number, isEnding: boolean, nextSession: () => bigint): void {
+    const random = this.#random;
+    if (this.#isHelloDue) this.#greet(window);
+    else if (!isEnding && random.chance(0.04)) this.#restart(planned, window, nextSession());
+    else if (!isEnding && random.chance(0.05)) this.#snapshot(window);
+    this.#tellSockets(isEnding);
+    const isStalled = !isEnding && random.chance(0.2);
+    if (!isStalled) this.#endWindow(planned, window);
+    else if (random.chance(0.5)) this.#flush(planned);
+  }
+
+  /** Hands the steps over without a WindowEnd: what they tell is told later. */
+  #flush(planned: PlannedWindow): void {
+    if (this.#steps.length === 0) return;
+    planned.steps.set(this.#session, [...(planned.steps.get(this.#session) ?? []), ...this.#steps]);
+    this.#steps = [];
+  }
+
+  #endWindow(planned: PlannedWindow, window: number): void {
+    const isLate = this.#fromWindow < window && this.#random.chance(0.3);
+    const end = isLate ? window - 1 : window;
+    this.#steps.push({ kind: 'frames', bytes: windowEnd(end, this.#fromWindow) });
+    this.#settle(planned, this.#fromWindow);
+    this.#fromWindow = end + 1;
+    this.#flush(planned);
+  }
+
+  /** What was said becomes told. */
+  #settle(planned: PlannedWindow, from: number): void {
+    for (const item of this.#told) planned.told.push('from' in item ? { ...item, from } : item);
+    this.#told = [];
+  }
+
+  #hello(window: number): Hello {
+    const identity = {
+      nodeId: BigInt(this.#host + 1),
+      bootId: 99n,
+      nodeName: `host-${this.#host}`,
+      scope: this.#scope,
+    };
+    return hello({ ...identity, session: this.#session, firstWindow: window - 40 });
+  }
+
+  #greet(window: number): void {
+    this.#isHelloDue = false;
+    this.#steps.push({ kind: 'hello', hello: this.#hello(window) });
+    this.#send(snapshotMark(FrameKind.SnapshotBegin, window), this.#announcement());
+  }
+
+  #announcement(): Uint8Array {
+    const processes = Array.from({ length: PROCESSES }, (_, index) =>
+      process(index + 1, { unit: `unit-${index + 1}` }),
+    );
+    return announceFrame({ addressSpaces: [{ handle: SPACE, name: 'default' }], processes });
+  }
+
+  #send(...frames: Uint8Array[]): void {
+    for (const bytes of frames) this.#steps.push({ kind: 'frames', bytes });
+  }
+
+  /** The process dies and another takes its sockets over; what ended meanwhile it does not know. */
+  #restart(planned: PlannedWindow, window: number, session: bigint): void {
+    const random = this.#random;
+    const gone = this.#sockets;
+    this.#steps.push({ kind: 'detach', reason: CloseReason.AgentRestart });
+    for (const { id, told } of gone)
+      this.#told.push({ kind: 'close', id, totals: { ...told, srttUs: 0 }, reason: CloseReason.AgentRestart, from: 0 });
+    this.#settle(planned, window);
+    this.#flush(planned);
+    this.#session = session;
+    this.#sockets = [];
+    this.#handles = 1;
+    this.#fromWindow = window;
+    this.#greet(window);
+    for (const socket of gone) {
+      if (random.chance(0.2)) continue;
+      this.#grow(socket);
+      const baseline = { kind: BaselineKind.Adopted, totals: { ...socket.now, srttUs: 0 } };
+      this.#begun.push({
+        ...socket,
+        id: this.#nextId(),
+        open: { ...socket.open, flags: OpenFlags.Existing },
+        baseline,
+        told: { ...socket.now },
+      });
+    }
+    this.#sayOpens();
+    this.#send(snapshotMark(FrameKind.SnapshotEnd, window));
+  }
+
+  /** The channel is lost, the session and the reducer are not. */
+  #snapshot(window: number): void {
+    const random = this.#random;
+    const before = this.#sockets;
+    this.#steps.push({ kind: 'hello', hello: this.#hello(window) });
+    this.#send(snapshotMark(FrameKind.SnapshotBegin, window), this.#announcement());
+    for (const { id, told } of before)
+      this.#told.push({ kind: 'close', id, totals: { ...told, srttUs: 0 }, reason: CloseReason.AgentRestart, from: 0 });
+    this.#sockets = [];
+    this.#handles = 1;
+    const settled = this.#ended.filter(({ socket }) => socket.open.joinKey !== 0n && random.chance(0.3));
+    for (const { socket } of settled) {
+      this.#told.push({
+        kind: 'settled',
+        joinKey: socket.open.joinKey,
+        role: socket.open.role,
+        isCounted: true,
+        totals: socket.now,
+      });
+    }
+    if (settled.length > 0) {
+      this.#send(
+        settledFrame(
+          settled.map(({ socket }) => ({
+            joinKey: socket.open.joinKey,
+            role: socket.open.role,
+            counted: 1,
+            window,
+            totals: socket.now,
+          })),
+        ),
+      );
+    }
+    for (const socket of before) {
+      const isCommitted = random.chance(0.5);
+      const flags = isCommitted ? OpenFlags.Existing | OpenFlags.Counted : 0;
+      const committed = { ...socket.told, srttUs: 0 };
+      const baseline = isCommitted ? { kind: BaselineKind.Committed, totals: committed } : undefined;
+      this.#begun.push({
+        ...socket,
+        id: this.#nextId(),
+        open: { ...socket.open, flags },
+        baseline,
+        told: isCommitted ? committed : totals(),
+      });
+    }
+    const again = this.#ended.filter(({ socket }) => socket.baseline === undefined && random.chance(0.3));
+    this.#sayOpens();
+    this.#sayOnces(again.map(({ socket, reason }) => ({ socket: { ...socket, id: this.#nextId() }, reason })));
+    this.#send(snapshotMark(FrameKind.SnapshotEnd, window));
+  }
+
+  #tellSockets(isEnding: boolean): void {
+    const onces = this.#begun.filter(({ windowsLeft }) => windowsLeft <= 0);
+    this.#begun = this.#begun.filter(({ windowsLeft }) => windowsLeft > 0);
+    for (const socket of onces) {
+      socket.baseline = undefined;
+      for (const field of FIELDS) socket.now[field] = 0n;
+      this.#grow(socket);
+    }
+    this.#sayOpens();
+    this.#sayOnces(
+      onces.map((socket) => ({
+        socket,
+        reason: socket.windowsLeft < 0 ? CloseReason.ConnectRefused + this.#random.below(5) : this.#random.pick(CLOSES),
+      })),
+    );
+    this.#sayMoves(isEnding);
+  }
+
+  #sayOpens(): void {
+    const begun = this.#begun.filter(({ windowsLeft }) => windowsLeft > 0);
+    this.#begun = this.#begun.filter(({ windowsLeft }) => windowsLeft <= 0);
+    if (begun.length === 0) return;
+    for (const socket of begun) {
+      socket.open = { ...socket.open, handle: this.#handles++ };
+      this.#told.push({ kind: 'open', id: socket.id, session: this.#session, open: socket.open, node: socket.node });
+      if (socket.baseline !== undefined)
+        this.#told.push({
+          kind: 'baseline',
+          id: socket.id,
+          baseline: socket.baseline.kind,
+          totals: socket.baseline.totals,
+        });
+      this.#sockets.push(socket);
+    }
+    this.#send(openFrame(begun.map((socket) => socket.open)));
+    const based = begun.filter(({ baseline }) => baseline !== undefined);
+    if (based.length > 0)
+      this.#send(baselineFrame(based.map(({ open, baseline }) => ({ handle: open.handle, ...baseline! }))));
+  }
+
+  #sayOnces(items: { socket: Socket; reason: number }[]): void {
+    if (items.length === 0) return;
+    const shapes = items.map(({ socket }) => ({ ...socket.open, handle: 0, flags: 0 }));
+    items.forEach(({ socket, reason }, index) => {
+      const { id, node, now } = socket;
+      this.#told.push({
+        kind: 'once',
+        id,
+        session: this.#session,
+        open: shapes[index],
+        node,
+        totals: { ...now },
+        reason,
+        from: 0,
+      });
+      this.#ended.push({ socket, reason });
+    });
+    this.#send(
+      onceFrame(
+        items.map(({ socket, reason }, index) => once({ open: shapes[index], totals: { ...socket.now }, reason })),
+      ),
+    );
+  }
+
+  #sayMoves(isEnding: boolean): void {
+    const random = this.#random;
+    const narrow: Socket[] = [];
+    const wide: Socket[] = [];
+    const closing: { socket: Socket; reason: number }[] = [];
+    for (const socket of this.#sockets) {
+      this.#grow(socket);
+      socket.windowsLeft--;
+      if (socket.windowsLeft <= 0 || (isEnding && random.chance(0.6)))
+        closing.push({ socket, reason: random.pick(CLOSES) });
+      else if (random.chance(0.7)) (isNarrow(socket) && random.chance(0.7) ? narrow : wide).push(socket);
+    }
+    if (narrow.length > 0) this.#send(narrowFrame(narrow.map(narrowOf)));
+    if (wide.length > 0)
+      this.#send(wideFrame(wide.map(({ open, now }) => ({ handle: open.handle, totals: { ...now } }))));
+    for (const socket of [...narrow, ...wide]) {
+      socket.told = { ...socket.now };
+      this.#dropUpdate(socket);
+      this.#told.push({ kind: 'update', id: socket.id, totals: { ...socket.now }, from: 0 });
+    }
+    if (closing.length === 0) return;
+    this.#send(closeFrame(closing.map(({ socket, reason }) => close(socket.open.handle, { ...socket.now }, reason))));
+    for (const { socket, reason } of closing) {
+      this.#dropUpdate(socket);
+      this.#told.push({ kind: 'close', id: socket.id, totals: { ...socket.now }, reason, from: 0 });
+      this.#sockets.splice(this.#sockets.indexOf(socket), 1);
+      this.#ended.push({ socket, reason });
+    }
+  }
+
+  /** Only the last report of a window leaves ingest. */
+  #dropUpdate({ id }: Socket): void {
+    this.#told = this.#told.filter((item) => item.kind !== 'update' || item.id !== id);
+  }
+
+  #grow({ now }: Socket): void {
+    const random = this.#random;
+    const isHuge = random.chance(0.1);
+    for (const field of FIELDS) {
+      const step = random.chance(0.3) ? 0 : isHuge ? (random.uint32() * 200) % TOTAL_STEP_MAX : random.below(60000);
+      now[field] += BigInt(step);
+    }
+    now.srttUs = random.chance(0.7) ? 1 + random.below(100000) : 0;
+  }
+}
+
+function isNarrow({ now, told }: Socket): boolean {
+  const steps = FIELDS.map((field) => now[field] - told[field]);
+  return steps.slice(0, 2).every((step) => step < 2n ** 32n) && steps.slice(2).every((step) => step < 2n ** 16n);
+}
+
+function narrowOf({ open, now, told }: Socket) {
+  const step = (field: (typeof FIELDS)[number]) => Number(now[field] - told[field]);
+  return {
+    handle: open.handle,
+    bytesSent: step('bytesSent'),
+    bytesReceived: step('bytesReceived'),
+    srttUs: now.srttUs,
+    segmentsSent: step('segmentsSent'),
+    segmentsReceived: step('segmentsReceived'),
+    retransmits: step('retransmits'),
+  };
+}

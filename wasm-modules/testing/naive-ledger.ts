@@ -1,0 +1,445 @@
+// What match must say of each window, the slow way: everything told in a window is collected first, then claims are decided, then totals are
+// taken, then each flow is booked. Nothing here is incremental, so no order of arrival can matter.
+import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
+import { BaselineKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
+
+const TOTAL_FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
+
+/** Who tells: hashes as in the module, because the least identity keeps a contested slot. */
+export interface Teller {
+  identity: bigint;
+  boot: bigint;
+  session: bigint;
+}
+
+/** `id` names the channel end; a Once has one of its own. `node`: id of the owner. */
+export type Told =
+  | { kind: 'open'; id: number; teller: Teller; open: Open; node: string }
+  | { kind: 'once'; id: number; teller: Teller; open: Open; node: string; totals: Totals; reason: number; from: number }
+  | { kind: 'baseline'; id: number; baseline: number; totals: Totals }
+  | { kind: 'update'; id: number; totals: Totals; from: number }
+  | { kind: 'close'; id: number; totals: Totals; reason: number; from: number }
+  | { kind: 'settled'; joinKey: bigint; role: number; isCounted: boolean; totals: Totals };
+
+interface End {
+  identity: bigint;
+  boot: bigint;
+  cookie: bigint;
+  role: number;
+  source: number;
+  node: string;
+  localAddress: string;
+  remoteAddress: string;
+  localPort: number;
+  remotePort: number;
+  ids: Set<number>;
+  isHeld: boolean;
+  isExisting: boolean;
+  isCounted: boolean;
+  isClosed: boolean;
+  isSettled: boolean;
+  isReported: boolean;
+  reason: number;
+  totals: Totals;
+  rttUs: number;
+  from: number | undefined;
+  baselines: { kind: number; totals: Totals }[];
+}
+
+interface Flow {
+  key: string;
+  isFailure: boolean;
+  ends: [End | undefined, End | undefined];
+  clientSlot: number | undefined;
+  booked: bigint[];
+  edge: string | undefined;
+  isActive: boolean;
+  done: Set<string>;
+}
+
+/** Fields of an edge in one window, as in records.EdgePoint. */
+export type EdgeSums = Map<string, bigint>;
+
+export class NaiveLedger {
+  readonly #flows = new Map<string, Flow>();
+  readonly #endOf = new Map<number, End>();
+  readonly #active = new Map<string, bigint>();
+  /** Claims that were refused, of either sort. */
+  refused = 0;
+
+  /** The lines of a window: those edges that moved or have open flows. */
+  close(window: number, told: Told[]): Map<string, EdgeSums> {
+    const touched = this.#claim(told);
+    for (const item of told) this.#take(item, touched);
+    const edges = new Map<string, EdgeSums>();
+    for (const flow of touched) this.#book(flow, window, edges);
+    for (const [edge, active] of this.#active) if (active !== 0n) add(edgeOf(edges, edge, window), 'active', active);
+    return edges;
+  }
+
+  #claim(told: Told[]): Set<Flow> {
+    const touched = new Set<Flow>();
+    const claims = new Map<string, (Told & { kind: 'open' | 'once' })[]>();
+    for (const item of told) {
+      if (item.kind !== 'open' && item.kind !== 'once') continue;
+      const { key, slot } = keyOf(item.teller, item.open, item.kind === 'once' ? item.reason : 0);
+      const place = `${key} ${slot}`;
+      claims.set(place, [...(claims.get(place) ?? []), item]);
+    }
+    for (const [place, items] of claims) {
+      const [key, slot] = [place.slice(0, -2), Number(place.slice(-1))];
+      const flow = this.#flowOf(key);
+      const winners = this.#decide(flow, slot, items);
+      this.refused += items.length - winners.length;
+      for (const item of winners) this.#seat(flow, slot, item);
+      if (winners.length > 0) touched.add(flow);
+    }
+    for (const item of told) {
+      if (item.kind !== 'settled') continue;
+      const flow = this.#flowOf(`join ${item.joinKey}`);
+      touched.add(flow);
+      const slot = item.role === Role.Server ? 1 : 0;
+      if (flow.ends[slot] === undefined) flow.ends[slot] = settledEnd(item);
+    }
+    return touched;
+  }
+
+  /** Those of the claims on one slot that get it. */
+  #decide(flow: Flow, slot: number, items: (Told & { kind: 'open' | 'once' })[]): (Told & { kind: 'open' | 'once' })[] {
+    const sitting = flow.ends[slot];
+    if (sitting !== undefined && !sitting.isSettled) {
+      return items.filter(
+        ({ teller, open }) =>
+          teller.boot === sitting.boot &&
+          open.cookie === sitting.cookie &&
+          (teller.identity === sitting.identity || !sitting.isHeld),
+      );
+    }
+    if (sitting !== undefined) flow.ends[slot] = undefined;
+    const first = [...items].sort(
+      (a, b) => order(a.teller.identity, b.teller.identity) || order(a.open.cookie, b.open.cookie),
+    )[0];
+    return items.filter(
+      ({ teller, open }) => teller.identity === first.teller.identity && open.cookie === first.open.cookie,
+    );
+  }
+
+  #seat(flow: Flow, slot: number, item: Told & { kind: 'open' | 'once' }): void {
+    const { open, teller } = item;
+    let end = flow.ends[slot];
+    const isExisting = (open.flags & OpenFlags.Existing) !== 0;
+    if (end === undefined) {
+      end = {
+        ...teller,
+        cookie: open.cookie,
+        role: open.role,
+        source: open.roleSource,
+        node: item.node,
+        localAddress: address(open.localAddress),
+        remoteAddress: address(open.remoteAddress),
+        localPort: open.localPort,
+        remotePort: open.remotePort,
+        ids: new Set(),
+        isHeld: false,
+        isExisting,
+        isCounted: false,
+        isClosed: false,
+        isSettled: false,
+        isReported: true,
+        reason: 0,
+        totals: zero(),
+        rttUs: 0,
+        from: undefined,
+        baselines: [],
+      };
+      flow.ends[slot] = end;
+    }
+    end.identity = teller.identity;
+    end.isReported = true;
+    end.isExisting &&= isExisting;
+    end.isCounted ||= (open.flags & OpenFlags.Counted) !== 0;
+    if (item.kind === 'open') end.ids.add(item.id);
+    this.#endOf.set(item.id, end);
+    this.#flowByEnd.set(end, flow);
+  }
+
+  readonly #flowByEnd = new Map<End, Flow>();
+
+  #take(item: Told, touched: Set<Flow>): void {
+    if (item.kind === 'settled' || item.kind === 'open') return;
+    const end = this.#endOf.get(item.id);
+    if (end === undefined) return;
+    touched.add(this.#flowByEnd.get(end)!);
+    raise(end, item.totals);
+    if (item.kind === 'baseline') {
+      end.baselines.push({ kind: item.baseline, totals: item.totals });
+      return;
+    }
+    if (item.kind !== 'update') {
+      end.ids.delete(item.id);
+      this.#endOf.delete(item.id);
+      if (item.reason >= CloseReason.AgentRestart) return;
+      end.isClosed = true;
+      end.reason = Math.max(end.reason, item.reason);
+    }
+    end.isReported = true;
+    end.rttUs = Math.max(end.rttUs, item.totals.srttUs);
+    end.from = Math.min(end.from ?? item.from, item.from);
+  }
+
+  #book(flow: Flow, window: number, edges: Map<string, EdgeSums>): void {
+    if (flow.clientSlot === undefined) flow.clientSlot = orient(flow);
+    const [client, server] = [flow.ends[flow.clientSlot], flow.ends[1 - flow.clientSlot]];
+    const isFirst = !flow.done.has('booked');
+    flow.done.add('booked');
+    rebase(flow, client, server, isFirst);
+    const news = new Map<string, bigint>();
+    this.#bookTotals(flow, client, server, window, news);
+    countAll(flow, client, server, news);
+    const isActive = [client, server].some((end) => end !== undefined && end.ids.size > 0);
+    this.#send(flow, client, server, isActive, window, news, edges);
+    for (const end of [client, server]) {
+      if (end === undefined) continue;
+      end.isHeld = end.ids.size > 0;
+      end.isReported = false;
+      end.rttUs = 0;
+      end.from = undefined;
+      end.baselines = [];
+    }
+  }
+
+  #bookTotals(flow: Flow, client: End | undefined, server: End | undefined, window: number, news: EdgeSums): void {
+    const names = [
+      'forwardBytes',
+      'reverseBytes',
+      'forwardPackets',
+      'reversePackets',
+      'forwardRetransmits',
+      'reverseRetransmits',
+    ];
+    pairs(client, server).forEach(([sender, sent, receiver, received], index) => {
+      const total = sent > received ? sent : received;
+      const delta = total - flow.booked[index];
+      if (delta <= 0n) return;
+      flow.booked[index] = total;
+      add(news, names[index], delta);
+      if (index > 1) return;
+      const froms = [sent >= received ? sender?.from : undefined, received >= sent ? receiver?.from : undefined];
+      const from = Math.max(...froms.map((value) => value ?? 0));
+      if (from === 0 || from >= window) return;
+      add(news, 'lateBytes', delta);
+      const known = news.get('fromWindow') ?? BigInt(window);
+      news.set('fromWindow', known < BigInt(from) ? known : BigInt(from));
+    });
+  }
+
+  #send(
+    flow: Flow,
+    client: End | undefined,
+    server: End | undefined,
+    isActive: boolean,
+    window: number,
+    news: EdgeSums,
+    edges: Map<string, EdgeSums>,
+  ): void {
+    const rtt = BigInt(client?.rttUs || server?.rttUs || 0);
+    const edge = nameEdge(client, server);
+    if (edge === undefined) return;
+    if (flow.isActive) add(this.#active, flow.edge!, -1n);
+    if (isActive) add(this.#active, edge, 1n);
+    const isMoved = flow.isActive !== isActive || (isActive && flow.edge !== edge);
+    if (flow.isActive && flow.edge !== edge) edgeOf(edges, flow.edge!, window);
+    flow.isActive = isActive;
+    flow.edge = edge;
+    if (news.size === 0 && rtt === 0n && !isMoved) return;
+    const row = edgeOf(edges, edge, window);
+    const from = news.get('fromWindow');
+    if (from !== undefined && from < row.get('fromWindow')!) row.set('fromWindow', from);
+    for (const [name, value] of news) if (name !== 'fromWindow') add(row, name, value);
+    if (rtt !== 0n) {
+      add(row, 'rttCount', 1n);
+      add(row, 'rttSumUs', rtt);
+    }
+    const seen = [client, server].map((end) => end !== undefined && (end.isReported || end.isClosed));
+    const match = seen[0] ? (seen[1] ? 'flowsBoth' : 'flowsClient') : seen[1] ? 'flowsServer' : undefined;
+    if (match !== undefined) add(row, match, 1n);
+  }
+
+  #flowOf(key: string): Flow {
+    const known = this.#flows.get(key);
+    if (known !== undefined) return known;
+    const flow: Flow = {
+      key,
+      isFailure: key.startsWith('socket'),
+      ends: [undefined, undefined],
+      clientSlot: undefined,
+      booked: [0n, 0n, 0n, 0n, 0n, 0n],
+      edge: undefined,
+      isActive: false,
+      done: new Set(),
+    };
+    this.#flows.set(key, flow);
+    return flow;
+  }
+}
+
+function keyOf(teller: Teller, open: Open, reason: number): { key: string; slot: number } {
+  const local = `${address(open.localAddress)}:${String(open.localPort).padStart(5, '0')}`;
+  const remote = `${address(open.remoteAddress)}:${String(open.remotePort).padStart(5, '0')}`;
+  if (isFailure(reason)) return { key: `socket ${teller.boot} ${open.cookie} ${local} ${remote}`, slot: 0 };
+  if (open.joinKey !== 0n) return { key: `join ${open.joinKey}`, slot: open.role === Role.Server ? 1 : 0 };
+  return local < remote ? { key: `tuple ${local} ${remote}`, slot: 0 } : { key: `tuple ${remote} ${local}`, slot: 1 };
+}
+
+const isFailure = (reason: number) => reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther;
+
+function settledEnd({ role, isCounted, totals }: Told & { kind: 'settled' }): End {
+  const texts = { node: '', localAddress: '', remoteAddress: '' };
+  const flags = { isHeld: false, isExisting: true, isCounted, isClosed: true, isSettled: true, isReported: false };
+  const numbers = {
+    identity: 0n,
+    boot: 0n,
+    cookie: 0n,
+    localPort: 0,
+    remotePort: 0,
+    reason: 0,
+    rttUs: 0,
+    from: undefined,
+  };
+  const baselines = [{ kind: BaselineKind.Committed, totals }];
+  return {
+    ...texts,
+    ...flags,
+    ...numbers,
+    role,
+    source: RoleSource.Kernel,
+    ids: new Set(),
+    totals: { ...totals },
+    baselines,
+  };
+}
+
+function orient(flow: Flow): number {
+  const said = flow.ends.flatMap((end, slot) =>
+    end === undefined || end.role === Role.Unknown ? [] : [{ end, slot }],
+  );
+  const best = said.sort((a, b) => b.end.source - a.end.source || a.slot - b.slot)[0];
+  if (best !== undefined) return best.end.role === Role.Client ? best.slot : 1 - best.slot;
+  const slot = flow.ends[0] === undefined ? 1 : 0;
+  const { localPort, remotePort } = flow.ends[slot]!;
+  if (localPort < 32768 === remotePort < 32768) return 0;
+  return localPort < 32768 ? 1 - slot : slot;
+}
+
+/** [sender, its total, receiver, its total] of bytes and segments each way, then retransmits. */
+function pairs(client: End | undefined, server: End | undefined): [End | undefined, bigint, End | undefined, bigint][] {
+  const c = client?.totals ?? zero();
+  const s = server?.totals ?? zero();
+  return [
+    [client, c.bytesSent, server, s.bytesReceived],
+    [server, s.bytesSent, client, c.bytesReceived],
+    [client, c.segmentsSent, server, s.segmentsReceived],
+    [server, s.segmentsSent, client, c.segmentsReceived],
+    [client, c.retransmits, undefined, 0n],
+    [server, s.retransmits, undefined, 0n],
+  ];
+}
+
+/** Raises `booked` to where counting starts. */
+function rebase(flow: Flow, client: End | undefined, server: End | undefined, isFirst: boolean): void {
+  const known = [client, server].filter((end) => end !== undefined);
+  const kindOf = (end: End) => (end.baselines.length === 0 ? 0 : Math.max(...end.baselines.map(({ kind }) => kind)));
+  const base = (end: End | undefined, kind: number): End | undefined => {
+    if (end === undefined || kindOf(end) !== kind) return undefined;
+    const picked = zero();
+    for (const field of TOTAL_FIELDS) {
+      const values = end.baselines.filter((one) => one.kind === kind).map(({ totals }) => totals[field]);
+      picked[field] = values.reduce((a, b) => (a > b === (kind === BaselineKind.Committed) ? a : b));
+    }
+    return { ...end, totals: picked };
+  };
+  if (isFirst && known.every((end) => end.isExisting && kindOf(end) === BaselineKind.Adopted)) {
+    const [c, s] = [base(client, BaselineKind.Adopted), base(server, BaselineKind.Adopted)];
+    pairs(c, s).forEach(([, sent, , received], index) => {
+      const values =
+        index > 3 ? [sent] : [...(index % 2 === 0 ? [c && sent, s && received] : [s && sent, c && received])];
+      const told = values.filter((value) => value !== undefined);
+      if (told.length > 0) flow.booked[index] = told.reduce((a, b) => (a < b ? a : b));
+    });
+  }
+  pairs(base(client, BaselineKind.Committed), base(server, BaselineKind.Committed)).forEach(
+    ([, sent, , received], index) => {
+      for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
+    },
+  );
+}
+
+const FAILURE_FIELDS = ['refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'];
+
+function countAll(flow: Flow, client: End | undefined, server: End | undefined, news: EdgeSums): void {
+  const ends = [client, server].filter((end) => end !== undefined);
+  const once = (name: string): boolean => !flow.done.has(name) && flow.done.add(name) !== undefined;
+  if (flow.isFailure) {
+    if (once('failure')) add(news, FAILURE_FIELDS[client!.reason - CloseReason.ConnectRefused], 1n);
+    return;
+  }
+  if (ends.some(({ isCounted }) => isCounted)) once('connection');
+  else if (ends.some(({ isExisting }) => !isExisting) && once('connection')) add(news, 'connections', 1n);
+  const isSettled = ends.some((end) => end.isSettled);
+  if (ends.some(({ isClosed }) => isClosed)) {
+    if (once('closed') && !isSettled) add(news, 'closed', 1n);
+    const reasonOf = (end: End | undefined) => (end?.isClosed ? end.reason : 0);
+    const byClient = reasonOf(client) === CloseReason.ResetSent || reasonOf(server) === CloseReason.ResetReceived;
+    const byServer = reasonOf(server) === CloseReason.ResetSent || reasonOf(client) === CloseReason.ResetReceived;
+    if ((byClient || byServer) && once('reset') && !isSettled)
+      add(news, byClient ? 'resetsClient' : 'resetsServer', 1n);
+  }
+  if (isSettled || !client?.isClosed || !server?.isClosed || !once('judged')) return;
+  for (const [, sent, , received] of pairs(client, server).slice(0, 2)) {
+    if (sent !== received) add(news, 'residualBytes', sent > received ? sent - received : received - sent);
+    if (sent !== 0n || received !== 0n) add(news, 'judgedBytes', sent > received ? sent : received);
+  }
+}
+
+function nameEdge(client: End | undefined, server: End | undefined): string | undefined {
+  const [c, s] = [client, server].map((end) => (end === undefined || end.isSettled ? undefined : end));
+  if (c === undefined && s === undefined) return undefined;
+  const port = s?.localPort ?? c!.remotePort;
+  return `${c?.node ?? s!.remoteAddress} -> ${s?.node ?? c!.remoteAddress} :${port}`;
+}
+
+function raise(end: End, told: Totals): void {
+  for (const field of TOTAL_FIELDS) if (told[field] > end.totals[field]) end.totals[field] = told[field];
+}
+
+function zero(): Totals {
+  return {
+    bytesSent: 0n,
+    bytesReceived: 0n,
+    segmentsSent: 0n,
+    segmentsReceived: 0n,
+    retransmits: 0n,
+    srttUs: 0,
+    minRttUs: 0,
+  };
+}
+
+function address(bytes: Uint8Array): string {
+  return [...bytes.subarray(12)].join('.');
+}
+
+function edgeOf(edges: Map<string, EdgeSums>, edge: string, window: number): EdgeSums {
+  const known = edges.get(edge);
+  if (known !== undefined) return known;
+  const sums: EdgeSums = new Map([['fromWindow', BigInt(window)]]);
+  edges.set(edge, sums);
+  return sums;
+}
+
+function add(sums: Map<string, bigint>, name: string, value: bigint): void {
+  sums.set(name, (sums.get(name) ?? 0n) + value);
+}
+
+function order(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
