@@ -94,6 +94,16 @@ export class AgentCore {
     this.applyInbox(bytes.length);
   }
 
+  /** Closes were lost: SocketTotals of every socket that is alive follow. */
+  beginCensus(): void {
+    this.#module.beginCensus();
+  }
+
+  /** Whoever had no event since `beginCensus` has closed. `timeNs`: now, CLOCK_MONOTONIC. */
+  endCensus(timeNs: bigint): void {
+    this.#module.endCensus(timeNs);
+  }
+
   setHostAddresses(addresses: readonly Uint8Array[]): void {
     this.#announcements.setHostAddresses(addresses);
   }

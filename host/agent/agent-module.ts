@@ -27,6 +27,8 @@ interface AgentExports {
   agent_set_window_length(lengthNs: number): void;
   agent_inbox(bytes: number): number;
   agent_events(address: number, bytes: number): number;
+  agent_begin_census(): void;
+  agent_end_census(timeNs: bigint): void;
   agent_processes_to_name(): number;
   agent_processes_to_name_count(): number;
   agent_processes_named(): void;
@@ -78,6 +80,14 @@ export class AgentModule {
       assert(applied > 0 || named > 0, `${bytes - at} bytes are not whole events`);
       at += applied;
     }
+  }
+
+  beginCensus(): void {
+    this.#exports.agent_begin_census();
+  }
+
+  endCensus(timeNs: bigint): void {
+    this.#exports.agent_end_census(timeNs);
   }
 
   #nameProcesses(name: (process: ProcessToName) => void): number {

@@ -24,10 +24,12 @@ import { nameProcess } from './processes.ts';
 
 const ADDRESS_SPACE = 'default';
 const AGENT_VERSION = '0.1.0';
-/** The ring holds 40 000 events: at the longest pause, 400 000 a second fit. */
+/**
+ * The ring holds 40 000 events: at the longest pause, 400 000 a second fit. Where something happens it is looked at more often, because a
+ * process can be named only while it runs.
+ */
 const DRAIN_PAUSE_MS_MIN = 5;
 const DRAIN_PAUSE_MS_MAX = 100;
-const DRAIN_BUSY_BYTES = 64 * 1024;
 const ADDRESSES_PERIOD_MS = 10_000;
 const LOSS_LOG_PERIOD_MS = 10_000;
 /** At the end: for credit, so that the open window can be told. */
@@ -255,8 +257,8 @@ export class Agent {
 
   #drain(pauseMs: number): void {
     this.#drainTimer = setTimeout(() => {
-      const isBusy = (this.#source?.drain() ?? 0) >= DRAIN_BUSY_BYTES;
-      this.#drain(isBusy ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
+      const hasMoved = (this.#source?.drain() ?? 0) > 0;
+      this.#drain(hasMoved ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
     }, pauseMs);
   }
 

@@ -1,5 +1,5 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
-import type { Collector, HookStatus } from '../../bpf/addon/index.ts';
+import type { Collector, HookStatus, WalkName } from '../../bpf/addon/index.ts';
 import { SOCKET_EVENT_SIZE } from '../wire/gen/kernel-events-layout.ts';
 import type { AgentCore } from './agent-core.ts';
 
@@ -18,6 +18,10 @@ export interface KernelLosses {
 export class KernelSource {
   readonly #collector: Collector;
   readonly #core: AgentCore;
+  /** A walk runs beside the ring, so its events wait here until the ring is empty. */
+  readonly #piece = new Uint8Array(BATCH_BYTES);
+  #opensLost = 0;
+  #closesLost = 0;
 
   constructor(collector: Collector, core: AgentCore) {
     this.#collector = collector;
@@ -33,7 +37,6 @@ export class KernelSource {
     this.#walk('owners');
     this.#walk('adopt');
     this.#walk('owners');
-    this.drain();
     return hooks;
   }
 
@@ -49,11 +52,14 @@ export class KernelSource {
     return drained;
   }
 
-  /** The totals of every socket that moved. What the ring held before is older, so it goes first. */
+  /** The totals of every socket that moved; openings and closes that found the ring full are made up for. */
   readTotals(): void {
-    this.drain();
+    const { eventsLost } = this.#collector.stats();
+    if (eventsLost.socketOpen + eventsLost.socketAdopted !== this.#opensLost) this.#walk('adopt');
+    if (eventsLost.socketClose !== this.#closesLost) this.#takeCensus();
+    this.#opensLost = eventsLost.socketOpen + eventsLost.socketAdopted;
+    this.#closesLost = eventsLost.socketClose;
     this.#walk('totals');
-    this.drain();
   }
 
   losses(): KernelLosses {
@@ -65,11 +71,19 @@ export class KernelSource {
     this.#collector.close();
   }
 
-  #walk(name: 'adopt' | 'owners' | 'totals'): void {
+  #takeCensus(): void {
+    this.#core.beginCensus();
+    this.#walk('live');
+    this.#core.endCensus(process.hrtime.bigint());
+  }
+
+  /** What the ring held before a piece was made is older, and what closed meanwhile is in the ring: it goes first. */
+  #walk(name: WalkName): void {
     for (;;) {
-      const bytes = this.#collector.iterate(name, this.#core.inbox(BATCH_BYTES));
+      const bytes = this.#collector.iterate(name, this.#piece);
+      this.drain();
       if (bytes === 0) return;
-      this.#core.applyInbox(bytes);
+      this.#core.events(this.#piece.subarray(0, bytes));
     }
   }
 }

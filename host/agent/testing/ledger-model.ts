@@ -6,7 +6,7 @@ import { CloseReason } from '../../wire/gen/kernel-events-layout.ts';
 import * as layout from '../../wire/gen/wire-layout.ts';
 import { BaselineKind, FrameKind, OpenFlags, type Open, type Totals } from '../../wire/gen/wire-layout.ts';
 import { decodeAnnounce } from '../../wire/gen/wire-tables.ts';
-import { batchItems } from '../../wire/struct-batch.ts';
+import { eachItem } from './decode.ts';
 import { addSums, FIELDS, type Sums, type Truth, zeroSums } from './socket-model.ts';
 
 const FRAME_BYTES_MAX = 65536;
@@ -138,23 +138,23 @@ export class LedgerModel {
       case FrameKind.Announce:
         return this.#announce(payload);
       case FrameKind.Settled:
-        return each(payload, layout.SETTLED_SIZE, layout.readSettled, ({ joinKey }) => assert.notEqual(joinKey, 0n));
+        return eachItem(payload, layout.SETTLED_SIZE, layout.readSettled, ({ joinKey }) => assert.notEqual(joinKey, 0n));
       case FrameKind.Open:
-        return each(payload, layout.OPEN_SIZE, layout.readOpen, (open) => this.#open(open));
+        return eachItem(payload, layout.OPEN_SIZE, layout.readOpen, (open) => this.#open(open));
       case FrameKind.Baseline:
-        return each(payload, layout.BASELINE_SIZE, layout.readBaseline, (baseline) => this.#baseline(baseline));
+        return eachItem(payload, layout.BASELINE_SIZE, layout.readBaseline, (baseline) => this.#baseline(baseline));
       case FrameKind.Once:
-        return each(payload, layout.ONCE_SIZE, layout.readOnce, (once) => this.#once(once));
+        return eachItem(payload, layout.ONCE_SIZE, layout.readOnce, (once) => this.#once(once));
       case FrameKind.UpdateNarrow:
-        return each(payload, layout.UPDATE_NARROW_SIZE, layout.readUpdateNarrow, (update) => this.#narrow(update));
+        return eachItem(payload, layout.UPDATE_NARROW_SIZE, layout.readUpdateNarrow, (update) => this.#narrow(update));
       case FrameKind.UpdateWide:
-        return each(payload, layout.UPDATE_WIDE_SIZE, layout.readUpdateWide, (update) => this.#wide(update));
+        return eachItem(payload, layout.UPDATE_WIDE_SIZE, layout.readUpdateWide, (update) => this.#wide(update));
       case FrameKind.Close:
-        return each(payload, layout.CLOSE_SIZE, layout.readClose, (close) => this.#close(close));
+        return eachItem(payload, layout.CLOSE_SIZE, layout.readClose, (close) => this.#close(close));
       case FrameKind.Fold:
-        return each(payload, layout.FOLD_SIZE, layout.readFold, (fold) => this.#fold(fold));
+        return eachItem(payload, layout.FOLD_SIZE, layout.readFold, (fold) => this.#fold(fold));
       case FrameKind.WindowEnd:
-        return each(payload, layout.WINDOW_END_SIZE, layout.readWindowEnd, (end) => this.#windowEnd(end));
+        return eachItem(payload, layout.WINDOW_END_SIZE, layout.readWindowEnd, (end) => this.#windowEnd(end));
     }
   }
 
@@ -300,11 +300,4 @@ function pick(totals: Sums): Sums {
   const sums = zeroSums();
   addSums(sums, totals);
   return sums;
-}
-
-function each<T>(payload: Uint8Array, size: number, read: (view: DataView, offset: number) => T, use: (item: T) => void): void {
-  const items = batchItems(payload, size);
-  assert(items !== undefined && items.count > 0);
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-  for (let index = 0; index < items.count; index++) use(read(view, items.offset + index * size));
 }

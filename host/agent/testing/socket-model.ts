@@ -1,15 +1,7 @@
 // What a kernel might say of its sockets, and the truth beside it. Seeded: a seed is a history. Events are repeated, come late, come in the
 // wrong order or not at all, as far as scans and a full ring can do that.
-import {
-  CloseReason,
-  KernelEventType,
-  Role,
-  RoleSource,
-  SOCKET_EVENT_SIZE,
-  type SocketEvent,
-  SocketFlag,
-  writeSocketEvent,
-} from '../../wire/gen/kernel-events-layout.ts';
+import { CloseReason, KernelEventType, Role, RoleSource, type SocketEvent, SocketFlag } from '../../wire/gen/kernel-events-layout.ts';
+import { encodeEvents, ipv4 } from './kernel-event.ts';
 
 export const FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
 export type Sums = Record<(typeof FIELDS)[number], bigint>;
@@ -182,8 +174,7 @@ export class SocketModel {
   }
 
   #tell(socket: Socket, type: KernelEventType, closeReason: CloseReason = CloseReason.None): void {
-    const bytes = new Uint8Array(SOCKET_EVENT_SIZE);
-    writeSocketEvent(new DataView(bytes.buffer), 0, this.#describe(socket, type, closeReason));
+    const bytes = encodeEvents(this.#describe(socket, type, closeReason));
     this.#events.push(bytes);
     if (type !== KernelEventType.SocketOwner) socket.hasMoved = false;
     // What the kernel said of a connection does not come again after its close.
@@ -192,41 +183,25 @@ export class SocketModel {
     if (!isLive) this.#stale = this.#stale.filter((event) => new DataView(event.buffer).getBigUint64(16, true) !== socket.cookie);
   }
 
-  #describe(socket: Socket, type: KernelEventType, closeReason: CloseReason): SocketEvent {
+  #describe(socket: Socket, type: KernelEventType, closeReason: CloseReason): Partial<SocketEvent> {
     this.#timeNs += 1_000n;
-    const mapped = (...bytes: number[]) => Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes);
+    const { cookie, bytesSent, bytesReceived, srttUs, minRttUs, role, port, owner, netns } = socket;
+    const address = socket.loopback ? ipv4(127, 0, 0, 1) : ipv4(10, 0, 0, 1);
     return {
-      type,
-      size: SOCKET_EVENT_SIZE,
-      cpu: 0,
+      ...{ type, closeReason, cookie, bytesSent, bytesReceived, srttUs, minRttUs, netns, role },
       timeNs: this.#timeNs,
-      cookie: socket.cookie,
       joinKey: type === KernelEventType.ConnectFailed ? 0n : socket.id * 0x9e37_79b9n,
       startTimeNs: socket.startNs,
-      ownerStartTimeNs: BigInt(socket.owner) * 1_000n,
-      cgroupId: 1n,
-      bytesSent: socket.bytesSent,
-      bytesReceived: socket.bytesReceived,
+      ownerStartTimeNs: BigInt(owner) * 1_000n,
       segmentsSent: Number(socket.segmentsSent & 0xffff_ffffn),
       segmentsReceived: Number(socket.segmentsReceived & 0xffff_ffffn),
       retransmits: Number(socket.retransmits),
-      srttUs: socket.srttUs,
-      minRttUs: socket.minRttUs,
-      netns: socket.netns,
-      ownerPid: socket.owner,
-      ownerUid: 0,
-      error: type === KernelEventType.ConnectFailed ? 111 : 0,
-      localPort: 40000,
-      remotePort: socket.port,
-      role: socket.role,
-      roleSource: socket.role === Role.Unknown ? RoleSource.None : RoleSource.Kernel,
-      closeReason,
-      protocol: 6,
-      ipVersion: 4,
+      ownerPid: owner,
+      remotePort: port,
+      roleSource: role === Role.Unknown ? RoleSource.None : RoleSource.Kernel,
       flags: SocketFlag.OwnerProvisional,
-      localAddress: socket.loopback ? mapped(127, 0, 0, 1) : mapped(10, 0, 0, 1),
-      remoteAddress: socket.loopback ? mapped(127, 0, 0, 1) : mapped(10, 0, 0, 2),
-      ownerComm: Buffer.from('program\0\0\0\0\0\0\0\0\0'),
+      localAddress: address,
+      remoteAddress: address,
     };
   }
 

@@ -122,6 +122,8 @@ export interface AgentCounters {
   eventsStale: bigint;
   /** Sockets of which the opening was not seen first: the ring had no room for it, or a later event came first. */
   openingsInferred: bigint;
+  /** Sockets that were gone when all live ones were counted: the ring had no room for their close. */
+  closesInferred: bigint;
   /** Owners of sockets that are not known, yet or any more. */
   ownersUnmatched: bigint;
   /** Opens told again because the owner or the role became better known. */
@@ -149,7 +151,7 @@ export interface AgentCounters {
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE = 184;
+export const AGENT_COUNTERS_SIZE = 192;
 
 /** Byte offset of each field. */
 export const AGENT_COUNTERS_OFFSET = {
@@ -158,24 +160,25 @@ export const AGENT_COUNTERS_OFFSET = {
   eventsRepeated: 16,
   eventsStale: 24,
   openingsInferred: 32,
-  ownersUnmatched: 40,
-  amendments: 48,
-  joinKeysLate: 56,
-  socketsLive: 64,
-  socketsClosed: 72,
-  socketsRefused: 80,
-  socketsFolded: 88,
-  folds: 96,
-  foldsMerged: 104,
-  settled: 112,
-  settledDropped: 120,
-  journalEntries: 128,
-  journalSkipped: 136,
-  processes: 144,
-  processesRefused: 152,
-  addressSpaces: 160,
-  addressSpacesRefused: 168,
-  memoryBytes: 176,
+  closesInferred: 40,
+  ownersUnmatched: 48,
+  amendments: 56,
+  joinKeysLate: 64,
+  socketsLive: 72,
+  socketsClosed: 80,
+  socketsRefused: 88,
+  socketsFolded: 96,
+  folds: 104,
+  foldsMerged: 112,
+  settled: 120,
+  settledDropped: 128,
+  journalEntries: 136,
+  journalSkipped: 144,
+  processes: 152,
+  processesRefused: 160,
+  addressSpaces: 168,
+  addressSpacesRefused: 176,
+  memoryBytes: 184,
 } as const;
 
 export function readAgentCounters(view: DataView, offset: number): AgentCounters {
@@ -185,24 +188,25 @@ export function readAgentCounters(view: DataView, offset: number): AgentCounters
     eventsRepeated: view.getBigUint64(offset + 16, true),
     eventsStale: view.getBigUint64(offset + 24, true),
     openingsInferred: view.getBigUint64(offset + 32, true),
-    ownersUnmatched: view.getBigUint64(offset + 40, true),
-    amendments: view.getBigUint64(offset + 48, true),
-    joinKeysLate: view.getBigUint64(offset + 56, true),
-    socketsLive: view.getBigUint64(offset + 64, true),
-    socketsClosed: view.getBigUint64(offset + 72, true),
-    socketsRefused: view.getBigUint64(offset + 80, true),
-    socketsFolded: view.getBigUint64(offset + 88, true),
-    folds: view.getBigUint64(offset + 96, true),
-    foldsMerged: view.getBigUint64(offset + 104, true),
-    settled: view.getBigUint64(offset + 112, true),
-    settledDropped: view.getBigUint64(offset + 120, true),
-    journalEntries: view.getBigUint64(offset + 128, true),
-    journalSkipped: view.getBigUint64(offset + 136, true),
-    processes: view.getBigUint64(offset + 144, true),
-    processesRefused: view.getBigUint64(offset + 152, true),
-    addressSpaces: view.getBigUint64(offset + 160, true),
-    addressSpacesRefused: view.getBigUint64(offset + 168, true),
-    memoryBytes: view.getBigUint64(offset + 176, true),
+    closesInferred: view.getBigUint64(offset + 40, true),
+    ownersUnmatched: view.getBigUint64(offset + 48, true),
+    amendments: view.getBigUint64(offset + 56, true),
+    joinKeysLate: view.getBigUint64(offset + 64, true),
+    socketsLive: view.getBigUint64(offset + 72, true),
+    socketsClosed: view.getBigUint64(offset + 80, true),
+    socketsRefused: view.getBigUint64(offset + 88, true),
+    socketsFolded: view.getBigUint64(offset + 96, true),
+    folds: view.getBigUint64(offset + 104, true),
+    foldsMerged: view.getBigUint64(offset + 112, true),
+    settled: view.getBigUint64(offset + 120, true),
+    settledDropped: view.getBigUint64(offset + 128, true),
+    journalEntries: view.getBigUint64(offset + 136, true),
+    journalSkipped: view.getBigUint64(offset + 144, true),
+    processes: view.getBigUint64(offset + 152, true),
+    processesRefused: view.getBigUint64(offset + 160, true),
+    addressSpaces: view.getBigUint64(offset + 168, true),
+    addressSpacesRefused: view.getBigUint64(offset + 176, true),
+    memoryBytes: view.getBigUint64(offset + 184, true),
   };
 }
 
@@ -212,24 +216,25 @@ export function writeAgentCounters(view: DataView, offset: number, value: AgentC
   view.setBigUint64(offset + 16, value.eventsRepeated, true);
   view.setBigUint64(offset + 24, value.eventsStale, true);
   view.setBigUint64(offset + 32, value.openingsInferred, true);
-  view.setBigUint64(offset + 40, value.ownersUnmatched, true);
-  view.setBigUint64(offset + 48, value.amendments, true);
-  view.setBigUint64(offset + 56, value.joinKeysLate, true);
-  view.setBigUint64(offset + 64, value.socketsLive, true);
-  view.setBigUint64(offset + 72, value.socketsClosed, true);
-  view.setBigUint64(offset + 80, value.socketsRefused, true);
-  view.setBigUint64(offset + 88, value.socketsFolded, true);
-  view.setBigUint64(offset + 96, value.folds, true);
-  view.setBigUint64(offset + 104, value.foldsMerged, true);
-  view.setBigUint64(offset + 112, value.settled, true);
-  view.setBigUint64(offset + 120, value.settledDropped, true);
-  view.setBigUint64(offset + 128, value.journalEntries, true);
-  view.setBigUint64(offset + 136, value.journalSkipped, true);
-  view.setBigUint64(offset + 144, value.processes, true);
-  view.setBigUint64(offset + 152, value.processesRefused, true);
-  view.setBigUint64(offset + 160, value.addressSpaces, true);
-  view.setBigUint64(offset + 168, value.addressSpacesRefused, true);
-  view.setBigUint64(offset + 176, value.memoryBytes, true);
+  view.setBigUint64(offset + 40, value.closesInferred, true);
+  view.setBigUint64(offset + 48, value.ownersUnmatched, true);
+  view.setBigUint64(offset + 56, value.amendments, true);
+  view.setBigUint64(offset + 64, value.joinKeysLate, true);
+  view.setBigUint64(offset + 72, value.socketsLive, true);
+  view.setBigUint64(offset + 80, value.socketsClosed, true);
+  view.setBigUint64(offset + 88, value.socketsRefused, true);
+  view.setBigUint64(offset + 96, value.socketsFolded, true);
+  view.setBigUint64(offset + 104, value.folds, true);
+  view.setBigUint64(offset + 112, value.foldsMerged, true);
+  view.setBigUint64(offset + 120, value.settled, true);
+  view.setBigUint64(offset + 128, value.settledDropped, true);
+  view.setBigUint64(offset + 136, value.journalEntries, true);
+  view.setBigUint64(offset + 144, value.journalSkipped, true);
+  view.setBigUint64(offset + 152, value.processes, true);
+  view.setBigUint64(offset + 160, value.processesRefused, true);
+  view.setBigUint64(offset + 168, value.addressSpaces, true);
+  view.setBigUint64(offset + 176, value.addressSpacesRefused, true);
+  view.setBigUint64(offset + 184, value.memoryBytes, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -12,8 +12,9 @@ import {
 } from "../gen/kernel-events";
 import { Totals } from "../gen/wire";
 import { retainSpaceOf } from "./address-spaces";
+import { currentCensus } from "./census";
 import { isNamingDue, releaseProcess, retainOwner } from "./processes";
-import { retainClosed } from "./retention";
+import { endSocket } from "./retention";
 import { addSocket, findSocket, markDirty, socketAt } from "./sockets";
 import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
 
@@ -57,6 +58,7 @@ function applyEvent(event: SocketEvent): void {
   } else {
     amendSocket(row, event);
   }
+  socketAt(row).census = currentCensus();
   if (type === KernelEventType.SocketClose || type === KernelEventType.ConnectFailed) closeSocket(row, event);
 }
 
@@ -168,11 +170,9 @@ function amend(row: u32, socket: SocketRow): void {
 function closeSocket(row: u32, event: SocketEvent): void {
   const socket = socketAt(row);
   const isFailed = event.type === KernelEventType.ConnectFailed;
-  socket.set(isFailed ? SocketFlag.Closed | SocketFlag.Failed : SocketFlag.Closed);
-  socket.endTimeNs = event.timeNs;
-  socket.reason = closeReasonOf(event, isFailed);
+  if (isFailed) socket.set(SocketFlag.Failed);
   socket.error = event.error;
-  retainClosed(row, socket);
+  endSocket(row, socket, closeReasonOf(event, isFailed), event.timeNs);
 }
 
 /** Failures have reasons of their own: another one is a bug of the probe, not a reason to lose the socket. */

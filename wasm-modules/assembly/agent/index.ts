@@ -7,6 +7,7 @@ import { AGENT_COUNTERS_SIZE, AgentCounters } from "../gen/agent";
 import { allocate } from "../lib/arena";
 import { seedHashes } from "../lib/hash";
 import { addressSpaceCount, addressSpacesRefused, initAddressSpaces, spaceNewsCount, takeSpaceNews } from "./address-spaces";
+import { beginCensus, closesInferred, endCensus } from "./census";
 import { beginEncoding, encodeNext, initEncoder } from "./encoder";
 import {
   amendments,
@@ -85,6 +86,16 @@ export function agent_inbox(bytes: u32): usize {
 /** Applies kernel.SocketEvents; returns the bytes of those applied. Fewer than given: name the processes, then offer the rest again. */
 export function agent_events(address: usize, bytes: u32): u32 {
   return applyEvents(address, bytes);
+}
+
+/** Closes were lost: SocketTotals of every socket that is alive follow, and may be mixed with other events. */
+export function agent_begin_census(): void {
+  beginCensus();
+}
+
+/** Whoever had no event since `agent_begin_census` has closed. `timeNs`: now, CLOCK_MONOTONIC. */
+export function agent_end_census(timeNs: u64): void {
+  endCensus(timeNs);
 }
 
 /** agent.ProcessToName structs. */
@@ -176,6 +187,7 @@ export function agent_counters(): usize {
   counters.eventsRepeated = eventsRepeated;
   counters.eventsStale = eventsStale;
   counters.openingsInferred = openingsInferred;
+  counters.closesInferred = closesInferred;
   counters.ownersUnmatched = ownersUnmatched;
   counters.amendments = amendments;
   counters.joinKeysLate = joinKeysLate;

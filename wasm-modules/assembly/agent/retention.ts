@@ -45,8 +45,11 @@ export function closedSocketCount(): u32 {
   return closedCount;
 }
 
-/** Files a socket that has just closed. */
-export function retainClosed(row: u32, socket: SocketRow): void {
+/** Files a socket that has just closed. `timeNs`: CLOCK_MONOTONIC. */
+export function endSocket(row: u32, socket: SocketRow, reason: u8, timeNs: u64): void {
+  socket.set(SocketFlag.Closed);
+  socket.endTimeNs = timeNs;
+  socket.reason = reason;
   closedCount++;
   fileUntold(row, socket);
   if (closedCount > closedMax) foldOldest();

@@ -62,7 +62,8 @@ export class SocketRow {
   /** The newest journal entry, and its window (journal.ts). */
   lastEntry: u32; // 100
   lastEntryWindow: u32; // 104
-  pad1: u32; // 108
+  /** The last census that saw the socket alive (census.ts). */
+  census: u32; // 108
   private now0: u64; // 112
   private now1: u64;
   private now2: u64;

@@ -79,56 +79,59 @@ export class AgentCounters {
   eventsStale: u64; // 24
   /** Sockets of which the opening was not seen first: the ring had no room for it, or a later event came first. */
   openingsInferred: u64; // 32
+  /** Sockets that were gone when all live ones were counted: the ring had no room for their close. */
+  closesInferred: u64; // 40
   /** Owners of sockets that are not known, yet or any more. */
-  ownersUnmatched: u64; // 40
+  ownersUnmatched: u64; // 48
   /** Opens told again because the owner or the role became better known. */
-  amendments: u64; // 48
+  amendments: u64; // 56
   /** Join keys that came after the Open was told: the socket stays joined by its tuple. */
-  joinKeysLate: u64; // 56
-  socketsLive: u64; // 64
-  socketsClosed: u64; // 72
-  socketsRefused: u64; // 80
-  socketsFolded: u64; // 88
-  folds: u64; // 96
+  joinKeysLate: u64; // 64
+  socketsLive: u64; // 72
+  socketsClosed: u64; // 80
+  socketsRefused: u64; // 88
+  socketsFolded: u64; // 96
+  folds: u64; // 104
   /** Folds without addresses and process, because the table of folds was full. */
-  foldsMerged: u64; // 104
-  settled: u64; // 112
+  foldsMerged: u64; // 112
+  settled: u64; // 120
   /** Settled sockets forgotten before their time. */
-  settledDropped: u64; // 120
-  journalEntries: u64; // 128
-  journalSkipped: u64; // 136
-  processes: u64; // 144
-  processesRefused: u64; // 152
-  addressSpaces: u64; // 160
-  addressSpacesRefused: u64; // 168
+  settledDropped: u64; // 128
+  journalEntries: u64; // 136
+  journalSkipped: u64; // 144
+  processes: u64; // 152
+  processesRefused: u64; // 160
+  addressSpaces: u64; // 168
+  addressSpacesRefused: u64; // 176
   /** Linear memory, bytes. */
-  memoryBytes: u64; // 176
+  memoryBytes: u64; // 184
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE: u32 = 184;
+export const AGENT_COUNTERS_SIZE: u32 = 192;
 
-if (offsetof<AgentCounters>() !== 184) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>() !== 192) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("events") !== 0) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsMalformed") !== 8) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsRepeated") !== 16) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsStale") !== 24) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("openingsInferred") !== 32) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("ownersUnmatched") !== 40) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("amendments") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("joinKeysLate") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsLive") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsClosed") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsRefused") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("socketsFolded") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("folds") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("foldsMerged") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settled") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("settledDropped") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalEntries") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("journalSkipped") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processes") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("processesRefused") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpaces") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("addressSpacesRefused") !== 168) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("memoryBytes") !== 176) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("closesInferred") !== 40) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("ownersUnmatched") !== 48) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("amendments") !== 56) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("joinKeysLate") !== 64) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsLive") !== 72) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsClosed") !== 80) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsRefused") !== 88) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("socketsFolded") !== 96) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("folds") !== 104) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("foldsMerged") !== 112) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settled") !== 120) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("settledDropped") !== 128) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalEntries") !== 136) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("journalSkipped") !== 144) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processes") !== 152) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("processesRefused") !== 160) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpaces") !== 168) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("addressSpacesRefused") !== 176) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("memoryBytes") !== 184) ERROR("AgentCounters must match schemas/agent.fbs");

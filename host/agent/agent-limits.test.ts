@@ -1,0 +1,169 @@
+// What happens at each limit of agent.wasm, and that memory stays where it is while sockets come and go.
+import { strict as assert } from 'node:assert';
+import { test } from 'node:test';
+import { CloseReason, KernelEventType, type SocketEvent } from '../wire/gen/kernel-events-layout.ts';
+import { OpenFlags } from '../wire/gen/wire-layout.ts';
+import { AgentCore } from './agent-core.ts';
+import type { AgentLimits } from './agent-module.ts';
+import { itemsOf } from './testing/decode.ts';
+import { encodeEvents, ipv4 } from './testing/kernel-event.ts';
+import { loadModule } from './testing/modules.ts';
+
+const { SocketTotals, SocketClose, ConnectFailed } = KernelEventType;
+const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
+const module = loadModule('agent.wasm');
+
+function createCore(limits: AgentLimits = {}): AgentCore {
+  const options = { module, hashSeed: [1n, 2n] as const, limits, windowNs: 1_000_000_000n, addressSpace: 'default', boot: 'boot' };
+  return new AgentCore(options, { nameProcess: () => undefined });
+}
+
+function manyEvents(count: number, describe: (index: number) => Partial<SocketEvent>): Uint8Array {
+  return encodeEvents(...Array.from({ length: count }, (_, index) => describe(index)));
+}
+
+test('a full table refuses sockets, and takes them again when there is room', () => {
+  const core = createCore({ sockets: 3 });
+  core.events(manyEvents(5, (index) => ({ cookie: BigInt(index + 1) })));
+  assert.equal(itemsOf(core.encodeWindow(1, CONTEXT), 'Open').length, 3);
+  assert.deepEqual([core.counters.socketsRefused, core.counters.socketsLive], [2n, 3n]);
+  core.events(encodeEvents({ cookie: 1n, type: SocketClose }));
+  core.encodeWindow(2, CONTEXT);
+  core.commit(2);
+  core.events(encodeEvents({ cookie: 5n, type: SocketTotals, bytesSent: 4n }));
+  const payloads = core.encodeWindow(3, CONTEXT);
+  assert.equal(itemsOf(payloads, 'Open').length, 1);
+  assert.equal(itemsOf(payloads, 'UpdateWide').length + itemsOf(payloads, 'UpdateNarrow').length, 1);
+});
+
+test('beyond the retention limit the oldest fold by owner, addresses and port', () => {
+  const core = createCore({ closedRetained: 2 });
+  const closed = (cookie: bigint, event: Partial<SocketEvent>) => ({ cookie, type: SocketClose, closeReason: CloseReason.Closed, ...event });
+  const failed = { type: ConnectFailed, joinKey: 0n, closeReason: CloseReason.ConnectRefused };
+  core.events(
+    encodeEvents(
+      closed(1n, { bytesSent: 10n, closeReason: CloseReason.ResetSent }),
+      closed(2n, { bytesSent: 5n }),
+      closed(3n, { bytesSent: 7n, remotePort: 81 }),
+      { cookie: 4n, ...failed },
+      closed(5n, { bytesSent: 1n }),
+      closed(6n, { bytesSent: 2n }),
+    ),
+  );
+  const payloads = core.encodeWindow(1, CONTEXT);
+  assert.deepEqual(itemsOf(payloads, 'Once').map(({ totals }) => totals.bytesSent), [1n, 2n]);
+  const folds = itemsOf(payloads, 'Fold').map((fold) => [fold.serverPort, fold.sockets, fold.connections, fold.refused, fold.resetsSent, fold.totals.bytesSent]);
+  assert.deepEqual(folds, [
+    [80, 3, 2, 1, 1, 15n],
+    [81, 1, 1, 0, 0, 7n],
+  ]);
+  assert.equal(itemsOf(payloads, 'WindowEnd')[0].socketsFolded, 4n);
+  assert.equal(itemsOf(core.encodeSnapshot(2, 2n, 0n), 'Fold').length, 2);
+  core.encodeWindow(2, CONTEXT);
+  core.commit(2);
+  assert.deepEqual([core.counters.folds, core.counters.processes], [0n, 1n]);
+});
+
+test('beyond the limit of folds one for each role takes the rest, and loses no byte', () => {
+  const FOLDS = 65_536;
+  const core = createCore({ closedRetained: 1 });
+  for (let first = 0; first < FOLDS + 1_000; first += 1_000) {
+    core.events(
+      manyEvents(1_000, (index) => ({
+        cookie: BigInt(first + index + 1),
+        type: SocketClose,
+        bytesSent: 1n,
+        remoteAddress: ipv4(10, (first + index) >> 16, ((first + index) >> 8) & 255, (first + index) & 255),
+      })),
+    );
+  }
+  const total = BigInt(Math.ceil((FOLDS + 1_000) / 1_000) * 1_000);
+  for (const window of [1, 2]) {
+    const payloads = window === 1 ? core.encodeWindow(1, CONTEXT) : core.encodeSnapshot(2, 2n, 0n);
+    const folds = itemsOf(payloads, 'Fold');
+    const once = itemsOf(payloads, 'Once').reduce((sum, { totals }) => sum + totals.bytesSent, 0n);
+    assert.equal(folds.reduce((sum, fold) => sum + fold.totals.bytesSent, once), total);
+    assert.equal(folds.length, FOLDS + 1);
+  }
+  assert.equal(core.counters.foldsMerged, total - 1n - BigInt(FOLDS));
+  core.encodeWindow(2, CONTEXT);
+  core.commit(2);
+  assert.equal(core.counters.folds, 0n);
+});
+
+test('a full journal notes a change later, when there is room', () => {
+  const core = createCore({ journalEntries: 2 });
+  core.events(manyEvents(3, (index) => ({ cookie: BigInt(index + 1) })));
+  core.encodeWindow(1, CONTEXT);
+  assert.equal(core.counters.journalSkipped, 1n);
+  core.commit(1);
+  core.encodeWindow(2, CONTEXT);
+  assert.equal(core.counters.journalEntries, 1n);
+  core.commit(2);
+  const flags = itemsOf(core.encodeSnapshot(3, 2n, 0n), 'Open').map((open) => open.flags);
+  assert.deepEqual(flags, Array(3).fill(OpenFlags.Existing | OpenFlags.Counted));
+});
+
+test('settled sockets are forgotten after ten minutes, or beyond their limit', () => {
+  const core = createCore({ settled: 2 });
+  core.events(manyEvents(3, (index) => ({ cookie: BigInt(index + 1), type: SocketClose })));
+  core.encodeWindow(1, CONTEXT);
+  core.commit(1);
+  assert.deepEqual([core.counters.settled, core.counters.settledDropped], [2n, 1n]);
+  assert.equal(itemsOf(core.encodeSnapshot(601, 2n, 0n), 'Settled').length, 2);
+  core.encodeWindow(601, CONTEXT);
+  core.encodeWindow(602, CONTEXT);
+  assert.equal(core.counters.settled, 0n);
+});
+
+test('settled sockets keep their age when the windows get another length', () => {
+  const core = createCore();
+  core.events(encodeEvents({ type: SocketClose }));
+  core.encodeWindow(1_000, CONTEXT);
+  core.commit(1_000);
+  core.setWindowLength(10_000_000_000n);
+  assert.equal(core.toldWindow, 100);
+  assert.deepEqual(itemsOf(core.encodeSnapshot(101, 2n, 0n), 'Settled').map(({ window }) => window), [100]);
+});
+
+test('a namespace that has no sockets left gives its address space to the next one', () => {
+  const SPACES = 4_094;
+  const core = createCore();
+  const local = { remoteAddress: ipv4(127, 0, 0, 1) };
+  core.events(manyEvents(SPACES, (index) => ({ ...local, cookie: BigInt(index + 1), netns: index + 1 })));
+  core.events(encodeEvents({ ...local, cookie: 10_000n, netns: 10_000 }));
+  assert.equal(core.counters.addressSpacesRefused, 1n);
+  core.events(encodeEvents({ cookie: 7n, type: SocketClose }));
+  core.encodeWindow(1, CONTEXT);
+  core.commit(1);
+  core.events(encodeEvents({ ...local, cookie: 10_001n, netns: 10_001 }));
+  const [open] = itemsOf(core.encodeWindow(2, CONTEXT), 'Open');
+  assert.equal(open.addressSpace, 7 + 1);
+});
+
+test('more processes at once than there are handles leave the rest without one', () => {
+  const PROCESSES = 65_536;
+  const core = createCore();
+  core.events(manyEvents(PROCESSES + 2, (index) => ({ cookie: BigInt(index + 1), ownerPid: index + 1 })));
+  assert.deepEqual([core.counters.processes, core.counters.processesRefused], [BigInt(PROCESSES), 2n]);
+  const opens = itemsOf(core.encodeWindow(1, CONTEXT), 'Open');
+  assert.equal(opens.filter(({ process }) => process === 0).length, 2);
+});
+
+test('memory stays where it is while sockets and processes come and go', () => {
+  const core = createCore();
+  const SOCKETS = 5_000;
+  let settledBytes = 0n;
+  for (let window = 1; window <= 700; window++) {
+    const first = window * SOCKETS;
+    const perWindow = window < 100 ? SOCKETS : 500;
+    core.events(manyEvents(perWindow, (index) => ({ cookie: BigInt(first + index), ownerPid: window })));
+    if (window % 2 === 0) core.encodeWindow(window, CONTEXT);
+    core.events(manyEvents(perWindow, (index) => ({ cookie: BigInt(first + index), ownerPid: window, type: SocketClose, bytesSent: 1n })));
+    if (window % 2 === 1) core.encodeWindow(window, CONTEXT);
+    core.commit(window - 2);
+    if (window === 100) settledBytes = core.counters.memoryBytes;
+  }
+  assert.equal(core.counters.memoryBytes, settledBytes);
+  assert(core.counters.processes < 70n);
+});
