@@ -11,7 +11,7 @@ import type { Process } from '../wire/gen/wire-tables.ts';
 import { AgentModule, type AgentModuleOptions } from './agent-module.ts';
 import { Announcements, type AnnouncementsOptions } from './announcements.ts';
 
-/** What can be learned of a process that still runs. */
+/** What can be learned of a process beside what the kernel said of it. */
 export type ProcessName = Pick<Process, 'executable' | 'unit' | 'containerId' | 'containerRuntime' | 'cgroup'>;
 
 export interface AgentCoreOptions extends AgentModuleOptions, AnnouncementsOptions {
@@ -19,7 +19,7 @@ export interface AgentCoreOptions extends AgentModuleOptions, AnnouncementsOptio
 }
 
 export interface AgentCoreDependencies {
-  /** Undefined when the process has ended: it keeps the name that it had when it took its socket. */
+  /** Undefined when the process has ended and nothing is known: it keeps the name that it had when it took its socket. */
   nameProcess: (process: ProcessToName) => ProcessName | undefined;
 }
 

@@ -16,11 +16,12 @@ import { RecordingWriter } from '../wire/recording.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import { AgentCore } from './agent-core.ts';
+import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity, LookNote } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
 import type { AgentOptions } from './options.ts';
-import { nameProcess } from './processes.ts';
+import { nameEnded, nameProcess } from './processes.ts';
 
 const ADDRESS_SPACE = 'default';
 const AGENT_VERSION = '0.1.0';
@@ -77,9 +78,10 @@ export class Agent {
     this.#scope = options.scope === undefined ? '' : `netns:${options.scope.inode}`;
     const hashSeed = [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()] as const;
     const { boot } = this.#identity;
+    const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
     this.#core = new AgentCore(
       { module: dependencies.module, hashSeed, windowNs: options.windowNs, addressSpace: ADDRESS_SPACE, boot },
-      { nameProcess: (process) => nameProcess(process) },
+      { nameProcess: (process) => nameProcess(process) ?? nameEnded(process, cgroupPaths) },
     );
   }
 
@@ -87,7 +89,8 @@ export class Agent {
   async start(): Promise<void> {
     const { log, clock, loadCollector } = this.#dependencies;
     this.#lock = await AgentLock.take(this.#identity, this.#scope);
-    this.#note = new LookNote(this.#identity, this.#scope);
+    // Numbers of namespaces are given out again, their names hardly.
+    this.#note = new LookNote(this.#scope === '' ? 'agent' : `agent-${this.#scope}-${this.#options.node}`);
     this.#blindMs = this.#note.blindMs(Date.now());
     this.#source = new KernelSource(loadCollector(this.#options.scope?.inode ?? 0), this.#core);
     this.#core.begin(this.#windowOf(clock().unixNs));

@@ -1,9 +1,8 @@
 // Who this agent is (docs/protocol.md, section 1): the machine, its boot, and what of it is looked at. One agent per identity at a time.
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { mkdirSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { UsageError } from '../lib/usage-error.ts';
 
@@ -75,13 +74,14 @@ export class AgentLock {
   }
 }
 
-/** When an agent of this identity looked last, so that the next one can say for how long nobody did. */
+/** When an agent looked at the same thing last, so that the next one can say for how long nobody did. */
 export class LookNote {
   readonly #path: string;
 
-  constructor({ nodeId }: Identity, scope: string, folder = STATE_FOLDER) {
+  /** `name`: of what is looked at. */
+  constructor(name: string, folder = STATE_FOLDER) {
     mkdirSync(folder, { recursive: true, mode: 0o755 });
-    this.#path = join(folder, `agent-${nodeId.toString(16)}${scope === '' ? '' : `-${scope.replace(':', '-')}`}.seen`);
+    this.#path = join(folder, `${name.replaceAll('/', '_')}.seen`);
   }
 
   /** Milliseconds since the last look in this boot; 0 when there was none. */

@@ -3,16 +3,17 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import type { ProcessToName } from '../wire/gen/agent-layout.ts';
 import type { ProcessName } from './agent-core.ts';
 import { chooseCgroupPath, readCgroupPath } from './cgroup.ts';
+import type { CgroupPaths } from './cgroup-paths.ts';
 
 /** /proc shows times in hundredths of a second on every architecture (USER_HZ). */
 const NS_PER_TICK = 10_000_000n;
 /** Fields of /proc/PID/stat after the parenthesis that ends comm; the start time is field 22 of all. */
 const START_TIME_FIELD = 22 - 3;
 
-/** Undefined when the process has ended, or its number belongs to another one by now. `proc`: where procfs is mounted. */
-export function nameProcess({ pid, startTimeNs }: ProcessToName, proc = '/proc'): ProcessName | undefined {
+/** Undefined when the process has ended, or its number belongs to another one by now. */
+export function nameProcess({ pid, startTimeNs }: Pick<ProcessToName, 'pid' | 'startTimeNs'>): ProcessName | undefined {
   try {
-    const folder = `${proc}/${pid}`;
+    const folder = `/proc/${pid}`;
     const cgroup = chooseCgroupPath(readFileSync(`${folder}/cgroup`, 'utf8'));
     const executable = readExecutable(folder);
     // Last, so that all of the above was read of this process.
@@ -22,6 +23,13 @@ export function nameProcess({ pid, startTimeNs }: ProcessToName, proc = '/proc')
     if (hasEnded(error)) return undefined;
     throw error;
   }
+}
+
+/** What its control group says of a process that has ended. The root group, where v1 hosts keep everyone, says nothing. */
+export function nameEnded({ cgroupId }: Pick<ProcessToName, 'cgroupId'>, paths: CgroupPaths): ProcessName | undefined {
+  const cgroup = paths.pathOf(cgroupId);
+  if (cgroup === undefined || cgroup === '/') return undefined;
+  return { executable: '', cgroup, ...readCgroupPath(cgroup) };
 }
 
 /** "" for a kernel thread, and for a process that this one may not inspect. */

@@ -1,0 +1,76 @@
+import { strict as assert } from 'node:assert';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
+import { nameEnded, nameProcess, readStartTicks } from './processes.ts';
+
+function startTimeNs(pid: number): bigint {
+  return readStartTicks(readFileSync(`/proc/${pid}/stat`, 'utf8')) * 10_000_000n;
+}
+
+test('a running process is named by its executable, whatever it calls itself', () => {
+  const name = nameProcess({ pid: process.pid, startTimeNs: startTimeNs(process.pid) + 9_999_999n });
+  assert.equal(name?.executable, realpathSync(process.execPath));
+  assert.match(name.cgroup, /^\//);
+});
+
+test('a process that took over the number of another one is not named', () => {
+  assert.equal(nameProcess({ pid: process.pid, startTimeNs: startTimeNs(process.pid) - 10_000_000n }), undefined);
+});
+
+test('a process that has ended is not named', async () => {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
+  await once(child, 'spawn');
+  assert(child.pid !== undefined);
+  const identity = { pid: child.pid, startTimeNs: startTimeNs(child.pid) };
+  assert.notEqual(nameProcess(identity), undefined);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  assert.equal(nameProcess(identity), undefined);
+});
+
+test('a kernel thread has no executable', { skip: process.getuid?.() !== 0 && 'only root may ask for it' }, () => {
+  const name = nameProcess({ pid: 2, startTimeNs: startTimeNs(2) });
+  assert.equal(name?.executable, '');
+});
+
+test('the start time is found behind a name with spaces and parentheses', () => {
+  const rest = Array.from({ length: 40 }, (_, index) => String(index + 4)).join(' ');
+  assert.equal(readStartTicks(`12 (a) b (c)) S ${rest}`), 22n);
+});
+
+test('an ended process is named by its control group, which is looked for again when it is new', () => {
+  const root = mkdtempSync(join(tmpdir(), 'cgroup-'));
+  let nowMs = 0;
+  const paths = new CgroupPaths(root, () => nowMs);
+  const create = (path: string): { cgroupId: bigint } => {
+    mkdirSync(join(root, path), { recursive: true });
+    return { cgroupId: statSync(join(root, path), { bigint: true }).ino };
+  };
+  try {
+    const web = create('system.slice/web.service');
+    assert.equal(nameEnded(web, paths)?.unit, 'web.service');
+    assert.equal(nameEnded(create('.'), paths), undefined);
+    const shop = create(`docker/${'a'.repeat(64)}`);
+    assert.equal(nameEnded(shop, paths), undefined);
+    nowMs = 1_000;
+    assert.equal(nameEnded(shop, paths)?.containerId, 'a'.repeat(64));
+    assert.equal(nameEnded(web, new CgroupPaths(undefined, () => nowMs)), undefined);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+test('the unified hierarchy is found wherever it is mounted', () => {
+  const hybrid = [
+    '31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755',
+    '41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw',
+  ].join('\n');
+  assert.equal(findCgroupRoot(hybrid), '/sys/fs/cgroup/unified');
+  assert.equal(findCgroupRoot('35 24 0:30 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw'), '/sys/fs/cgroup');
+  assert.equal(findCgroupRoot('31 23 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n'), undefined);
+});
