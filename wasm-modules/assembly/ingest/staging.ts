@@ -67,8 +67,10 @@ export function nextStaged(session: Session): usize {
       session.stagedAt += changetype<RecordHeader>(header).size;
       return header;
     }
+    // Read before it is given back: a free block keeps its list where `next` is.
+    const next = block.next;
     giveBlock(session.stagedFirst, BLOCK_BYTES);
-    session.stagedFirst = block.next;
+    session.stagedFirst = next;
     session.stagedAt = BLOCK_HEADER_BYTES;
   }
   session.stagedLast = 0;
