@@ -8,8 +8,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 ROOT=$PWD
 NODE=$ROOT/node_modules/.bin/node
-# nginx and nft are not on the path of an ordinary user.
-PATH=$PATH:/usr/sbin:/sbin
+# nginx and nft are not on the path of an ordinary user, nor is Go where its own archive puts it.
+PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 started=$(date +%s)
 step_pid=''
 

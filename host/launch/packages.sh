@@ -77,6 +77,6 @@ install_packages() {
   run_step "apt-get install $names" apt_install_or_update $names
   allow_services
   case " $names " in
-    *' nginx '*) if command -v systemctl >/dev/null; then systemctl disable --quiet nginx || true; fi ;;
+    *' nginx '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;;
   esac
 }

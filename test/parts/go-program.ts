@@ -1,10 +1,10 @@
 // Programs that tests need and no distribution carries in the version we need: built from a Go module in a folder beside this
-// file, through the Go module proxy, and kept outside the clone under the hash of that folder. So a program is built once per
-// machine, and neither of Go's own caches has to survive.
+// file, through the Go module proxy, and kept outside the clone under the hash of that folder, so once per machine. What Go
+// itself keeps of modules and objects, more than a gigabyte, is removed again.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { runStep } from '../../host/launch/run-step.ts';
@@ -15,67 +15,74 @@ export type PartName = (typeof PARTS)[number];
 /** Either the program's path, or why a test that needs it is to be skipped. */
 export type Part = { path: string; skip?: undefined } | { path?: undefined; skip: string };
 
-const BUILD_ARGS = ['build', '-mod=readonly', '-buildvcs=false', '-trimpath', '-ldflags', '-s -w'];
-/** Where the tarball of go.dev puts it when it is not on the path. */
-const GO_PLACES = ['go', '/usr/local/go/bin/go'];
+const BUILD_ARGS = ['build', '-mod=readonly', '-trimpath', '-ldflags', '-s -w'];
+const GO_RELEASE = 'go1.26.8';
+/** From here on a Go that is too old for a module fetches a newer one by itself. */
+const GO_MINOR_OF_TOOLCHAINS = 21;
 
 /** The part from the cache. Builds nothing: a test should not take minutes of a processor unasked. */
 export async function requirePart(name: PartName): Promise<Part> {
   const path = cachePath(name);
-  if (existsSync(path)) return { path };
-  const go = await findGo();
-  const remedy = go === undefined ? 'install Go 1.21 or later, then run' : 'run';
-  return { skip: `${name} is not built; ${remedy}: npm test` };
+  return existsSync(path) ? { path } : { skip: `${name} is not built; npm test builds it` };
 }
 
 /** Builds every part that is not in the cache. Returns a sentence for each that cannot be had. */
 export async function buildParts(): Promise<string[]> {
   const complaints: string[] = [];
-  for (const name of PARTS) {
-    if (existsSync(cachePath(name))) continue;
-    const complaint = await buildPart(name).catch((error: Error) => error.message);
-    if (complaint !== undefined) complaints.push(`${name} cannot be had, tests that need it are skipped: ${complaint}`);
+  for (const name of PARTS.filter((part) => !existsSync(cachePath(part)))) {
+    await buildPart(name).catch((error: Error) => {
+      complaints.push(`${name} cannot be had, tests that need it are skipped: ${error.message}`);
+    });
   }
   return complaints;
 }
 
-async function buildPart(name: PartName): Promise<string | undefined> {
-  const go = await findGo();
-  if (go === undefined) return 'there is no Go compiler; install Go 1.21 or later';
+interface GoEnvironment extends NodeJS.ProcessEnv {
+  GOMODCACHE: string;
+}
+
+async function buildPart(name: PartName): Promise<void> {
   const path = cachePath(name);
-  mkdirSync(join(path, '..'), { recursive: true });
-  const unfinished = `${path}.${process.pid}`;
-  await runStep({
-    title: `build ${name} (once, some minutes)`,
-    command: 'nice',
-    args: ['-n', '10', go, ...BUILD_ARGS, '-o', unfinished, '.'],
-    cwd: join(import.meta.dirname, name),
-    // A Go that is older than go.mod asks for fetches the right one as a module of its own.
-    env: {
-      CGO_ENABLED: '0',
-      GOTOOLCHAIN: process.env.GOTOOLCHAIN ?? 'auto',
-      GOCACHE: process.env.GOCACHE ?? defaultGoCache(),
-    },
-  });
-  renameSync(unfinished, path);
-  return undefined;
-}
-
-/** Where Go itself would put it; told because a service or a container may have no home. */
-function defaultGoCache(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir() || tmpdir(), '.cache'), 'go-build');
-}
-
-async function findGo(): Promise<string | undefined> {
-  for (const go of GO_PLACES) {
-    try {
-      await promisify(execFile)(go, ['version']);
-      return go;
-    } catch {
-      // Not there, or not for this machine: the next place may be.
-    }
+  const work = `${path}.${process.pid}`;
+  mkdirSync(work, { recursive: true });
+  const env: GoEnvironment = {
+    CGO_ENABLED: '0',
+    GOCACHE: join(work, 'objects'),
+    GOMODCACHE: join(work, 'modules'),
+    GOFLAGS: '-modcacherw -buildvcs=false',
+    GOTOOLCHAIN: process.env.GOTOOLCHAIN ?? 'auto',
+  };
+  try {
+    await runStep({
+      title: `build ${name} (once per machine, minutes)`,
+      command: 'nice',
+      args: ['-n', '10', await findGo(env), ...BUILD_ARGS, '-o', join(work, name), '.'],
+      cwd: join(import.meta.dirname, name),
+      env,
+    });
+    renameSync(join(work, name), path);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
   }
-  return undefined;
+}
+
+/** A Go that can build the parts. Throws when there is none on the path. */
+async function findGo(env: GoEnvironment): Promise<string> {
+  const { stdout } = await promisify(execFile)('go', ['version']);
+  const minor = Number(/go1\.(\d+)/.exec(stdout)?.[1]);
+  return minor >= GO_MINOR_OF_TOOLCHAINS ? 'go' : await fetchGo(env);
+}
+
+/** What a newer Go does by itself: a Go release is a module, too. Modules keep no permissions, so its programs get theirs here. */
+async function fetchGo(env: GoEnvironment): Promise<string> {
+  const arch = process.arch === 'x64' ? 'amd64' : process.arch;
+  const release = `golang.org/toolchain@v0.0.1-${GO_RELEASE}.linux-${arch}`;
+  // Not from inside a module, whose go.mod an old Go does not understand.
+  await runStep({ title: `fetch ${GO_RELEASE}`, command: 'go', args: ['mod', 'download', release], cwd: '/', env });
+  const folder = join(env.GOMODCACHE, release);
+  const programs = [join(folder, 'bin'), join(folder, 'pkg/tool', `linux_${arch}`)];
+  for (const place of programs) for (const file of readdirSync(place)) chmodSync(join(place, file), 0o755);
+  return join(folder, 'bin/go');
 }
 
 function cachePath(name: PartName): string {
