@@ -5,8 +5,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Collector } from '@tributary/bpf';
 import type { Logger } from 'pino';
-import type { Collector } from '../../bpf/addon/index.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
@@ -191,7 +191,10 @@ export class Agent {
     const { reducer } = this.#options;
     const incarnation = welcome.incarnation.toString(16).padStart(16, '0');
     const address = reducer === undefined ? '' : formatAddress(reducer.address);
-    this.#dependencies.log.info({ incarnation, resume, offsetMs: Number(this.#reducerOffsetNs) / 1e6 }, `connected to ${address}`);
+    this.#dependencies.log.info(
+      { incarnation, resume, offsetMs: Number(this.#reducerOffsetNs) / 1e6 },
+      `connected to ${address}`,
+    );
     if (welcome.windowNs !== this.#core.windowNs) {
       this.#core.setWindowLength(welcome.windowNs);
       this.#awaitWindow();

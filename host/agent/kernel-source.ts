@@ -1,5 +1,5 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
-import type { Collector, HookStatus, WalkName } from '../../bpf/addon/index.ts';
+import type { Collector, HookStatus, WalkName } from '@tributary/bpf';
 import { SOCKET_EVENT_SIZE } from '../wire/gen/kernel-events-layout.ts';
 import type { AgentCore } from './agent-core.ts';
 

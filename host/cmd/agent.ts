@@ -26,7 +26,7 @@ async function run(flags: AgentFlags): Promise<void> {
   const options = parseAgentOptions(flags);
   if (options.reducer !== undefined) assertReachable(options.reducer);
   // Loaded here: the usage is explained on machines that cannot observe, too.
-  const { load } = await import('../../bpf/addon/index.ts');
+  const { load } = await import('@tributary/bpf');
   const failed = Promise.withResolvers<never>();
   const agent = new Agent(options, {
     log: createLog('agent'),
