@@ -8,6 +8,9 @@ const SOURCE_FOLDERS = ['host', 'schemas', 'bpf', 'wasm-modules', 'plugins'];
 /** Statements begin a line, which keeps out the code that the generators hold in strings; `import()` is found anywhere. */
 const IMPORT = /(?:^(?:import|export)\b[^;'"`]*?\bfrom\s+|^import\s+|\bimport\()(['"])([^'"\n]+)\1/gm;
 
+/** Packages that are parts of this repository. */
+const WORKSPACES: Record<string, string> = { '@tributary/bpf': 'bpf/addon/index.ts' };
+
 export interface SourceFile {
   /** From the root of the repository. */
   path: string;
@@ -39,6 +42,7 @@ function readSource(path: string): SourceFile {
   for (const [, , target] of code.matchAll(IMPORT)) {
     if (target.startsWith('.')) files.push(normalize(join(dirname(path), target)));
     else packages.push(packageOf(target));
+    if (target in WORKSPACES) files.push(WORKSPACES[target]);
   }
   return { path, code, files, packages };
 }
