@@ -1,7 +1,7 @@
 // The last closed windows, as the workers wrote them: what the API and the CLI read. Nothing is decoded before somebody asks.
 import { countRows, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import { type LevelName, levelName } from '../export/levels.ts';
-import type { ClosedWindow } from '../export/otlp-exporter.ts';
+import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 
 /** At one-second windows about 17 minutes; fewer when their bytes exceed WINDOW_BYTES_MAX. */

@@ -7,19 +7,12 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { decodeWindow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { ExportQueue } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
 import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
-
-/** A window that every worker has closed. */
-export interface ClosedWindow {
-  window: number;
-  windowNs: number;
-  incarnation: bigint;
-  outputs: readonly Uint8Array[];
-}
 
 export interface OtlpExporterOptions {
   levels: ReadonlySet<Level>;

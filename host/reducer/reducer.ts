@@ -3,11 +3,11 @@
  * The exporter and the clock come from outside; the process's exit is the caller's.
  */
 import type { Logger } from 'pino';
-import type { ClosedWindow } from '../export/otlp-exporter.ts';
 import type { Clock } from '../lib/clock.ts';
 import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
+import type { ClosedWindow } from './closed-window.ts';
 import { Engine, type EngineNews } from './engine.ts';
 import type { WorkerReading } from './worker-pool.ts';
 
