@@ -36,9 +36,11 @@ export class AgentSession {
     this.#dependencies = dependencies;
   }
 
-  /** The first window that was not told yet: the current one, unless this host's clock has run ahead of the reducer's. */
+  /** The first window that will be told: the last one that has ended, unless it was told already or nobody looked then. */
   firstWindow(now: Instant): number {
-    return Math.max(this.#windowOf(now), this.#dependencies.core.toldWindow + 1);
+    const { toldWindow } = this.#dependencies.core;
+    const current = this.#windowOf(now);
+    return toldWindow === 0 ? current : Math.max(current - 1, toldWindow + 1);
   }
 
   /** Returns what to offer the channel at once. */
@@ -57,7 +59,7 @@ export class AgentSession {
 
   /** Before Goodbye: everything up to now, as the current window. */
   tellLast(now: Instant): Payload[] {
-    return this.#tell(this.firstWindow(now), now);
+    return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.toldWindow + 1), now);
   }
 
   #welcome(resume: boolean, { incarnation, windowNs }: Welcome, now: Instant): Payload[] {

@@ -24,6 +24,7 @@ export interface Socket {
   cookie: bigint;
   role: Role;
   isOpen: boolean;
+  closedMs: number;
   sent: number;
   received: number;
   segmentsSent: number;
@@ -31,24 +32,30 @@ export interface Socket {
   retransmits: number;
   /** Moved since the totals iterator last passed. */
   moved: boolean;
+  /** Totals when an agent began to look at it, oldest first. */
+  adoptions: { sent: number; received: number }[];
 }
 
+/** A connection and the truth about it; it stays after its end. */
 export interface Connection {
   client: Endpoint;
   server: Endpoint;
   joinKey: bigint;
+  openedMs: number;
   clientSocket: Socket | undefined;
   serverSocket: Socket | undefined;
-  /** Bytes that were sent and acknowledged, but which the other end's application-visible total does not have yet, or the other way round. */
-  inFlight: { forward: number; reverse: number };
-}
-
-/** What really happened, by server port: a class of traffic with one fault tolerance each. */
-export interface Truth {
   forwardBytes: number;
   reverseBytes: number;
-  connections: number;
-  failures: number;
+  /** Has been received, but the sender has not heard of it. */
+  inFlight: { forward: number; reverse: number };
+  /** The most that was in flight both ways together. */
+  inFlightMax: number;
+}
+
+export interface FailedConnect {
+  host: Host;
+  port: number;
+  atMs: number;
 }
 
 const SEGMENT_BYTES = 1448;
@@ -72,9 +79,10 @@ export class Host {
 
   /** The iterator at an agent's start: every connected socket with its history. */
   adopt(nowMs: number): Uint8Array[] {
-    return [...this.sockets].map((socket) =>
-      encode(socket, this, KernelEventType.SocketAdopted, CloseReason.None, nowMs),
-    );
+    return [...this.sockets].map((socket) => {
+      socket.adoptions.push({ sent: socket.sent, received: socket.received });
+      return encode(socket, this, KernelEventType.SocketAdopted, CloseReason.None, nowMs);
+    });
   }
 
   /** The iterator of every window: the sockets that moved. */
@@ -92,7 +100,8 @@ export class Host {
 export class ModelKernel {
   readonly hosts: Host[];
   readonly live = new Set<Connection>();
-  readonly truth = new Map<number, Truth>();
+  readonly connections: Connection[] = [];
+  readonly failedConnects: FailedConnect[] = [];
   #random: Random;
   #nextPort = 32768;
 
@@ -101,55 +110,47 @@ export class ModelKernel {
     this.hosts = Array.from({ length: hostCount }, (_, index) => new Host(`host-${index}`, index));
   }
 
-  truthOf(port: number): Truth {
-    let truth = this.truth.get(port);
-    if (truth === undefined) {
-      truth = { forwardBytes: 0, reverseBytes: 0, connections: 0, failures: 0 };
-      this.truth.set(port, truth);
-    }
-    return truth;
-  }
-
-  /** `server` undefined: a public address without an agent. */
-  connect(client: Host, server: Host | undefined, port: number, nowMs: number): Connection {
-    const connection = this.#newConnection(client, server, port);
+  /** `server` undefined: a public address without an agent. `joined` false: the ends have no join key. */
+  connect(client: Host, server: Host | undefined, port: number, nowMs: number, joined = true): Connection {
+    const connection = this.#newConnection(client, server, port, nowMs, joined ? this.#random.u64() | 1n : 0n);
     connection.clientSocket = this.#open(connection, client, Role.Client, nowMs);
     if (server !== undefined) connection.serverSocket = this.#open(connection, server, Role.Server, nowMs);
     this.live.add(connection);
-    this.truthOf(port).connections++;
+    this.connections.push(connection);
     return connection;
   }
 
   failConnect(client: Host, port: number, nowMs: number): void {
-    const connection = this.#newConnection(client, undefined, port);
-    const reasons = [
+    const connection = this.#newConnection(client, undefined, port, nowMs, 0n);
+    const reason = this.#random.pick([
       CloseReason.ConnectRefused,
       CloseReason.ConnectTimedOut,
       CloseReason.ConnectAbandoned,
       CloseReason.ConnectUnreachable,
-    ];
-    const reason = reasons[this.#random.between(0, reasons.length - 1)];
-    connection.joinKey = 0n;
+    ]);
     client.emit(newSocket(connection, client, Role.Client), KernelEventType.ConnectFailed, reason, nowMs);
-    this.truthOf(port).failures++;
+    this.failedConnects.push({ host: client, port, atMs: nowMs });
   }
 
   /** Moves bytes both ways; a part of them may be seen by only one end until `settle`. */
   transfer(connection: Connection, forward: number, reverse: number): void {
     this.settle(connection);
     const { clientSocket, serverSocket } = connection;
-    const truth = this.truthOf(connection.server.port);
-    truth.forwardBytes += forward;
-    truth.reverseBytes += reverse;
+    connection.forwardBytes += forward;
+    connection.reverseBytes += reverse;
     // The receiver has a byte before the sender hears of it: what is not acknowledged yet is in flight.
     const lag = serverSocket !== undefined && clientSocket !== undefined ? this.#random.next() * 0.1 : 0;
-    connection.inFlight = { forward: Math.floor(forward * lag), reverse: Math.floor(reverse * lag) };
-    if (serverSocket !== undefined) addReceived(serverSocket, forward);
+    const inFlight = { forward: Math.floor(forward * lag), reverse: Math.floor(reverse * lag) };
+    connection.inFlight = inFlight;
+    connection.inFlightMax = Math.max(connection.inFlightMax, inFlight.forward + inFlight.reverse);
+    if (serverSocket !== undefined) {
+      addReceived(serverSocket, forward);
+      addSent(serverSocket, reverse - inFlight.reverse, this.#random);
+    }
     if (clientSocket !== undefined) {
       addReceived(clientSocket, reverse);
-      addSent(clientSocket, forward - connection.inFlight.forward, this.#random);
+      addSent(clientSocket, forward - inFlight.forward, this.#random);
     }
-    if (serverSocket !== undefined) addSent(serverSocket, reverse - connection.inFlight.reverse, this.#random);
   }
 
   /** The acknowledgements arrive: both ends agree. */
@@ -168,6 +169,7 @@ export class ModelKernel {
     const host = role === Role.Client ? connection.client.host : connection.server.host;
     if (socket?.isOpen && host !== undefined) {
       socket.isOpen = false;
+      socket.closedMs = nowMs;
       host.sockets.delete(socket);
       host.emit(socket, KernelEventType.SocketClose, CloseReason.Closed, nowMs);
     }
@@ -175,15 +177,19 @@ export class ModelKernel {
       this.live.delete(connection);
   }
 
-  #newConnection(client: Host, server: Host | undefined, port: number): Connection {
+  #newConnection(client: Host, server: Host | undefined, port: number, nowMs: number, joinKey: bigint): Connection {
     this.#nextPort = this.#nextPort === 60999 ? 32768 : this.#nextPort + 1;
     return {
       client: { host: client, address: client.address, port: this.#nextPort },
       server: { host: server, address: server?.address ?? v4Mapped(192, 0, 2, 1 + (port % 200)), port },
-      joinKey: this.#random.u64() | 1n,
+      joinKey,
+      openedMs: nowMs,
       clientSocket: undefined,
       serverSocket: undefined,
+      forwardBytes: 0,
+      reverseBytes: 0,
       inFlight: { forward: 0, reverse: 0 },
+      inFlightMax: 0,
     };
   }
 
@@ -201,12 +207,14 @@ function newSocket(connection: Connection, host: Host, role: Role): Socket {
     cookie: host.newCookie(),
     role,
     isOpen: true,
+    closedMs: Infinity,
     sent: 0,
     received: 0,
     segmentsSent: 0,
     segmentsReceived: 0,
     retransmits: 0,
     moved: false,
+    adoptions: [],
   };
 }
 

@@ -1,19 +1,12 @@
-// mulberry32: 32 bits of state, so that a failing seed is one number on the command line.
+import { seededRandom } from '../../host/lib/random.ts';
 
+/** The only source of chance in a simulation, so that a failing seed is one number on the command line. */
 export class Random {
-  #state: number;
+  /** Uniform in [0, 1). */
+  readonly next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** Uniform in [0, 1). */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+    this.next = seededRandom(seed);
   }
 
   /** Integer in [least, most]. */
@@ -25,7 +18,16 @@ export class Random {
     return this.next() < probability;
   }
 
+  pick<T>(items: readonly T[]): T {
+    return items[this.between(0, items.length - 1)];
+  }
+
+  /** A generator of its own, so that one part's use does not move another's. */
+  fork(): Random {
+    return new Random(this.between(0, 0xffff_ffff));
+  }
+
   u64(): bigint {
-    return (BigInt(this.between(0, 0xffffffff)) << 32n) | BigInt(this.between(0, 0xffffffff));
+    return (BigInt(this.between(0, 0xffff_ffff)) << 32n) | BigInt(this.between(0, 0xffff_ffff));
   }
 }

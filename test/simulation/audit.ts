@@ -1,0 +1,103 @@
+/**
+ * Holds what the collector got against what the kernels know. Every connection has an interval of bytes and of counts that its export may
+ * show; for nearly all of them it is a point. It is wider only where docs/protocol.md promises less (expectation.ts), and a port whose
+ * batches were exported twice (repeats.ts) may show them twice.
+ */
+import type { EdgeRow } from '../../host/export/edge-rows.ts';
+import { addInterval, type Expectation, expectConnection, expectFailure, NOTHING } from './expectation.ts';
+import type { Fleet } from './fleet.ts';
+import { findRepeats } from './repeats.ts';
+
+export interface Verdict {
+  broken: string[];
+  repeatedWindows: number;
+}
+
+const FIELDS = ['forwardBytes', 'reverseBytes', 'connections', 'failures'] as const;
+type Field = (typeof FIELDS)[number];
+type Sums = Record<Field, number>;
+
+const RECOVERY_MS = 1_000;
+/** For ticks and turns after a window may close. */
+const CLOSE_SLACK_MS = 400;
+
+export function audit(fleet: Fleet): Verdict {
+  const broken: string[] = [];
+  const repeats = findRepeats(fleet, broken);
+  const expected = expectPorts(fleet);
+  const exported = new Map<number, Sums>();
+  for (const { rows } of fleet.collector.batches) for (const row of rows.values()) addRow(exported, row);
+  for (const [port, sums] of exported) {
+    const expectation = expected.get(port);
+    if (expectation === undefined) broken.push(`port ${port} was exported and never used: ${JSON.stringify(sums)}`);
+  }
+  for (const [port, expectation] of expected) {
+    const sums = exported.get(port) ?? noSums();
+    const { certain, possible } = repeats.ofPort(port);
+    for (const field of FIELDS) {
+      const least = expectation[field].least + certain[field];
+      const most = expectation[field].most + certain[field] + possible[field];
+      if (sums[field] >= least && sums[field] <= most) continue;
+      const range = least === most ? `${least}` : `${least} to ${most}`;
+      broken.push(`port ${port} ${field}: exported ${sums[field]}, true ${range}; ${expectation.story}`);
+    }
+  }
+  checkRows(fleet, broken);
+  checkCloses(fleet, broken);
+  return { broken, repeatedWindows: repeats.count };
+}
+
+export function noSums(): Sums {
+  return { forwardBytes: 0, reverseBytes: 0, connections: 0, failures: 0 };
+}
+
+export function addRow(sums: Map<number, Sums>, row: EdgeRow): void {
+  const sum = sums.get(row.serverPort) ?? noSums();
+  sums.set(row.serverPort, sum);
+  const { forwardBytes, reverseBytes, connections, refused, timedOut, abandoned, unreachable, failedOther } = row.sums;
+  sum.forwardBytes += forwardBytes;
+  sum.reverseBytes += reverseBytes;
+  sum.connections += connections;
+  sum.failures += refused + timedOut + abandoned + unreachable + failedOther;
+}
+
+function expectPorts(fleet: Fleet): Map<number, Expectation> {
+  const ports = new Map<number, Expectation>();
+  const add = (port: number, one: Expectation): void => {
+    ports.set(port, addInterval(ports.get(port) ?? NOTHING, one));
+  };
+  for (const connection of fleet.kernel.connections) add(connection.server.port, expectConnection(fleet, connection));
+  for (const failed of fleet.kernel.failedConnects) add(failed.port, expectFailure(fleet, failed));
+  return ports;
+}
+
+/** Nothing is open in the end, and ends that told everything agree. */
+function checkRows(fleet: Fleet, broken: string[]): void {
+  const active = new Map<string, EdgeRow>();
+  const last = fleet.incarnations[fleet.incarnations.length - 1].id;
+  for (const { incarnation, rows, firstWindow } of fleet.collector.batches) {
+    for (const [key, row] of rows) {
+      if (incarnation === last) active.set(key, row);
+      if (row.sums.residualBytes !== 0)
+        broken.push(`port ${row.serverPort}: residual ${row.sums.residualBytes} bytes in window ${firstWindow}`);
+    }
+  }
+  for (const row of active.values())
+    if (row.active !== 0) broken.push(`port ${row.serverPort}: ${row.active} active in the end`);
+}
+
+/** Windows close in order, and neither a dead nor a slow agent holds them back for longer than the lateness. */
+function checkCloses(fleet: Fleet, broken: string[]): void {
+  const { latenessMs } = fleet.scenario;
+  for (const { id, startMs, closedAt } of fleet.incarnations) {
+    let before: number | undefined;
+    for (const [window, { atMs, endMs }] of closedAt) {
+      if (before !== undefined && window !== before + 1) broken.push(`window ${window} was closed after ${before}`);
+      before = window;
+      const dueMs = Math.max(endMs, startMs + RECOVERY_MS) + latenessMs;
+      if (atMs < endMs) broken.push(`reducer ${id} closed window ${window} ${endMs - atMs} ms before its end`);
+      if (atMs > dueMs + CLOSE_SLACK_MS)
+        broken.push(`reducer ${id} closed window ${window} ${Math.round(atMs - dueMs)} ms after its lateness`);
+    }
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * What the export may show of one connection. An end is watched whole when one life of its host's agent saw it open and told its end. Then
+ * everything is exact, whatever happens to the reducer, to the link and to the other end, but for two things that no agent can know:
+ *
+ *   both agents come back to a new reducer in different windows   the first one's committed totals may lack what only the other had told:
+ *                                                                 bytes in flight, or all since the first one was last heard
+ *   no life saw the whole                                         what was told before or after may be lost with it
+ */
+import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
+import type { Connection, FailedConnect, Host, Socket } from './model-kernel.ts';
+
+export interface Interval {
+  least: number;
+  most: number;
+}
+
+export interface Expectation {
+  forwardBytes: Interval;
+  reverseBytes: Interval;
+  connections: Interval;
+  failures: Interval;
+  story: string;
+}
+
+const ZERO: Interval = { least: 0, most: 0 };
+export const NOTHING: Expectation = {
+  forwardBytes: ZERO,
+  reverseBytes: ZERO,
+  connections: ZERO,
+  failures: ZERO,
+  story: '',
+};
+/** After its close a socket is told, exported and committed within so long, when nothing is wrong. */
+const COMMIT_MS = 8_000;
+
+export function addInterval(a: Expectation, b: Expectation): Expectation {
+  const add = (left: Interval, right: Interval): Interval => ({
+    least: left.least + right.least,
+    most: left.most + right.most,
+  });
+  return {
+    forwardBytes: add(a.forwardBytes, b.forwardBytes),
+    reverseBytes: add(a.reverseBytes, b.reverseBytes),
+    connections: add(a.connections, b.connections),
+    failures: add(a.failures, b.failures),
+    story: b.story,
+  };
+}
+
+export function expectFailure(fleet: Fleet, { host, atMs }: FailedConnect): Expectation {
+  const isSeen = watchOf(fleet, host, atMs, atMs) === 'whole';
+  const mayBeSeen = isSeen || isWatched(fleet, host, atMs);
+  return {
+    ...NOTHING,
+    failures: { least: isSeen ? 1 : 0, most: mayBeSeen ? 1 : 0 },
+    story: `failed connect of ${host.name} at ${atMs.toFixed(0)}`,
+  };
+}
+
+export function expectConnection(fleet: Fleet, connection: Connection): Expectation {
+  const client = watchOfEnd(fleet, connection, connection.clientSocket, connection.client.host);
+  const server = watchOfEnd(fleet, connection, connection.serverSocket, connection.server.host);
+  const story = tellStory(connection, client, server);
+  const { forwardBytes, reverseBytes } = connection;
+  if (client === 'whole' || server === 'whole') {
+    const slack = slackOf(fleet, connection, client, server);
+    return {
+      ...NOTHING,
+      forwardBytes: { least: forwardBytes, most: forwardBytes + slack.bytes },
+      reverseBytes: { least: reverseBytes, most: reverseBytes + slack.bytes },
+      connections: { least: 1, most: 1 + slack.connections },
+      story,
+    };
+  }
+  if (client === 'none' && server === 'none') return { ...NOTHING, story };
+  const times = fleet.incarnations.length;
+  return {
+    ...NOTHING,
+    forwardBytes: { least: 0, most: forwardBytes * times },
+    reverseBytes: { least: 0, most: reverseBytes * times },
+    connections: { least: 0, most: times },
+    story,
+  };
+}
+
+type Watch = 'none' | 'part' | 'whole';
+
+function watchOfEnd(fleet: Fleet, { openedMs }: Connection, socket: Socket | undefined, host: Host | undefined): Watch {
+  return socket === undefined || host === undefined ? 'none' : watchOf(fleet, host, openedMs, socket.closedMs);
+}
+
+function watchOf(fleet: Fleet, host: Host, openedMs: number, closedMs: number): Watch {
+  const lives = fleet.lives.filter((life) => life.host === host);
+  if (lives.some((life) => life.startMs < openedMs && hasTold(fleet, life, closedMs))) return 'whole';
+  return lives.some((life) => life.startMs <= closedMs && life.endMs >= openedMs) ? 'part' : 'none';
+}
+
+function isWatched(fleet: Fleet, host: Host, atMs: number): boolean {
+  return fleet.lives.some((life) => life.host === host && life.startMs <= atMs && life.endMs >= atMs);
+}
+
+/** Everything up to `closedMs` was told and committed while this life lasted. */
+function hasTold(fleet: Fleet, life: Life, closedMs: number): boolean {
+  if (life.endMs === Infinity) return true;
+  const committedMs = closedMs + COMMIT_MS;
+  const isCalm = !fleet.disturbances.some(
+    ({ host, fromMs, toMs }) => host === life.host && fromMs < committedMs && toMs > closedMs,
+  );
+  const isReducerCalm = !fleet.incarnations.some(({ endMs }) => endMs > closedMs - COMMIT_MS && endMs < Infinity);
+  return isCalm && isReducerCalm && life.endMs > committedMs;
+}
+
+/** How much more than the truth may be exported because the two ends came back to a new reducer apart. */
+function slackOf(
+  fleet: Fleet,
+  connection: Connection,
+  client: Watch,
+  server: Watch,
+): { bytes: number; connections: number } {
+  if (client === 'none' || server === 'none') return { bytes: 0, connections: 0 };
+  const slack = { bytes: 0, connections: 0 };
+  fleet.incarnations.forEach((incarnation, index) => {
+    if (index === 0 || incarnation.startMs < connection.openedMs || incarnation.sealed.size === 0) return;
+    if (cameTogether(fleet, connection, incarnation)) return;
+    slack.bytes += connection.inFlightMax;
+    const wereHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
+    if (wereHeard) return;
+    slack.bytes += connection.forwardBytes + connection.reverseBytes;
+    slack.connections++;
+  });
+  return slack;
+}
+
+/** The sessions of both ends were first held in the same window. */
+function cameTogether(fleet: Fleet, { client, server }: Connection, incarnation: Incarnation): boolean {
+  const [a, b] = [client.host, server.host].map((host) => firstHeld(fleet, host, incarnation));
+  return a === b && a !== undefined;
+}
+
+function firstHeld(fleet: Fleet, host: Host | undefined, { sealed }: Incarnation): number | undefined {
+  for (const [window, sessions] of sealed) {
+    for (const [session, reached] of sessions) {
+      if (reached > 0 && fleet.lives.some((life) => life.session === session && life.host === host)) return window;
+    }
+  }
+  return undefined;
+}
+
+/** Neither end was cut off before the incarnation began. */
+function isUndisturbed(fleet: Fleet, { client, server, openedMs }: Connection, { startMs }: Incarnation): boolean {
+  const disturbs = ({ host, fromMs, toMs }: Disturbance): boolean =>
+    (host === client.host || host === server.host) && fromMs < startMs && toMs > openedMs;
+  return !fleet.disturbances.some(disturbs);
+}
+
+function tellStory(
+  { client, server, openedMs, clientSocket, serverSocket, joinKey }: Connection,
+  a: Watch,
+  b: Watch,
+): string {
+  const end = (host: Host | undefined, socket: Socket | undefined, watch: Watch): string =>
+    `${host?.name ?? 'outside'} (${watch}${socket === undefined ? '' : `, closed ${socket.closedMs.toFixed(0)}`})`;
+  const key = joinKey === 0n ? ', no join key' : '';
+  return `${end(client.host, clientSocket, a)} to ${end(server.host, serverSocket, b)}, opened ${openedMs.toFixed(0)}${key}`;
+}

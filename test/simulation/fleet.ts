@@ -1,0 +1,341 @@
+/**
+ * A whole fleet in one process: agents, links, one reducer at a time, the exporter's path, and the fate that a scenario allows. Everything
+ * runs on virtual time and one seed; `run` returns what the audit needs.
+ */
+import type { Rules } from '../../host/lib/rules.ts';
+import { AgentProcess } from './agent-process.ts';
+import { Collector, ExportPath } from './exporter.ts';
+import { Link } from './link.ts';
+import { type Host, ModelKernel } from './model-kernel.ts';
+import { Random } from './random.ts';
+import { ReducerProcess } from './reducer-process.ts';
+import { drawScenario, type Profile, type Scenario } from './scenario.ts';
+import { Schedule } from './schedule.ts';
+import { Workload } from './workload.ts';
+
+export const WINDOW_MS = 1_000;
+const WINDOW_NS = BigInt(WINDOW_MS) * 1_000_000n;
+/** Unix time of virtual time 0. */
+const EPOCH_NS = 1_700_000_000_000_000_000n;
+/** Virtual time begins here, so that nothing is at 0, which means unknown. */
+const START_MS = 10_000;
+/** After the last fault everything must have settled within so long; an exporter that failed waits up to 30 s before it tries again. */
+const SETTLE_MS_MAX = 90_000;
+const SETTLE_STEP_MS = 1_000;
+const DRIFT_MAX = 200e-6;
+
+export interface Modules {
+  agent: WebAssembly.Module;
+  reducer: WebAssembly.Module;
+}
+
+export interface FleetOptions {
+  seed: number;
+  profile?: Profile;
+  rules: Rules;
+  modules: Modules;
+  trace?: (text: string) => void;
+}
+
+/** One life of an agent on a host. */
+export interface Life {
+  host: Host;
+  session: bigint;
+  startMs: number;
+  /** Infinity: to the end of the run. */
+  endMs: number;
+  saidGoodbye: boolean;
+}
+
+export interface Incarnation {
+  id: bigint;
+  startMs: number;
+  /** Infinity: to the end of the run. */
+  endMs: number;
+  /** What was held of each session in each closed window. */
+  sealed: Map<number, Map<bigint, number>>;
+  closedAt: Map<number, { atMs: number; endMs: number }>;
+}
+
+export interface Snapshot {
+  session: bigint;
+  incarnation: bigint;
+  committedWindow: number;
+  atMs: number;
+}
+
+/** A time in which an agent's words did not reach the reducer, or only late. */
+export interface Disturbance {
+  host: Host;
+  fromMs: number;
+  toMs: number;
+}
+
+export class Fleet {
+  readonly scenario: Scenario;
+  readonly schedule = new Schedule(START_MS);
+  readonly kernel: ModelKernel;
+  readonly collector = new Collector();
+  readonly lives: Life[] = [];
+  readonly incarnations: Incarnation[] = [];
+  readonly snapshots: Snapshot[] = [];
+  readonly disturbances: Disturbance[] = [];
+  /** Broken promises that were seen on the way, in words. */
+  readonly broken: string[] = [];
+  readonly #options: FleetOptions;
+  readonly #random: Random;
+  readonly #links: Link[];
+  readonly #agents: (AgentProcess | undefined)[] = [];
+  readonly #clocks: { skewNs: bigint; drift: number }[];
+  #reducer: ReducerProcess | undefined;
+  #exportPath: ExportPath | undefined;
+  #isFateOver = false;
+  #nextSession = 1n;
+  #faultsEndMs = 0;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#random = new Random(options.seed);
+    this.scenario = drawScenario(options.seed, this.#random, options.profile);
+    const { agents, skewMs } = this.scenario;
+    // One more host than agents: nobody looks at the last one.
+    this.kernel = new ModelKernel(agents + 1, this.#random.fork());
+    this.#links = Array.from({ length: agents }, () => new Link(this.schedule, this.#random.fork()));
+    this.#clocks = this.#links.map(() => ({
+      skewNs: BigInt(this.#random.between(-skewMs, skewMs)) * 1_000_000n,
+      drift: (this.#random.next() - 0.5) * 2 * DRIFT_MAX,
+    }));
+  }
+
+  get agents(): readonly (AgentProcess | undefined)[] {
+    return this.#agents;
+  }
+
+  get reducer(): ReducerProcess | undefined {
+    return this.#reducer;
+  }
+
+  get exportQueueLength(): number {
+    return this.#exportPath?.queue.length ?? 0;
+  }
+
+  run(): void {
+    const { scenario, schedule } = this;
+    this.#trace(() => JSON.stringify(scenario));
+    const endMs = START_MS + scenario.windows * WINDOW_MS;
+    this.#faultsEndMs = endMs - 3_000;
+    this.#startReducer();
+    for (let index = 0; index < scenario.agents; index++) {
+      schedule.after(this.#random.between(0, 1_500), () => this.#startAgent(index));
+    }
+    new Workload(scenario, this.kernel, schedule, this.#random.fork()).plan(endMs);
+    this.#planFaults();
+    schedule.runUntil(endMs);
+    this.#endFate();
+    for (let waitedMs = 0; waitedMs < SETTLE_MS_MAX; waitedMs += SETTLE_STEP_MS) {
+      schedule.runUntil(schedule.nowMs + SETTLE_STEP_MS);
+      if (waitedMs > 4_000 && this.#isSettled()) break;
+    }
+    if (!this.#isSettled()) this.broken.push(`not settled ${SETTLE_MS_MAX} ms after the last fault`);
+    // The last windows, with every active count at 0.
+    schedule.runUntil(schedule.nowMs + 2 * WINDOW_MS + scenario.latenessMs);
+  }
+
+  /** Everything that happened is exported, and nobody keeps anything of it. */
+  #isSettled(): boolean {
+    const isTold = this.#agents.every((agent) => {
+      if (agent === undefined) return false;
+      const { socketsLive, socketsClosed, journalEntries, folds } = agent.core.counters;
+      return socketsLive + socketsClosed + journalEntries + folds === 0n;
+    });
+    return isTold && this.#reducer?.isAlive === true && this.exportQueueLength <= 1;
+  }
+
+  #startReducer(): void {
+    const { scenario, schedule } = this;
+    const random = this.#random.fork();
+    const incarnation: Incarnation = {
+      id: BigInt(this.incarnations.length + 1),
+      startMs: schedule.nowMs,
+      endMs: Infinity,
+      sealed: new Map(),
+      closedAt: new Map(),
+    };
+    this.incarnations.push(incarnation);
+    const { workers, latenessMs, creditBytes } = scenario;
+    const skewNs = BigInt(random.between(-300, 300)) * 1_000_000n;
+    const reducer = new ReducerProcess(
+      {
+        ...{ incarnation: incarnation.id, workers, windowNs: WINDOW_NS, latenessNs: BigInt(latenessMs) * 1_000_000n },
+        ...{ creditBytes, epochNs: EPOCH_NS, skewNs, rules: this.#options.rules },
+      },
+      {
+        ...{ module: this.#options.modules.reducer, schedule, random, trace: (text) => this.#trace(() => text) },
+        closed: (closed) => {
+          const endMs = closed.window * WINDOW_MS + WINDOW_MS - Number((EPOCH_NS + skewNs) / 1_000_000n);
+          incarnation.closedAt.set(closed.window, { atMs: schedule.nowMs, endMs });
+          path.push(closed);
+        },
+        committed: () => this.#mayKill(scenario.faults.killOnCommit, 4),
+        sealed: (_, window, session, reached) => {
+          const known = incarnation.sealed.get(window) ?? new Map<bigint, number>();
+          incarnation.sealed.set(window, known.set(session, reached));
+        },
+      },
+    );
+    const path = new ExportPath(
+      {
+        countMax: scenario.exportQueueMax,
+        trace: (text) => this.#trace(() => text),
+        stored: () => this.#mayKill(scenario.faults.killOnStore, 320),
+      },
+      { reducer, collector: this.collector, schedule, random },
+    );
+    this.#reducer = reducer;
+    this.#exportPath = path;
+    this.#trace(() => `reducer ${incarnation.id} starts`);
+  }
+
+  #mayKill(chance: number, withinMs: number): void {
+    if (this.#isFateOver || this.schedule.nowMs > this.#faultsEndMs || !this.#random.chance(chance)) return;
+    this.schedule.after(this.#random.next() * withinMs, () => this.#killReducer());
+  }
+
+  #killReducer(): void {
+    if (this.#isFateOver || this.#reducer?.isAlive !== true) return;
+    this.#trace(() => 'reducer killed');
+    this.#endReducer();
+    this.schedule.after(50 + this.#random.next() ** 2 * 3_000, () => {
+      if (this.#reducer?.isAlive !== true) this.#startReducer();
+    });
+  }
+
+  #endReducer(): void {
+    this.#auditCounters();
+    this.#reducer?.kill();
+    this.incarnations[this.incarnations.length - 1].endMs = this.schedule.nowMs;
+  }
+
+  #auditCounters(): void {
+    for (const problem of this.#reducer?.problems() ?? []) this.broken.push(problem);
+  }
+
+  #startAgent(index: number): void {
+    const host = this.kernel.hosts[index];
+    const lastEndMs = this.lives.findLast((life) => life.host === host)?.endMs;
+    const session = this.#nextSession++;
+    const life: Life = { host, session, startMs: this.schedule.nowMs, endMs: Infinity, saidGoodbye: false };
+    this.lives.push(life);
+    this.#trace(() => `${host.name} starts, session ${session}`);
+    this.#agents[index] = new AgentProcess(
+      {
+        ...{ host, nodeId: BigInt(index + 1), session, windowNs: WINDOW_NS, clock: this.#clocks[index] },
+        ...{ epochNs: EPOCH_NS, blindMs: lastEndMs === undefined ? 0 : this.schedule.nowMs - lastEndMs },
+        ...{ limits: { closedRetained: this.scenario.closedRetained }, rules: this.#options.rules },
+      },
+      {
+        ...{ module: this.#options.modules.agent, schedule: this.schedule, random: this.#random.fork() },
+        link: this.#links[index],
+        listener: (connection) => this.#reducer?.accept(connection),
+        snapshotMade: (told, incarnation, committedWindow) =>
+          this.snapshots.push({ session: told, incarnation, committedWindow, atMs: this.schedule.nowMs }),
+        ended: () => {
+          life.endMs = this.schedule.nowMs;
+        },
+        trace: (text) => this.#trace(() => text),
+      },
+    );
+  }
+
+  #endAgent(index: number): void {
+    const agent = this.#agents[index];
+    if (this.#isFateOver || agent === undefined || !agent.isAlive) return;
+    this.#checkAgent(agent);
+    const isStop = this.#random.chance(this.scenario.faults.stopInstead);
+    this.#trace(() => `${agent.host.name} ${isStop ? 'is told to stop' : 'killed'}`);
+    if (isStop) agent.stop();
+    else agent.kill();
+    const backMs = 200 + this.#random.next() ** 2 * 6_000;
+    this.schedule.after(backMs, () => {
+      if (agent.isAlive) agent.kill();
+      if (this.#agents[index] === agent) this.#startAgent(index);
+    });
+  }
+
+  #checkAgent(agent: AgentProcess): void {
+    for (const broken of agent.monitor.broken) this.broken.push(`${agent.host.name}: ${broken}`);
+  }
+
+  #planFaults(): void {
+    const { faults, agents, mortals, windows } = this.scenario;
+    const spanMs = windows * WINDOW_MS - 5_000;
+    const plan = (expected: number, run: () => void): void => {
+      for (let left = expected; left > 0; left--) {
+        if (left >= 1 || this.#random.chance(left))
+          this.schedule.at(START_MS + 1_500 + this.#random.next() * spanMs, () => {
+            if (!this.#isFateOver) run();
+          });
+      }
+    };
+    for (let index = 0; index < agents; index++) {
+      plan(faults.cuts, () => this.#cut(index));
+      plan(faults.resets, () => this.#reset(index));
+      plan(faults.freezes, () => this.#freeze(index));
+      if (index < mortals) plan(faults.agentKills, () => this.#endAgent(index));
+    }
+    plan(faults.reducerKills, () => this.#killReducer());
+    plan(faults.outages, () => this.#outage());
+  }
+
+  #cut(index: number): void {
+    const forMs = 100 + this.#random.next() ** 2 * 9_000;
+    this.#links[index].cut(forMs);
+    this.#disturb(index, forMs + 3_000, 'cut');
+  }
+
+  #reset(index: number): void {
+    this.#links[index].connection?.reset(this.#random.pick(['agent', 'reducer', undefined] as const));
+    this.#disturb(index, 9_000, 'reset');
+  }
+
+  #freeze(index: number): void {
+    const forMs = 200 + this.#random.next() * 4_500;
+    this.#agents[index]?.freeze(forMs);
+    this.#disturb(index, forMs + 1_000, 'frozen');
+  }
+
+  #disturb(index: number, forMs: number, what: string): void {
+    const host = this.kernel.hosts[index];
+    this.disturbances.push({ host, fromMs: this.schedule.nowMs, toMs: this.schedule.nowMs + forMs });
+    this.#trace(() => `${host.name} ${what} for ${Math.round(forMs)} ms`);
+  }
+
+  #outage(): void {
+    this.collector.isDown = true;
+    this.#trace(() => 'collector down');
+    this.schedule.after(300 + this.#random.next() * 6_000, () => {
+      this.collector.isDown = false;
+    });
+  }
+
+  #endFate(): void {
+    this.#isFateOver = true;
+    this.#trace(() => 'fate rests');
+    this.collector.isDown = false;
+    for (const link of this.#links) link.heal();
+    if (this.#reducer?.isAlive !== true) this.#startReducer();
+    this.#agents.forEach((agent, index) => {
+      if (agent?.isAlive !== true) this.#startAgent(index);
+    });
+  }
+
+  /** Counters and promises at the end of the run. */
+  close(): void {
+    for (const agent of this.#agents) if (agent !== undefined) this.#checkAgent(agent);
+    this.#auditCounters();
+  }
+
+  #trace(text: () => string): void {
+    this.#options.trace?.(`${((this.schedule.nowMs - START_MS) / 1000).toFixed(3)} ${text()}`);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Which batches were exported twice, and to whom that belongs. A batch repeats for a session that made a snapshot for a later incarnation
+ * without knowing that the batch was committed: what it told up to the window held in it is told, and exported, again. Of an agent that
+ * could hear, only the last stored batch of a killed reducer may be so.
+ */
+import { addRow, noSums } from './audit.ts';
+import type { StoredBatch } from './exporter.ts';
+import type { Fleet, Snapshot } from './fleet.ts';
+
+type Sums = ReturnType<typeof noSums>;
+
+export interface Repeats {
+  count: number;
+  /** What a port shows twice, and what it may show twice. */
+  ofPort(port: number): { certain: Sums; possible: Sums };
+}
+
+/** An agent whose link was fine for so long before a kill has heard what the reducer said before. */
+const HEARD_MS = 3_000;
+
+export function findRepeats(fleet: Fleet, broken: string[]): Repeats {
+  const repeated = new Map<StoredBatch, Set<bigint>>();
+  for (const batch of fleet.collector.batches) {
+    const sessions = new Set<bigint>();
+    for (const snapshot of fleet.snapshots) if (repeats(fleet, batch, snapshot)) sessions.add(snapshot.session);
+    if (sessions.size > 0) repeated.set(batch, sessions);
+  }
+  for (const [batch, sessions] of repeated) checkAllowed(fleet, batch, sessions, broken);
+  return { count: repeated.size, ofPort: (port) => sumOfPort(fleet, repeated, port) };
+}
+
+function repeats(fleet: Fleet, batch: StoredBatch, { session, incarnation, committedWindow }: Snapshot): boolean {
+  return incarnation > batch.incarnation && held(fleet, batch, session) > committedWindow;
+}
+
+/** The last window of the session that the batch, or one before it, holds; 0 = none. */
+function held(fleet: Fleet, { incarnation, lastWindow }: StoredBatch, session: bigint): number {
+  return (
+    fleet.incarnations
+      .find(({ id }) => id === incarnation)
+      ?.sealed.get(lastWindow)
+      ?.get(session) ?? 0
+  );
+}
+
+function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Set<bigint>, broken: string[]): void {
+  const { incarnation, lastWindow } = batch;
+  const last = fleet.collector.batches.findLast((other) => other.incarnation === incarnation);
+  if (last === batch) return;
+  const endMs = fleet.incarnations.find(({ id }) => id === incarnation)?.endMs ?? Infinity;
+  for (const session of sessions) {
+    const life = fleet.lives.find((one) => one.session === session);
+    const isDeaf = fleet.disturbances.some(
+      ({ host, fromMs, toMs }) => host === life?.host && fromMs < endMs && toMs > endMs - HEARD_MS,
+    );
+    const isYoung = life !== undefined && endMs - life.startMs < HEARD_MS;
+    if (!isDeaf && !isYoung)
+      broken.push(`session ${session} repeats window ${lastWindow} of reducer ${incarnation}, which was not its last`);
+  }
+}
+
+function sumOfPort(
+  fleet: Fleet,
+  repeated: Map<StoredBatch, Set<bigint>>,
+  port: number,
+): { certain: Sums; possible: Sums } {
+  const certain = new Map<number, Sums>([[port, noSums()]]);
+  const possible = new Map<number, Sums>([[port, noSums()]]);
+  if (repeated.size === 0) return { certain: noSums(), possible: noSums() };
+  const hosts = hostsOfPort(fleet, port);
+  for (const [batch, sessions] of repeated) {
+    const rows = [...batch.rows.values()].filter((row) => row.serverPort === port);
+    if (rows.length === 0) continue;
+    const involved = fleet.lives.filter((life) => hosts.has(life.host) && held(fleet, batch, life.session) > 0);
+    const repeating = involved.filter((life) => sessions.has(life.session));
+    if (repeating.length === 0) continue;
+    const isCertain = repeating.length === involved.length && involved.every((life) => life.endMs === Infinity);
+    for (const row of rows) addRow(isCertain ? certain : possible, row);
+  }
+  return { certain: certain.get(port) ?? noSums(), possible: possible.get(port) ?? noSums() };
+}
+
+function hostsOfPort(fleet: Fleet, port: number): Set<unknown> {
+  const hosts = new Set<unknown>();
+  for (const { client, server } of fleet.kernel.connections) {
+    if (server.port !== port) continue;
+    if (client.host !== undefined) hosts.add(client.host);
+    if (server.host !== undefined) hosts.add(server.host);
+  }
+  for (const failed of fleet.kernel.failedConnects) if (failed.port === port) hosts.add(failed.host);
+  return hosts;
+}
