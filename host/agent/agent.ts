@@ -69,6 +69,7 @@ export class Agent {
   #drainTimer: NodeJS.Timeout | undefined;
   #windowTimer: NodeJS.Timeout | undefined;
   #addressTimer: NodeJS.Timeout | undefined;
+  #isLooking = false;
   #lossesLogged = 0;
   #lossLogMs = -Infinity;
 
@@ -101,17 +102,18 @@ export class Agent {
     await this.#readAddresses();
     this.#addressTimer = setInterval(() => void this.#readAddresses(), ADDRESSES_PERIOD_MS);
     await this.#openOutputs();
+    this.#isLooking = true;
     this.#drain(DRAIN_PAUSE_MS_MIN);
     this.#awaitWindow();
     log.info({ node: this.#options.node, scope: this.#scope, blindMs: this.#blindMs }, 'looking');
   }
 
-  /** Tells the open window, says goodbye, detaches. Takes at most about four seconds. */
+  /** Tells the open window, says goodbye, detaches; also after a start that failed. Takes at most about four seconds. */
   async stop(): Promise<void> {
     clearTimeout(this.#drainTimer);
     clearTimeout(this.#windowTimer);
     clearInterval(this.#addressTimer);
-    if (this.#source !== undefined) await this.#tellOpenWindow();
+    if (this.#isLooking) await this.#tellOpenWindow();
     await this.#link?.stop();
     await this.#written;
     await this.#recording?.close();
@@ -129,8 +131,9 @@ export class Agent {
     const { clock } = this.#dependencies;
     const { output, reducer } = this.#options;
     if (output !== undefined) {
-      this.#recording = new RecordingWriter(output, this.#hello(clock().unixNs));
-      await this.#recording.open();
+      const recording = new RecordingWriter(output, this.#hello(clock().unixNs));
+      await recording.open();
+      this.#recording = recording;
     }
     if (reducer === undefined) {
       this.#snapshot(FILE_INCARNATION);

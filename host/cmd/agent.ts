@@ -35,9 +35,12 @@ async function run(flags: AgentFlags): Promise<void> {
     loadCollector: (scopeNetns) => load({ scopeNetns }),
     fail: failed.reject,
   });
-  await agent.start();
-  await Promise.race([stopSignal(), failed.promise]);
-  await agent.stop();
+  try {
+    await agent.start();
+    await Promise.race([stopSignal(), failed.promise]);
+  } finally {
+    await agent.stop();
+  }
 }
 
 function stopSignal(): Promise<NodeJS.Signals> {

@@ -32,7 +32,7 @@ interface Twin {
   closed: boolean;
 }
 
-/** What the incarnation knows of a connection, found by join key. */
+/** What the incarnation knows of one end of a connection. */
 interface Flow {
   booked: Sums;
   counted: boolean;
@@ -45,7 +45,7 @@ function emptyTruth(): Truth {
 
 export class LedgerModel {
   readonly exported: Truth = emptyTruth();
-  /** By join key. */
+  /** By `endOf`. */
   readonly exportedTotals = new Map<bigint, Sums>();
   readonly frames = new Map<number, number>();
   onces = 0;
@@ -107,7 +107,7 @@ export class LedgerModel {
     while (this.#windows.length > 0 && this.#windows[0].window <= window) {
       const { truth, totals } = this.#windows.shift()!;
       addTruth(this.exported, truth);
-      for (const [joinKey, sums] of totals) this.exportedTotals.set(joinKey, sums);
+      for (const [end, sums] of totals) this.exportedTotals.set(end, sums);
     }
     this.#retired = this.#retired.filter((one) => one.window > window);
   }
@@ -197,7 +197,7 @@ export class LedgerModel {
     twin.baselineDue = false;
     twin.told = totals;
     if (kind === BaselineKind.Committed) {
-      const exported = this.#exportedAtSnapshot.get(twin.open.joinKey);
+      const exported = this.#exportedAtSnapshot.get(endOf(twin.open));
       assert.deepEqual(pick(totals), exported, `baseline of socket ${twin.open.cookie}`);
     }
     this.#book(twin.open, totals, totals);
@@ -261,10 +261,10 @@ export class LedgerModel {
 
   /** Books what `totals` say beyond what is booked. `base`: where counting starts when the flow is news. */
   #book(open: Open, totals: Sums, base: Sums | undefined): void {
-    let flow = this.#flows.get(open.joinKey);
+    let flow = this.#flows.get(endOf(open));
     if (flow === undefined) {
       flow = { booked: pick(base ?? zeroSums()), counted: false, settled: false };
-      this.#flows.set(open.joinKey, flow);
+      this.#flows.set(endOf(open), flow);
       if ((open.flags & OpenFlags.Existing) === 0) this.#staged.connections++;
     }
     for (const field of FIELDS) {
@@ -272,7 +272,7 @@ export class LedgerModel {
       this.#staged[field] += totals[field] - flow.booked[field];
       flow.booked[field] = totals[field];
     }
-    this.#stagedTotals.set(open.joinKey, { ...flow.booked });
+    this.#stagedTotals.set(endOf(open), { ...flow.booked });
   }
 
   #windowEnd({ window, fromWindow }: layout.WindowEnd): void {
@@ -288,6 +288,11 @@ export class LedgerModel {
     this.#staged = emptyTruth();
     this.#stagedTotals = new Map();
   }
+}
+
+/** A socket may have several connections, and both ends of one may be on this host. */
+function endOf({ joinKey, cookie }: Open): bigint {
+  return (joinKey << 64n) | cookie;
 }
 
 function addTruth(to: Truth, part: Truth): void {
