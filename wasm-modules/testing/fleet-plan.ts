@@ -360,17 +360,12 @@ class PlannedAgent {
       );
     }
     for (const socket of before) {
-      const isCommitted = random.chance(0.5);
-      const flags = isCommitted ? OpenFlags.Existing | OpenFlags.Counted : 0;
-      const committed = { ...socket.told, srttUs: 0 };
-      const baseline = isCommitted ? { kind: BaselineKind.Committed, totals: committed } : undefined;
-      this.#begun.push({
-        ...socket,
-        id: this.#nextId(),
-        open: { ...socket.open, flags },
-        baseline,
-        told: isCommitted ? committed : totals(),
-      });
+      const id = this.#nextId();
+      if (random.chance(0.5)) {
+        const flags = OpenFlags.Existing | OpenFlags.Counted;
+        const baseline = { kind: BaselineKind.Committed, totals: { ...socket.told, srttUs: 0 } };
+        this.#begun.push({ ...socket, id, open: { ...socket.open, flags }, baseline, told: { ...baseline.totals } });
+      } else this.#begun.push({ ...socket, id, told: { ...(socket.baseline?.totals ?? totals()) } });
     }
     const again = this.#ended.filter(({ socket }) => socket.baseline === undefined && random.chance(0.3));
     this.#sayOpens();

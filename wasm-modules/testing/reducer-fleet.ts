@@ -28,6 +28,9 @@ export interface SessionRef {
   slot: number;
 }
 
+/** Far more than any test needs. */
+const CLOSE_ROUNDS_MAX = 1_000_000;
+
 export const WINDOW_NS = 10_000_000_000;
 
 export class ReducerFleet {
@@ -116,7 +119,8 @@ export class ReducerFleet {
     for (let worker = 0; worker < this.#workers; worker++) this.call(worker, 'ingest_seal', window);
     this.#collectAll();
     const matching = new Set(Array.from({ length: this.#workers }, (_, worker) => worker));
-    while (matching.size > 0) {
+    for (let round = 0; matching.size > 0; round++) {
+      assert(round < CLOSE_ROUNDS_MAX, `window ${window} does not close on workers ${[...matching].join()}`);
       this.#deliver(true);
       for (const worker of matching) {
         if (this.call(worker, 'match_ready') === 0) continue;
@@ -124,7 +128,10 @@ export class ReducerFleet {
         this.#collect(worker);
       }
     }
-    while (this.#wires.some((wire) => wire.length > 0)) this.#deliver(true);
+    for (let round = 0; this.#wires.some((wire) => wire.length > 0); round++) {
+      assert(round < CLOSE_ROUNDS_MAX, 'records stay on the way');
+      this.#deliver(true);
+    }
     return this.#calls.map((_, worker) => {
       assert.equal(this.call(worker, 'aggregate_ready'), 1);
       const address = this.call(worker, 'aggregate_close');

@@ -15,11 +15,10 @@ import { openWindow, windowLengthNs } from './windows';
 export function openSession(payload: usize, bytes: u32): i32 {
   if (!verifyHello(payload, bytes)) return refuse(RefusalReason.HelloStructure);
   const hello = Hello.root(payload);
-  if (hello.windowNs !== windowLengthNs()) return refuse(RefusalReason.WindowLength);
+  if (hello.windowNs === 0) return refuse(RefusalReason.WindowLength);
   const known = findSession(hello.session);
   if (known !== SESSION_COUNT_MAX && !isOver(sessionAt(known))) {
-    sessionAt(known).state.lastSeq = 0;
-    setFlag(sessionAt(known), SessionFlag.SnapshotDone, false);
+    reopenSession(sessionAt(known), hello);
     return known;
   }
   const slot = takeSession();
@@ -28,6 +27,13 @@ export function openSession(payload: usize, bytes: u32): i32 {
   count(ReducerCounter.SessionsOpened);
   count(ReducerCounter.SessionsLive);
   return slot;
+}
+
+/** What the snapshot on the new channel tells may reach back to what is not committed. */
+function reopenSession(session: Session, hello: Hello): void {
+  session.state.lastSeq = 0;
+  session.toldWindow = min(session.toldWindow, firstUntold(hello));
+  setFlag(session, SessionFlag.SnapshotDone, false);
 }
 
 function refuse(reason: u8): i32 {
@@ -48,9 +54,16 @@ function fillSession(session: Session, hello: Hello): void {
 
 /** The window up to which earlier totals are known to somebody: what is told first may have moved since. */
 function firstUntold(hello: Hello): u32 {
-  const first = hello.firstWindow;
-  if (hello.committedWindow !== 0) return min(hello.committedWindow, first);
+  const first = inOwnWindows(hello, hello.firstWindow);
+  if (hello.committedWindow !== 0) return min(inOwnWindows(hello, hello.committedWindow), first);
   if (hello.incarnation !== 0) return 0;
   const latest = openWindow() + WINDOW_AHEAD_MAX;
   return first === 0 ? 0 : min(first, latest) - 1;
+}
+
+/** Before its first Welcome an agent counts in windows of its own length. */
+function inOwnWindows(hello: Hello, window: u32): u32 {
+  if (hello.windowNs === windowLengthNs()) return window;
+  const scaled = (<f64>window * <f64>hello.windowNs) / <f64>windowLengthNs();
+  return scaled < <f64>u32.MAX_VALUE ? <u32>scaled : u32.MAX_VALUE;
 }

@@ -155,10 +155,12 @@ function shipRows(session: Session): bool {
     }
     const socket = socketAt(session, handle);
     if (socket.state !== SocketState.Open) continue;
-    if ((socket.flags & SOCKET_MOVED) !== 0) shipUpdate(session, socket);
+    if ((socket.flags & SOCKET_MOVED) !== 0) {
+      shipUpdate(session, socket);
+      socket.toldWindow = session.endWindow;
+    }
     socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
     socket.reports = 0;
-    socket.toldWindow = session.endWindow;
   }
   return false;
 }

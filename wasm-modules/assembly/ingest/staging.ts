@@ -23,39 +23,36 @@ class StagedBlock {
   pad0: u32;
 }
 
-/** True when `bytes` of records, headers included, can be staged: makes room at once, so that what follows cannot fail. */
+/** True when `bytes` of records, headers included, may be staged. */
 export function canStage(session: Session, bytes: u64): bool {
-  if (session.stagedBytes + bytes > STAGED_BYTES_MAX || arenaBytes() > ARENA_BYTES_FULL) return false;
-  if (session.stagedLast === 0) {
-    const first = takeBlock(BLOCK_BYTES);
-    if (first === 0) return false;
-    changetype<StagedBlock>(first).used = BLOCK_HEADER_BYTES;
-    session.stagedFirst = first;
-    session.stagedLast = first;
-    session.stagedAt = BLOCK_HEADER_BYTES;
-  }
-  return true;
+  return session.stagedBytes + bytes <= STAGED_BYTES_MAX && arenaBytes() <= ARENA_BYTES_FULL;
 }
 
-/** A zeroed record behind its header. Traps when memory is used up after all. */
+/** A zeroed record behind its header. Traps when memory is used up in spite of `canStage`. */
 export function stageRecord(session: Session, kind: u16, bytes: u32, worker: u16): usize {
   const size = (RECORD_HEADER_SIZE + bytes + 7) & ~7;
-  let block = changetype<StagedBlock>(session.stagedLast);
-  if (block.used + size > BLOCK_BYTES) {
-    const next = takeBlock(BLOCK_BYTES);
-    if (next === 0) unreachable();
-    block.next = next;
-    session.stagedLast = next;
-    block = changetype<StagedBlock>(next);
-    block.used = BLOCK_HEADER_BYTES;
+  if (session.stagedLast === 0 || changetype<StagedBlock>(session.stagedLast).used + size > BLOCK_BYTES) {
+    appendBlock(session);
   }
-  const header = changetype<RecordHeader>(changetype<usize>(block) + block.used);
+  const block = changetype<StagedBlock>(session.stagedLast);
+  const header = changetype<RecordHeader>(session.stagedLast + block.used);
   header.size = size;
   header.kind = kind;
   header.pad0 = worker;
   block.used += size;
   session.stagedBytes += size;
   return changetype<usize>(header) + RECORD_HEADER_SIZE;
+}
+
+function appendBlock(session: Session): void {
+  const address = takeBlock(BLOCK_BYTES);
+  if (address === 0) unreachable();
+  changetype<StagedBlock>(address).used = BLOCK_HEADER_BYTES;
+  if (session.stagedLast === 0) {
+    session.stagedFirst = address;
+    session.stagedAt = BLOCK_HEADER_BYTES;
+  } else changetype<StagedBlock>(session.stagedLast).next = address;
+  session.stagedLast = address;
 }
 
 /** The next staged record, or 0 after the last; blocks that were passed are given back. */
