@@ -10,7 +10,7 @@ const volatile __u32 scope_netns = 0;
 const volatile __u64 join_key_k0 = 0x7472696275746172ULL;
 const volatile __u64 join_key_k1 = 0x6a6f696e2d6b6579ULL;
 
-/* The reader is woken when this much waits in the ring; less is found by the reader's own timer. */
+/* The reader is woken whenever this much more waits in the ring; less is found by the reader's own timer. */
 const volatile __u64 wakeup_bytes = 64 * 1024;
 
 /* A socket that several processes use in turn reports at most so many changes of its owner. */

@@ -79,16 +79,23 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	fill_tuple(event, tcp);
 }
 
-/* Sends one event with the totals of this moment; returns 0 when the ring was full. Totals are exact under the socket's
- * lock, as in the state hook. */
-static __always_inline int send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-				      __u8 close_reason, int error)
+/* A wakeup is an interrupt, dearer than the event: the reader is woken when another `wakeup_bytes` have come together,
+ * and a quiet ring is found by its timer. Several records wide, because events of other processors may step over the
+ * mark. */
+static __always_inline __u64 wakeup_flags(void)
+{
+	__u64 pending = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	int is_due = pending >= wakeup_bytes && pending % wakeup_bytes < 4 * sizeof(struct socket_event);
+	return is_due ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* Sends one event with the totals of this moment, which are exact under the socket's lock, as in the state hook.
+ * Returns 0 when the ring was full. */
+static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+					  __u8 close_reason, int error)
 {
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event) {
-		__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
-		return 0;
-	}
+	if (!event) return 0;
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
 	keep_told(&totals, &state->told);
@@ -97,9 +104,17 @@ static __always_inline int send_event(__u16 type, const struct tcp_sock *tcp, st
 	event->error = error;
 	/* Of a SocketOwner only the owner counts, so its totals are not told yet. */
 	if (type != KERNEL_EVENT_TYPE_SOCKET_OWNER) state->told = totals;
-	/* A reader that is behind is woken by volume; a quiet ring is found by its timer. */
-	__u64 flags =
-		bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP;
-	bpf_ringbuf_submit(event, flags);
+	bpf_ringbuf_submit(event, wakeup_flags());
 	return 1;
+}
+
+static __always_inline void count_loss(__u16 type)
+{
+	__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
+}
+
+static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+				       __u8 close_reason, int error)
+{
+	if (!try_send_event(type, tcp, state, close_reason, error)) count_loss(type);
 }

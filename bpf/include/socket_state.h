@@ -18,6 +18,9 @@
 /* `data_segments_at_close` holds the count from the moment when the application closed both directions. */
 #define STATE_CLOSED_BOTH_WAYS 16
 
+/* The opening found the ring full, and was counted. The next walk of adoption tells it, or the close does. */
+#define STATE_OPENING_LOST 32
+
 struct socket_owner {
 	__u64 start_time_ns;
 	__u64 cgroup_id;

@@ -45,20 +45,25 @@ static __always_inline void begin_accept(struct socket_state *state)
 	__builtin_memset(&state->told, 0, sizeof(state->told));
 }
 
-/* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. When
- * the ring is full the next change of state, or the next walk of adoption, tries again. */
+/* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
 static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state)
 {
+	__u16 type = announcement_type(state);
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
-	if (send_event(announcement_type(state), tcp, state, 0, 0)) state->state |= STATE_ANNOUNCED;
+	if (try_send_event(type, tcp, state, 0, 0)) {
+		state->state |= STATE_ANNOUNCED;
+	} else if (!(state->state & STATE_OPENING_LOST)) {
+		state->state |= STATE_OPENING_LOST;
+		count_loss(type);
+	}
 }
 
 /* FIN_WAIT1 and LAST_ACK are entered by close() or shutdown(), so the current task is one that holds the socket. */
 static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state)
 {
-	if (is_provisional(state) && take_owner(state, bpf_get_current_task_btf()))
-		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
+	int is_news = is_provisional(state) && take_owner(state, bpf_get_current_task_btf());
+	if (is_news && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	if (tcp->inet_conn.icsk_inet.sk.sk_shutdown == SHUTDOWN_MASK) {
 		state->state |= STATE_CLOSED_BOTH_WAYS;
 		state->data_segments_at_close = tcp->data_segs_in;
