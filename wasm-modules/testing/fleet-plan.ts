@@ -171,7 +171,8 @@ class FleetPlanner {
     const isOld = mode <= 1 && random.chance(0.7);
     const now = totals();
     if (isOld)
-      for (const field of FIELDS) now[field] = BigInt(random.uint32()) * BigInt(random.uint32() >>> random.below(32));
+      for (const field of FIELDS)
+        now[field] = BigInt(random.uint32()) * BigInt(random.uint32() >>> (4 + random.below(28)));
     const flags = !isOld ? 0 : mode === 0 ? OpenFlags.Existing : OpenFlags.Existing | OpenFlags.Counted;
     return {
       id: this.#ids++,

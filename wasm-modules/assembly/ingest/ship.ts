@@ -103,6 +103,11 @@ function shipRecord(session: Session, header: RecordHeader): void {
       shipNamed(header, worker, changetype<MatchFold>(record).node);
       break;
     }
+    case RecordKind.MatchUpdate: {
+      changetype<MatchUpdate>(record).fromWindow = session.fromWindow;
+      send(header, worker);
+      break;
+    }
     case RecordKind.MatchClose: {
       changetype<MatchClose>(record).fromWindow = session.fromWindow;
       send(header, worker);

@@ -3,9 +3,9 @@
 import { CloseReason } from '../gen/kernel-events';
 import { SessionFlag } from '../gen/records';
 import { Session, setFlag } from './session';
-import { giveSockets, Socket, SocketState, socketRow } from './sockets';
+import { giveSockets, SOCKET_MOVED, Socket, SocketState, socketRow } from './sockets';
 import { dropStagedFolds } from './staging';
-import { stageClose } from './totals';
+import { stageClose, stageUpdate } from './totals';
 import { giveTables } from './twin-tables';
 
 export function beginSnapshot(session: Session): void {
@@ -13,6 +13,7 @@ export function beginSnapshot(session: Session): void {
   for (let handle: u32 = 1; handle < session.socketEnd; handle++) {
     const row = socketRow(session, handle);
     if (row === 0 || changetype<Socket>(row).state !== SocketState.Open) continue;
+    if ((changetype<Socket>(row).flags & SOCKET_MOVED) !== 0) stageUpdate(session, changetype<Socket>(row));
     stageClose(session, changetype<Socket>(row), CloseReason.AgentRestart, 0);
   }
   giveSockets(session);

@@ -5,8 +5,10 @@ import {
   EndTotals,
   MATCH_BASELINE_SIZE,
   MATCH_CLOSE_SIZE,
+  MATCH_UPDATE_SIZE,
   MatchBaseline,
   MatchClose,
+  MatchUpdate,
   RECORD_HEADER_SIZE,
   RecordKind,
   ReducerCounter,
@@ -241,6 +243,20 @@ export function applyCloses(session: Session, items: usize, itemCount: u32): voi
     copyTotals(socket, changetype<EndTotals>(close.totals));
     stageClose(session, socket, close.reason, close.error);
   }
+}
+
+/** For a row that goes before its window is shipped: what it told is still a report. */
+export function stageUpdate(session: Session, socket: Socket): void {
+  const record = changetype<MatchUpdate>(
+    stageRecord(session, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE, socket.worker),
+  );
+  record.end = socket.end;
+  record.totalsBytesSent = socket.bytesSent;
+  record.totalsBytesReceived = socket.bytesReceived;
+  record.totalsSegmentsSent = socket.segmentsSent;
+  record.totalsSegmentsReceived = socket.segmentsReceived;
+  record.totalsRetransmits = socket.retransmits;
+  record.totalsSrttUs = socket.srttUs;
 }
 
 /** Frees the row; its last totals leave with the close, so the row need not be shipped any more. */

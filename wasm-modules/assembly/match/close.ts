@@ -24,7 +24,7 @@ import {
 } from './flow';
 import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from './flow-table';
 import { bookFold } from './folds';
-import { applyBaselines, bookTotals, endOrNone } from './ledger';
+import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
 import { orientFlow } from './orientation';
 
@@ -68,7 +68,7 @@ function bookFlow(flow: u32, window: u32): void {
   const server = hot.endAt(1 - cold.clientSlot);
   const out = blankEdgeFlow();
   applyBaselines(flow);
-  bookTotals(hot, endOrNone(client), endOrNone(server), window, out);
+  bookFlowTotals(flow, endOrNone(client), endOrNone(server), window, out);
   cold.flags |= FLOW_BOOKED;
   out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
   countFlow(flow, client, server, out);

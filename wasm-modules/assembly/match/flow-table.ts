@@ -24,6 +24,7 @@ import {
   takeFlow,
 } from './flow';
 import { flowKey, SHARD_COUNT } from './flow-key';
+import { dropHistory } from './history';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
 export const FLOW_LINGER_NS: u64 = 600_000_000_000;
@@ -166,6 +167,7 @@ function forgetUpTo(list: LingerList, window: u32): void {
 /** Gives a flow back that is on no list. */
 export function forgetFlow(flow: u32): void {
   const cold = coldFlowAt(flow);
+  dropHistory(flow);
   table.remove(hashPair(cold.keyHigh, cold.keyLow), flow);
   forgetEnd(flowAt(flow).end0);
   forgetEnd(flowAt(flow).end1);

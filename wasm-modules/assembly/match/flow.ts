@@ -1,7 +1,7 @@
 // A flow is a connection with up to two ends, in two slots. Which slot an end takes follows from what it says alone (flow-key.ts), so
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
-//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (40 B)  key, linger list, flags
+//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (48 B)  key, linger list, flags
 //   End  (64 B, hot)    totals as last told, open count        EndCold  (80 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
@@ -68,6 +68,9 @@ export class FlowCold {
   shard: u8;
   clientSlot: u8;
   pad0: u8;
+  /** Row of what was left out at the start (history.ts); 0 = nothing. */
+  history: u32;
+  pad1: u32;
 }
 
 /** Told something in the open window. */

@@ -57,7 +57,16 @@ function edgesOf(points: Point[]): Map<string, Map<string, bigint>> {
 }
 
 function sorted(edges: Map<string, Map<string, bigint>>): string[] {
-  return [...edges].map(([edge, sums]) => `${edge} ${[...sums].filter(([, value]) => value !== 0n).map((one) => one.join('=')).sort().join(' ')}`).sort();
+  return [...edges]
+    .map(
+      ([edge, sums]) =>
+        `${edge} ${[...sums]
+          .filter(([, value]) => value !== 0n)
+          .map((one) => one.join('='))
+          .sort()
+          .join(' ')}`,
+    )
+    .sort();
 }
 
 /** Says the first line that differs: a diff of thousands of lines takes minutes. */
@@ -78,7 +87,9 @@ function checkAgainstNaive(build: Build, seeds: number): void {
     assert.equal(fleet.counter(ReducerCounter.FramesRefused), 0, `SEED=${seed}: frames were refused`);
     const naive = new NaiveLedger();
     plan.forEach(({ window, told }, index) => {
-      const items = told.map((item): Told => ('session' in item ? { ...item, teller: tellers.get(item.session)! } : item));
+      const items = told.map(
+        (item): Told => ('session' in item ? { ...item, teller: tellers.get(item.session)! } : item),
+      );
       const expected = naive.close(window, items);
       assertSame(sorted(edges[index]), sorted(expected), `SEED=${seed}, window ${window}`);
     });

@@ -8,9 +8,12 @@ import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { Baseline, baselineAt, dropBaseline } from './baselines';
 import { coldFlowAt, END_EXISTING, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
+import { bookHistory, keepHistory, returnHistory } from './history';
 
 /** Stands in for the end that nobody reports. */
 const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));
+
+const noBaseline: Baseline = changetype<Baseline>(memory.data(offsetof<Baseline>(), 8));
 
 export function endOrNone(end: u32): End {
   return end === 0 ? noEnd : endAt(end);
@@ -24,14 +27,34 @@ export function applyBaselines(flow: u32): void {
   const server = hot.endAt(1 - cold.clientSlot);
   const clientBase = baselineOf(client);
   const serverBase = baselineOf(server);
+  if (cold.history !== 0) lookBack(flow, client, server, clientBase, serverBase);
   if (clientBase !== 0 || serverBase !== 0) {
     const isAdopted = (cold.flags & FLOW_BOOKED) === 0 && isAdoptedEnd(client) && isAdoptedEnd(server);
-    if (isAdopted) startAtAdopted(hot, clientBase, serverBase);
+    if (isAdopted) {
+      startAtAdopted(hot, clientBase, serverBase);
+      keepHistory(flow);
+    }
     if (isOfKind(clientBase, BaselineKind.Committed)) raiseForClient(hot, baselineAt(clientBase));
     if (isOfKind(serverBase, BaselineKind.Committed)) raiseForServer(hot, baselineAt(serverBase));
     if (client !== 0) dropBaseline(client);
     if (server !== 0) dropBaseline(server);
   }
+}
+
+/** What was left out at the start may have been traffic: an end that came later knows. */
+function lookBack(flow: u32, client: u32, server: u32, clientBase: u32, serverBase: u32): void {
+  const isClientCommitted = isOfKind(clientBase, BaselineKind.Committed);
+  const isServerCommitted = isOfKind(serverBase, BaselineKind.Committed);
+  if (!isClientCommitted && !isServerCommitted && !sawOpening(client) && !sawOpening(server)) return;
+  returnHistory(
+    flow,
+    isClientCommitted ? baselineAt(clientBase) : noBaseline,
+    isServerCommitted ? baselineAt(serverBase) : noBaseline,
+  );
+}
+
+function sawOpening(end: u32): bool {
+  return end !== 0 && (endAt(end).flags & END_EXISTING) === 0;
 }
 
 function baselineOf(end: u32): u32 {
@@ -81,7 +104,12 @@ function raiseForServer(flow: Flow, base: Baseline): void {
 }
 
 /** Books what the open window adds, and writes it to the zeroed `out`; `window` is the one that closes. */
-export function bookTotals(flow: Flow, client: End, server: End, window: u32, out: EdgeFlow): void {
+export function bookFlowTotals(flow: u32, client: End, server: End, window: u32, out: EdgeFlow): void {
+  bookTotals(flowAt(flow), client, server, window, out);
+  bookHistory(flow, out);
+}
+
+function bookTotals(flow: Flow, client: End, server: End, window: u32, out: EdgeFlow): void {
   out.fromWindow = window;
   const forward = max(client.bytesSent, server.bytesReceived);
   if (forward > flow.forwardBytes) {
