@@ -10,7 +10,10 @@ import { LedgerModel } from './testing/ledger-model.ts';
 import { BUILDS, loadModule } from './testing/modules.ts';
 import { SocketModel } from './testing/socket-model.ts';
 
-const SEEDS = process.env.TRIBUTARY_SEED === undefined ? Array.from({ length: 40 }, (_, index) => index + 1) : [Number(process.env.TRIBUTARY_SEED)];
+const SEEDS =
+  process.env.TRIBUTARY_SEED === undefined
+    ? Array.from({ length: 40 }, (_, index) => index + 1)
+    : [Number(process.env.TRIBUTARY_SEED)];
 const WINDOWS = 60;
 const STEPS_PER_WINDOW = 40;
 const CONTEXT = { clockOffsetNs: 1_700_000_000_000_000_000n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
@@ -40,7 +43,8 @@ function startRun(module: WebAssembly.Module, random: () => number, limits: Agen
 
 /** Lives through WINDOWS windows with faults, then closes the books. */
 function live({ core, ledger, model }: Run, random: () => number, faults: Faults): void {
-  const snapshot = (window: number) => ledger.receive(core.encodeSnapshot(window, ledger.incarnation, CONTEXT.clockOffsetNs));
+  const snapshot = (window: number) =>
+    ledger.receive(core.encodeSnapshot(window, ledger.incarnation, CONTEXT.clockOffsetNs));
   let isCut = false;
   snapshot(1);
   for (let window = 1; window <= WINDOWS; window++) {

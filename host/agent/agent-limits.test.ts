@@ -14,7 +14,14 @@ const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0
 const module = loadModule('agent.wasm');
 
 function createCore(limits: AgentLimits = {}): AgentCore {
-  const options = { module, hashSeed: [1n, 2n] as const, limits, windowNs: 1_000_000_000n, addressSpace: 'default', boot: 'boot' };
+  const options = {
+    module,
+    hashSeed: [1n, 2n] as const,
+    limits,
+    windowNs: 1_000_000_000n,
+    addressSpace: 'default',
+    boot: 'boot',
+  };
   return new AgentCore(options, { nameProcess: () => undefined });
 }
 
@@ -38,7 +45,12 @@ test('a full table refuses sockets, and takes them again when there is room', ()
 
 test('beyond the retention limit the oldest fold by owner, addresses and port', () => {
   const core = createCore({ closedRetained: 2 });
-  const closed = (cookie: bigint, event: Partial<SocketEvent>) => ({ cookie, type: SocketClose, closeReason: CloseReason.Closed, ...event });
+  const closed = (cookie: bigint, event: Partial<SocketEvent>) => ({
+    cookie,
+    type: SocketClose,
+    closeReason: CloseReason.Closed,
+    ...event,
+  });
   const failed = { type: ConnectFailed, joinKey: 0n, closeReason: CloseReason.ConnectRefused };
   core.events(
     encodeEvents(
@@ -51,8 +63,18 @@ test('beyond the retention limit the oldest fold by owner, addresses and port', 
     ),
   );
   const payloads = core.encodeWindow(1, CONTEXT);
-  assert.deepEqual(itemsOf(payloads, 'Once').map(({ totals }) => totals.bytesSent), [1n, 2n]);
-  const folds = itemsOf(payloads, 'Fold').map((fold) => [fold.serverPort, fold.sockets, fold.connections, fold.refused, fold.resetsSent, fold.totals.bytesSent]);
+  assert.deepEqual(
+    itemsOf(payloads, 'Once').map(({ totals }) => totals.bytesSent),
+    [1n, 2n],
+  );
+  const folds = itemsOf(payloads, 'Fold').map((fold) => [
+    fold.serverPort,
+    fold.sockets,
+    fold.connections,
+    fold.refused,
+    fold.resetsSent,
+    fold.totals.bytesSent,
+  ]);
   assert.deepEqual(folds, [
     [80, 3, 2, 1, 1, 15n],
     [81, 1, 1, 0, 0, 7n],
@@ -82,7 +104,10 @@ test('beyond the limit of folds one for each role takes the rest, and loses no b
     const payloads = window === 1 ? core.encodeWindow(1, CONTEXT) : core.encodeSnapshot(2, 2n, 0n);
     const folds = itemsOf(payloads, 'Fold');
     const once = itemsOf(payloads, 'Once').reduce((sum, { totals }) => sum + totals.bytesSent, 0n);
-    assert.equal(folds.reduce((sum, fold) => sum + fold.totals.bytesSent, once), total);
+    assert.equal(
+      folds.reduce((sum, fold) => sum + fold.totals.bytesSent, once),
+      total,
+    );
     assert.equal(folds.length, FOLDS + 1);
   }
   assert.equal(core.counters.foldsMerged, total - 1n - BigInt(FOLDS));
@@ -123,7 +148,10 @@ test('settled sockets keep their age when the windows get another length', () =>
   core.commit(1_000);
   core.setWindowLength(10_000_000_000n);
   assert.equal(core.toldWindow, 100);
-  assert.deepEqual(itemsOf(core.encodeSnapshot(101, 2n, 0n), 'Settled').map(({ window }) => window), [100]);
+  assert.deepEqual(
+    itemsOf(core.encodeSnapshot(101, 2n, 0n), 'Settled').map(({ window }) => window),
+    [100],
+  );
 });
 
 test('a namespace that has no sockets left gives its address space to the next one', () => {
@@ -159,7 +187,14 @@ test('memory stays where it is while sockets and processes come and go', () => {
     const perWindow = window < 100 ? SOCKETS : 500;
     core.events(manyEvents(perWindow, (index) => ({ cookie: BigInt(first + index), ownerPid: window })));
     if (window % 2 === 0) core.encodeWindow(window, CONTEXT);
-    core.events(manyEvents(perWindow, (index) => ({ cookie: BigInt(first + index), ownerPid: window, type: SocketClose, bytesSent: 1n })));
+    core.events(
+      manyEvents(perWindow, (index) => ({
+        cookie: BigInt(first + index),
+        ownerPid: window,
+        type: SocketClose,
+        bytesSent: 1n,
+      })),
+    );
     if (window % 2 === 1) core.encodeWindow(window, CONTEXT);
     core.commit(window - 2);
     if (window === 100) settledBytes = core.counters.memoryBytes;

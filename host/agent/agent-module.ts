@@ -1,5 +1,6 @@
 // The face of agent.wasm: its exports as types, and views over its memory that follow when the memory grows.
 import { strict as assert } from 'node:assert';
+import type { Payload } from '../wire/channel-sender.ts';
 import {
   type AgentCounters,
   NETNS_SPACE_SIZE,
@@ -11,7 +12,6 @@ import {
   readNetnsSpace,
   readProcessToName,
 } from '../wire/gen/agent-layout.ts';
-import type { Payload } from '../wire/channel-sender.ts';
 
 /** A limit that is left out has its default (wasm-modules/assembly/agent/limits.ts). */
 export interface AgentLimits {
@@ -23,7 +23,14 @@ export interface AgentLimits {
 
 interface AgentExports {
   memory: WebAssembly.Memory;
-  agent_init(seedLow: bigint, seedHigh: bigint, sockets: number, closed: number, journal: number, settled: number): void;
+  agent_init(
+    seedLow: bigint,
+    seedHigh: bigint,
+    sockets: number,
+    closed: number,
+    journal: number,
+    settled: number,
+  ): void;
   agent_set_window_length(lengthNs: number): void;
   agent_inbox(bytes: number): number;
   agent_events(address: number, bytes: number): number;

@@ -1,7 +1,13 @@
 // What one window tells: which kind of payload for which history of a socket.
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
-import { CloseReason, KernelEventType, RoleSource, type SocketEvent, SocketFlag } from '../wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  KernelEventType,
+  RoleSource,
+  type SocketEvent,
+  SocketFlag,
+} from '../wire/gen/kernel-events-layout.ts';
 import { BaselineKind, OpenFlags } from '../wire/gen/wire-layout.ts';
 import { decodeAnnounce } from '../wire/gen/wire-tables.ts';
 import { AgentCore, type ProcessName } from './agent-core.ts';
@@ -13,10 +19,23 @@ import { BUILDS, loadModule } from './testing/modules.ts';
 const { SocketOpen, SocketTotals, SocketClose, ConnectFailed, SocketAdopted, SocketOwner } = KernelEventType;
 const OFFSET_NS = 1_700_000_000_000_000_000n;
 const CONTEXT = { clockOffsetNs: OFFSET_NS, agentTimeNs: 7n, eventsLost: 3n, blindMs: 9 };
-const UNNAMED: ProcessName = { executable: '/bin/program', unit: '', containerId: '', containerRuntime: '', cgroup: '/' };
+const UNNAMED: ProcessName = {
+  executable: '/bin/program',
+  unit: '',
+  containerId: '',
+  containerRuntime: '',
+  cgroup: '/',
+};
 
 function createCore(build: (typeof BUILDS)[number], limits: AgentLimits = {}): AgentCore {
-  const options = { module: loadModule(build), hashSeed: [1n, 2n] as const, limits, windowNs: 10_000_000_000n, addressSpace: 'default', boot: 'boot' };
+  const options = {
+    module: loadModule(build),
+    hashSeed: [1n, 2n] as const,
+    limits,
+    windowNs: 10_000_000_000n,
+    addressSpace: 'default',
+    boot: 'boot',
+  };
   return new AgentCore(options, { nameProcess: () => UNNAMED });
 }
 
@@ -38,7 +57,12 @@ for (const build of BUILDS) {
 
   test(`${build}: a socket that opens and closes between two tellings is one Once`, () => {
     const core = createCore(build);
-    const payloads = told(core, 1, {}, { type: SocketClose, timeNs: 5_000n, closeReason: CloseReason.ResetReceived, error: 104, bytesSent: 5n });
+    const payloads = told(
+      core,
+      1,
+      {},
+      { type: SocketClose, timeNs: 5_000n, closeReason: CloseReason.ResetReceived, error: 104, bytesSent: 5n },
+    );
     assert.deepEqual(kindsOf(payloads), ['Announce', 'Announce', 'Announce', 'Once', 'WindowEnd']);
     const [once] = itemsOf(payloads, 'Once');
     assert.deepEqual([once.open.handle, once.open.flags, once.totals.bytesSent], [0, 0, 5n]);
@@ -49,11 +73,20 @@ for (const build of BUILDS) {
   test(`${build}: a failed connect is a Once, and each attempt on one socket is another`, () => {
     const core = createCore(build);
     const failed = { type: ConnectFailed, joinKey: 0n, closeReason: CloseReason.ConnectRefused, error: 111 };
-    const onces = itemsOf(told(core, 1, { ...failed, timeNs: 1_500n }, { ...failed, startTimeNs: 2_000n, timeNs: 2_500n }), 'Once');
-    assert.deepEqual(onces.map((once) => once.reason), [CloseReason.ConnectRefused, CloseReason.ConnectRefused]);
+    const onces = itemsOf(
+      told(core, 1, { ...failed, timeNs: 1_500n }, { ...failed, startTimeNs: 2_000n, timeNs: 2_500n }),
+      'Once',
+    );
+    assert.deepEqual(
+      onces.map((once) => once.reason),
+      [CloseReason.ConnectRefused, CloseReason.ConnectRefused],
+    );
     assert.notEqual(onces[0].open.cookie, onces[1].open.cookie);
     const again = itemsOf(core.encodeSnapshot(2, 1n, OFFSET_NS), 'Once');
-    assert.deepEqual(again.map((once) => once.open.cookie), onces.map((once) => once.open.cookie));
+    assert.deepEqual(
+      again.map((once) => once.open.cookie),
+      onces.map((once) => once.open.cookie),
+    );
   });
 
   test(`${build}: an increment is narrow as long as it fits, and the least RTT is told wide`, () => {
@@ -64,8 +97,14 @@ for (const build of BUILDS) {
       { event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0xffff }, kind: 'UpdateWide' },
       { event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff }, kind: 'UpdateWide' },
       { event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff, retransmits: 1 }, kind: 'UpdateNarrow' },
-      { event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff, retransmits: 1, srttUs: 50, minRttUs: 40 }, kind: 'UpdateWide' },
-      { event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff, retransmits: 1, srttUs: 60, minRttUs: 45 }, kind: undefined },
+      {
+        event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff, retransmits: 1, srttUs: 50, minRttUs: 40 },
+        kind: 'UpdateWide',
+      },
+      {
+        event: { bytesSent: 2n * 0xffff_ffffn + 1n, segmentsSent: 0x1_ffff, retransmits: 1, srttUs: 60, minRttUs: 45 },
+        kind: undefined,
+      },
     ];
     for (const [index, { event, kind }] of rows.entries()) {
       const payloads = told(core, index + 2, { type: SocketTotals, ...event });
@@ -76,7 +115,10 @@ for (const build of BUILDS) {
   test(`${build}: 32-bit counters of the kernel go on when they wrap`, () => {
     const core = createCore(build);
     told(core, 1, { type: SocketAdopted, startTimeNs: 0n, segmentsSent: 0xffff_fff0, retransmits: 0xffff_ffff });
-    const [update] = itemsOf(told(core, 2, { type: SocketTotals, startTimeNs: 0n, segmentsSent: 0x10, retransmits: 1 }), 'UpdateNarrow');
+    const [update] = itemsOf(
+      told(core, 2, { type: SocketTotals, startTimeNs: 0n, segmentsSent: 0x10, retransmits: 1 }),
+      'UpdateNarrow',
+    );
     assert.deepEqual([update.segmentsSent, update.retransmits], [0x20, 2]);
   });
 
@@ -93,14 +135,27 @@ for (const build of BUILDS) {
   test(`${build}: an adopted socket that closes before it is told is opened all the same, because Once has no baseline`, () => {
     const core = createCore(build);
     const history = { startTimeNs: 0n, bytesSent: 1_000n };
-    const payloads = told(core, 1, { type: SocketAdopted, ...history }, { type: SocketClose, ...history, bytesSent: 1_200n });
+    const payloads = told(
+      core,
+      1,
+      { type: SocketAdopted, ...history },
+      { type: SocketClose, ...history, bytesSent: 1_200n },
+    );
     assert.deepEqual(kindsOf(payloads).slice(-4), ['Open', 'Baseline', 'Close', 'WindowEnd']);
   });
 
   test(`${build}: a scan that ran before the ring was read does not make a new connection old`, () => {
     const core = createCore(build);
-    const payloads = told(core, 1, { type: SocketAdopted, startTimeNs: 0n, bytesSent: 5n }, { type: SocketOpen, startTimeNs: 900n, bytesSent: 5n });
-    assert.deepEqual(itemsOf(payloads, 'Open').map((open) => open.flags), [0]);
+    const payloads = told(
+      core,
+      1,
+      { type: SocketAdopted, startTimeNs: 0n, bytesSent: 5n },
+      { type: SocketOpen, startTimeNs: 900n, bytesSent: 5n },
+    );
+    assert.deepEqual(
+      itemsOf(payloads, 'Open').map((open) => open.flags),
+      [0],
+    );
     assert.equal(itemsOf(payloads, 'UpdateNarrow')[0].bytesSent, 5);
   });
 
@@ -108,7 +163,10 @@ for (const build of BUILDS) {
     const core = createCore(build);
     const close = { type: SocketClose, closeReason: CloseReason.Closed, bytesSent: 9n };
     const onces = itemsOf(told(core, 1, close, close), 'Once');
-    assert.deepEqual(onces.map((once) => once.totals.bytesSent), [9n]);
+    assert.deepEqual(
+      onces.map((once) => once.totals.bytesSent),
+      [9n],
+    );
     assert.deepEqual([core.counters.openingsInferred, core.counters.eventsRepeated], [1n, 1n]);
   });
 
@@ -129,7 +187,8 @@ for (const build of BUILDS) {
   });
 
   test(`${build}: loopback and link-local addresses are in their namespace's space, others in the configured one`, () => {
-    const v6 = (first: number, second: number, last: number) => Uint8Array.of(first, second, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last);
+    const v6 = (first: number, second: number, last: number) =>
+      Uint8Array.of(first, second, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last);
     const rows = [
       { address: ipv4(127, 9, 0, 1), netns: 5, space: 'boot/netns:5' },
       { address: ipv4(169, 254, 1, 1), netns: 6, space: 'boot/netns:6' },
@@ -141,11 +200,22 @@ for (const build of BUILDS) {
       { address: v6(0x20, 0x01, 1), netns: 5, space: 'default' },
     ];
     const core = createCore(build);
-    const payloads = told(core, 1, ...rows.map(({ address, netns }, index) => ({ cookie: BigInt(index + 1), remoteAddress: address, netns })));
+    const payloads = told(
+      core,
+      1,
+      ...rows.map(({ address, netns }, index) => ({ cookie: BigInt(index + 1), remoteAddress: address, netns })),
+    );
     const announces = payloads.map(({ payload, kind }) => (kind === 3 ? decodeAnnounce(payload) : undefined));
-    const names = new Map(announces.flatMap((announce) => announce?.addressSpaces ?? []).map(({ handle, name }) => [handle, name]));
-    assert.deepEqual(itemsOf(payloads, 'Open').map((open) => names.get(open.addressSpace)), rows.map(({ space }) => space));
-    const loopbacks = announces.flatMap((announce) => announce?.hostAddresses ?? []).map(({ addressSpace }) => addressSpace);
+    const names = new Map(
+      announces.flatMap((announce) => announce?.addressSpaces ?? []).map(({ handle, name }) => [handle, name]),
+    );
+    assert.deepEqual(
+      itemsOf(payloads, 'Open').map((open) => names.get(open.addressSpace)),
+      rows.map(({ space }) => space),
+    );
+    const loopbacks = announces
+      .flatMap((announce) => announce?.hostAddresses ?? [])
+      .map(({ addressSpace }) => addressSpace);
     assert.deepEqual(loopbacks, [2, 2, 3, 3, 4, 4]);
   });
 
@@ -154,18 +224,38 @@ for (const build of BUILDS) {
     const announced = (window: number, ...events: Partial<SocketEvent>[]) =>
       told(core, window, ...events).flatMap(({ kind, payload }) => (kind === 3 ? (decodeAnnounce(payload) ?? []) : []));
     const first = announced(1, {}, { type: SocketClose });
-    assert.deepEqual(first.flatMap((one) => one.processes ?? []).map(({ handle, pid, comm, executable }) => [handle, pid, comm, executable]), [
-      [1, 100, 'program', '/bin/program'],
-    ]);
+    assert.deepEqual(
+      first
+        .flatMap((one) => one.processes ?? [])
+        .map(({ handle, pid, comm, executable }) => [handle, pid, comm, executable]),
+      [[1, 100, 'program', '/bin/program']],
+    );
     core.commit(1);
     assert.deepEqual(announced(7), []);
-    assert.deepEqual(announced(8, { cookie: 2n, ownerPid: 101 }).map((one) => one.endedProcesses ?? one.processes?.map(({ handle }) => handle)), [[1], [2]]);
-    assert.deepEqual(announced(9, { cookie: 3n, ownerPid: 102 }).map((one) => one.processes?.map(({ handle }) => handle)), [[1]]);
+    assert.deepEqual(
+      announced(8, { cookie: 2n, ownerPid: 101 }).map(
+        (one) => one.endedProcesses ?? one.processes?.map(({ handle }) => handle),
+      ),
+      [[1], [2]],
+    );
+    assert.deepEqual(
+      announced(9, { cookie: 3n, ownerPid: 102 }).map((one) => one.processes?.map(({ handle }) => handle)),
+      [[1]],
+    );
   });
 
   test(`${build}: what is no event is counted and changes nothing`, () => {
     const core = createCore(build);
-    const bad: Partial<SocketEvent>[] = [{ size: 199 }, { type: 0 }, { type: 7 }, { cookie: 0n }, { role: 3 }, { roleSource: 5 }, { protocol: 1 }, { ipVersion: 5 }];
+    const bad: Partial<SocketEvent>[] = [
+      { size: 199 },
+      { type: 0 },
+      { type: 7 },
+      { cookie: 0n },
+      { role: 3 },
+      { roleSource: 5 },
+      { protocol: 1 },
+      { ipVersion: 5 },
+    ];
     assert.deepEqual(itemsOf(told(core, 1, ...bad), 'Open'), []);
     assert.equal(core.counters.eventsMalformed, BigInt(bad.length));
     assert.equal(core.counters.socketsLive, 0n);
@@ -185,7 +275,10 @@ for (const build of BUILDS) {
     core.events(encodeEvents({ type: SocketTotals, cookie: 2n }, { cookie: 3n }));
     core.endCensus(9_000n);
     const payloads = core.encodeWindow(2, CONTEXT);
-    assert.deepEqual(itemsOf(payloads, 'Close').map(({ handle, endTimeNs }) => [handle, endTimeNs]), [[1, OFFSET_NS + 9_000n]]);
+    assert.deepEqual(
+      itemsOf(payloads, 'Close').map(({ handle, endTimeNs }) => [handle, endTimeNs]),
+      [[1, OFFSET_NS + 9_000n]],
+    );
     assert.deepEqual([core.counters.closesInferred, core.counters.socketsLive], [1n, 2n]);
   });
 
@@ -194,7 +287,10 @@ for (const build of BUILDS) {
     told(core, 1, {});
     core.events(encodeEvents({ type: SocketTotals, bytesSent: 1n }));
     const payloads = told(core, 4, { type: SocketTotals, bytesSent: 3n });
-    assert.deepEqual(itemsOf(payloads, 'UpdateNarrow').map(({ bytesSent }) => bytesSent), [3]);
+    assert.deepEqual(
+      itemsOf(payloads, 'UpdateNarrow').map(({ bytesSent }) => bytesSent),
+      [3],
+    );
     const [{ fromWindow, windowsCoalesced }] = itemsOf(payloads, 'WindowEnd');
     assert.deepEqual([fromWindow, windowsCoalesced], [2, 2n]);
   });
@@ -206,13 +302,25 @@ for (const build of BUILDS) {
     told(core, 2, { cookie: 1n, type: SocketTotals, bytesSent: 8n }, { cookie: 4n });
     const payloads = core.encodeSnapshot(3, 2n, OFFSET_NS);
     const { Existing, Counted } = OpenFlags;
-    assert.deepEqual(itemsOf(payloads, 'Open').map(({ cookie, flags }) => [cookie, flags]), [
-      [1n, Existing | Counted],
-      [2n, Existing | Counted],
-      [4n, 0],
-    ]);
-    assert.deepEqual(itemsOf(payloads, 'Baseline').map(({ kind, totals }) => [kind, totals.bytesSent]), [[BaselineKind.Committed, 5n], [BaselineKind.Committed, 0n]]);
-    assert.deepEqual(itemsOf(payloads, 'Settled').map(({ counted, window }) => [counted, window]), [[1, 1]]);
+    assert.deepEqual(
+      itemsOf(payloads, 'Open').map(({ cookie, flags }) => [cookie, flags]),
+      [
+        [1n, Existing | Counted],
+        [2n, Existing | Counted],
+        [4n, 0],
+      ],
+    );
+    assert.deepEqual(
+      itemsOf(payloads, 'Baseline').map(({ kind, totals }) => [kind, totals.bytesSent]),
+      [
+        [BaselineKind.Committed, 5n],
+        [BaselineKind.Committed, 0n],
+      ],
+    );
+    assert.deepEqual(
+      itemsOf(payloads, 'Settled').map(({ counted, window }) => [counted, window]),
+      [[1, 1]],
+    );
     const [end] = itemsOf(core.encodeWindow(3, CONTEXT), 'WindowEnd');
     assert.equal(end.fromWindow, 2);
   });

@@ -32,7 +32,9 @@ class AgentProcess {
   log = '';
 
   constructor({ name }: Host, ...args: string[]) {
-    this.process = spawn(process.execPath, [MAIN, 'agent', '--scope', `netns=/run/netns/${name}`, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.process = spawn(process.execPath, [MAIN, 'agent', '--scope', `netns=/run/netns/${name}`, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.log += text;
@@ -75,7 +77,17 @@ for (const ending of ['rec', 'rec.zst']) {
     const port = await peer.listen({ host: '10.99.7.1' });
     const old = await peer.connect({ host: '10.99.7.1', port });
     const path = join(folder, `a.${ending}`);
-    const agent = new AgentProcess(host, '--output', `file:${path}`, '--window', '200ms', '--node', 'box', '--zone', 'z1');
+    const agent = new AgentProcess(
+      host,
+      '--output',
+      `file:${path}`,
+      '--window',
+      '200ms',
+      '--node',
+      'box',
+      '--zone',
+      'z1',
+    );
     await agent.logged('looking');
 
     const sent = [100, 20_000, 3_000_000];
@@ -93,7 +105,10 @@ for (const ending of ['rec', 'rec.zst']) {
     peer.process.kill();
 
     const { hello, windows } = await readRecording(path);
-    assert.deepEqual([hello.nodeName, hello.zone, hello.scope, hello.windowNs], ['box', 'z1', `netns:${host.netns}`, 200_000_000n]);
+    assert.deepEqual(
+      [hello.nodeName, hello.zone, hello.scope, hello.windowNs],
+      ['box', 'z1', `netns:${host.netns}`, 200_000_000n],
+    );
     const ledger = new LedgerModel();
     for (const window of windows) ledger.receive(window);
     ledger.commit(0xffff_ffff);
@@ -102,16 +117,28 @@ for (const ending of ['rec', 'rec.zst']) {
     const total = BigInt(sent[0] + sent[1] + sent[2]);
     assert.deepEqual([ledger.exported.bytesSent, ledger.exported.bytesReceived], [total, total]);
 
-    const announces = windows.flat().flatMap(({ kind, payload }) => (kind === FrameKind.Announce ? [decodeAnnounce(payload)] : []));
-    const executables = new Set(announces.flatMap((announce) => announce?.processes ?? []).map((process) => process.executable));
+    const announces = windows
+      .flat()
+      .flatMap(({ kind, payload }) => (kind === FrameKind.Announce ? [decodeAnnounce(payload)] : []));
+    const executables = new Set(
+      announces.flatMap((announce) => announce?.processes ?? []).map((process) => process.executable),
+    );
     assert.deepEqual([...executables], [realpathSync(process.execPath)]);
-    const addresses = announces.flatMap((announce) => announce?.hostAddresses ?? []).map(({ address }) => Buffer.from(address).toString('hex'));
+    const addresses = announces
+      .flatMap((announce) => announce?.hostAddresses ?? [])
+      .map(({ address }) => Buffer.from(address).toString('hex'));
     assert(addresses.includes('00000000000000000000ffff0a630701'));
   });
 }
 
 test('without a reducer the agent keeps looking, and stops when it is told to', async () => {
-  const agent = new AgentProcess(lab.host('n'), '--reducer', `unix:${join(folder, 'nobody.sock')}`, '--window', '200ms');
+  const agent = new AgentProcess(
+    lab.host('n'),
+    '--reducer',
+    `unix:${join(folder, 'nobody.sock')}`,
+    '--window',
+    '200ms',
+  );
   await agent.logged('connection lost: closed');
   assert.equal(await agent.stop(), 0, agent.log);
 });

@@ -13,7 +13,10 @@ const HANDLES_PER_FRAME = 8192;
 /** What a reducer takes of one host. */
 const HOST_ADDRESS_COUNT_MAX = 2048;
 /** 127.0.0.1 and ::1, in 16 bytes (RFC 4291). */
-const LOOPBACKS = [Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1), Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)];
+const LOOPBACKS = [
+  Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1),
+  Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+];
 
 export interface AnnouncementsOptions {
   /** Name of the configured address space. */
@@ -59,7 +62,9 @@ export class Announcements {
 
   /** All addresses of the host, 16 bytes each, loopback and link-local ones left out. */
   setHostAddresses(addresses: readonly Uint8Array[]): void {
-    const isSame = addresses.length === this.#addresses.length && addresses.every((one, index) => Buffer.compare(one, this.#addresses[index]) === 0);
+    const isSame =
+      addresses.length === this.#addresses.length &&
+      addresses.every((one, index) => Buffer.compare(one, this.#addresses[index]) === 0);
     if (isSame) return;
     this.#addresses = [...addresses];
     this.#addressesChanged = true;
@@ -67,7 +72,9 @@ export class Announcements {
 
   /** What is new since the last call, then what ended: `ended` handles are free after it. */
   encodeNews(ended: readonly number[]): Payload[] {
-    const endedProcesses = ended.filter((handle) => this.#processes.delete(handle) && !this.#newProcesses.delete(handle));
+    const endedProcesses = ended.filter(
+      (handle) => this.#processes.delete(handle) && !this.#newProcesses.delete(handle),
+    );
     return this.#encode([...this.#newProcesses.values()], [...this.#newSpaces.values()], endedProcesses);
   }
 

@@ -22,7 +22,8 @@ export class CgroupPaths {
   /** As /proc/PID/cgroup shows it; undefined when the group is not known, or gone. */
   pathOf(id: bigint): string | undefined {
     const known = this.#paths.get(id);
-    if (known !== undefined || this.#root === undefined || this.#nowMs() - this.#walkedMs < WALK_PERIOD_MS) return known;
+    if (known !== undefined || this.#root === undefined || this.#nowMs() - this.#walkedMs < WALK_PERIOD_MS)
+      return known;
     this.#walkedMs = this.#nowMs();
     this.#paths = walk(this.#root);
     return this.#paths.get(id);
@@ -40,7 +41,8 @@ function walk(root: string): Map<bigint, string> {
       for (const entry of entries) if (entry.isDirectory()) waiting.push(join(path, entry.name));
     } catch (error) {
       // Groups are removed while the tree is walked.
-      if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENODEV'))) throw error;
+      if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENODEV')))
+        throw error;
     }
   }
   return paths;

@@ -8,13 +8,22 @@ const HEX64 = '0123456789abcdef'.repeat(4);
 
 test('the name of a control group tells pod, container, runtime and service', () => {
   const rows: [string, Partial<CgroupName> | undefined][] = [
-    [`kubepods-burstable-pod${UNDERSCORED}.slice:cri-containerd:${HEX64}`, { qos: 'burstable', podUid: UID, runtime: 'containerd', containerId: HEX64 }],
+    [
+      `kubepods-burstable-pod${UNDERSCORED}.slice:cri-containerd:${HEX64}`,
+      { qos: 'burstable', podUid: UID, runtime: 'containerd', containerId: HEX64 },
+    ],
     [`kubepods-besteffort-pod${UNDERSCORED}.slice`, { qos: 'besteffort', podUid: UID }],
     ['kubepods-besteffort.slice', { qos: 'besteffort' }],
     [`kubepods-pod${UNDERSCORED}.slice`, { podUid: UID }],
-    [`kubepods-pod${UNDERSCORED}.slice:cri-containerd:${HEX64}`, { podUid: UID, runtime: 'containerd', containerId: HEX64 }],
+    [
+      `kubepods-pod${UNDERSCORED}.slice:cri-containerd:${HEX64}`,
+      { podUid: UID, runtime: 'containerd', containerId: HEX64 },
+    ],
     [`kubelet-kubepods-burstable-pod${UNDERSCORED}.slice`, { qos: 'burstable', podUid: UID }],
-    [`kubelet-kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`, { podUid: UID, runtime: 'crio', containerId: HEX64 }],
+    [
+      `kubelet-kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`,
+      { podUid: UID, runtime: 'crio', containerId: HEX64 },
+    ],
     [`cri-containerd-${HEX64}.scope`, { runtime: 'containerd', containerId: HEX64 }],
     [`docker-${HEX64}.scope`, { runtime: 'docker', containerId: HEX64 }],
     [`crio-${HEX64}.scope`, { runtime: 'crio', containerId: HEX64 }],
@@ -43,7 +52,10 @@ test('a path tells the deepest unit and the deepest container', () => {
   const rows: [string, ReturnType<typeof readCgroupPath>][] = [
     ['/system.slice/nginx.service', { unit: 'nginx.service', containerId: '', containerRuntime: '' }],
     ['/system.slice/nginx.service/worker', { unit: 'nginx.service', containerId: '', containerRuntime: '' }],
-    ['/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.service', { unit: 'app-x.service', containerId: '', containerRuntime: '' }],
+    [
+      '/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.service',
+      { unit: 'app-x.service', containerId: '', containerRuntime: '' },
+    ],
     ['/user.slice/user-1000.slice/session-3.scope', { unit: '', containerId: '', containerRuntime: '' }],
     [`/system.slice/docker-${HEX64}.scope`, { unit: '', containerId: HEX64, containerRuntime: 'docker' }],
     [`/docker/${HEX64}`, { unit: '', containerId: HEX64, containerRuntime: 'docker' }],
@@ -65,11 +77,20 @@ test('of several hierarchies the one that knows a container counts, then the one
     ['v2 alone', ['0::/system.slice/nginx.service'], '/system.slice/nginx.service'],
     ['v1 alone', ['5:memory:/user.slice', '1:name=systemd:/system.slice/ssh.service'], '/system.slice/ssh.service'],
     ['hybrid, v2 empty', ['1:name=systemd:/system.slice/ssh.service', '0::/'], '/system.slice/ssh.service'],
-    ['hybrid, the container is in a v1 hierarchy', ['4:memory:/docker/' + HEX64, '0::/system.slice/docker.service'], '/docker/' + HEX64],
+    [
+      'hybrid, the container is in a v1 hierarchy',
+      ['4:memory:/docker/' + HEX64, '0::/system.slice/docker.service'],
+      '/docker/' + HEX64,
+    ],
     ['v1 with joined controllers', ['3:cpu,cpuacct:/docker/' + HEX64], '/docker/' + HEX64],
     ['nothing known', ['9:name=systemd:/', '0::/'], '/'],
-    ['a path with a colon', [`0::/kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`], `/kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`],
+    [
+      'a path with a colon',
+      [`0::/kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`],
+      `/kubepods-pod${UNDERSCORED}.slice:cri-crio:${HEX64}`,
+    ],
     ['no line', [], ''],
   ];
-  for (const [name, lines, expected] of rows) assert.equal(chooseCgroupPath(lines.map((line) => `${line}\n`).join('')), expected, name);
+  for (const [name, lines, expected] of rows)
+    assert.equal(chooseCgroupPath(lines.map((line) => `${line}\n`).join('')), expected, name);
 });

@@ -21,11 +21,13 @@ export interface CgroupName {
 /** Undefined fields of a match are "". */
 const EMPTY: CgroupName = { qos: '', podUid: '', runtime: '', containerId: '', service: '' };
 
-const UID = String.raw`[0-9a-fA-F]{8}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{12}`;
+const UID = '[0-9a-fA-F]{8}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{4}[-_]?[0-9a-fA-F]{12}';
 const HEX64 = '[0-9a-fA-F]{64}';
 
 const GRAMMAR = [
-  new RegExp(`^(?:kubelet-)?kubepods-(?<qos>guaranteed|besteffort|burstable)(?:-pod(?<uid>${UID})(?:[^:]*:[^:-]*-(?<runtime>[^:]+):(?<id>${HEX64}))?)?`),
+  new RegExp(
+    `^(?:kubelet-)?kubepods-(?<qos>guaranteed|besteffort|burstable)(?:-pod(?<uid>${UID})(?:[^:]*:[^:-]*-(?<runtime>[^:]+):(?<id>${HEX64}))?)?`,
+  ),
   new RegExp(`^(?:kubelet-)?kubepods-pod(?<uid>${UID})(?:[^:]*:[^:-]*-(?<runtime>[^:]+):(?<id>${HEX64}))?`),
   new RegExp(`^cri-(?<runtime>[^-]+)-(?<id>${HEX64})`),
   new RegExp(`^(?<runtime>docker|crio|libpod)-(?<id>${HEX64})`),
@@ -58,7 +60,13 @@ export interface CgroupOwner {
 }
 
 /** Parents that tell the runtime of a container whose own name is its id alone. */
-const RUNTIME_FOLDERS: Readonly<Record<string, string>> = { docker: 'docker', ecs: 'docker', kubepods: '', 'libpod_parent': 'libpod', lxc: 'lxc' };
+const RUNTIME_FOLDERS: Readonly<Record<string, string>> = {
+  docker: 'docker',
+  ecs: 'docker',
+  kubepods: '',
+  libpod_parent: 'libpod',
+  lxc: 'lxc',
+};
 
 /** Who runs in the control group at `path`, as /proc/PID/cgroup shows it. The deepest container and the deepest service count. */
 export function readCgroupPath(path: string): CgroupOwner {

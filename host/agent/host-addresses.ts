@@ -12,7 +12,9 @@ const LOCAL_RANGES: readonly string[] = ['loopback', 'linkLocal', 'unspecified']
 /** 16 bytes each, IPv4 as ::ffff:a.b.c.d, in a fixed order; loopback and link-local addresses are left out. */
 export async function readHostAddresses(netnsPath: string | undefined): Promise<Uint8Array[]> {
   const texts = netnsPath === undefined ? ownAddresses() : await addressesInside(netnsPath);
-  const addresses = [...new Set(texts)].map((text) => ipaddr.parse(text)).filter((address) => !LOCAL_RANGES.includes(address.range()));
+  const addresses = [...new Set(texts)]
+    .map((text) => ipaddr.parse(text))
+    .filter((address) => !LOCAL_RANGES.includes(address.range()));
   return addresses.map(toBytes).sort(Buffer.compare);
 }
 
@@ -35,5 +37,7 @@ export function parseKernelTables(text: string): string[] {
 }
 
 function toBytes(address: ipaddr.IPv4 | ipaddr.IPv6): Uint8Array {
-  return Uint8Array.from(address.kind() === 'ipv4' ? (address as ipaddr.IPv4).toIPv4MappedAddress().toByteArray() : address.toByteArray());
+  return Uint8Array.from(
+    address.kind() === 'ipv4' ? (address as ipaddr.IPv4).toIPv4MappedAddress().toByteArray() : address.toByteArray(),
+  );
 }

@@ -18,7 +18,10 @@ test('machine and boot are the same for every session, the session is not', () =
 test('a second agent of one identity is refused until the first has gone; other scopes are free', async () => {
   const identity = { ...createIdentity(), nodeId: createIdentity().session };
   const lock = await AgentLock.take(identity, '');
-  await assert.rejects(AgentLock.take(identity, ''), (error) => error instanceof UsageError && error.code === 'TRB_AGENT_RUNS');
+  await assert.rejects(
+    AgentLock.take(identity, ''),
+    (error) => error instanceof UsageError && error.code === 'TRB_AGENT_RUNS',
+  );
   const scoped = await AgentLock.take(identity, 'netns:1');
   await lock.release();
   const next = await AgentLock.take(identity, '');
@@ -64,7 +67,9 @@ fd000000000000000000000000000002 02 40 00 80     eth0
   ]);
 });
 
-test('a namespace has its own addresses, without those that mean something else elsewhere', { skip: process.getuid?.() !== 0 && 'needs root' }, async () => {
+test('a namespace has its own addresses, without those that mean something else elsewhere', {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, async () => {
   const name = `tbaddr${process.pid}`;
   const ip = (...args: string[]) => assert.equal(spawnSync('ip', args).status, 0, args.join(' '));
   ip('netns', 'add', name);
@@ -73,10 +78,10 @@ test('a namespace has its own addresses, without those that mean something else 
     ip('-n', name, 'addr', 'add', '10.9.8.7/24', 'dev', 'lo');
     ip('-n', name, 'addr', 'add', 'fd00::9/64', 'dev', 'lo');
     const addresses = await readHostAddresses(`/run/netns/${name}`);
-    assert.deepEqual(addresses.map((address) => Buffer.from(address).toString('hex')), [
-      '00000000000000000000ffff0a090807',
-      'fd000000000000000000000000000009',
-    ]);
+    assert.deepEqual(
+      addresses.map((address) => Buffer.from(address).toString('hex')),
+      ['00000000000000000000ffff0a090807', 'fd000000000000000000000000000009'],
+    );
   } finally {
     ip('netns', 'del', name);
   }

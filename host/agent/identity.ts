@@ -24,7 +24,12 @@ export interface Identity {
 /** A new session of this machine. */
 export function createIdentity(): Identity {
   const boot = readFileSync(BOOT_ID_PATH, 'utf8').trim();
-  return { nodeId: hash64(readMachineId()), bootId: hash64(boot), boot, session: randomBytes(8).readBigUInt64LE() || 1n };
+  return {
+    nodeId: hash64(readMachineId()),
+    bootId: hash64(boot),
+    boot,
+    session: randomBytes(8).readBigUInt64LE() || 1n,
+  };
 }
 
 /** A machine without an id is known by its name. */

@@ -22,7 +22,13 @@ interface Look {
 }
 
 function look({ netns }: Host, ringBytes?: number): Look {
-  const options = { module: loadModule('agent.wasm'), hashSeed: [1n, 2n] as const, windowNs: 1_000_000_000n, addressSpace: 'default', boot: 'boot' };
+  const options = {
+    module: loadModule('agent.wasm'),
+    hashSeed: [1n, 2n] as const,
+    windowNs: 1_000_000_000n,
+    addressSpace: 'default',
+    boot: 'boot',
+  };
   const core = new AgentCore(options, { nameProcess });
   const source = new KernelSource(load({ scopeNetns: netns, ...(ringBytes === undefined ? {} : { ringBytes }) }), core);
   source.start();

@@ -19,7 +19,12 @@ test('what is left out has its default', () => {
 });
 
 test('a scoped agent is named after its namespace', () => {
-  const options = parseAgentOptions({ output: 'file:/tmp/a.zst', scope: 'netns=/proc/self/ns/net', window: '500ms', zone: 'eu-1a' });
+  const options = parseAgentOptions({
+    output: 'file:/tmp/a.zst',
+    scope: 'netns=/proc/self/ns/net',
+    window: '500ms',
+    zone: 'eu-1a',
+  });
   assert.deepEqual(options, {
     output: '/tmp/a.zst',
     scope: { path: '/proc/self/ns/net', inode: statSync('/proc/self/ns/net').ino },
@@ -37,7 +42,11 @@ test('a wrong flag is answered with what would be right', () => {
     [{ window: '61m', output: 'file:/x' }, 'TRB_AGENT_OPTION', /to 60m/],
     [{ window: '10s', output: '/x' }, 'TRB_AGENT_OPTION', /--output \/x: expected file:PATH/],
     [{ window: '10s', output: 'file:/x', scope: '/run/netns/a' }, 'TRB_AGENT_OPTION', /--scope .* expected netns=PATH/],
-    [{ window: '10s', output: 'file:/x', scope: 'netns=/nowhere' }, 'TRB_AGENT_SCOPE', /--scope netns=\/nowhere: ENOENT/],
+    [
+      { window: '10s', output: 'file:/x', scope: 'netns=/nowhere' },
+      'TRB_AGENT_SCOPE',
+      /--scope netns=\/nowhere: ENOENT/,
+    ],
     [{ window: '10s', reducer: 'somewhere' }, 'TRB_ADDRESS', /HOST:PORT/],
     [{ window: '10s', output: 'file:/x', node: '' }, 'TRB_AGENT_OPTION', /--node .*expected a name/],
   ];

@@ -58,7 +58,10 @@ export function parseAgentOptions(given: AgentFlags): AgentOptions {
   }
   const { reducer, output, scope: scopeText, window: windowNs, node, zone, insecure } = parsed.data;
   if (reducer === undefined && output === undefined) {
-    throw new UsageError('TRB_AGENT_OUTPUT', 'nowhere to tell: add --reducer HOST:PORT, --reducer unix:PATH or --output file:PATH');
+    throw new UsageError(
+      'TRB_AGENT_OUTPUT',
+      'nowhere to tell: add --reducer HOST:PORT, --reducer unix:PATH or --output file:PATH',
+    );
   }
   const scope = scopeText === undefined ? undefined : readScope(scopeText.slice('netns='.length));
   return {
@@ -76,6 +79,9 @@ function readScope(path: string): { path: string; inode: number } {
     return { path, inode: statSync(path).ino };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError('TRB_AGENT_SCOPE', `--scope netns=${path}: ${reason}; ip netns list shows the names under /run/netns`);
+    throw new UsageError(
+      'TRB_AGENT_SCOPE',
+      `--scope netns=${path}: ${reason}; ip netns list shows the names under /run/netns`,
+    );
   }
 }

@@ -6,7 +6,12 @@ import { FrameKind } from '../../wire/gen/wire-layout.ts';
 import { batchItems } from '../../wire/struct-batch.ts';
 
 /** Calls `use` for every struct of a batch, in order. Throws AssertionError when the payload is no batch. */
-export function eachItem<T>(payload: Uint8Array, size: number, read: (view: DataView, offset: number) => T, use: (item: T) => void): void {
+export function eachItem<T>(
+  payload: Uint8Array,
+  size: number,
+  read: (view: DataView, offset: number) => T,
+  use: (item: T) => void,
+): void {
   const items = batchItems(payload, size);
   assert(items !== undefined && items.count > 0);
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
@@ -31,7 +36,10 @@ export function itemsOf<Name extends keyof typeof READERS>(
   name: Name,
 ): ReturnType<(typeof READERS)[Name]['read']>[] {
   const items: ReturnType<(typeof READERS)[Name]['read']>[] = [];
-  const { size, read } = READERS[name] as { size: number; read: (view: DataView, offset: number) => (typeof items)[number] };
+  const { size, read } = READERS[name] as {
+    size: number;
+    read: (view: DataView, offset: number) => (typeof items)[number];
+  };
   for (const { kind, payload } of payloads) {
     if (kind === FrameKind[name]) eachItem(payload, size, read, (item) => items.push(item));
   }

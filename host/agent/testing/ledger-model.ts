@@ -4,7 +4,7 @@ import { strict as assert } from 'node:assert';
 import type { Payload } from '../../wire/channel-sender.ts';
 import { CloseReason } from '../../wire/gen/kernel-events-layout.ts';
 import * as layout from '../../wire/gen/wire-layout.ts';
-import { BaselineKind, FrameKind, OpenFlags, type Open, type Totals } from '../../wire/gen/wire-layout.ts';
+import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../wire/gen/wire-layout.ts';
 import { decodeAnnounce } from '../../wire/gen/wire-tables.ts';
 import { eachItem } from './decode.ts';
 import { addSums, FIELDS, type Sums, type Truth, zeroSums } from './socket-model.ts';
@@ -124,7 +124,10 @@ export class LedgerModel {
   #group(payloads: readonly Payload[]): void {
     this.#rank = 0;
     for (const { kind, payload } of payloads) {
-      assert(payload.length % 8 === 0 && payload.length + 16 <= FRAME_BYTES_MAX, `${payload.length} bytes of kind ${kind}`);
+      assert(
+        payload.length % 8 === 0 && payload.length + 16 <= FRAME_BYTES_MAX,
+        `${payload.length} bytes of kind ${kind}`,
+      );
       const rank = RANKS.findIndex((kinds) => kinds.includes(kind as never));
       assert(rank >= this.#rank, `kind ${kind} after rank ${this.#rank}`);
       this.#rank = rank;
@@ -138,7 +141,9 @@ export class LedgerModel {
       case FrameKind.Announce:
         return this.#announce(payload);
       case FrameKind.Settled:
-        return eachItem(payload, layout.SETTLED_SIZE, layout.readSettled, ({ joinKey }) => assert.notEqual(joinKey, 0n));
+        return eachItem(payload, layout.SETTLED_SIZE, layout.readSettled, ({ joinKey }) =>
+          assert.notEqual(joinKey, 0n),
+        );
       case FrameKind.Open:
         return eachItem(payload, layout.OPEN_SIZE, layout.readOpen, (open) => this.#open(open));
       case FrameKind.Baseline:
@@ -161,7 +166,8 @@ export class LedgerModel {
   #announce(payload: Uint8Array): void {
     const announce = decodeAnnounce(payload);
     assert(announce !== undefined);
-    for (const handle of announce.endedProcesses ?? []) assert(this.#processes.delete(handle), `process ${handle} ended`);
+    for (const handle of announce.endedProcesses ?? [])
+      assert(this.#processes.delete(handle), `process ${handle} ended`);
     for (const { handle } of announce.processes ?? []) {
       assert(!this.#processes.has(handle), `process ${handle} is announced twice`);
       this.#processes.add(handle);
@@ -185,7 +191,10 @@ export class LedgerModel {
       return;
     }
     assert(known === undefined, `handle ${open.handle} is taken`);
-    assert(!this.#retired.some((one) => one.handle === open.handle), `handle ${open.handle} is used again before its close is committed`);
+    assert(
+      !this.#retired.some((one) => one.handle === open.handle),
+      `handle ${open.handle} is used again before its close is committed`,
+    );
     const baselineDue = (open.flags & OpenFlags.Existing) !== 0;
     this.#twins.set(open.handle, { open, told: { ...zeroSums(), srttUs: 0, minRttUs: 0 }, baselineDue, closed: false });
     if (!baselineDue) this.#book(open, zeroSums(), undefined);
@@ -241,7 +250,8 @@ export class LedgerModel {
     this.#checkReferences(open.process, open.addressSpace);
     assert.equal(open.handle, 0);
     assert.equal(open.flags, 0);
-    for (const { open: other } of this.#twins.values()) assert(open.joinKey === 0n || other.joinKey !== open.joinKey, 'Once of a socket with a handle');
+    for (const { open: other } of this.#twins.values())
+      assert(open.joinKey === 0n || other.joinKey !== open.joinKey, 'Once of a socket with a handle');
     if (reason < CloseReason.ConnectRefused) return this.#book(open, totals, undefined);
     if (this.#failed.has(open.cookie)) return;
     this.#failed.add(open.cookie);

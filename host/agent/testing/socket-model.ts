@@ -1,6 +1,13 @@
 // What a kernel might say of its sockets, and the truth beside it. Seeded: a seed is a history. Events are repeated, come late, come in the
 // wrong order or not at all, as far as scans and a full ring can do that.
-import { CloseReason, KernelEventType, Role, RoleSource, type SocketEvent, SocketFlag } from '../../wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  KernelEventType,
+  Role,
+  RoleSource,
+  type SocketEvent,
+  SocketFlag,
+} from '../../wire/gen/kernel-events-layout.ts';
 import { encodeEvents, ipv4 } from './kernel-event.ts';
 
 export const FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
@@ -180,7 +187,8 @@ export class SocketModel {
     // What the kernel said of a connection does not come again after its close.
     const isLive = this.live.includes(socket);
     if (type === KernelEventType.SocketTotals && isLive && this.#chance(0.1)) this.#stale.push(bytes);
-    if (!isLive) this.#stale = this.#stale.filter((event) => new DataView(event.buffer).getBigUint64(16, true) !== socket.cookie);
+    if (!isLive)
+      this.#stale = this.#stale.filter((event) => new DataView(event.buffer).getBigUint64(16, true) !== socket.cookie);
   }
 
   #describe(socket: Socket, type: KernelEventType, closeReason: CloseReason): Partial<SocketEvent> {

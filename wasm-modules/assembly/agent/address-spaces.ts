@@ -1,12 +1,12 @@
 // Where an address means something (docs/protocol.md, section 5): loopback and link-local ones only inside their network namespace, all
 // others in the configured space, which is handle 1. Addresses are the 16 bytes of RFC 4291 as two little-endian loads. Containers come
 // and go, so a namespace's space is counted by its sockets and folds, and one that has none left is used again when all are taken.
-import { NetnsSpace } from "../gen/agent";
-import { allocate } from "../lib/arena";
-import { hashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { RowPool } from "../lib/row-pool";
-import { NETNS_SPACE_COUNT_MAX } from "./limits";
+import { NetnsSpace } from '../gen/agent';
+import { allocate } from '../lib/arena';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { NETNS_SPACE_COUNT_MAX } from './limits';
 
 export const DEFAULT_SPACE: u32 = 1;
 

@@ -1,9 +1,9 @@
 // Finds the sockets whose close was lost: all that are alive are told, so whoever is not among them has closed. Any event of a socket during
 // the census shows it alive, or its close.
-import { CloseReason } from "../gen/kernel-events";
-import { endSocket } from "./retention";
-import { nextSocket, socketAt } from "./sockets";
-import { SocketFlag } from "./socket-row";
+import { CloseReason } from '../gen/kernel-events';
+import { endSocket } from './retention';
+import { SocketFlag } from './socket-row';
+import { nextSocket, socketAt } from './sockets';
 
 let census: u32 = 0;
 export let closesInferred: u64 = 0;

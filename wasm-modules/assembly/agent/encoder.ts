@@ -1,40 +1,39 @@
 // Turns what is dirty into payloads, one at a time, so that memory for output is two frames however much there is to tell. The order is
 // that of docs/protocol.md: Open, Baseline, Once, updates, Close, Fold; a snapshot puts Settled before them and leaves the updates to the next
 // window. Every step goes on where it stopped when its payload was full.
-import { EncodedPayload } from "../gen/agent";
+import { EncodedPayload } from '../gen/agent';
 import {
-  Baseline,
   BASELINE_SIZE,
+  Baseline,
   BaselineKind,
-  Close,
   CLOSE_SIZE,
-  Fold,
+  Close,
   FOLD_SIZE,
+  Fold,
   FRAME_HEADER_SIZE,
   FrameKind,
-  Once,
   ONCE_SIZE,
-  Open,
+  Once,
   OPEN_SIZE,
+  Open,
   OpenFlags,
-  Settled,
   SETTLED_SIZE,
   UPDATE_NARROW_SIZE,
   UPDATE_WIDE_SIZE,
   UpdateNarrow,
   UpdateWide,
-} from "../gen/wire";
-import { allocate } from "../lib/arena";
-import { stableHashPair } from "../lib/hash";
-import { BATCH_PREFIX_BYTES, beginBatch, finishBatch } from "../lib/struct-batch";
-import { nextUntoldFold, tellFoldInto } from "./folds";
-import { takeHandle } from "./handles";
-import { journalSkippedSockets, journalTold } from "./journal";
-import { FRAME_BYTES } from "./limits";
-import { tellClose, tellOnce } from "./retention";
-import { nextSettled, rewindSettled } from "./settled";
-import { clearDirty, nextDirty, refuseSocket, socketAt } from "./sockets";
-import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+} from '../gen/wire';
+import { allocate } from '../lib/arena';
+import { stableHashPair } from '../lib/hash';
+import { BATCH_PREFIX_BYTES, beginBatch, finishBatch } from '../lib/struct-batch';
+import { nextUntoldFold, tellFoldInto } from './folds';
+import { takeHandle } from './handles';
+import { journalSkippedSockets, journalTold } from './journal';
+import { FRAME_BYTES } from './limits';
+import { tellClose, tellOnce } from './retention';
+import { nextSettled, rewindSettled } from './settled';
+import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { clearDirty, nextDirty, refuseSocket, socketAt } from './sockets';
 
 namespace Step {
   export const Settled: u32 = 0;

@@ -3,20 +3,20 @@
 // role wins, a process that used the socket beats its listener, and after the close nothing changes.
 import {
   CloseReason,
+  SocketFlag as EventFlag,
   KernelEventType,
   Role,
   RoleSource,
   SOCKET_EVENT_SIZE,
   SocketEvent,
-  SocketFlag as EventFlag,
-} from "../gen/kernel-events";
-import { Totals } from "../gen/wire";
-import { retainSpaceOf } from "./address-spaces";
-import { currentCensus } from "./census";
-import { isNamingDue, releaseProcess, retainOwner } from "./processes";
-import { endSocket } from "./retention";
-import { addSocket, findSocket, markDirty, socketAt } from "./sockets";
-import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+} from '../gen/kernel-events';
+import { Totals } from '../gen/wire';
+import { retainSpaceOf } from './address-spaces';
+import { currentCensus } from './census';
+import { isNamingDue, releaseProcess, retainOwner } from './processes';
+import { endSocket } from './retention';
+import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { addSocket, findSocket, markDirty, socketAt } from './sockets';
 
 export let eventsApplied: u64 = 0;
 export let eventsMalformed: u64 = 0;
@@ -145,7 +145,8 @@ function reviseAdoption(socket: SocketRow, event: SocketEvent): void {
 /** True when the owner is another one. */
 function amendOwner(socket: SocketRow, event: SocketEvent): bool {
   if (event.ownerPid === 0) return false;
-  const isBetter = event.type === KernelEventType.SocketOwner || socket.process === 0 || socket.has(SocketFlag.OwnerProvisional);
+  const isBetter =
+    event.type === KernelEventType.SocketOwner || socket.process === 0 || socket.has(SocketFlag.OwnerProvisional);
   if (!isBetter) return false;
   const before = socket.process;
   takeOwner(socket, event);
@@ -178,7 +179,10 @@ function closeSocket(row: u32, event: SocketEvent): void {
 /** Failures have reasons of their own: another one is a bug of the probe, not a reason to lose the socket. */
 function closeReasonOf(event: SocketEvent, isFailed: bool): u8 {
   const reason = event.closeReason;
-  if (isFailed) return reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther ? reason : CloseReason.ConnectOther;
+  if (isFailed)
+    return reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther
+      ? reason
+      : CloseReason.ConnectOther;
   return reason !== CloseReason.None && reason <= CloseReason.TimedOut ? reason : CloseReason.Closed;
 }
 

@@ -1,6 +1,6 @@
 // First in, first out, for entries of one type: chunks in a chain, an emptied chunk is used again, so a queue that stays short stays small
 // wherever it has been. An entry does not move.
-import { allocate } from "../lib/arena";
+import { allocate } from '../lib/arena';
 
 const CHUNK_ENTRIES: u32 = 512;
 const CHUNK_HEADER_BYTES: usize = 8;

@@ -1,16 +1,16 @@
 // Closed sockets beyond the retention limit, summed by (process, addresses, server port, role) and by the window in which they were told,
 // so that a commit still removes exactly what it covers. Window 0: not told on this channel. When the table is full, one fold for each role
 // takes the rest, without process and addresses; what of it was told is kept until its last window is committed.
-import { CloseReason, Role } from "../gen/kernel-events";
-import { Fold, FOLD_SIZE, Totals } from "../gen/wire";
-import { hashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { RowPool } from "../lib/row-pool";
-import { DEFAULT_SPACE, releaseSpace, retainSpace } from "./address-spaces";
-import { pendingEntry, pendingEntryBefore } from "./journal";
-import { FOLD_COUNT_MAX } from "./limits";
-import { releaseProcess, retainProcess } from "./processes";
-import { SocketFlag, SocketRow } from "./socket-row";
+import { CloseReason, Role } from '../gen/kernel-events';
+import { FOLD_SIZE, Fold, Totals } from '../gen/wire';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { DEFAULT_SPACE, releaseSpace, retainSpace } from './address-spaces';
+import { pendingEntry, pendingEntryBefore } from './journal';
+import { FOLD_COUNT_MAX } from './limits';
+import { releaseProcess, retainProcess } from './processes';
+import { SocketFlag, SocketRow } from './socket-row';
 
 const FOLD_OFFSET: usize = 16;
 /** One for each role, told and untold, and one of each on its way from untold to told. */
@@ -54,8 +54,8 @@ class FoldRow {
   }
 }
 
-if (offsetof<FoldRow>("fold0") !== FOLD_OFFSET) ERROR("FoldRow: the wire struct is at 16");
-if (offsetof<FoldRow>() !== FOLD_OFFSET + FOLD_SIZE) ERROR("FoldRow holds one wire.Fold");
+if (offsetof<FoldRow>('fold0') !== FOLD_OFFSET) ERROR('FoldRow: the wire struct is at 16');
+if (offsetof<FoldRow>() !== FOLD_OFFSET + FOLD_SIZE) ERROR('FoldRow holds one wire.Fold');
 
 let byKey: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -279,8 +279,8 @@ function find(key: Fold, keyWindow: u32): u32 {
 
 function hashKey(key: Fold, keyWindow: u32): u32 {
   const place = hashPair(key.localAddressHi ^ key.remoteAddressLo, key.localAddressLo);
-  const rest = (<u64>key.process << 32) | (<u64>key.serverPort << 16) | key.role;
-  return hashPair(rest, ((<u64>place << 32) | keyWindow) + key.remoteAddressHi);
+  const rest = ((<u64>key.process) << 32) | ((<u64>key.serverPort) << 16) | key.role;
+  return hashPair(rest, (((<u64>place) << 32) | keyWindow) + key.remoteAddressHi);
 }
 
 function isSameKey(a: Fold, b: Fold): bool {

@@ -1,7 +1,7 @@
 // Handles of sockets on the wire: only sockets that get an Open need one, so they are few and dense. A handle is free again when the close
 // of its socket is committed, also when the row has gone by then (retention.ts).
-import { RowPool } from "../lib/row-pool";
-import { Fifo } from "./fifo";
+import { RowPool } from '../lib/row-pool';
+import { Fifo } from './fifo';
 
 /** Of a row without content: only its place in the pool matters. */
 const SLOT_BYTES: usize = 8;
@@ -43,5 +43,6 @@ export function commitReleases(window: u32): void {
 /** A snapshot tells every close again: nothing is free before its window is committed. */
 export function retellReleases(window: u32): void {
   releases.rewind();
-  for (let release = releases.next(); changetype<usize>(release) !== 0; release = releases.next()) release.window = window;
+  for (let release = releases.next(); changetype<usize>(release) !== 0; release = releases.next())
+    release.window = window;
 }

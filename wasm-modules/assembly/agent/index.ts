@@ -3,12 +3,18 @@
 //
 // A window is told by `agent_begin_window`, then `agent_encode_next` until it returns 0; a snapshot by `agent_begin_snapshot` and the same.
 // No event may be applied between these calls. Addresses are valid until the next call; memory may grow in any of them.
-import { AGENT_COUNTERS_SIZE, AgentCounters } from "../gen/agent";
-import { allocate } from "../lib/arena";
-import { seedHashes } from "../lib/hash";
-import { addressSpaceCount, addressSpacesRefused, initAddressSpaces, spaceNewsCount, takeSpaceNews } from "./address-spaces";
-import { beginCensus, closesInferred, endCensus } from "./census";
-import { beginEncoding, encodeNext, initEncoder } from "./encoder";
+import { AGENT_COUNTERS_SIZE, AgentCounters } from '../gen/agent';
+import { allocate } from '../lib/arena';
+import { seedHashes } from '../lib/hash';
+import {
+  addressSpaceCount,
+  addressSpacesRefused,
+  initAddressSpaces,
+  spaceNewsCount,
+  takeSpaceNews,
+} from './address-spaces';
+import { beginCensus, closesInferred, endCensus } from './census';
+import { beginEncoding, encodeNext, initEncoder } from './encoder';
 import {
   amendments,
   applyEvents,
@@ -19,11 +25,17 @@ import {
   joinKeysLate,
   openingsInferred,
   ownersUnmatched,
-} from "./events";
-import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from "./folds";
-import { commitReleases, initHandles, retellReleases } from "./handles";
-import { clearJournal, commitJournal, initJournal, journalCount, journalSkipped } from "./journal";
-import { CLOSED_RETAINED_MAX, JOURNAL_ENTRIES_MAX, PROCESS_COUNT_MAX, SETTLED_COUNT_MAX, SOCKET_COUNT_MAX } from "./limits";
+} from './events';
+import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from './folds';
+import { commitReleases, initHandles, retellReleases } from './handles';
+import { clearJournal, commitJournal, initJournal, journalCount, journalSkipped } from './journal';
+import {
+  CLOSED_RETAINED_MAX,
+  JOURNAL_ENTRIES_MAX,
+  PROCESS_COUNT_MAX,
+  SETTLED_COUNT_MAX,
+  SOCKET_COUNT_MAX,
+} from './limits';
 import {
   clearProcessesToName,
   endedProcessCount,
@@ -34,11 +46,11 @@ import {
   processesToName,
   processesToNameCount,
   setProcessWindow,
-} from "./processes";
-import { closedSocketCount, commitClosed, initRetention, retellClosed } from "./retention";
-import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from "./settled";
-import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from "./sockets";
-import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+} from './processes';
+import { closedSocketCount, commitClosed, initRetention, retellClosed } from './retention';
+import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from './settled';
+import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from './sockets';
 
 const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
 let inbox: usize = 0;
@@ -205,6 +217,6 @@ export function agent_counters(): usize {
   counters.processesRefused = processesRefused();
   counters.addressSpaces = addressSpaceCount();
   counters.addressSpacesRefused = addressSpacesRefused();
-  counters.memoryBytes = <u64>memory.size() << 16;
+  counters.memoryBytes = (<u64>memory.size()) << 16;
   return changetype<usize>(counters);
 }

@@ -1,10 +1,10 @@
 // What was told and is not committed yet, in the order of telling: (socket, window, totals). A commit moves the entries up to its window
 // into the sockets' committed totals, so they are exact for any window, however many are under way. The entries of one socket are a chain,
 // newest first.
-import { Totals } from "../gen/wire";
-import { Fifo } from "./fifo";
-import { nextSocket, socketAt } from "./sockets";
-import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+import { Totals } from '../gen/wire';
+import { Fifo } from './fifo';
+import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { nextSocket, socketAt } from './sockets';
 
 @unmanaged
 export class JournalEntry {
@@ -27,7 +27,7 @@ export class JournalEntry {
   }
 }
 
-if (offsetof<JournalEntry>() !== 72) ERROR("JournalEntry has 72 bytes");
+if (offsetof<JournalEntry>() !== 72) ERROR('JournalEntry has 72 bytes');
 
 let entries: Fifo<JournalEntry> = changetype<Fifo<JournalEntry>>(0);
 let entriesMax: u32 = 0;

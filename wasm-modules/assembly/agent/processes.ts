@@ -1,13 +1,14 @@
 // The processes that own sockets: found by (pid, start), numbered by a dense handle, counted by their sockets. The host gives them names
 // and announces them before a frame mentions them. One that has had no socket for a while ends: first it is announced as ended, then its
 // handle is free.
-import { SocketEvent } from "../gen/kernel-events";
-import { ProcessToName } from "../gen/agent";
-import { allocate } from "../lib/arena";
-import { hashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { RowPool } from "../lib/row-pool";
-import { PROCESS_IDLE_NS } from "./limits";
+
+import { ProcessToName } from '../gen/agent';
+import { SocketEvent } from '../gen/kernel-events';
+import { allocate } from '../lib/arena';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { PROCESS_IDLE_NS } from './limits';
 
 @unmanaged
 class ProcessRow {

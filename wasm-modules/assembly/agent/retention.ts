@@ -5,11 +5,11 @@
 //   told   their end was told and is not committed
 //
 // Together they are limited: beyond it the oldest that can do without a row of its own is folded (folds.ts).
-import { foldSocket } from "./folds";
-import { releaseHandle } from "./handles";
-import { settle } from "./settled";
-import { clearDirty, freeSocket, markDirty, socketAt } from "./sockets";
-import { SocketFlag, SocketRow } from "./socket-row";
+import { foldSocket } from './folds';
+import { releaseHandle } from './handles';
+import { settle } from './settled';
+import { SocketFlag, SocketRow } from './socket-row';
+import { clearDirty, freeSocket, markDirty, socketAt } from './sockets';
 
 /** A list through SocketRow.next. */
 @unmanaged

@@ -1,9 +1,9 @@
 // What a new reducer has to hear of closed and committed sockets, so that the other end's late report is not booked again
 // (docs/decisions/settled.md). Kept as wire.Settled, oldest first.
-import { Settled } from "../gen/wire";
-import { Fifo } from "./fifo";
-import { SETTLED_NS } from "./limits";
-import { copyTotals, SocketFlag, SocketRow } from "./socket-row";
+import { Settled } from '../gen/wire';
+import { Fifo } from './fifo';
+import { SETTLED_NS } from './limits';
+import { copyTotals, SocketFlag, SocketRow } from './socket-row';
 
 let settled: Fifo<Settled> = changetype<Fifo<Settled>>(0);
 let settledMax: u32 = 0;

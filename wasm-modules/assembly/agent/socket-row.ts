@@ -3,7 +3,7 @@
 //   now        what the kernel said last
 //   told       what this channel said last; UpdateNarrow is the difference
 //   committed  what is exported, or for an adopted socket the history from before the agent looked: where a new reducer starts counting
-import { Totals } from "../gen/wire";
+import { Totals } from '../gen/wire';
 
 export namespace SocketFlag {
   /** Older than the agent's look. */
@@ -118,10 +118,10 @@ export class SocketRow {
   }
 }
 
-if (offsetof<SocketRow>("now0") !== 112) ERROR("SocketRow: `now` is at 112");
-if (offsetof<SocketRow>("told0") !== 160) ERROR("SocketRow: `told` is at 160");
-if (offsetof<SocketRow>("committed0") !== 208) ERROR("SocketRow: `committed` is at 208");
-if (offsetof<SocketRow>() !== 256) ERROR("SocketRow has 256 bytes");
+if (offsetof<SocketRow>('now0') !== 112) ERROR('SocketRow: `now` is at 112');
+if (offsetof<SocketRow>('told0') !== 160) ERROR('SocketRow: `told` is at 160');
+if (offsetof<SocketRow>('committed0') !== 208) ERROR('SocketRow: `committed` is at 208');
+if (offsetof<SocketRow>() !== 256) ERROR('SocketRow has 256 bytes');
 
 export function copyTotals(to: Totals, from: Totals): void {
   memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<Totals>());

@@ -1,12 +1,12 @@
 // The sockets of this host: found by cookie, numbered by row. A row stays where it is until its end is committed. Which rows have something
 // to tell is a bitmap, so telling walks memory in order and a socket is told once however often it moved.
-import { allocate } from "../lib/arena";
-import { hashPair } from "../lib/hash";
-import { OpenTable } from "../lib/open-table";
-import { RowPool } from "../lib/row-pool";
-import { releaseSpace } from "./address-spaces";
-import { releaseProcess } from "./processes";
-import { SocketFlag, SocketRow } from "./socket-row";
+import { allocate } from '../lib/arena';
+import { hashPair } from '../lib/hash';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { releaseSpace } from './address-spaces';
+import { releaseProcess } from './processes';
+import { SocketFlag, SocketRow } from './socket-row';
 
 let byCookie: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -89,12 +89,12 @@ export function nextSocket(row: u32): u32 {
 
 export function markDirty(row: u32): void {
   const word = dirty + <usize>(row >>> 6) * 8;
-  store<u64>(word, load<u64>(word) | (<u64>1 << (row & 63)));
+  store<u64>(word, load<u64>(word) | ((<u64>1) << (row & 63)));
 }
 
 export function clearDirty(row: u32): void {
   const word = dirty + <usize>(row >>> 6) * 8;
-  store<u64>(word, load<u64>(word) & ~(<u64>1 << (row & 63)));
+  store<u64>(word, load<u64>(word) & ~((<u64>1) << (row & 63)));
 }
 
 /** Row after `row` that has something to tell; 0 after the last. Start with 0. */
@@ -108,5 +108,5 @@ export function nextDirty(row: u32): u32 {
     if (at >= dirtyBytes) return 0;
     bits = load<u64>(dirty + at);
   }
-  return (<u32>at << 3) + <u32>ctz(bits);
+  return ((<u32>at) << 3) + <u32>ctz(bits);
 }
