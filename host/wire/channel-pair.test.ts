@@ -229,6 +229,64 @@ test('what was sealed before a reducer died is committed before the snapshot whe
   assert.ok(told[0].kind === 'commit' && told[0].window === 2, 'closed window 3 held window 2 of this session');
 });
 
+test('what one incarnation committed and how its clock runs says nothing to the next', () => {
+  const agent = makeAgent();
+  const { session } = join(agent, 0);
+  const pair = { window: 2, closedWindow: 3 };
+  agent.bytes(encodeFrame({ kind: FrameKind.Committed, seq: 0, payload: encodeControl('Committed', pair) }), at(1));
+  agent.disconnected(at(2));
+  assert.equal(join(agent, 500, session).session, session);
+  assert.deepEqual(agent.committed, pair, 'the same incarnation, the same numbers');
+  agent.disconnected(at(501));
+  assert.deepEqual(kinds(agent.tick(at(1_000))), ['connect']);
+  const channel = new ReducerChannel(at(1_000));
+  const [asked] = channel.bytes(sentBytes(agent.connected(at(1_000))), at(1_000));
+  assert.ok(asked.kind === 'hello' && asked.hello.incarnation === INCARNATION);
+  assert.deepEqual([asked.hello.committedWindow, asked.hello.committedClosedWindow], [2, 3]);
+  const next = { session: new ReducerSession({ hello: asked.hello, creditBytes: CREDIT_BYTES }), resume: false };
+  const terms = {
+    ...next,
+    incarnation: 78n,
+    windowNs: 10n ** 10n,
+    latenessNs: 0n,
+    openWindow: 9,
+    committedClosedWindow: 3,
+  };
+  const welcomed = agent.bytes(
+    sentBytes(channel.welcome(terms, { ms: 1_010, unixNs: at(1_010).unixNs + 70n })),
+    at(1_020),
+  );
+  assert.deepEqual(agent.committed, { window: 2, closedWindow: 0 });
+  const clock = { kind: 'clock', offsetNs: 70n, roundTripNs: 20_000_000n };
+  assert.deepEqual(welcomed[0], clock, 'though the old reducer answered faster');
+});
+
+test('a sealed pair is told once on a connection', () => {
+  const { channel, session } = join(makeAgent(), 0);
+  session.sealed.seal({ closedWindow: 5, window: 5 });
+  assert.deepEqual(kinds(channel.report(reducerAt(1))), ['send']);
+  session.sealed.seal({ closedWindow: 6, window: 6 });
+  const told = framesIn(sentBytes(channel.report(reducerAt(2))));
+  assert.deepEqual(
+    told.map(({ payload }) => decodeControl('Sealed', payload)),
+    [{ window: 6, closedWindow: 6 }],
+  );
+});
+
+test('after a Welcome delays begin small again', () => {
+  const agent = makeAgent();
+  for (let ms = 0; ms < 20_000; ms += 50) if (agent.tick(at(ms)).length > 0) agent.disconnected(at(ms));
+  join(agent, 30_000);
+  agent.disconnected(at(30_001));
+  assert.deepEqual(kinds(agent.tick(at(30_101))), ['connect']);
+});
+
+test('a session that was quarantined asks for a new channel', () => {
+  const { agent, channel } = join(makeAgent(), 0);
+  agent.bytes(sentBytes(channel.goodbye(GoodbyeReason.Quarantined)), at(1));
+  assert.equal(join(agent, 2_100).session.hello.incarnation, 0n);
+});
+
 test('a silent reducer is left after five seconds, an unanswered connect after two, and delays stay within two seconds', () => {
   const agent = makeAgent();
   const { channel } = join(agent, 0);
@@ -258,6 +316,15 @@ test('an agent that stops says goodbye and leaves when everything has been consu
   assert.equal(session.goodbyeReason, GoodbyeReason.Stopping);
   assert.deepEqual(kinds(agent.bytes(sentBytes(channel.report(reducerAt(2))), at(2))), ['close', 'stopped']);
   assert.deepEqual(agent.tick(at(60_000)), []);
+});
+
+test('what follows a Goodbye is refused', () => {
+  const { agent, channel, session } = join(makeAgent(), 0);
+  channel.bytes(sentBytes(agent.stop(at(1))), reducerAt(1));
+  assert.equal(session.goodbyeReason, GoodbyeReason.Stopping);
+  channel.bytes(frame(FrameKind.Open, 2), reducerAt(2));
+  assert.equal(session.refused.of('after_goodbye'), 1);
+  assert.equal(session.hasQueued, false);
 });
 
 test('an agent that stops without an answer leaves after two seconds, and at once without a reducer', () => {
@@ -296,6 +363,9 @@ test('the echo of a WindowEnd measures the offset at once, even while the window
     [{ kind: 'clock', offsetNs: OFFSET_NS, roundTripNs: 0n }],
     'the shorter round trip of Welcome wins',
   );
+  const heartbeat = channel.tick(reducerAt(1_100));
+  assert.deepEqual(kinds(heartbeat), ['send']);
+  assert.deepEqual(agent.bytes(sentBytes(heartbeat), at(1_100)), [], 'the same echo again measures nothing');
 });
 
 test('a reducer that confirms what was never sent is left, and asked for a new channel', () => {

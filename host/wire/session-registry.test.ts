@@ -44,6 +44,7 @@ test('a session that comes back to its place resumes, and its old connection is 
   assert.deepEqual(registry.arrive(hello(5n, { incarnation: 0n }), { connection: 1, place: 0 }, 0), OPEN);
   assert.deepEqual(registry.arrive(hello(5n), { connection: 2, place: 0 }, 10), { kind: 'resume', replaces: 1 });
   registry.left(5n, 1, 20);
+  assert.deepEqual(registry.arrive(hello(6n), { connection: 9, place: 0 }, 25), DUPLICATE, 'connection 2 still stands');
   registry.left(5n, 2, 30);
   assert.deepEqual(registry.arrive(hello(5n), { connection: 3, place: 0 }, 40), {
     kind: 'resume',
