@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { EdgesAnswer } from '../../host/api/edges.ts';
 import type { LevelName } from '../../host/export/levels.ts';
@@ -138,6 +139,17 @@ export class Lab {
     ]);
     this.agents.set(name, agent);
     return agent;
+  }
+
+  /**
+   * Waits for a moment a little after the beginning of a window. The two agents end their windows some milliseconds apart: a connection that
+   * opens just there is seen by one of them first, and its other end has its address for a name until the other agent tells.
+   */
+  async earlyInWindow(): Promise<void> {
+    const windowMs = this.windowSeconds * 1000;
+    const intoMs = Date.now() % windowMs;
+    const waitMs = (windowMs + 200 - intoMs) % windowMs;
+    await sleep(waitMs);
   }
 
   /** Runs a long-lived program on a host; it ends with the lab. */

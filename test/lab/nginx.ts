@@ -45,6 +45,7 @@ export class Nginx {
 
 function configuration(directory: string, port: number): string {
   return `
+user root;
 daemon off;
 worker_processes 2;
 pid ${directory}/nginx.pid;
