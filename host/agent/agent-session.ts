@@ -30,10 +30,22 @@ export class AgentSession {
   readonly #dependencies: AgentSessionDependencies;
   /** Nanoseconds to add to this host's Unix time to get the reducer's. */
   #offsetNs = 0n;
+  #lookSinceNs: bigint | undefined;
 
   constructor(options: AgentSessionOptions, dependencies: AgentSessionDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
+  }
+
+  /** Somebody looks from now on: what moves before the first reducer is found belongs to the windows in which it moved. */
+  begin(now: Instant): void {
+    this.#lookSinceNs = now.unixNs;
+  }
+
+  /** Until the open window ends, in the reducer's time. */
+  msToWindowEnd(now: Instant): number {
+    const { windowNs } = this.#dependencies.core;
+    return Number(windowNs - ((now.unixNs + this.#offsetNs) % windowNs)) / 1e6;
   }
 
   /** The first window that will be told: the last one that has ended, unless it was told already or nobody looked then. */
@@ -62,14 +74,19 @@ export class AgentSession {
     return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.toldWindow + 1), now);
   }
 
-  #welcome(resume: boolean, { incarnation, windowNs }: Welcome, now: Instant): Payload[] {
+  /** Everything that whoever is called `incarnation` has to know before the next window. */
+  snapshot(incarnation: bigint, now: Instant): Payload[] {
     const { core, collect } = this.#dependencies;
-    if (resume) return [];
-    core.setWindowLength(windowNs);
     const window = this.firstWindow(now);
-    if (core.toldWindow === 0) core.begin(window);
+    if (core.toldWindow === 0) core.begin(this.#windowOf({ ...now, unixNs: this.#lookSinceNs ?? now.unixNs }));
     collect();
     return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs());
+  }
+
+  #welcome(resume: boolean, { incarnation, windowNs }: Welcome, now: Instant): Payload[] {
+    if (resume) return [];
+    this.#dependencies.core.setWindowLength(windowNs);
+    return this.snapshot(incarnation, now);
   }
 
   #tell(window: number, now: Instant): Payload[] {

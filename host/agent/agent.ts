@@ -10,18 +10,20 @@ import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
-import { PeerRole, type Welcome } from '../wire/gen/wire-layout.ts';
+import { PeerRole } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
-import { RecordingWriter } from '../wire/recording.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import { AgentCore } from './agent-core.ts';
+import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity, LookNote } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
+import { LossLog } from './loss-log.ts';
 import type { AgentOptions } from './options.ts';
 import { nameEnded, nameProcess } from './processes.ts';
+import { Recorder } from './recorder.ts';
 
 const ADDRESS_SPACE = 'default';
 const AGENT_VERSION = '0.1.0';
@@ -31,11 +33,12 @@ const AGENT_VERSION = '0.1.0';
  */
 const DRAIN_PAUSE_MS_MIN = 5;
 const DRAIN_PAUSE_MS_MAX = 100;
+/** While a window waits for credit. */
+const TELL_RETRY_MS = 50;
 const ADDRESSES_PERIOD_MS = 10_000;
-const LOSS_LOG_PERIOD_MS = 10_000;
 /** At the end: for credit, so that the open window can be told. */
 const STOP_PATIENCE_MS = 1_000;
-/** The recording is a reducer of its own to the snapshot logic, when there is no other. */
+/** A file without a reducer beside it is told what a reducer would be told. */
 const FILE_INCARNATION = 1n;
 
 export interface AgentDependencies {
@@ -49,29 +52,28 @@ export interface AgentDependencies {
   fail: (error: Error) => void;
 }
 
+/** What exists while somebody looks. */
+interface Look {
+  source: KernelSource;
+  session: AgentSession;
+  note: LookNote;
+  losses: LossLog;
+}
+
 export class Agent {
   readonly #options: AgentOptions;
   readonly #dependencies: AgentDependencies;
   readonly #identity: Identity = createIdentity();
   readonly #scope: string;
   readonly #core: AgentCore;
-  #source: KernelSource | undefined;
   #lock: AgentLock | undefined;
-  #note: LookNote | undefined;
+  #source: KernelSource | undefined;
+  #look: Look | undefined;
   #link: AgentLink | undefined;
-  #recording: RecordingWriter | undefined;
-  /** Settles when what was given to the recording is in the file. */
-  #written: Promise<void> = Promise.resolve();
-  #writing = 0;
-  /** From the agent's Unix time to the reducer's. */
-  #reducerOffsetNs = 0n;
-  #blindMs = 0;
+  #recorder: Recorder | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
-  #windowTimer: NodeJS.Timeout | undefined;
+  #tellTimer: NodeJS.Timeout | undefined;
   #addressTimer: NodeJS.Timeout | undefined;
-  #isLooking = false;
-  #lossesLogged = 0;
-  #lossLogMs = -Infinity;
 
   constructor(options: AgentOptions, dependencies: AgentDependencies) {
     this.#options = options;
@@ -88,80 +90,93 @@ export class Agent {
 
   /** Throws UsageError when another agent looks already, or when nothing can be observed. */
   async start(): Promise<void> {
-    const { log, clock, loadCollector } = this.#dependencies;
     this.#lock = await AgentLock.take(this.#identity, this.#scope);
-    // Numbers of namespaces are given out again, their names hardly.
-    this.#note = new LookNote(this.#scope === '' ? 'agent' : `agent-${this.#scope}-${this.#options.node}`);
-    this.#blindMs = this.#note.blindMs(Date.now());
-    this.#source = new KernelSource(loadCollector(this.#options.scope?.inode ?? 0), this.#core);
-    this.#core.begin(this.#windowOf(clock().unixNs));
-    for (const { hook, backend, attached, error } of this.#source.start()) {
-      if (attached) log.info({ hook, backend }, `${hook}: ${backend}`);
-      else log.warn({ hook, error }, `${hook}: not available`);
-    }
+    this.#look = this.#startLooking();
     await this.#readAddresses();
-    this.#addressTimer = setInterval(() => void this.#readAddresses(), ADDRESSES_PERIOD_MS);
-    await this.#openOutputs();
-    this.#isLooking = true;
-    this.#drain(DRAIN_PAUSE_MS_MIN);
-    this.#awaitWindow();
-    log.info({ node: this.#options.node, scope: this.#scope, blindMs: this.#blindMs }, 'looking');
+    const { note } = this.#look;
+    this.#addressTimer = setInterval(() => {
+      note.touch(Date.now());
+      void this.#readAddresses();
+    }, ADDRESSES_PERIOD_MS);
+    await this.#openOutputs(this.#look);
+    this.#drain(this.#look, DRAIN_PAUSE_MS_MIN);
+    this.#awaitWindow(this.#look);
+    this.#dependencies.log.info({ node: this.#options.node, scope: this.#scope }, 'looking');
   }
 
   /** Tells the open window, says goodbye, detaches; also after a start that failed. Takes at most about four seconds. */
   async stop(): Promise<void> {
     clearTimeout(this.#drainTimer);
-    clearTimeout(this.#windowTimer);
+    clearTimeout(this.#tellTimer);
     clearInterval(this.#addressTimer);
-    if (this.#isLooking) await this.#tellOpenWindow();
+    if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
     await this.#link?.stop();
-    await this.#written;
-    await this.#recording?.close();
+    await this.#recorder?.close();
     this.#source?.stop();
     await this.#lock?.release();
     this.#dependencies.log.info('stopped');
   }
 
-  async #tellOpenWindow(): Promise<void> {
-    for (let waitedMs = 0; !this.#canTell() && waitedMs < STOP_PATIENCE_MS; waitedMs += 50) await sleep(50);
-    this.#endWindow(Math.max(this.#openWindow(), this.#core.toldWindow + 1));
+  #startLooking(): Look {
+    const { log, clock, loadCollector } = this.#dependencies;
+    const { scope, node } = this.#options;
+    // Numbers of namespaces are given out again, their names hardly.
+    const note = new LookNote(scope === undefined ? 'agent' : `agent-${this.#scope}-${node}`);
+    const blindMs = note.blindMs(Date.now());
+    const source = new KernelSource(loadCollector(scope?.inode ?? 0), this.#core);
+    this.#source = source;
+    for (const { hook, backend, attached, error } of source.start()) {
+      if (attached) log.info({ hook, backend }, `${hook}: ${backend}`);
+      else log.warn({ hook, error }, `${hook}: not available`);
+    }
+    const losses = new LossLog(log, clock);
+    const now = clock();
+    const session = new AgentSession(
+      // CLOCK_MONOTONIC, the clock of the events, is the one behind process.hrtime, and behind the clock that follows it.
+      { monotonicToUnixNs: now.unixNs - process.hrtime.bigint(), blindMs },
+      { core: this.#core, collect: () => source.readTotals(), eventsLost: () => BigInt(source.lost) },
+    );
+    session.begin(now);
+    note.touch(Date.now());
+    log.info({ blindMs }, `nobody looked for ${blindMs} ms`);
+    return { source, session, note, losses };
   }
 
-  async #openOutputs(): Promise<void> {
+  async #openOutputs(look: Look): Promise<void> {
     const { clock } = this.#dependencies;
     const { output, reducer } = this.#options;
+    const hello = this.#hello(look.session.firstWindow(clock()));
     if (output !== undefined) {
-      const recording = new RecordingWriter(output, this.#hello(clock().unixNs));
-      await recording.open();
-      this.#recording = recording;
+      this.#recorder = await Recorder.open(output, hello, {
+        // A file alone is its own commit: what it holds need not be remembered.
+        written: (window) => {
+          if (reducer === undefined) this.#core.commit(window);
+        },
+        failed: (error) => this.#recordingFailed(error),
+      });
     }
     if (reducer === undefined) {
-      this.#snapshot(FILE_INCARNATION);
+      this.#offer(look.session.snapshot(FILE_INCARNATION, clock()));
       return;
     }
     const channel = {
-      identity: this.#hello(clock().unixNs),
-      firstWindow: () => Math.max(this.#openWindow(), this.#core.toldWindow + 1),
+      identity: hello,
+      firstWindow: look.session.firstWindow.bind(look.session),
       random: Math.random,
     };
-    this.#link = new AgentLink({ ...reducer, channel }, { clock, handle: (news) => this.#handle(news) });
+    this.#link = new AgentLink({ ...reducer, channel }, { clock, handle: (news) => this.#handle(look, news) });
     this.#link.start();
   }
 
-  #hello(agentTimeNs: bigint): Hello {
+  #hello(firstWindow: number): Hello {
     const { nodeId, bootId, session } = this.#identity;
     return {
       protocolVersion: PROTOCOL_VERSION,
       peerRole: PeerRole.Agent,
-      nodeId,
-      bootId,
-      session,
-      incarnation: 0n,
-      agentTimeNs,
+      ...{ nodeId, bootId, session, firstWindow },
+      ...{ incarnation: 0n, committedWindow: 0, committedClosedWindow: 0 },
+      agentTimeNs: this.#dependencies.clock().unixNs,
       windowNs: this.#core.windowNs,
-      firstWindow: this.#openWindow(),
-      committedWindow: 0,
-      committedClosedWindow: 0,
       nodeName: this.#options.node,
       scope: this.#scope,
       zone: this.#options.zone,
@@ -170,136 +185,63 @@ export class Agent {
     };
   }
 
-  #handle(news: AgentNews): void {
-    const { log } = this.#dependencies;
-    switch (news.kind) {
-      case 'clock':
-        this.#reducerOffsetNs = news.offsetNs;
-        break;
-      case 'commit':
-        this.#core.commit(news.window);
-        break;
-      case 'welcome':
-        this.#welcome(news.resume, news.welcome);
-        break;
-      case 'lost':
-        log.warn({ reason: news.reason, detail: news.detail }, `connection lost: ${news.reason}`);
-        break;
-      case 'stopped':
-        break;
+  #handle({ session }: Look, news: AgentNews): void {
+    const { log, clock } = this.#dependencies;
+    if (news.kind === 'lost') {
+      log.warn({ reason: news.reason, detail: news.detail }, `connection lost: ${news.reason}`);
+    } else if (news.kind === 'welcome') {
+      const incarnation = news.welcome.incarnation.toString(16).padStart(16, '0');
+      const address = this.#options.reducer === undefined ? '' : formatAddress(this.#options.reducer.address);
+      log.info({ incarnation, resume: news.resume }, `connected to ${address}`);
     }
+    const snapshot = session.handle(news, clock());
+    if (snapshot.length > 0) this.#offer(snapshot);
   }
 
-  #welcome(resume: boolean, welcome: Welcome): void {
-    const { reducer } = this.#options;
-    const incarnation = welcome.incarnation.toString(16).padStart(16, '0');
-    const address = reducer === undefined ? '' : formatAddress(reducer.address);
-    this.#dependencies.log.info(
-      { incarnation, resume, offsetMs: Number(this.#reducerOffsetNs) / 1e6 },
-      `connected to ${address}`,
-    );
-    if (welcome.windowNs !== this.#core.windowNs) {
-      this.#core.setWindowLength(welcome.windowNs);
-      this.#awaitWindow();
-    }
-    if (!resume) this.#snapshot(welcome.incarnation);
-  }
-
-  #snapshot(incarnation: bigint): void {
-    this.#source?.drain();
-    const window = Math.max(this.#openWindow(), this.#core.toldWindow + 1);
-    this.#tell(this.#core.encodeSnapshot(window, incarnation, this.#clockOffsetNs()));
-  }
-
-  #tell(payloads: readonly Payload[], window = 0): void {
+  #offer(payloads: readonly Payload[], window = 0): void {
     this.#link?.offer(payloads);
-    if (this.#recording === undefined) return;
-    this.#writing++;
-    this.#written = this.#written.then(() => this.#record(payloads, window));
+    this.#recorder?.write(payloads, window);
   }
 
-  /** A file alone is its own commit: what it holds need not be remembered. */
-  async #record(payloads: readonly Payload[], window: number): Promise<void> {
-    try {
-      await this.#recording?.write(payloads);
-      if (this.#link === undefined && window > 0) this.#core.commit(window);
-    } catch (error) {
-      this.#recording = undefined;
-      this.#dependencies.log.error({ err: error }, `the recording ends here: ${this.#options.output}`);
-      if (this.#link === undefined) this.#dependencies.fail(error instanceof Error ? error : new Error(String(error)));
-    } finally {
-      this.#writing--;
-    }
+  #recordingFailed(error: Error): void {
+    this.#dependencies.log.error({ err: error }, `the recording ends here: ${this.#options.output}`);
+    if (this.#link === undefined) this.#dependencies.fail(error);
   }
 
   #canTell(): boolean {
-    return this.#writing === 0 && (this.#link === undefined || this.#link.channel.canOffer);
+    return (this.#recorder?.isIdle ?? true) && (this.#link?.channel.canOffer ?? true);
   }
 
-  #endWindow(window: number): void {
-    this.#source?.readTotals();
-    this.#note?.touch(Date.now());
-    this.#logLosses();
-    if (window <= this.#core.toldWindow || !this.#canTell()) return;
-    const context = {
-      clockOffsetNs: this.#clockOffsetNs(),
-      agentTimeNs: this.#dependencies.clock().unixNs,
-      eventsLost: BigInt(this.#lossCount()),
-      blindMs: this.#blindMs,
-    };
-    this.#tell(this.#core.encodeWindow(window, context), window);
+  /** Tells the windows that have ended as soon as there is credit. */
+  #awaitWindow(look: Look): void {
+    const { clock } = this.#dependencies;
+    const delayMs = Math.min(TELL_RETRY_MS, Math.ceil(look.session.msToWindowEnd(clock())));
+    this.#tellTimer = setTimeout(() => {
+      if (this.#canTell()) {
+        const payloads = look.session.tell(clock());
+        if (payloads.length > 0) this.#told(look, payloads);
+      }
+      this.#awaitWindow(look);
+    }, delayMs);
   }
 
-  #lossCount(): number {
-    const { events, states } = this.#source?.losses() ?? { events: 0, states: 0 };
-    return events + states;
+  #told({ source, note, losses }: Look, payloads: readonly Payload[]): void {
+    this.#offer(payloads, this.#core.toldWindow);
+    note.touch(Date.now());
+    losses.note(source.losses());
   }
 
-  #logLosses(): void {
-    const { log, clock } = this.#dependencies;
-    const lost = this.#lossCount();
-    if (lost === this.#lossesLogged || clock().ms - this.#lossLogMs < LOSS_LOG_PERIOD_MS) return;
-    log.warn({ lost: lost - this.#lossesLogged, ...this.#source?.losses() }, 'events of the kernel were lost');
-    this.#lossesLogged = lost;
-    this.#lossLogMs = clock().ms;
+  async #tellOpenWindow(look: Look): Promise<void> {
+    for (let waitedMs = 0; !this.#canTell() && waitedMs < STOP_PATIENCE_MS; waitedMs += TELL_RETRY_MS)
+      await sleep(TELL_RETRY_MS);
+    if (this.#canTell()) this.#told(look, look.session.tellLast(this.#dependencies.clock()));
   }
 
-  #drain(pauseMs: number): void {
+  #drain(look: Look, pauseMs: number): void {
     this.#drainTimer = setTimeout(() => {
-      const hasMoved = (this.#source?.drain() ?? 0) > 0;
-      this.#drain(hasMoved ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
+      const hasMoved = look.source.drain() > 0;
+      this.#drain(look, hasMoved ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
     }, pauseMs);
-  }
-
-  /** The end of the open window, in the reducer's time. */
-  #awaitWindow(): void {
-    clearTimeout(this.#windowTimer);
-    const { windowNs } = this.#core;
-    const leftNs = windowNs - (this.#reducerTimeNs() % windowNs);
-    this.#windowTimer = setTimeout(
-      () => {
-        this.#endWindow(this.#openWindow() - 1);
-        this.#awaitWindow();
-      },
-      Math.ceil(Number(leftNs) / 1e6),
-    );
-  }
-
-  #reducerTimeNs(): bigint {
-    return this.#dependencies.clock().unixNs + this.#reducerOffsetNs;
-  }
-
-  #openWindow(): number {
-    return this.#windowOf(this.#reducerTimeNs());
-  }
-
-  #windowOf(timeNs: bigint): number {
-    return Number(timeNs / this.#core.windowNs);
-  }
-
-  /** CLOCK_MONOTONIC, the clock of the events, is the one behind process.hrtime. */
-  #clockOffsetNs(): bigint {
-    return this.#reducerTimeNs() - process.hrtime.bigint();
   }
 
   async #readAddresses(): Promise<void> {

@@ -62,6 +62,12 @@ export class KernelSource {
     this.#walk('totals');
   }
 
+  /** Whatever was lost before it came here, since the start. */
+  get lost(): number {
+    const { events, states } = this.losses();
+    return events + states;
+  }
+
   losses(): KernelLosses {
     const { eventsLost, statesLost } = this.#collector.stats();
     return { events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0), states: statesLost };
