@@ -52,6 +52,8 @@ interface Flow {
   ends: [End | undefined, End | undefined];
   clientSlot: number | undefined;
   booked: bigint[];
+  /** Left out at the start, because every end was adopted then. */
+  history: bigint[] | undefined;
   edge: string | undefined;
   isActive: boolean;
   done: Set<string>;
@@ -192,9 +194,10 @@ export class NaiveLedger {
     const [client, server] = [flow.ends[flow.clientSlot], flow.ends[1 - flow.clientSlot]];
     const isFirst = !flow.done.has('booked');
     flow.done.add('booked');
-    rebase(flow, client, server, isFirst);
+    const returned = rebase(flow, client, server, isFirst);
     const news = new Map<string, bigint>();
     this.#bookTotals(flow, client, server, window, news);
+    for (const [index, value] of returned.entries()) if (value > 0n) add(news, TOTAL_NAMES[index], value);
     countAll(flow, client, server, news);
     const isActive = [client, server].some((end) => end !== undefined && end.ids.size > 0);
     this.#send(flow, client, server, isActive, window, news, edges);
@@ -209,20 +212,12 @@ export class NaiveLedger {
   }
 
   #bookTotals(flow: Flow, client: End | undefined, server: End | undefined, window: number, news: EdgeSums): void {
-    const names = [
-      'forwardBytes',
-      'reverseBytes',
-      'forwardPackets',
-      'reversePackets',
-      'forwardRetransmits',
-      'reverseRetransmits',
-    ];
     pairs(client, server).forEach(([sender, sent, receiver, received], index) => {
       const total = sent > received ? sent : received;
       const delta = total - flow.booked[index];
       if (delta <= 0n) return;
       flow.booked[index] = total;
-      add(news, names[index], delta);
+      add(news, TOTAL_NAMES[index], delta);
       if (index > 1) return;
       const froms = [sent >= received ? sender?.from : undefined, received >= sent ? receiver?.from : undefined];
       const from = Math.max(...froms.map((value) => value ?? 0));
@@ -274,6 +269,7 @@ export class NaiveLedger {
       ends: [undefined, undefined],
       clientSlot: undefined,
       booked: [0n, 0n, 0n, 0n, 0n, 0n],
+      history: undefined,
       edge: undefined,
       isActive: false,
       done: new Set(),
@@ -345,8 +341,17 @@ function pairs(client: End | undefined, server: End | undefined): [End | undefin
   ];
 }
 
-/** Raises `booked` to where counting starts. */
-function rebase(flow: Flow, client: End | undefined, server: End | undefined, isFirst: boolean): void {
+const TOTAL_NAMES = [
+  'forwardBytes',
+  'reverseBytes',
+  'forwardPackets',
+  'reversePackets',
+  'forwardRetransmits',
+  'reverseRetransmits',
+];
+
+/** Raises `booked` to where counting starts. Returns what was left out before and has turned out to be traffic. */
+function rebase(flow: Flow, client: End | undefined, server: End | undefined, isFirst: boolean): bigint[] {
   const known = [client, server].filter((end) => end !== undefined);
   const kindOf = (end: End) => (end.baselines.length === 0 ? 0 : Math.max(...end.baselines.map(({ kind }) => kind)));
   const base = (end: End | undefined, kind: number): End | undefined => {
@@ -358,6 +363,10 @@ function rebase(flow: Flow, client: End | undefined, server: End | undefined, is
     }
     return { ...end, totals: picked };
   };
+  const { history } = flow;
+  const committed = pairs(base(client, BaselineKind.Committed), base(server, BaselineKind.Committed));
+  const isCommitted = known.some((end) => kindOf(end) === BaselineKind.Committed);
+  if (history !== undefined && (isCommitted || known.some((end) => !end.isExisting))) flow.history = undefined;
   if (isFirst && known.every((end) => end.isExisting && kindOf(end) === BaselineKind.Adopted)) {
     const [c, s] = [base(client, BaselineKind.Adopted), base(server, BaselineKind.Adopted)];
     pairs(c, s).forEach(([, sent, , received], index) => {
@@ -366,11 +375,14 @@ function rebase(flow: Flow, client: End | undefined, server: End | undefined, is
       const told = values.filter((value) => value !== undefined);
       if (told.length > 0) flow.booked[index] = told.reduce((a, b) => (a < b ? a : b));
     });
+    if (flow.booked.slice(0, 4).some((value) => value > 0n)) flow.history = [...flow.booked];
   }
-  pairs(base(client, BaselineKind.Committed), base(server, BaselineKind.Committed)).forEach(
-    ([, sent, , received], index) => {
-      for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
-    },
+  committed.forEach(([, sent, , received], index) => {
+    for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
+  });
+  if (history === undefined || flow.history !== undefined) return [];
+  return history.map(
+    (value, index) => value - (committed[index][1] > committed[index][3] ? committed[index][1] : committed[index][3]),
   );
 }
 

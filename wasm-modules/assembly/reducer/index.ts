@@ -31,6 +31,7 @@ import { closeWindow } from '../match/close';
 import { initEmit } from '../match/emit';
 import { forgetCommitted, initFlowTable } from '../match/flow-table';
 import { initFolds } from '../match/folds';
+import { initHistories } from '../match/history';
 import {
   beginAggregateWindow,
   endAggregateHop,
@@ -65,6 +66,7 @@ export function reducer_init(
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
   initBaselines();
+  initHistories();
   initFolds();
   initClaimedAddresses();
   initEmit(worker);
