@@ -10,6 +10,7 @@ import {
   type ReducerFlags,
 } from './reducer-options.ts';
 import { ReducerService } from './reducer-service.ts';
+import { stopSignal } from './stop-signal.ts';
 
 /** A stage trapped or a thread died: what is in memory cannot be trusted, and agents tell everything again to the next process. */
 const EXIT_TRAP = 70;
@@ -47,10 +48,4 @@ async function run(flags: ReducerFlags): Promise<void> {
   const signal = await stopSignal();
   log.info({ signal }, 'stopping');
   await service.stop();
-}
-
-function stopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
-  });
 }

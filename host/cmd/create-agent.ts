@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { Agent } from '../agent/agent.ts';
+import type { AgentOptions } from '../agent/options.ts';
+import { startClock } from '../lib/clock.ts';
+import { assertReachable } from '../wire/transport/tcp.ts';
+
+const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.wasm');
+
+/** An agent with its real parts. `fail`: it cannot tell anything any more. Throws UsageError. */
+export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
+  if (options.reducer !== undefined) assertReachable(options.reducer);
+  // Loaded here: the usage is explained on machines that cannot observe, too.
+  const { load } = await import('@tributary/bpf');
+  return new Agent(options, {
+    log,
+    clock: startClock(),
+    module: new WebAssembly.Module(readFileSync(AGENT_WASM)),
+    loadCollector: (scopeNetns) => load({ scopeNetns }),
+    fail,
+  });
+}
