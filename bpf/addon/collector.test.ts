@@ -259,6 +259,19 @@ test('a collector that is killed leaves no program behind', async () => {
   await waitFor('the kernel to drop them', () => remaining().length === 0);
 });
 
+test('a process without the capabilities is told which it lacks', async () => {
+  const script = `import { load, probe } from ${JSON.stringify(import.meta.resolve('./index.ts'))};
+    try { load(); } catch (error) { process.send([error.message, probe().missing]); }`;
+  const child = spawn(
+    'setpriv',
+    ['--inh-caps=-all', '--bounding-set=-all', process.execPath, '--input-type=module-typescript', '-e', script],
+    { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+  );
+  const [[message, missing]] = await once(child, 'message');
+  assert.match(message, /^loading eBPF programs needs CAP_BPF and CAP_PERFMON: run as root, or give the program/);
+  assert.equal(missing, message);
+});
+
 describe('a wrong argument is answered with a sentence', () => {
   const cases: [string, () => unknown, RegExp][] = [
     [

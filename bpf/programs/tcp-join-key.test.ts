@@ -1,6 +1,7 @@
 // The two ends of a connection compute one key although a router translates both addresses, and whatever the handshake.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KernelEventType, Role, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab, run } from './testing/lab.ts';
 import { formatAddress, Observer } from './testing/observer.ts';
@@ -140,4 +141,42 @@ test('fast open: data in the SYN belongs to the payload', async () => {
   assert.ok(opened.server.bytesReceived > 0n, 'the request came with the SYN');
   assert.ok(received > 0);
   assert.deepEqual([closed.client.bytesSent, closed.server.bytesReceived], [BigInt(received), BigInt(received)]);
+});
+
+test('opened from both sides at once: one key, one client, one server, and no byte of a SYN', async () => {
+  observer.drain().length = 0;
+  const [low, high] = [client.peer(), server.peer()];
+  router.nft('delete table inet nat');
+  server.ip('route', 'add', '10.80.1.0/24', 'via', '10.80.2.1');
+  // The first SYN of each is lost, so that the second ones cross: each finds a socket that is connecting itself.
+  router.nft('table ip cross {\n chain f {\n type filter hook forward priority 0;\n drop\n }\n }');
+  const ports = { low: 7001, high: 7002 };
+  const connects = [
+    low.connect({ host: '10.80.2.2', port: ports.high, localPort: ports.low, inBackground: true }),
+    high.connect({ host: '10.80.1.2', port: ports.low, localPort: ports.high, inBackground: true }),
+  ];
+  const [lowSocket, highSocket] = await Promise.all(connects);
+  await sleep(200);
+  router.nft('flush chain ip cross f');
+  await low.send(lowSocket, 1000);
+  await high.receive(highSocket, 1000);
+  await high.send(highSocket, 500);
+  await low.receive(lowSocket, 500);
+  await low.close(lowSocket);
+  await high.untilEnded(highSocket);
+  await high.close(highSocket);
+  const closes = await Promise.all(
+    [client, server].map((inside) =>
+      observer.find('close', (event) => event.type === KernelEventType.SocketClose && event.netns === inside.netns),
+    ),
+  );
+  assert.equal(closes[0].joinKey, closes[1].joinKey);
+  assert.deepEqual(new Set(closes.map((close) => close.role)), new Set([Role.Client, Role.Server]));
+  assert.deepEqual(
+    closes.map((close) => [close.bytesSent, close.bytesReceived]),
+    [
+      [1000n, 500n],
+      [500n, 1000n],
+    ],
+  );
 });

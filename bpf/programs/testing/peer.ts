@@ -17,6 +17,7 @@ export interface ConnectOptions {
   /** Returns at once, with the connect under way. */
   inBackground?: boolean;
   neverRead?: boolean;
+  localPort?: number;
 }
 
 /** Received and sent by this program, bytes. */
@@ -82,8 +83,8 @@ export const calls = {
     return accepted.shift() ?? new Promise<number>((resolve) => waiting.push(resolve));
   },
 
-  async connect({ host, port, inBackground = false, neverRead = false }: ConnectOptions): Promise<number> {
-    const socket = connect({ host, port, allowHalfOpen: true, autoSelectFamily: false });
+  async connect({ host, port, localPort, inBackground = false, neverRead = false }: ConnectOptions): Promise<number> {
+    const socket = connect({ host, port, localPort, allowHalfOpen: true, autoSelectFamily: false });
     // Before there is a listener for data, which would start to read.
     if (neverRead) socket.pause();
     const number = adopt(socket);
