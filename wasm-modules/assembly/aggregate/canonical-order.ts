@@ -7,7 +7,7 @@
 // pair belong to one worker, so the outputs of several workers merge by comparing keys; only (other) may occur in several: points
 // with equal keys are added (active too; `from_window` and minima by the least, maxima by the greatest, histograms by index).
 
-import { compareNodes, nodeAt } from '../enrich/nodes';
+import { compareNodes, NODE_COUNT_MAX, nodeAt } from '../enrich/nodes';
 import { giveBlock, takeBlock } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 
@@ -15,6 +15,7 @@ import { textAddress, textBytes } from '../lib/intern';
 export const NODE_INDEX_BITS: u32 = 20;
 
 const NODE_INDEX_MASK: u32 = (1 << NODE_INDEX_BITS) - 1;
+if (NODE_COUNT_MAX > 1 << NODE_INDEX_BITS) ERROR('the index of a node must fit NODE_INDEX_BITS');
 
 /** What is sorted: a u64 key, a u32 handle, and 4 bytes that go along. */
 export const ENTRY_BYTES: usize = 16;

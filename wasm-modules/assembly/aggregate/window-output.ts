@@ -3,7 +3,7 @@
 // open flow moved, so the 0 is told once.
 
 import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
-import { nodeAt } from '../enrich/nodes';
+import { nodeAt, nodeCount } from '../enrich/nodes';
 import { EDGE_POINT_SIZE, EdgePoint, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
 import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
@@ -44,25 +44,25 @@ export function windowOutputBytes(): u32 {
 /** Address of the WindowOutput; valid until the next one is written. Traps when memory is used up. */
 export function writeWindowOutput(window: u32): usize {
   const rowCount = countRows();
-  const nodesSize = <usize>(rowCount * 2) * ENTRY_BYTES;
+  const nodesSize = <usize>min(rowCount * 2, nodeCount()) * ENTRY_BYTES;
   const rowsSize = <usize>rowCount * ENTRY_BYTES;
   const nodes = takeScratch(nodesSize);
   const rows = takeScratch(rowsSize);
-  const nodeCount = collectRows(rows, nodes);
-  const nodeBytes = indexNodes(nodes, nodeCount);
+  const named = collectRows(rows, nodes);
+  const nodeBytes = indexNodes(nodes, named);
   bytes = WINDOW_OUTPUT_SIZE + nodeBytes + rowCount * EDGE_POINT_SIZE + histogramBytes;
   reserveBlock(bytes);
 
   const output = changetype<WindowOutput>(block);
   output.window = window;
-  output.nodeCount = nodeCount;
+  output.nodeCount = named;
   output.nodeBytes = nodeBytes;
   output.pointCount = rowCount;
   output.histogramCount = 0;
   output.histogramBytes = histogramBytes;
   output.overflowPoints = overflowOfWindow();
   output.pad0 = 0;
-  writeNodes(nodes, nodeCount, block + WINDOW_OUTPUT_SIZE);
+  writeNodes(nodes, named, block + WINDOW_OUTPUT_SIZE);
   writePoints(output, rows, block + WINDOW_OUTPUT_SIZE + nodeBytes);
   giveBlock(nodes, nodesSize);
   giveBlock(rows, rowsSize);
@@ -85,7 +85,7 @@ function countRows(): u32 {
 function collectRows(rows: usize, nodes: usize): u32 {
   serial++;
   histogramBytes = 0;
-  let nodeCount: u32 = 0;
+  let named: u32 = 0;
   let rowCount: u32 = 0;
   for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
     if (!isPutOut(level)) continue;
@@ -93,12 +93,12 @@ function collectRows(rows: usize, nodes: usize): u32 {
     for (let index: u32 = 0; index < list.count; index++) {
       const row = rowAt(list.at(index));
       storeRowEntry(entryAt(rows, rowCount++), list.at(index), row);
-      nodeCount = collectNode(nodes, nodeCount, row.clientNode);
-      nodeCount = collectNode(nodes, nodeCount, row.serverNode);
+      named = collectNode(nodes, named, row.clientNode);
+      named = collectNode(nodes, named, row.serverNode);
       if (row.histogram !== 0 && hasHistogram(level)) histogramBytes += histogramRecordBytes(row.histogram);
     }
   }
-  return nodeCount;
+  return named;
 }
 
 /** The nodes stand in the key until they have an index; the service goes along behind the handle. */

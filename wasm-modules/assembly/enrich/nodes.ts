@@ -121,6 +121,10 @@ export function isOther(node: u32): bool {
   return nodeAt(node).kind === NodeKind.Other;
 }
 
+export function nodeCount(): u32 {
+  return pool.live;
+}
+
 /** Keeps the node beyond the window. Every retain has one release. 0 is allowed and nothing happens. */
 export function retainNode(node: u32): void {
   if (node !== 0) nodeAt(node).refs++;
