@@ -1,13 +1,22 @@
-// The launcher as a user meets it, on machines that lack something. A machine is made of links: its path holds the tools that
-// every system has, and those that the case adds.
+// The launcher as a user meets it, on machines that lack something. A machine is a folder: the launcher's files, where every user
+// can read them, and links to the tools that every system has, besides those that the case adds.
 import { strict as assert } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 
-const ENTER = join(import.meta.dirname, 'enter.sh');
+const LAUNCHER_FILES = ['enter.sh', 'packages.sh', 'packages.txt'];
 const BASE_TOOLS = [
   'awk',
   'cat',
@@ -39,12 +48,15 @@ interface Machine {
 
 /** Runs the launcher there; it must not get as far as to change anything. */
 function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: number | null; output: string } {
-  const bin = mkdtempSync(join(tmpdir(), 'launch-'));
-  folders.push(bin);
-  chmodSync(bin, 0o755);
+  const machine = mkdtempSync(join(tmpdir(), 'launch-'));
+  folders.push(machine);
+  chmodSync(machine, 0o755);
+  const [launch, bin] = ['clone/host/launch', 'bin'].map((folder) => join(machine, folder));
+  for (const folder of [launch, bin]) mkdirSync(folder, { recursive: true });
+  for (const file of LAUNCHER_FILES) copyFileSync(join(import.meta.dirname, file), join(launch, file));
   for (const tool of BASE_TOOLS) symlinkSync(join('/usr/bin', tool), join(bin, tool));
   for (const command of commands) writeFileSync(join(bin, command), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
-  const run = spawnSync('/bin/sh', [ENTER, ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
+  const run = spawnSync('/bin/sh', [join(launch, 'enter.sh'), ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
   return { code: run.status, output: run.stdout + run.stderr };
 }
 
