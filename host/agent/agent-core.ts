@@ -43,6 +43,8 @@ export class AgentCore {
   #windowNs: bigint;
   /** The last window that was told, and the first that the next WindowEnd covers; 0 = none yet. */
   #toldWindow = 0;
+  /** The window that the last snapshot belongs to. */
+  #snapshotWindow = 0;
   #fromWindow = 0;
   #committedWindow = 0;
   #incarnation = 0n;
@@ -64,6 +66,11 @@ export class AgentCore {
   /** The last window that was told; 0 = none. */
   get toldWindow(): number {
     return this.#toldWindow;
+  }
+
+  /** The first window that may be told next: a snapshot belongs to no window before its own. */
+  get nextWindow(): number {
+    return Math.max(this.#toldWindow + 1, this.#snapshotWindow);
   }
 
   get windowsCoalesced(): bigint {
@@ -113,6 +120,7 @@ export class AgentCore {
     if (windowNs === this.#windowNs) return;
     const rescale = (window: number) => Number((BigInt(window) * this.#windowNs) / windowNs);
     this.#toldWindow = rescale(this.#toldWindow);
+    this.#snapshotWindow = rescale(this.#snapshotWindow);
     this.#fromWindow = rescale(this.#fromWindow);
     this.#committedWindow = rescale(this.#committedWindow);
     this.#windowNs = windowNs;
@@ -124,9 +132,9 @@ export class AgentCore {
     this.#fromWindow = window;
   }
 
-  /** Everything up to and with `window`, which was not told before. Throws AssertionError when it was. */
+  /** Everything up to and with `window`. Throws AssertionError for one before `nextWindow`. */
   encodeWindow(window: number, context: WindowContext): Payload[] {
-    assert(window > this.#toldWindow, `window ${window} after window ${this.#toldWindow}`);
+    assert(window >= this.nextWindow, `window ${window} instead of ${this.nextWindow} or later`);
     const fromWindow = Math.min(window, this.#fromWindow || window);
     this.#windowsCoalesced += BigInt(window - Math.max(fromWindow, this.#toldWindow + 1));
     this.#module.beginWindow(window, context.clockOffsetNs);
@@ -144,6 +152,7 @@ export class AgentCore {
    */
   encodeSnapshot(window: number, incarnation: bigint, clockOffsetNs: bigint): Payload[] {
     assert(window > this.#toldWindow, `snapshot in window ${window} after window ${this.#toldWindow}`);
+    this.#snapshotWindow = window;
     this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation);
     this.#incarnation = incarnation;
     this.#announcements.setSpaces(this.#module.spaceNews());

@@ -66,12 +66,12 @@ export class AgentSession {
   /** Everything up to the last window that has ended, if that was not told. To be called while the channel's `canOffer` is true. */
   tell(now: Instant): Payload[] {
     const window = this.#windowOf(now) - 1;
-    return window > this.#dependencies.core.toldWindow ? this.#tell(window, now) : [];
+    return window >= this.#dependencies.core.nextWindow ? this.#tell(window, now) : [];
   }
 
   /** Before Goodbye: everything up to now, as the current window. */
   tellLast(now: Instant): Payload[] {
-    return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.toldWindow + 1), now);
+    return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.nextWindow), now);
   }
 
   /** Everything that whoever is called `incarnation` has to know before the next window. */
