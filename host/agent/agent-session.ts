@@ -48,11 +48,10 @@ export class AgentSession {
     return Number(windowNs - ((now.unixNs + this.#offsetNs) % windowNs)) / 1e6;
   }
 
-  /** The first window that will be told: the last one that has ended, unless it was told already or nobody looked then. */
+  /** The first window that was not told: what this channel tells begins there, and a new reducer waits for it from its first window on. */
   firstWindow(now: Instant): number {
     const { toldWindow } = this.#dependencies.core;
-    const current = this.#windowOf(now);
-    return toldWindow === 0 ? current : Math.max(current - 1, toldWindow + 1);
+    return toldWindow === 0 ? this.#windowOf(now) : toldWindow + 1;
   }
 
   /** Returns what to offer the channel at once. */
@@ -77,7 +76,8 @@ export class AgentSession {
   /** Everything that whoever is called `incarnation` has to know before the next window. */
   snapshot(incarnation: bigint, now: Instant): Payload[] {
     const { core, collect } = this.#dependencies;
-    const window = this.firstWindow(now);
+    // The window that ended last is told next, unless it was told already.
+    const window = Math.max(this.firstWindow(now), this.#windowOf(now) - 1);
     if (core.toldWindow === 0) core.begin(this.#windowOf({ ...now, unixNs: this.#lookSinceNs ?? now.unixNs }));
     collect();
     return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs());
