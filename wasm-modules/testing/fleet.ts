@@ -23,7 +23,7 @@ export interface Movement {
 const ZONES = ['', 'eu-1a', 'eu-1b', 'zürich'];
 const PROGRAMS = ['nginx', 'postgres', 'curl', 'java', 'naïve-server'];
 
-export function randomEnd(random: Random): End {
+function randomEnd(random: Random): End {
   if (random.chance(0.2)) return { address: randomAddress(random) };
   const host = random.below(6);
   const owner: Owner = { host: `host-${host}`, zone: ZONES[host % ZONES.length] };

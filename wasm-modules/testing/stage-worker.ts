@@ -14,11 +14,6 @@ import {
 
 type Call = (...values: (number | bigint)[]) => number;
 
-export interface StageExports {
-  memory: WebAssembly.Memory;
-  [name: string]: Call | WebAssembly.Memory;
-}
-
 export interface StageOptions {
   worker?: number;
   workers?: number;

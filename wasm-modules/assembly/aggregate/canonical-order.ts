@@ -12,7 +12,7 @@ import { giveBlock, takeBlock } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 
 /** Bits of a node index in the key of a point; two of them, the protocol and the port are 64 bits. */
-export const NODE_INDEX_BITS: u32 = 20;
+const NODE_INDEX_BITS: u32 = 20;
 
 const NODE_INDEX_MASK: u32 = (1 << NODE_INDEX_BITS) - 1;
 if (NODE_COUNT_MAX > 1 << NODE_INDEX_BITS) ERROR('the index of a node must fit NODE_INDEX_BITS');

@@ -6,7 +6,7 @@ import { ReducerCounter } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
-import { EDGE_COUNT_MAX, OTHER_EDGE_COUNT } from './edges';
+import { EDGE_COUNT_MAX, OTHER_EDGE_COUNT } from './limits';
 import { leafOf, otherLeaf, rowAt } from './tree';
 
 @unmanaged

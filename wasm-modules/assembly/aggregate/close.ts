@@ -5,7 +5,8 @@ import { Level } from '../gen/records';
 import { HISTOGRAM_COUNT_MAX, initHistograms } from '../lib/histogram';
 import { initAccumulation, rollUp, settleRows } from './accumulation';
 import { initChannelEdges, openChannelWindow } from './channel-edges';
-import { EDGE_COUNT_MAX, expireEdges, initEdges } from './edges';
+import { expireEdges, initEdges } from './edges';
+import { EDGE_COUNT_MAX } from './limits';
 import { expireLeaves, initTree } from './tree';
 import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
 

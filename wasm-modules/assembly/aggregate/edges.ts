@@ -21,12 +21,8 @@ import { hashPair, stableHashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { mapEdge } from './channel-edges';
+import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './limits';
 
-export const EDGE_COUNT_MAX: u32 = 1 << 19;
-/** Windows after which an unused edge, or an idle row without open flows, may be freed. */
-export const EDGE_IDLE_WINDOWS: u32 = 60;
-/** Rows beyond the limit for what does not fit: one edge of (other) for each protocol number. */
-export const OTHER_EDGE_COUNT: u32 = 256;
 /** Logical shards of role pairs, fixed for ever. */
 const SHARD_COUNT: u64 = 256;
 
@@ -91,14 +87,6 @@ export function releaseEdge(edge: u32): void {
 /** The worker that keeps the edge's rows: by hash of the role pair, alike on all workers, without the seed. */
 export function edgeWorker(edge: u32): u32 {
   return edgeAt(edge).worker;
-}
-
-export function edgeClient(edge: u32): u32 {
-  return edgeAt(edge).clientNode;
-}
-
-export function edgeServer(edge: u32): u32 {
-  return edgeAt(edge).serverNode;
 }
 
 /**

@@ -17,7 +17,7 @@ import { count, set } from '../lib/counters';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
-import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './edges';
+import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './limits';
 
 export const LEVEL_COUNT: u32 = 7;
 
@@ -80,11 +80,11 @@ export class RowList {
     const grown = growBlock(this.rows, bytes, bytes, bytes === 0 ? LIST_BYTES_FIRST : bytes * 2);
     if (grown === 0) unreachable();
     this.rows = grown;
-    this.capacity = bytes === 0 ? LIST_BYTES_FIRST / 4 : this.capacity * 2;
+    this.capacity = bytes === 0 ? <u32>LIST_BYTES_FIRST / 4 : this.capacity * 2;
   }
 }
 
-const LIST_BYTES_FIRST: u32 = 4096;
+const LIST_BYTES_FIRST: usize = 4096;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
 

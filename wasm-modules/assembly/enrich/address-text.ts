@@ -18,7 +18,7 @@ export namespace AddressClass {
   export const Public: u32 = 2;
 }
 
-export function isMapped(hi: u64, lo: u64): bool {
+function isMapped(hi: u64, lo: u64): bool {
   return hi === 0 && <u32>lo === MAPPED_PREFIX;
 }
 

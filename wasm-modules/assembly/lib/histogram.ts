@@ -14,10 +14,10 @@ import { allocate } from './arena';
 import { count } from './counters';
 import { RowPool } from './row-pool';
 
-export const HISTOGRAM_SCALE: i32 = 3;
+const HISTOGRAM_SCALE: i32 = 3;
 /** Samples are clamped to 1 us ... 2^27 us (134 s), which are these indexes. */
-export const HISTOGRAM_INDEX_MIN: i32 = -160;
-export const HISTOGRAM_INDEX_MAX: i32 = 56;
+const HISTOGRAM_INDEX_MIN: i32 = -160;
+const HISTOGRAM_INDEX_MAX: i32 = 56;
 const SAMPLE_US_MAX: u32 = 1 << 27;
 
 /** Histograms at once: rows that have samples in the open window. */

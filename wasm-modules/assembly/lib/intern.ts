@@ -12,8 +12,6 @@ import { OpenTable } from './open-table';
 /** Texts at once, and bytes of their blocks. What comes on top is refused. */
 export const TEXT_COUNT_MAX: u32 = 1 << 20;
 export const TEXT_BYTES_MAX: u32 = 128 << 20;
-/** The longest text that fits the largest block. */
-export const TEXT_LENGTH_MAX: u32 = 496;
 
 @unmanaged
 class Text {
@@ -60,7 +58,7 @@ export function textBytes(text: u32): u32 {
 }
 
 /**
- * One reference to the text of valid UTF-8 at `address`, cut to `lengthMax` (at most TEXT_LENGTH_MAX) bytes between characters. 0 for
+ * One reference to the text of valid UTF-8 at `address`, cut to `lengthMax` bytes (at most 496, the largest block) between characters. 0 for
  * the empty text, and for one that is refused because a limit is reached: then `textRefusals` has grown.
  */
 export function internText(address: usize, bytes: u32, lengthMax: u32): u32 {
