@@ -36,8 +36,8 @@ function reducerAt(ms: number): Instant {
   return { ms, unixNs: at(ms).unixNs + OFFSET_NS };
 }
 
-function makeAgent(): AgentChannel {
-  return new AgentChannel({ identity: IDENTITY, firstWindow: () => 5, random: () => 0, frameBytesMax: 1_000 });
+function makeAgent(frameBytesMax = 1_000): AgentChannel {
+  return new AgentChannel({ identity: IDENTITY, firstWindow: () => 5, random: () => 0, frameBytesMax });
 }
 
 function payload(kind: number, byteCount: number, fill = 1): { kind: number; payload: Uint8Array } {
@@ -146,6 +146,13 @@ test('a window beyond the credit is sent in parts as credit returns, and until t
   );
   assert.equal(agent.canOffer, true);
   assert.equal(session.refused.total, 0);
+});
+
+test('while a large frame waits, no other window may be encoded, however much credit is left', () => {
+  const { agent } = join(makeAgent(CREDIT_BYTES), 0);
+  agent.offer([payload(FrameKind.Open, 8), payload(FrameKind.Open, 1_784)]);
+  assert.equal(agent.creditBytes, CREDIT_BYTES - 256);
+  assert.equal(agent.canOffer, false);
 });
 
 test('after a cut the same session goes on after what was consumed, with the same bytes, and repeats are dropped', () => {
