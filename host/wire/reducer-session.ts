@@ -169,8 +169,8 @@ export class ReducerSession {
 
 /**
  * A view keeps the whole piece alive that it was received in, 64 KiB for a frame of 100 bytes: a peer that fills the rest with repeats would
- * hold hundreds of times its credit. So what is queued holds at most twice its own size.
+ * hold hundreds of times its credit. So what is queued holds at most four times its size; large frames, the honest ones, are not copied.
  */
 function owned(bytes: Uint8Array): Uint8Array {
-  return bytes.length * 2 >= bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+  return bytes.length * 4 >= bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }
