@@ -36,7 +36,7 @@ static __always_inline void fill_tuple(struct socket_event *event, const struct 
 	event->remote_port = bpf_ntohs(common->skc_dport);
 	/* A socket without a port of its own choice has given it back (skc_num) before CLOSE is told. */
 	event->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
-	if (common->skc_family == AF_INET) {
+	if (common->skc_family == AF_INET || !bpf_core_field_exists(common->skc_v6_daddr)) {
 		event->ip_version = 4;
 		map_ipv4(event->local_address, common->skc_rcv_saddr);
 		map_ipv4(event->remote_address, common->skc_daddr);
@@ -75,7 +75,9 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	event->min_rtt_us = min_rtt_us == ~0U ? 0 : min_rtt_us;
 	event->role = state->role;
 	event->role_source = state->role_source;
-	event->flags = state->flags | (tcp->is_mptcp ? SOCKET_FLAG_MPTCP_SUBFLOW : 0);
+	event->flags = state->flags;
+	/* Not in every configuration of the kernel. */
+	if (bpf_core_field_exists(tcp->is_mptcp) && tcp->is_mptcp) event->flags |= SOCKET_FLAG_MPTCP_SUBFLOW;
 	fill_tuple(event, tcp);
 }
 

@@ -28,7 +28,7 @@ static __always_inline int is_connected(__u8 tcp_state)
 /* A socket without a descriptor belongs to no process, but its control group is known. */
 static __always_inline void read_owner_of_socket(struct socket_owner *owner, const struct sock *sk)
 {
-	owner->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
+	if (bpf_core_field_exists(sk->sk_cgrp_data)) owner->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
 	owner->uid = sk->sk_uid.val;
 }
 
