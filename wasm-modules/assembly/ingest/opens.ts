@@ -106,6 +106,7 @@ function applyOpen(session: Session, open: Open): void {
     socket.state = SocketState.Open;
     socket.flags |= (open.flags & OpenFlags.Existing) !== 0 ? SOCKET_NEW | SOCKET_EXISTING : SOCKET_NEW;
     session.state.socketsLive++;
+    count(ReducerCounter.SocketsLive);
     count(ReducerCounter.SocketsOpened);
   }
   stageOpen(session, socket, open);

@@ -227,6 +227,7 @@ function closeRow(session: Session, socket: Socket): void {
   if (isLocal) matchRecord(ownWorker, local);
   giveEndNumber(socket.worker, socket.end);
   socket.state = SocketState.Free;
+  add(ReducerCounter.SocketsLive, <u64>-1);
   count(ReducerCounter.SocketsClosed);
 }
 

@@ -25,7 +25,7 @@ import {
   UpdateNarrow,
   UpdateWide,
 } from '../gen/wire';
-import { count } from '../lib/counters';
+import { add, count } from '../lib/counters';
 import { allowanceSince, checkTotals, REPORT_COUNT_MAX } from './limits';
 import { Session } from './session';
 import {
@@ -273,5 +273,6 @@ export function stageClose(session: Session, socket: Socket, reason: u8, error: 
   record.totalsSrttUs = socket.srttUs;
   socket.state = SocketState.Free;
   session.state.socketsLive--;
+  add(ReducerCounter.SocketsLive, <u64>-1);
   count(ReducerCounter.SocketsClosed);
 }
