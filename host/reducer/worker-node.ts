@@ -210,7 +210,11 @@ export class WorkerNode {
     const hello = decodeHello(payload);
     const slot = this.#core.openSession(payload);
     if (slot < 0 || hello === undefined) return undefined;
-    const session = new ReducerSession({ hello, creditBytes: this.#options.creditBytes ?? CREDIT_BYTES, rules: this.#rules });
+    const session = new ReducerSession({
+      hello,
+      creditBytes: this.#options.creditBytes ?? CREDIT_BYTES,
+      rules: this.#rules,
+    });
     const twin = this.#twins.get(id);
     if (twin !== undefined) {
       twin.slot = slot;

@@ -1,0 +1,75 @@
+import { strict as assert } from 'node:assert';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { decodeWindow, type EdgeRow, mergeRows, sortedRows } from '../export/edge-rows.ts';
+import { seededRandom } from '../lib/random.ts';
+import { Level } from '../wire/gen/records-layout.ts';
+import type { ClosedWindow } from './closed-window.ts';
+import { openRecordings, type ReplayReport, replay } from './replay.ts';
+import { addStageCounters } from './stage-counters.ts';
+import { recordFleet } from './testing/recorded-fleet.ts';
+
+const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const FOLDER = mkdtempSync(join(tmpdir(), 'tributary-replay-'));
+after(() => rmSync(FOLDER, { recursive: true }));
+
+const ALL_LEVELS = new Set(Object.values(Level));
+
+interface Replayed {
+  report: ReplayReport;
+  closed: ClosedWindow[];
+}
+
+async function run(paths: string[], workers: number, hashSeed: bigint): Promise<Replayed> {
+  const closed: ClosedWindow[] = [];
+  const report = await replay(await openRecordings(paths), { workers, hashSeed, isRealTime: false }, (each) =>
+    closed.push(each),
+  );
+  return { report, closed };
+}
+
+/** Everything that the windows say, in canonical order. */
+function text(closed: readonly ClosedWindow[]): string {
+  return closed
+    .map(({ window, outputs }) => JSON.stringify([window, sortedRows(decodeWindow(outputs, ALL_LEVELS))]))
+    .join('\n');
+}
+
+function sums(closed: readonly ClosedWindow[]): EdgeRow['sums'] {
+  const rows = new Map();
+  for (const { outputs } of closed) mergeRows(rows, decodeWindow(outputs, new Set([Level.RoleRole])).values());
+  const total: Record<string, number> = {};
+  for (const row of sortedRows(rows))
+    for (const [field, value] of Object.entries(row.sums)) total[field] = (total[field] ?? 0) + value;
+  return total as EdgeRow['sums'];
+}
+
+test('a replay says the same with 1, 2 and 4 workers and under two hash seeds, and says the truth', {
+  timeout: 120_000,
+}, async (context) => {
+  context.diagnostic(`SEED=${SEED}`);
+  const { paths, truth } = await recordFleet(FOLDER, {
+    random: seededRandom(SEED),
+    agents: 6,
+    windows: 12,
+    connectionsPerWindow: 40,
+  });
+  const reference = await run(paths, 1, 1n);
+  const { refused } = addStageCounters(reference.report.readings.map(({ stages }) => stages));
+  assert.deepEqual(refused, {});
+  const { forwardBytes, reverseBytes, connections } = sums(reference.closed);
+  assert.deepEqual({ forwardBytes, reverseBytes, connections }, truth);
+  const expected = text(reference.closed);
+  for (const [workers, seed] of [
+    [1, 2n],
+    [2, 1n],
+    [4, 1n],
+    [4, 0xffff_ffff_ffff_fff1n],
+  ] as const) {
+    const { closed } = await run(paths, workers, seed);
+    assert.equal(closed.length, reference.closed.length);
+    assert.ok(text(closed) === expected, `other text with ${workers} workers and seed ${seed}`);
+  }
+});
