@@ -3,7 +3,7 @@
  * everything is exact, whatever happens to the reducer, to the link and to the other end, but for two things that no agent can know:
  *
  *   both agents come back to a new reducer in different windows   the first one's committed totals may lack what only the other had told:
- *                                                                 bytes in flight, or all since the first one was last heard
+ *                                                                 a moment's bytes, or all since the first one was last heard
  *   no life saw the whole                                         what was told before or after may be lost with it
  */
 import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
@@ -32,6 +32,8 @@ export const NOTHING: Expectation = {
 };
 /** After its close a socket is told, exported and committed within so long, when nothing is wrong. */
 const COMMIT_MS = 8_000;
+/** Ticks, and an offset of the clock that was measured while the Welcome was held back. */
+const LOOKS_APART_MS = 700;
 
 export function addInterval(a: Expectation, b: Expectation): Expectation {
   const add = (left: Interval, right: Interval): Interval => ({
@@ -122,7 +124,7 @@ function slackOf(
   fleet.incarnations.forEach((incarnation, index) => {
     if (index === 0 || incarnation.startMs < connection.openedMs || incarnation.sealed.size === 0) return;
     if (cameTogether(fleet, connection, incarnation)) return;
-    slack.bytes += connection.inFlightMax;
+    slack.bytes += aheadMax(connection);
     const wereHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
     if (wereHeard) return;
     slack.bytes += connection.forwardBytes + connection.reverseBytes;
@@ -131,10 +133,25 @@ function slackOf(
   return slack;
 }
 
-/** The sessions of both ends were first held in the same window. */
-function cameTogether(fleet: Fleet, { client, server }: Connection, incarnation: Incarnation): boolean {
+/** The most that one end can have told and the other not, when both end a window: two agents look at somewhat different moments. */
+function aheadMax({ transfers }: Connection): number {
+  const within = (fromMs: number): number =>
+    transfers.reduce(
+      (sum, { atMs, bytes }) => (atMs >= fromMs && atMs <= fromMs + LOOKS_APART_MS ? sum + bytes : sum),
+      0,
+    );
+  return Math.max(0, ...transfers.map(({ atMs }) => within(atMs)));
+}
+
+/** The sessions of both ends were first held in the same window, and they are those that told of it before. */
+function cameTogether(fleet: Fleet, { client, server, openedMs }: Connection, incarnation: Incarnation): boolean {
   const [a, b] = [client.host, server.host].map((host) => firstHeld(fleet, host, incarnation));
-  return a === b && a !== undefined;
+  const [first] = incarnation.closedAt.values();
+  const hasDied = fleet.lives.some(
+    ({ host, endMs }) =>
+      (host === client.host || host === server.host) && endMs > openedMs && endMs < (first?.atMs ?? Infinity),
+  );
+  return a === b && a !== undefined && !hasDied;
 }
 
 function firstHeld(fleet: Fleet, host: Host | undefined, { sealed }: Incarnation): number | undefined {

@@ -48,8 +48,7 @@ export interface Connection {
   reverseBytes: number;
   /** Has been received, but the sender has not heard of it. */
   inFlight: { forward: number; reverse: number };
-  /** The most that was in flight both ways together. */
-  inFlightMax: number;
+  transfers: { atMs: number; bytes: number }[];
 }
 
 export interface FailedConnect {
@@ -133,7 +132,7 @@ export class ModelKernel {
   }
 
   /** Moves bytes both ways; a part of them may be seen by only one end until `settle`. */
-  transfer(connection: Connection, forward: number, reverse: number): void {
+  transfer(connection: Connection, forward: number, reverse: number, nowMs: number): void {
     this.settle(connection);
     const { clientSocket, serverSocket } = connection;
     connection.forwardBytes += forward;
@@ -142,7 +141,7 @@ export class ModelKernel {
     const lag = serverSocket !== undefined && clientSocket !== undefined ? this.#random.next() * 0.1 : 0;
     const inFlight = { forward: Math.floor(forward * lag), reverse: Math.floor(reverse * lag) };
     connection.inFlight = inFlight;
-    connection.inFlightMax = Math.max(connection.inFlightMax, inFlight.forward + inFlight.reverse);
+    connection.transfers.push({ atMs: nowMs, bytes: forward + reverse });
     if (serverSocket !== undefined) {
       addReceived(serverSocket, forward);
       addSent(serverSocket, reverse - inFlight.reverse, this.#random);
@@ -189,7 +188,7 @@ export class ModelKernel {
       forwardBytes: 0,
       reverseBytes: 0,
       inFlight: { forward: 0, reverse: 0 },
-      inFlightMax: 0,
+      transfers: [],
     };
   }
 

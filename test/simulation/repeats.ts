@@ -45,9 +45,10 @@ function held(fleet: Fleet, { incarnation, lastWindow }: StoredBatch, session: b
 
 function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Set<bigint>, broken: string[]): void {
   const { incarnation, lastWindow } = batch;
-  const last = fleet.collector.batches.findLast((other) => other.incarnation === incarnation);
-  if (last === batch) return;
   const endMs = fleet.incarnations.find(({ id }) => id === incarnation)?.endMs ?? Infinity;
+  // A request that was on its way is stored although its reducer is dead: a window more.
+  const last = fleet.collector.batches.findLast((one) => one.incarnation === incarnation && one.storedMs <= endMs);
+  if (last === batch || batch.storedMs > endMs) return;
   for (const session of sessions) {
     const life = fleet.lives.find((one) => one.session === session);
     const isDeaf = fleet.disturbances.some(

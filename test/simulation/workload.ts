@@ -89,6 +89,6 @@ export class Workload {
 
   #transfer(connection: Connection): void {
     const size = (): number => Math.floor(this.#random.next() ** 4 * 200_000);
-    this.#kernel.transfer(connection, size(), this.#random.chance(0.7) ? size() : 0);
+    this.#kernel.transfer(connection, size(), this.#random.chance(0.7) ? size() : 0, this.#schedule.nowMs);
   }
 }
