@@ -39,10 +39,10 @@ export interface CoordinatorOptions {
   start: Instant;
   sessionCountMax?: number;
   /**
-   * Without this, windows close by time. With it, they close as far as sessions have told them, whatever the time: from `openWindow` on,
-   * once `sessions` of them have joined.
+   * Without this, windows close by time. With it, they close as far as sessions have told them, whatever the time. All sessions are known
+   * beforehand, each with its first window, which is not closed before the session has come.
    */
-  replay?: { openWindow: number; sessions: number };
+  replay?: { openWindow: number; sessions: ReadonlyMap<bigint, number> };
 }
 
 interface Twin {
@@ -70,7 +70,6 @@ export class Coordinator {
   readonly #twins = new Map<TwinId, Twin>();
   readonly #twinOfSession = new Map<bigint, Twin>();
   #nextTwin = 1;
-  #joinedCount = 0;
   #waitingHellos: { connection: ConnectionId; hello: Hello; payload: Uint8Array }[] = [];
   #sealing: Sealing | undefined;
   #committedWindow = 0;
@@ -83,7 +82,7 @@ export class Coordinator {
     this.#options = options;
     this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
     const silenceMs = Math.max(5_000, (2 * Number(windowNs)) / 1e6);
-    // A replay may hold an agent's recordings from before and after its restart; the later one takes over.
+    // In a replay the next recording of an agent may come before the end of the last one has been noticed.
     this.#registry = new SessionRegistry({
       incarnation,
       sessionCountMax,
@@ -102,8 +101,7 @@ export class Coordinator {
 
   /** A replay has closed every window that any session told of, and nobody is left to tell more. */
   get isFinished(): boolean {
-    const isOver = this.#watermark.memberCount === 0 && this.openWindow > this.#toldWindowMax;
-    return this.isIdle && isOver && this.#joinedCount >= (this.#options.replay?.sessions ?? Infinity);
+    return this.isIdle && this.#watermark.memberCount === 0 && this.openWindow > this.#toldWindowMax;
   }
 
   receive(worker: number, message: FromWorker, now: Instant): CoordinatorAction[] {
@@ -226,7 +224,8 @@ export class Coordinator {
     const twin: Twin = { id, session, worker, connection: undefined, firstWindow, toldWindow: 0, succeeds };
     this.#twins.set(id, twin);
     this.#twinOfSession.set(session, twin);
-    this.#joinedCount++;
+    // What a replay awaited has come.
+    this.#watermark.leave(session);
     return twin;
   }
 
@@ -316,8 +315,7 @@ export class Coordinator {
     const { replay, windowNs, latenessNs, start } = this.#options;
     const isComplete = this.#watermark.awaitedCount === 0;
     if (replay !== undefined) {
-      const hasMore = this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax;
-      return isComplete && hasMore && this.#joinedCount >= replay.sessions;
+      return isComplete && (this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax);
     }
     const endNs = BigInt(this.openWindow + 1) * windowNs;
     // Whoever spoke to an earlier incarnation needs time to come back.

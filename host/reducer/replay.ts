@@ -79,7 +79,10 @@ export async function replay(
   const engine = new Engine(
     {
       ...{ workers, hashSeed, incarnation, windowNs: hello.windowNs, latenessNs: 0n },
-      replay: { openWindow: firstWindow, sessions: agents.length },
+      replay: {
+        openWindow: firstWindow,
+        sessions: new Map(agents.map(({ hello: each }) => [each.session, each.firstWindow])),
+      },
     },
     {
       clock: () => NO_TIME,
@@ -91,11 +94,43 @@ export async function replay(
   try {
     const links = new ReplayLinks(engine, workers);
     const pace = isRealTime ? realTime(firstWindow, hello.windowNs) : async () => {};
-    const fed = Promise.all(agents.map((agent) => feedRecording(agent, links.connect(agent), { shift: 0, pace })));
+    const fed = Promise.all(inSuccession(agents).map((succession) => feedInSuccession(succession, links, pace)));
     await Promise.race([fed.then(() => finished.promise), failed.promise]);
     return { windows, readings: await engine.readCounters() };
   } finally {
     await engine.stop();
+  }
+}
+
+/** The recordings of each agent, one process after the other. */
+function inSuccession(agents: readonly RecordingAgent[]): RecordingAgent[][] {
+  const byIdentity = new Map<string, RecordingAgent[]>();
+  for (const agent of agents) {
+    const { nodeId, bootId, scope } = agent.hello;
+    const identity = `${nodeId}/${bootId}/${scope}`;
+    byIdentity.set(identity, [...(byIdentity.get(identity) ?? []), agent]);
+  }
+  const byFirstWindow = (a: RecordingAgent, b: RecordingAgent): number => a.hello.firstWindow - b.hello.firstWindow;
+  return [...byIdentity.values()].map((recordings) => recordings.sort(byFirstWindow));
+}
+
+async function feedInSuccession(
+  agents: readonly RecordingAgent[],
+  links: ReplayLinks,
+  pace: (window: number) => Promise<void>,
+): Promise<void> {
+  for (const [index, agent] of agents.entries()) {
+    const next = agents.at(index + 1);
+    const paceBefore = async (window: number): Promise<void> => {
+      if (next !== undefined && window >= next.hello.firstWindow) {
+        throw new UsageError(
+          'TRB_REPLAY',
+          `${agent.path} and ${next.path} are of one agent at the same time: give one of them`,
+        );
+      }
+      await pace(window);
+    };
+    await feedRecording(agent, links.connect(agent), { shift: 0, pace: paceBefore });
   }
 }
 

@@ -2,6 +2,9 @@
 // have told; whoever was late LATE_COUNT_MAX times in a row is not waited for until it has caught up.
 import type { TwinId } from './messages.ts';
 
+/** A twin, or a session that is awaited but has not come yet. */
+type MemberId = TwinId | bigint;
+
 export const LATE_COUNT_MAX = 3;
 
 interface Member {
@@ -12,8 +15,8 @@ interface Member {
 }
 
 export class Watermark {
-  readonly #members = new Map<TwinId, Member>();
-  readonly #awaited = new Set<TwinId>();
+  readonly #members = new Map<MemberId, Member>();
+  readonly #awaited = new Set<MemberId>();
   #openWindow: number;
 
   constructor(openWindow: number) {
@@ -33,14 +36,14 @@ export class Watermark {
     return this.#members.size;
   }
 
-  join(twin: TwinId, firstWindow: number, reachedWindow: number): void {
-    this.#members.set(twin, { firstWindow, reachedWindow, lateCount: 0 });
-    this.#await(twin);
+  join(id: MemberId, firstWindow: number, reachedWindow: number): void {
+    this.#members.set(id, { firstWindow, reachedWindow, lateCount: 0 });
+    this.#await(id);
   }
 
-  leave(twin: TwinId): void {
-    this.#members.delete(twin);
-    this.#awaited.delete(twin);
+  leave(id: MemberId): void {
+    this.#members.delete(id);
+    this.#awaited.delete(id);
   }
 
   /** Told up to and with `window`. */
@@ -55,20 +58,20 @@ export class Watermark {
 
   /** The open window is sealed; whoever is still awaited is late for it. The next one is open. */
   advance(): void {
-    for (const [twin, member] of this.#members) {
-      if (this.#awaited.has(twin)) member.lateCount++;
+    for (const [id, member] of this.#members) {
+      if (this.#awaited.has(id)) member.lateCount++;
       else if (member.lateCount < LATE_COUNT_MAX) member.lateCount = 0;
     }
     this.#openWindow++;
-    for (const twin of this.#members.keys()) this.#await(twin);
+    for (const id of this.#members.keys()) this.#await(id);
   }
 
-  #await(twin: TwinId): void {
-    const member = this.#members.get(twin);
+  #await(id: MemberId): void {
+    const member = this.#members.get(id);
     if (member === undefined) return;
     const { firstWindow, reachedWindow, lateCount } = member;
     if (lateCount < LATE_COUNT_MAX && firstWindow <= this.#openWindow && reachedWindow < this.#openWindow)
-      this.#awaited.add(twin);
-    else this.#awaited.delete(twin);
+      this.#awaited.add(id);
+    else this.#awaited.delete(id);
   }
 }

@@ -1,12 +1,20 @@
-// Recordings of a fleet that never was: every agent talks to every other, connections live for some windows or within one, agents come
-// late, leave early with or without Goodbye, and restart as a new session.
+// Recordings of a fleet that never was: every agent talks to every other, connections live for some windows or within one, agents are
+// killed and come back as a new session with a file of its own, and end with or without Goodbye.
 import { join } from 'node:path';
 import type { Payload } from '../../wire/channel-sender.ts';
 import { encodeControl } from '../../wire/control.ts';
-import { FrameKind, GoodbyeReason, type Open, type Totals } from '../../wire/gen/wire-layout.ts';
+import {
+  BaselineKind,
+  FrameKind,
+  GoodbyeReason,
+  type Open,
+  OpenFlags,
+  type Totals,
+} from '../../wire/gen/wire-layout.ts';
 import { RecordingWriter } from '../../wire/recording.ts';
 import {
   announce,
+  baselines,
   closes,
   hello,
   onces,
@@ -51,12 +59,20 @@ interface Connection {
   received: number;
 }
 
+/** What one agent process told: a file. */
+interface Session {
+  session: bigint;
+  firstWindow: number;
+  snapshot: Payload[];
+  windows: Payload[][];
+}
+
 interface Agent {
   index: number;
   address: string;
   nextHandle: number;
   handles: Map<Connection, number>;
-  windows: Payload[][];
+  sessions: Session[];
 }
 
 /** Writes one file for each agent. The sums over all windows are those of `truth`. */
@@ -64,11 +80,13 @@ export async function recordFleet(folder: string, options: FleetOptions): Promis
   const { random, agents: agentCount, windows, connectionsPerWindow } = options;
   const below = (limit: number): number => Math.floor(random() * limit);
   const agents: Agent[] = Array.from({ length: agentCount }, (_, index) => ({
-    ...{ index, address: `10.0.0.${index + 1}`, nextHandle: 1, handles: new Map(), windows: [] },
+    ...{ index, address: `10.0.0.${index + 1}`, nextHandle: 1, handles: new Map(), sessions: [] },
   }));
   const truth: Truth = { forwardBytes: 0, reverseBytes: 0, connections: 0 };
   let live: Connection[] = [];
+  for (const agent of agents) startSession(agent, agents, live, 0);
   for (let window = 0; window < windows; window++) {
+    for (const agent of agents) if (window > 0 && random() < 0.1) startSession(agent, agents, live, window);
     for (let count = 0; count < connectionsPerWindow; count++) {
       const [client, server] = [below(agentCount), below(agentCount)];
       if (client === server) continue;
@@ -94,11 +112,41 @@ export async function recordFleet(folder: string, options: FleetOptions): Promis
       truth.forwardBytes += sent;
       truth.reverseBytes += received;
     }
-    for (const agent of agents) agent.windows.push(tellWindow(agent, agents, live, window));
+    for (const agent of agents) agent.sessions.at(-1)?.windows.push(tellWindow(agent, agents, live, window));
     live = live.filter((connection) => connection.closing > window);
   }
-  const paths = await Promise.all(agents.map((agent) => record(folder, agent, random() < 0.5)));
+  const paths: string[] = [];
+  for (const agent of agents)
+    for (const session of agent.sessions) paths.push(await record(folder, agent, session, random() < 0.5));
   return { paths, truth };
+}
+
+/** A new process adopts the connections that it finds: their past is no traffic of its own. */
+function startSession(agent: Agent, agents: readonly Agent[], live: readonly Connection[], window: number): void {
+  const found: { open: Open; totals: Totals }[] = [];
+  agent.handles.clear();
+  for (const connection of live) {
+    for (const role of [ROLE_CLIENT, ROLE_SERVER]) {
+      if ((role === ROLE_CLIENT ? connection.client : connection.server) !== agent.index) continue;
+      agent.handles.set(connection, agent.nextHandle);
+      const open = { ...openOf(connection, role, agents, agent.nextHandle++), flags: OpenFlags.Existing };
+      found.push({ open, totals: totalsOf(connection, role) });
+    }
+  }
+  const comm = ['nginx', 'postgres', 'redis'][agent.index % 3];
+  const adopted = found.map(({ open, totals }) => ({ handle: open.handle, kind: BaselineKind.Adopted, totals }));
+  const sockets = found.length > 0 ? [opens(found.map(({ open }) => open)), baselines(adopted)] : [];
+  const firstWindow = FIRST_WINDOW + window;
+  agent.sessions.push({
+    session: BigInt(agent.index * 1_000 + window + 1),
+    firstWindow,
+    snapshot: [snapshotBegin(firstWindow), ...announce(comm, agent.address), ...sockets, snapshotEnd(firstWindow)],
+    windows: [],
+  });
+}
+
+function totalsOf({ sent, received }: Connection, role: number): Totals {
+  return role === ROLE_CLIENT ? totals(sent, received) : totals(received, sent);
 }
 
 function tellWindow(agent: Agent, agents: readonly Agent[], live: readonly Connection[], window: number): Payload[] {
@@ -158,21 +206,18 @@ function openOf(
   });
 }
 
-async function record(folder: string, agent: Agent, saysGoodbye: boolean): Promise<string> {
+async function record(folder: string, agent: Agent, told: Session, saysGoodbye: boolean): Promise<string> {
   const name = `agent-${agent.index}`;
-  const path = join(folder, `${name}.zst`);
-  const writer = new RecordingWriter(
-    path,
-    hello(name, BigInt(agent.index + 1), { firstWindow: FIRST_WINDOW, windowNs: WINDOW_NS }),
-  );
+  const { session, firstWindow, snapshot, windows } = told;
+  const path = join(folder, `${name}-${session}.zst`);
+  const writer = new RecordingWriter(path, hello(name, session, { firstWindow, windowNs: WINDOW_NS }));
   await writer.open();
-  const comm = ['nginx', 'postgres', 'redis'][agent.index % 3];
-  await writer.write([snapshotBegin(FIRST_WINDOW), ...announce(comm, agent.address), snapshotEnd(FIRST_WINDOW)]);
-  for (const window of agent.windows) await writer.write(window);
-  if (saysGoodbye)
-    await writer.write([
-      { kind: FrameKind.Goodbye, payload: encodeControl('Goodbye', { reason: GoodbyeReason.Stopping }) },
-    ]);
+  await writer.write(snapshot);
+  for (const window of windows) await writer.write(window);
+  // Who comes back as another process was killed before.
+  const isLast = told === agent.sessions.at(-1);
+  const goodbye = encodeControl('Goodbye', { reason: GoodbyeReason.Stopping });
+  if (isLast && saysGoodbye) await writer.write([{ kind: FrameKind.Goodbye, payload: goodbye }]);
   await writer.close();
   return path;
 }
