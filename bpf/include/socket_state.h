@@ -13,7 +13,9 @@
 #define STATE_ANNOUNCED 1
 #define STATE_RESET_RECEIVED 2
 #define STATE_RESET_SENT 4
-/* This end opened actively and then saw the peer's SYN instead of a SYN-ACK (RFC 9293, section 3.5). */
+/* This end opened actively and then saw the peer's SYN instead of a SYN-ACK (RFC 9293, section 3.5). It answered as a
+ * server does, and is told as one: most often the peer's first SYN was lost, so the peer sees an ordinary connect of
+ * its own. */
 #define STATE_SIMULTANEOUS_OPEN 8
 /* `data_segments_at_close` holds the count from the moment when the application closed both directions. */
 #define STATE_CLOSED_BOTH_WAYS 16

@@ -45,6 +45,13 @@ static __always_inline void begin_accept(struct socket_state *state)
 	__builtin_memset(&state->told, 0, sizeof(state->told));
 }
 
+static __always_inline void open_simultaneously(struct socket_state *state)
+{
+	state->state |= STATE_SIMULTANEOUS_OPEN;
+	state->role = ROLE_SERVER;
+	state->role_source = ROLE_SOURCE_KERNEL;
+}
+
 /* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
 static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state)
 {
@@ -107,7 +114,7 @@ int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
 		return 0;
 	case TCP_SYN_RECV:
 		if (old_state == TCP_SYN_SENT)
-			state->state |= STATE_SIMULTANEOUS_OPEN;
+			open_simultaneously(state);
 		else
 			begin_accept(state);
 		return 0;

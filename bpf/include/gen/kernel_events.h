@@ -74,7 +74,7 @@ struct socket_event {
 	__u64 time_ns;
 	/* bpf_get_socket_cookie. */
 	__u64 cookie;
-	/* SipHash-2-4 of (client ISS, server ISS), facts in docs/protocol.md; 0 = not known (yet). */
+	/* SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
 	__u64 join_key;
 	/* When the connect began or the handshake ended; 0 for adopted sockets. */
 	__u64 start_time_ns;

@@ -73,7 +73,7 @@ export interface SocketEvent {
   timeNs: bigint;
   /** bpf_get_socket_cookie. */
   cookie: bigint;
-  /** SipHash-2-4 of (client ISS, server ISS), facts in docs/protocol.md; 0 = not known (yet). */
+  /** SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
   joinKey: bigint;
   /** When the connect began or the handshake ended; 0 for adopted sockets. */
   startTimeNs: bigint;

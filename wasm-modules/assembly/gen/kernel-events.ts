@@ -69,7 +69,7 @@ export class SocketEvent {
   timeNs: u64; // 8
   /** bpf_get_socket_cookie. */
   cookie: u64; // 16
-  /** SipHash-2-4 of (client ISS, server ISS), facts in docs/protocol.md; 0 = not known (yet). */
+  /** SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
   joinKey: u64; // 24
   /** When the connect began or the handshake ended; 0 for adopted sockets. */
   startTimeNs: u64; // 32
