@@ -63,7 +63,7 @@ export class ReducerService {
         store: this.store,
         log,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
-        pipeline: () => this.pipeline(),
+        pipeline: () => ({ ...this.pipeline(), refused: this.#counters.refused }),
       },
     );
   }

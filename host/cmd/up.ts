@@ -29,6 +29,8 @@ interface UpFlags {
 
 /** A stage trapped: what is in memory cannot be trusted. */
 const EXIT_TRAP = 70;
+/** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
+const WINDOWS_SHOWN = 5;
 /** How often a closed window is looked for. */
 const REFRESH_MS = 100;
 
@@ -77,7 +79,10 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
   const stopping = new AbortController();
   void stopSignal().then(() => stopping.abort());
   const view = new LiveView(
-    { by: flags.by, title: `tributary: connections of ${agentOptions.node}, every ${window}` },
+    {
+      by: flags.by,
+      title: `tributary: connections of ${agentOptions.node}, the last ${WINDOWS_SHOWN} windows of ${window}`,
+    },
     process.stdout,
   );
   try {
@@ -92,12 +97,13 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
 }
 
 async function show(reducer: ReducerService, view: LiveView, level: LevelName, signal: AbortSignal): Promise<void> {
+  const windows = process.stdout.isTTY ? WINDOWS_SHOWN : 1;
   let shown: number | undefined;
   while (!signal.aborted) {
     const { newest } = reducer.store;
     if (newest !== shown || shown === undefined) {
       shown = newest;
-      view.show({ answer: readEdges(reducer.store, level, 1), health: healthLine(reducer.pipeline()) });
+      view.show({ answer: readEdges(reducer.store, level, windows), health: healthLine(reducer.pipeline()) });
     }
     await sleep(REFRESH_MS, undefined, { signal }).catch(() => undefined);
   }

@@ -85,7 +85,10 @@ export type RowsByKey = Map<string, EdgeRow>;
 /** The rows of one closed window, from the outputs of all workers. `levels`: which to decode. */
 export function decodeWindow(outputs: readonly Uint8Array[], levels: ReadonlySet<Level>): RowsByKey {
   const rows: RowsByKey = new Map();
-  for (const output of outputs) for (const row of decodeOutput(output, levels)) mergeRow(rows, row);
+  for (const output of outputs) {
+    for (const row of decodeOutput(output, levels))
+      mergeRow(rows, row, row.active + (rows.get(mapKey(row))?.active ?? 0));
+  }
   return rows;
 }
 
@@ -103,7 +106,7 @@ export function countRows(output: Uint8Array): number[] {
 
 /** Adds `later` to `rows` in place; `active` is taken from `later`. */
 export function mergeRows(rows: RowsByKey, later: Iterable<EdgeRow>): RowsByKey {
-  for (const row of later) mergeRow(rows, row);
+  for (const row of later) mergeRow(rows, row, row.active);
   return rows;
 }
 
@@ -176,14 +179,29 @@ function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogra
 
 function keyOf(point: EdgePoint, client: Node, server: Node): Buffer {
   const text = [client, server]
-    .map((node) => `${node.role}\0${node.zone}\0${node.id}\0${String.fromCharCode(node.kind)}`)
+    .map((node) =>
+      [
+        String.fromCharCode(node.kind),
+        node.role,
+        node.zone,
+        node.id,
+        node.host,
+        node.address,
+        node.process,
+        node.container,
+      ].join('\0'),
+    )
     .join('\0\0');
   const tail = Buffer.of(point.protocol, point.serverPort >> 8, point.serverPort & 0xff);
   return Buffer.concat([Buffer.of(point.level), Buffer.from(text), tail]);
 }
 
-function mergeRow(rows: RowsByKey, row: EdgeRow): void {
-  const key = row.key.toString('latin1');
+function mapKey(row: EdgeRow): string {
+  return row.key.toString('latin1');
+}
+
+function mergeRow(rows: RowsByKey, row: EdgeRow, active: number): void {
+  const key = mapKey(row);
   const known = rows.get(key);
   if (known === undefined) {
     rows.set(key, {
@@ -194,7 +212,7 @@ function mergeRow(rows: RowsByKey, row: EdgeRow): void {
     return;
   }
   for (const field of SUM_FIELDS) known.sums[field] += row.sums[field];
-  known.active = row.active;
+  known.active = active;
   known.fromWindow = Math.min(known.fromWindow, row.fromWindow);
   if (row.rttMinUs > 0) known.rttMinUs = known.rttMinUs === 0 ? row.rttMinUs : Math.min(known.rttMinUs, row.rttMinUs);
   known.rttMaxUs = Math.max(known.rttMaxUs, row.rttMaxUs);

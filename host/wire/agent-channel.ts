@@ -81,6 +81,8 @@ export class AgentChannel {
   /** The incarnation that knows this channel; 0 = none. */
   #incarnation = 0n;
   #grantBytes = 0;
+  /** Length of the windows in which this session counts: the reducer's, once there was one. */
+  #windowNs: bigint;
   #committed: Committed = { window: 0, closedWindow: 0 };
   #echoedNs = 0n;
   #stop: { seq: number; deadlineMs: number } | undefined;
@@ -89,6 +91,7 @@ export class AgentChannel {
 
   constructor(options: AgentChannelOptions) {
     this.#options = { zstd: false, frameBytesMax: FRAME_BYTES_MAX, rules: RULES, ...options };
+    this.#windowNs = options.identity.windowNs;
     this.#sender = new ChannelSender({ zstd: this.#options.zstd, rules: this.#options.rules });
     this.#backoff = new Backoff({ firstMs: RECONNECT_FIRST_MS, maxMs: RECONNECT_MAX_MS, random: options.random });
   }
@@ -136,6 +139,7 @@ export class AgentChannel {
     this.#decoder = new FrameDecoder();
     const payload = encodeHello({
       ...this.#options.identity,
+      windowNs: this.#windowNs,
       protocolVersion: PROTOCOL_VERSION,
       incarnation: this.#incarnation,
       agentTimeNs: now.unixNs,
@@ -228,6 +232,7 @@ export class AgentChannel {
       return this.#lose('unusable_welcome', `resume after frame ${welcome.lastReceivedSeq}`, now);
     }
     this.#incarnation = welcome.incarnation;
+    this.#windowNs = welcome.windowNs;
     this.#enter('open', now);
     this.#backoff.reset();
     if (isStranger) this.#clock.reset();
