@@ -38,7 +38,8 @@ for (const [name, role] of Object.entries(ROLES)) {
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  // Not only exitCode: what a role had started by then, a thread or a listener, would keep the process alive.
+  process.exit(report(error));
 }
 
 function report(error: unknown): number {

@@ -12,7 +12,8 @@ export interface FeedLink {
   changed(): Promise<void>;
   /** Says goodbye and resolves when that is received. */
   sayGoodbye(): Promise<void>;
-  hangUp(): void;
+  /** The recording ended without Goodbye. */
+  hangUp(): Promise<void>;
 }
 
 export interface FeedOptions {
@@ -34,5 +35,5 @@ export async function feedRecording(
   }
   while (!link.isReceived) await link.changed();
   if (agent.saidGoodbye) await link.sayGoodbye();
-  else link.hangUp();
+  else await link.hangUp();
 }

@@ -84,7 +84,12 @@ export class Reducer {
   async start(): Promise<void> {
     const { listen, insecure, workers, windowNs } = this.#options;
     await this.#engine.start();
-    for (const address of listen) this.#addresses.push(await this.#engine.listen(address, insecure));
+    try {
+      for (const address of listen) this.#addresses.push(await this.#engine.listen(address, insecure));
+    } catch (error) {
+      await this.#engine.stop();
+      throw error;
+    }
     const addresses = this.#addresses.map(formatAddress).join(' ');
     const windowMs = Number(windowNs / 1_000_000n);
     this.#dependencies.log.info(

@@ -226,7 +226,7 @@ class ReplayLink implements FeedLink {
     while (!this.#isStopped) await this.changed();
   }
 
-  hangUp(): void {
+  async hangUp(): Promise<void> {
     this.#post({ kind: 'gone', connection: this.#id });
   }
 
