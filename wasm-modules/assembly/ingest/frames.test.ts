@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
+import { FrameKind } from '../../../host/wire/gen/wire-layout.ts';
+import { encodeHello } from '../../../host/wire/gen/wire-tables.ts';
+import {
+  announceFrame,
+  baselineFrame,
+  close,
+  closeFrame,
+  foldFrame,
+  hello,
+  narrowFrame,
+  once,
+  onceFrame,
+  open,
+  openFrame,
+  process,
+  settledFrame,
+  snapshotMark,
+  totals,
+  wideFrame,
+  windowEnd,
+} from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { addressOf, clientEnd, FIRST_WINDOW, TwoHosts } from '../../testing/two-hosts.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const K = FIRST_WINDOW;
+const EDGE = 'host-1/curl > 10.0.0.2 :80';
+/** 100 GB/s for ten seconds. */
+const WINDOW_TOTAL = 1_000_000_000_000n;
+
+const wide = (handle: number, bytesSent: bigint) => wideFrame([{ handle, totals: totals({ bytesSent }) }]);
+const narrow = (handle: number) =>
+  narrowFrame([
+    { handle, bytesSent: 1, bytesReceived: 0, srttUs: 0, segmentsSent: 0, segmentsReceived: 0, retransmits: 0 },
+  ]);
+const kindOf = (frame: Uint8Array, kind: number): Uint8Array => {
+  const changed = Uint8Array.from(frame);
+  new DataView(changed.buffer).setUint16(4, kind, true);
+  return changed;
+};
+const fold = {
+  process: 1,
+  addressSpace: 1,
+  localAddress: addressOf(1),
+  remoteAddress: addressOf(2),
+  serverPort: 80,
+  role: 1,
+  protocol: 6,
+  sockets: 1,
+  connections: 1,
+  refused: 0,
+  timedOut: 0,
+  abandoned: 0,
+  unreachable: 0,
+  other: 0,
+  resetsSent: 0,
+  resetsReceived: 0,
+  totals: totals(),
+};
+
+/** Each frame comes after: socket 1 open with 100 bytes, window K - 1 told. */
+const REFUSED: [string, Uint8Array, number][] = [
+  ['an update of a socket that was not opened', narrow(2), RefusalReason.UnknownHandle],
+  ['an update of handle 0', narrow(0), RefusalReason.UnknownHandle],
+  ['an open of a taken handle', openFrame([clientEnd({ handle: 1, cookie: 99n })]), RefusalReason.HandleTaken],
+  [
+    'two opens of one handle',
+    openFrame([clientEnd({ handle: 3 }), clientEnd({ handle: 3 })]),
+    RefusalReason.HandleTaken,
+  ],
+  ['a process that was not announced', openFrame([clientEnd({ handle: 3, process: 7 })]), RefusalReason.UnknownProcess],
+  [
+    'an address space that was not announced',
+    openFrame([clientEnd({ handle: 3, addressSpace: 7 })]),
+    RefusalReason.UnknownAddressSpace,
+  ],
+  ['a role that does not exist', openFrame([clientEnd({ handle: 3, role: 3 })]), RefusalReason.EnumValue],
+  ['a protocol that is not followed', openFrame([clientEnd({ handle: 3, protocol: 1 })]), RefusalReason.EnumValue],
+  ['totals that fall', wide(1, 99n), RefusalReason.TotalsFell],
+  ['totals beyond link speed', wide(1, 100n + 4n * WINDOW_TOTAL), RefusalReason.TotalsRate],
+  ['a last total that falls', closeFrame([close(1, totals())]), RefusalReason.TotalsFell],
+  [
+    'a close for a reason that only the reducer has',
+    closeFrame([close(1, totals({ bytesSent: 100n }), CloseReason.AgentLost)]),
+    RefusalReason.EnumValue,
+  ],
+  [
+    'a short life beyond link speed',
+    onceFrame([once({ open: clientEnd(), totals: totals({ bytesReceived: 9n * WINDOW_TOTAL }) })]),
+    RefusalReason.TotalsRate,
+  ],
+  ['a short life with a handle', onceFrame([once({ open: clientEnd({ handle: 9 }) })]), RefusalReason.UnknownHandle],
+  [
+    'a baseline of a socket that is not new',
+    baselineFrame([{ handle: 1, kind: 1, totals: totals() }]),
+    RefusalReason.UpdateRepeated,
+  ],
+  [
+    'one socket twice in a batch',
+    wideFrame([1, 1].map((handle) => ({ handle, totals: totals({ bytesSent: 100n }) }))),
+    RefusalReason.UpdateRepeated,
+  ],
+  ['a window that was told', windowEnd(K - 1), RefusalReason.WindowOrder],
+  ['a window that begins after its end', windowEnd(K, K + 1), RefusalReason.WindowOrder],
+  ['a window far ahead', windowEnd(K + 65), RefusalReason.WindowAhead],
+  [
+    'a settled socket without a join key',
+    settledFrame([{ joinKey: 0n, role: 1, counted: 0, window: 0, totals: totals() }]),
+    RefusalReason.UnknownHandle,
+  ],
+  ['a fold of fewer sockets than connections', foldFrame([{ ...fold, connections: 2 }]), RefusalReason.Counts],
+  ['a process handle beyond the quota', announceFrame({ processes: [process(262_144)] }), RefusalReason.ProcessQuota],
+  ['the end of an unknown process', announceFrame({ endedProcesses: [5] }), RefusalReason.UnknownProcess],
+  [
+    'an address space beyond the quota',
+    announceFrame({ addressSpaces: [{ handle: 4096, name: 'x' }] }),
+    RefusalReason.AddressSpaceQuota,
+  ],
+  ['a batch of another kind', kindOf(wide(1, 200n), FrameKind.Close), RefusalReason.Structure],
+  ['a kind that only the reducer sends', kindOf(wide(1, 200n), FrameKind.Welcome), RefusalReason.KindDirection],
+];
+
+test('a frame that lies is refused whole with its reason, and changes nothing', async (t) => {
+  for (const [what, frame, reason] of REFUSED) {
+    await t.test(what, () => {
+      const hosts = new TwoHosts(MODULE);
+      const agent = hosts.agent(1, 'curl', { firstWindow: K - 1 });
+      hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]), wide(1, 100n), windowEnd(K - 1));
+      const accepted = hosts.fleet.counter(ReducerCounter.FramesAccepted);
+      hosts.say(agent, frame);
+      assert.equal(hosts.fleet.state(agent).lastRefusal, reason);
+      assert.equal(hosts.fleet.refusals(reason), 1);
+      assert.equal(hosts.fleet.counter(ReducerCounter.FramesRefused), 1);
+      assert.equal(hosts.fleet.counter(ReducerCounter.FramesAccepted), accepted);
+      hosts.say(agent, wide(1, 150n));
+      const edge = hosts.close()[EDGE];
+      assert.deepEqual([edge.forwardBytes, edge.connections, edge.active], [150, 1, 1]);
+    });
+  }
+});
+
+test('a batch with one bad item leaves the good ones undone', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]));
+  hosts.say(
+    agent,
+    wideFrame([
+      { handle: 1, totals: totals({ bytesSent: 5n }) },
+      { handle: 2, totals: totals() },
+    ]),
+  );
+  hosts.say(agent, openFrame([clientEnd({ handle: 4 }), clientEnd({ handle: 5, process: 9 })]));
+  const edge = hosts.close()[EDGE];
+  assert.deepEqual([edge.forwardBytes, edge.active, edge.connections], [undefined, 1, 1]);
+});
+
+test('a socket beyond the quota is refused alone, and its reports are ignored', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  const beyond = 1 << 20;
+  hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n }), clientEnd({ handle: beyond, joinKey: 9n })]));
+  hosts.say(agent, wide(beyond, 7n), wide(1, 3n), closeFrame([close(beyond, totals({ bytesSent: 7n }))]));
+  const edge = hosts.close()[EDGE];
+  assert.deepEqual([edge.forwardBytes, edge.connections], [3, 1]);
+  assert.equal(hosts.fleet.refusals(RefusalReason.SocketQuota), 1);
+  assert.equal(hosts.fleet.counter(ReducerCounter.SocketReportsIgnored), 2);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FramesRefused), 0);
+});
+
+test('a session is quarantined after 1 000 refused frames and takes nothing any more', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]));
+  for (let frame = 0; frame < 1000; frame++) hosts.say(agent, narrow(2));
+  assert.equal(hosts.fleet.state(agent).flags & SessionFlag.Quarantined, 0);
+  hosts.say(agent, narrow(2));
+  assert.notEqual(hosts.fleet.state(agent).flags & SessionFlag.Quarantined, 0);
+  assert.equal(hosts.fleet.offer(agent, narrow(1)), 0);
+  hosts.detach(agent, CloseReason.AgentLost);
+  hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.SocketsLive), 0);
+  assert.equal(hosts.fleet.counter(ReducerCounter.SessionsQuarantined), 1);
+});
+
+test('what was told without a WindowEnd is not in the window that closes, and whole in the next', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  const { fleet } = hosts;
+  fleet.tell(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]));
+  fleet.tell(
+    agent,
+    onceFrame([once({ open: clientEnd({ cookie: 2n, joinKey: 9n }), totals: totals({ bytesSent: 4n }) })]),
+  );
+  fleet.tell(agent, wide(1, 6n));
+  fleet.close(K);
+  assert.equal(fleet.counter(ReducerCounter.RecordsToMatch), 0);
+  assert.equal(fleet.state(agent).reachedWindow, 0);
+  fleet.tell(agent, windowEnd(K + 1, K));
+  assert.equal(fleet.state(agent).reachedWindow, K + 1);
+  hosts.window = K + 1;
+  hosts.end = () => undefined;
+  fleet.close(K + 1);
+  assert.equal(fleet.counter(ReducerCounter.EdgeFlows), 2);
+});
+
+test('a session that has told the open window waits; one that is late goes on', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [early, late] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const { fleet } = hosts;
+  assert.equal(fleet.offer(early, Buffer.concat([windowEnd(K), windowEnd(K + 1)])), windowEnd(K).length);
+  assert.equal(fleet.state(early).flags, SessionFlag.Held);
+  fleet.tell(late, Buffer.concat([windowEnd(K - 3), windowEnd(K - 2), windowEnd(K - 1)]));
+  fleet.close(K);
+  fleet.tell(early, windowEnd(K + 1));
+  assert.equal(fleet.state(early).reachedWindow, K + 1);
+});
+
+test('a snapshot on a known session replaces its sockets without a gap in active', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  hosts.say(
+    agent,
+    openFrame([clientEnd({ handle: 1, joinKey: 8n }), clientEnd({ handle: 2, joinKey: 9n, cookie: 2n })]),
+    wide(1, 100n),
+  );
+  assert.equal(hosts.close()[EDGE].active, 2);
+  const again = hosts.fleet.open(0, hello({ session: 1n, nodeId: 1n, bootId: 1n, nodeName: 'host-1' }));
+  assert.deepEqual(again, agent, 'it keeps its slot');
+  const spaces = announceFrame({
+    addressSpaces: [{ handle: 1, name: 'default' }],
+    processes: [process(1, { unit: 'curl' })],
+  });
+  hosts.say(agent, snapshotMark(FrameKind.SnapshotBegin, K), spaces);
+  hosts.say(
+    agent,
+    openFrame([open({ ...clientEnd({ handle: 1, joinKey: 8n }) })]),
+    wide(1, 130n),
+    snapshotMark(FrameKind.SnapshotEnd, K),
+  );
+  assert.notEqual(hosts.fleet.state(agent).flags & SessionFlag.SnapshotDone, 0);
+  const edge = hosts.close()[EDGE];
+  assert.deepEqual([edge.active, edge.forwardBytes, edge.connections, edge.closed], [1, 30, undefined, undefined]);
+});
+
+test('a Hello is refused when it is none, or has no window length', () => {
+  const { fleet } = new TwoHosts(MODULE);
+  assert.equal(fleet.tryOpen(0, new Uint8Array(64)), -RefusalReason.HelloStructure);
+  assert.equal(fleet.tryOpen(0, encodeHello(hello({ windowNs: 0n }))), -RefusalReason.WindowLength);
+});

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CloseReason, Role, RoleSource } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import { close, closeFrame, once, onceFrame, openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const KEY = 1234n;
+const sent = (bytesSent: bigint) => totals({ bytesSent });
+
+test('a third end of a connection is refused, and what it tells is not booked', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server, rival] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx'), hosts.agent(3, 'evil')];
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: KEY })]), wideFrame([{ handle: 1, totals: sent(10n) }]));
+  hosts.say(server, openFrame([serverEnd({ handle: 1, joinKey: KEY })]));
+  hosts.close();
+  hosts.say(
+    rival,
+    openFrame([clientEnd({ handle: 1, joinKey: KEY, cookie: 9n })]),
+    wideFrame([{ handle: 1, totals: sent(5000n) }]),
+  );
+  assert.deepEqual(hosts.close(), { 'host-1/curl > host-2/nginx :80': { active: 1 } });
+  assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 1);
+});
+
+test('a second agent that reports the same socket is refused until the first has left', () => {
+  const hosts = new TwoHosts(MODULE);
+  const whole = hosts.agent(1, 'curl');
+  const scoped = hosts.agent(1, 'curl', { session: 50n, scope: 'netns:1' });
+  const end = clientEnd({ handle: 1, joinKey: KEY, cookie: 7n });
+  hosts.say(whole, openFrame([end]), wideFrame([{ handle: 1, totals: sent(10n) }]));
+  hosts.close();
+  hosts.say(scoped, openFrame([end]), wideFrame([{ handle: 1, totals: sent(30n) }]));
+  hosts.close();
+  assert.equal(hosts.fleet.refusals(RefusalReason.DuplicateObserver), 1);
+  hosts.detach(whole, CloseReason.AgentLost);
+  assert.deepEqual(hosts.close(), { 'host-1/curl > 10.0.0.2 :80': {} }, 'nobody looks: active returns to 0');
+  hosts.say(
+    scoped,
+    closeFrame([close(1, sent(30n))]),
+    openFrame([{ ...end, handle: 2 }]),
+    wideFrame([{ handle: 2, totals: sent(40n) }]),
+  );
+  const edge = hosts.close()['host-1/curl > 10.0.0.2 :80'];
+  assert.deepEqual([edge.forwardBytes, edge.active, edge.connections], [30, 1, undefined]);
+});
+
+test('an agent that restarts finds its socket again: no byte twice, no connection twice', () => {
+  const hosts = new TwoHosts(MODULE);
+  const before = hosts.agent(1, 'curl');
+  const end = clientEnd({ handle: 1, joinKey: KEY, cookie: 7n });
+  hosts.say(before, openFrame([end]), wideFrame([{ handle: 1, totals: sent(100n) }]));
+  assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].forwardBytes, 100);
+  const after = hosts.agent(1, 'curl', { session: 60n });
+  hosts.say(after, openFrame([{ ...end, handle: 5, flags: 1 }]), wideFrame([{ handle: 5, totals: sent(130n) }]));
+  hosts.detach(before, CloseReason.AgentRestart);
+  const edge = hosts.close()['host-1/curl > 10.0.0.2 :80'];
+  assert.deepEqual([edge.forwardBytes, edge.connections, edge.active, edge.closed], [30, undefined, 1, undefined]);
+});
+
+test('a connect that failed is counted once by its reason, also when it is told again', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  const failure = once({ open: clientEnd({ cookie: 3n }), reason: CloseReason.ConnectTimedOut });
+  hosts.say(agent, onceFrame([failure]));
+  assert.deepEqual(hosts.close(), { 'host-1/curl > 10.0.0.2 :80': { timedOut: 1, flowsClient: 1 } });
+  hosts.say(agent, onceFrame([failure]));
+  assert.deepEqual(hosts.close(), {});
+  assert.equal(hosts.fleet.counter(ReducerCounter.ClaimsRefused), 0);
+});
+
+test('successive connections of one tuple are kept apart, in whatever order the ends tell them', () => {
+  const steps = [
+    ['client', 10n, 1n],
+    ['client', 200n, 2n],
+    ['server', 11n, 3n],
+    ['server', 201n, 4n],
+  ] as const;
+  const orders = [
+    [0, 1, 2, 3],
+    [0, 2, 1, 3],
+    [2, 0, 3, 1],
+    [2, 3, 0, 1],
+  ];
+  const results = orders.map((order) => {
+    const hosts = new TwoHosts(MODULE);
+    const agents = { client: hosts.agent(1, 'curl'), server: hosts.agent(2, 'nginx') };
+    for (const index of order) {
+      const [side, bytes, cookie] = steps[index];
+      const end = side === 'client' ? clientEnd({ cookie }) : serverEnd({ cookie });
+      const told = side === 'client' ? totals({ bytesSent: bytes }) : totals({ bytesReceived: bytes });
+      hosts.say(agents[side], onceFrame([once({ open: end, totals: told })]));
+    }
+    return hosts.close();
+  });
+  for (const result of results) assert.deepEqual(result, results[0]);
+  const edge = results[0]['host-1/curl > host-2/nginx :80'];
+  assert.deepEqual([edge.forwardBytes, edge.connections, edge.residualBytes], [212, 2, 2]);
+});
+
+test('without evidence the port below the ephemeral range is the server, and better evidence wins', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [one, two] = [hosts.agent(1, 'a'), hosts.agent(2, 'b')];
+  const unknown = { role: Role.Unknown, roleSource: RoleSource.None };
+  hosts.say(
+    one,
+    onceFrame([once({ open: clientEnd({ ...unknown, localPort: 53, remotePort: 40000 }), totals: sent(5n) })]),
+  );
+  hosts.say(
+    two,
+    onceFrame([
+      once({ open: serverEnd({ ...unknown, cookie: 8n, localPort: 50000, remotePort: 50001 }), totals: sent(6n) }),
+    ]),
+  );
+  const edges = hosts.close();
+  assert.deepEqual(Object.keys(edges).sort(), ['10.0.0.1 > host-2/b :0', '10.0.0.2 > host-1/a :53']);
+  hosts.say(
+    one,
+    onceFrame([
+      once({
+        open: clientEnd({ joinKey: 5n, role: Role.Client, roleSource: RoleSource.Port, localPort: 81 }),
+        totals: sent(5n),
+      }),
+    ]),
+  );
+  hosts.say(two, onceFrame([once({ open: serverEnd({ joinKey: 5n, localPort: 443 }), totals: sent(7n) })]));
+  const edge = hosts.close()['host-1/a > host-2/b :443'];
+  assert.deepEqual([edge.forwardBytes, edge.reverseBytes], [5, 7]);
+});

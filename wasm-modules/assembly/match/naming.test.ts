@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import {
+  announceFrame,
+  once,
+  onceFrame,
+  openFrame,
+  process,
+  SPACE,
+  totals,
+  wideFrame,
+} from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const own = (host: number) => announceFrame({ hostAddresses: [{ address: addressOf(host), addressSpace: SPACE }] });
+const sent = (handle: number, bytesSent: bigint) => wideFrame([{ handle, totals: totals({ bytesSent }) }]);
+
+test('when the other end comes, or its host is announced, the flow and its active 1 move to the new edge', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 9n })]), sent(1, 10n));
+  assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].active, 1);
+  hosts.say(server, own(2));
+  hosts.say(client, sent(1, 15n));
+  assert.deepEqual(hosts.close(), {
+    'host-1/curl > 10.0.0.2 :80': {},
+    'host-1/curl > host-2 :80': { forwardBytes: 5, active: 1, flowsClient: 1 },
+  });
+  hosts.say(server, openFrame([serverEnd({ handle: 1, joinKey: 9n })]));
+  assert.deepEqual(hosts.close(), {
+    'host-1/curl > host-2 :80': {},
+    'host-1/curl > host-2/nginx :80': { active: 1, flowsServer: 1 },
+  });
+});
+
+test('a socket that is told again with a better owner moves', () => {
+  const hosts = new TwoHosts(MODULE);
+  const client = hosts.agent(1, 'curl');
+  const end = clientEnd({ handle: 1, joinKey: 9n, process: 0 });
+  hosts.say(client, openFrame([end]), sent(1, 10n));
+  assert.equal(hosts.close()['host-1 > 10.0.0.2 :80'].active, 1);
+  hosts.say(
+    client,
+    announceFrame({ processes: [process(2, { unit: 'worker' })] }),
+    openFrame([{ ...end, process: 2 }]),
+  );
+  assert.deepEqual(hosts.close(), { 'host-1 > 10.0.0.2 :80': {}, 'host-1/worker > 10.0.0.2 :80': { active: 1 } });
+});
+
+test('a socket with the address of another host is refused, one of the host itself is not', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [victim, liar] = [hosts.agent(1, 'curl'), hosts.agent(3, 'evil')];
+  hosts.say(victim, own(1));
+  hosts.close();
+  hosts.say(
+    liar,
+    onceFrame([once({ open: clientEnd({ joinKey: 4n }) })]),
+    openFrame([clientEnd({ handle: 1, joinKey: 5n })]),
+    sent(1, 99n),
+  );
+  hosts.say(victim, onceFrame([once({ open: clientEnd({ joinKey: 6n }), totals: totals({ bytesSent: 7n }) })]));
+  const edges = hosts.close();
+  assert.deepEqual(Object.keys(edges), ['host-1/curl > 10.0.0.2 :80']);
+  assert.equal(edges['host-1/curl > 10.0.0.2 :80'].forwardBytes, 7);
+  assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 2);
+});
+
+test('the addresses of a host that nobody looks at any more name nobody after that window', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  hosts.say(server, own(2));
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 9n })]), sent(1, 10n));
+  assert.equal(hosts.close()['host-1/curl > host-2 :80'].active, 1);
+  hosts.detach(server, CloseReason.AgentLost);
+  hosts.say(client, sent(1, 11n));
+  assert.equal(hosts.close()['host-1/curl > host-2 :80'].active, 1);
+  hosts.say(client, sent(1, 12n));
+  assert.deepEqual(hosts.close(), {
+    'host-1/curl > host-2 :80': {},
+    'host-1/curl > 10.0.0.2 :80': { forwardBytes: 1, active: 1, flowsClient: 1 },
+  });
+});

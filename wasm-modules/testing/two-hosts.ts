@@ -1,0 +1,83 @@
+// A reducer and the agents of a few hosts, each with one process, for tests that tell a story in a few frames.
+import { Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
+import { Level } from '../../host/wire/gen/records-layout.ts';
+import type { Open } from '../../host/wire/gen/wire-layout.ts';
+import type { Hello } from '../../host/wire/gen/wire-tables.ts';
+import { announceFrame, hello, ipv4, open, process, SPACE, windowEnd } from './agent-frames.ts';
+import { ReducerFleet, type SessionRef } from './reducer-fleet.ts';
+import { mergeOutputs } from './window-output.ts';
+
+export const FIRST_WINDOW = 3000;
+
+/** Address of the host with this number. */
+export const addressOf = (host: number): Uint8Array => ipv4(10, 0, 0, host);
+
+export class TwoHosts {
+  readonly fleet: ReducerFleet;
+  window = FIRST_WINDOW;
+  readonly #told = new Set<SessionRef>();
+  readonly #agents: SessionRef[] = [];
+
+  constructor(module: WebAssembly.Module, windowNs?: number) {
+    this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs });
+  }
+
+  /** An agent whose one process is the unit `unit`. */
+  agent(host: number, unit: string, values: Partial<Hello> = {}): SessionRef {
+    const identity = { nodeId: BigInt(host), bootId: BigInt(host), session: BigInt(host), nodeName: `host-${host}` };
+    const ref = this.fleet.open(0, hello({ ...identity, ...values }));
+    const spaces = [{ handle: SPACE, name: 'default' }];
+    this.fleet.tell(ref, announceFrame({ addressSpaces: spaces, processes: [process(1, { unit })] }));
+    this.#agents.push(ref);
+    return ref;
+  }
+
+  say(agent: SessionRef, ...frames: Uint8Array[]): void {
+    this.fleet.tell(agent, Buffer.concat(frames));
+  }
+
+  end(agent: SessionRef, from = this.window, window = this.window): void {
+    this.say(agent, windowEnd(window, from));
+    this.#told.add(agent);
+  }
+
+  /** Ends the window of every agent and closes it: what each edge of the finest level shows, zeros left out. */
+  close(): Record<string, Record<string, number>> {
+    for (const agent of this.#agents) if (!this.#told.has(agent)) this.say(agent, windowEnd(this.window));
+    this.#told.clear();
+    const points = mergeOutputs(this.fleet.close(this.window++)).filter(({ level }) => level === Level.IdId);
+    return Object.fromEntries(
+      points.map(({ client, server, serverPort, fields }) => [
+        `${client.id} > ${server.id} :${serverPort}`,
+        Object.fromEntries(
+          [...fields]
+            .filter(([name, value]) => value !== 0n && name !== 'fromWindow')
+            .map(([name, value]) => [name, Number(value)]),
+        ),
+      ]),
+    );
+  }
+
+  /** The agent is gone: its session no longer tells windows. */
+  detach(agent: SessionRef, reason: number): void {
+    this.#agents.splice(this.#agents.indexOf(agent), 1);
+    this.fleet.detach(agent, reason);
+  }
+}
+
+/** The client's end of a connection from host 1 to port 80 of host 2. */
+export function clientEnd(values: Partial<Open> = {}): Open {
+  return open({ localAddress: addressOf(1), remoteAddress: addressOf(2), ...values });
+}
+
+export function serverEnd(values: Partial<Open> = {}): Open {
+  return open({
+    localAddress: addressOf(2),
+    remoteAddress: addressOf(1),
+    localPort: 80,
+    remotePort: 40000,
+    role: Role.Server,
+    roleSource: RoleSource.Kernel,
+    ...values,
+  });
+}
