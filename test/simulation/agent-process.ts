@@ -65,6 +65,8 @@ export class AgentProcess {
   #isAlive = true;
   /** Does nothing before this moment: a starved or stopped process. */
   #frozenUntilMs = -Infinity;
+  /** What arrived while it was frozen. */
+  readonly #waiting: (() => void)[] = [];
   #maxKeptBytes = 0;
 
   constructor(options: AgentProcessOptions, dependencies: AgentProcessDependencies) {
@@ -227,10 +229,16 @@ export class AgentProcess {
     });
   }
 
+  /** In the order of arrival, however often it was frozen. */
   #whenAwake(run: () => void): void {
+    this.#waiting.push(run);
+    if (this.#waiting.length === 1) this.#wake();
+  }
+
+  #wake(): void {
     const { schedule } = this.#dependencies;
-    if (schedule.nowMs < this.#frozenUntilMs) schedule.at(this.#frozenUntilMs, () => this.#whenAwake(run));
-    else run();
+    if (schedule.nowMs < this.#frozenUntilMs) return schedule.at(this.#frozenUntilMs, () => this.#wake());
+    while (this.#waiting.length > 0) this.#waiting.shift()?.();
   }
 
   #now(): Instant {

@@ -4,6 +4,7 @@
  *
  *   both agents come back to a new reducer in different windows   the first one's committed totals may lack what only the other had told:
  *                                                                 a moment's bytes, or all since the first one was last heard
+ *   an adopted end is committed before the end that saw the opening is heard, then the reducer dies: its history was never traffic
  *   no life saw the whole                                         what was told before or after may be lost with it
  */
 import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
@@ -68,8 +69,8 @@ export function expectConnection(fleet: Fleet, connection: Connection): Expectat
     const slack = slackOf(fleet, connection, client, server);
     return {
       ...NOTHING,
-      forwardBytes: { least: forwardBytes, most: forwardBytes + slack.bytes },
-      reverseBytes: { least: reverseBytes, most: reverseBytes + slack.bytes },
+      forwardBytes: { least: Math.max(0, forwardBytes - slack.missing), most: forwardBytes + slack.bytes },
+      reverseBytes: { least: Math.max(0, reverseBytes - slack.missing), most: reverseBytes + slack.bytes },
       connections: { least: 1, most: 1 + slack.connections },
       story,
     };
@@ -112,25 +113,34 @@ function hasTold(fleet: Fleet, life: Life, closedMs: number): boolean {
   return isCalm && isReducerCalm && life.endMs > committedMs;
 }
 
-/** How much more than the truth may be exported because the two ends came back to a new reducer apart. */
-function slackOf(
-  fleet: Fleet,
-  connection: Connection,
-  client: Watch,
-  server: Watch,
-): { bytes: number; connections: number } {
-  if (client === 'none' || server === 'none') return { bytes: 0, connections: 0 };
-  const slack = { bytes: 0, connections: 0 };
+interface Slack {
+  /** More and less than the truth. */
+  bytes: number;
+  missing: number;
+  connections: number;
+}
+
+/** How far off the export may be because the two ends came back to a new reducer apart. */
+function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Watch): Slack {
+  const slack = { bytes: 0, missing: 0, connections: 0 };
+  if (client === 'none' || server === 'none') return slack;
   fleet.incarnations.forEach((incarnation, index) => {
     if (index === 0 || incarnation.startMs < connection.openedMs || incarnation.sealed.size === 0) return;
+    const areHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
+    if (!areHeard) slack.missing = historyMax(connection);
     if (cameTogether(fleet, connection, incarnation)) return;
     slack.bytes += aheadMax(connection);
-    const wereHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
-    if (wereHeard) return;
+    if (areHeard) return;
     slack.bytes += connection.forwardBytes + connection.reverseBytes;
     slack.connections++;
   });
   return slack;
+}
+
+/** What an end that was adopted left out, and cannot tell apart from what is committed when a new reducer asks. */
+function historyMax({ clientSocket, serverSocket }: Connection): number {
+  const adoptions = [...(clientSocket?.adoptions ?? []), ...(serverSocket?.adoptions ?? [])];
+  return Math.max(0, ...adoptions.map(({ sent, received }) => Math.max(sent, received)));
 }
 
 /** The most that one end can have told and the other not, when both end a window: two agents look at somewhat different moments. */

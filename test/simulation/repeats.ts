@@ -15,14 +15,19 @@ export interface Repeats {
   ofPort(port: number): { certain: Sums; possible: Sums };
 }
 
+/** The first snapshot with which a session repeats a batch. */
+type Repeating = Map<bigint, Snapshot>;
+
 /** An agent whose link was fine for so long before a kill has heard what the reducer said before. */
 const HEARD_MS = 3_000;
 
 export function findRepeats(fleet: Fleet, broken: string[]): Repeats {
-  const repeated = new Map<StoredBatch, Set<bigint>>();
+  const repeated = new Map<StoredBatch, Repeating>();
   for (const batch of fleet.collector.batches) {
-    const sessions = new Set<bigint>();
-    for (const snapshot of fleet.snapshots) if (repeats(fleet, batch, snapshot)) sessions.add(snapshot.session);
+    const sessions: Repeating = new Map();
+    for (const snapshot of fleet.snapshots) {
+      if (!sessions.has(snapshot.session) && repeats(fleet, batch, snapshot)) sessions.set(snapshot.session, snapshot);
+    }
     if (sessions.size > 0) repeated.set(batch, sessions);
   }
   for (const [batch, sessions] of repeated) checkAllowed(fleet, batch, sessions, broken);
@@ -31,6 +36,12 @@ export function findRepeats(fleet: Fleet, broken: string[]): Repeats {
 
 function repeats(fleet: Fleet, batch: StoredBatch, { session, incarnation, committedWindow }: Snapshot): boolean {
   return incarnation > batch.incarnation && held(fleet, batch, session) > committedWindow;
+}
+
+/** Of several windows that were exported as one, it may know that the first are committed. */
+function repeatsAll(fleet: Fleet, batch: StoredBatch, snapshot: Snapshot | undefined): boolean {
+  if (snapshot === undefined || batch.firstWindow === batch.lastWindow) return snapshot !== undefined;
+  return snapshot.committedWindow <= held(fleet, { ...batch, lastWindow: batch.firstWindow - 1 }, snapshot.session);
 }
 
 /** The last window of the session that the batch, or one before it, holds; 0 = none. */
@@ -43,13 +54,18 @@ function held(fleet: Fleet, { incarnation, lastWindow }: StoredBatch, session: b
   );
 }
 
-function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Set<bigint>, broken: string[]): void {
+function wasEverHeld(fleet: Fleet, { incarnation }: StoredBatch, session: bigint): boolean {
+  const sealed = fleet.incarnations.find(({ id }) => id === incarnation)?.sealed.values() ?? [];
+  return [...sealed].some((sessions) => (sessions.get(session) ?? 0) > 0);
+}
+
+function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
   const { incarnation, lastWindow } = batch;
   const endMs = fleet.incarnations.find(({ id }) => id === incarnation)?.endMs ?? Infinity;
   // A request that was on its way is stored although its reducer is dead: a window more.
   const last = fleet.collector.batches.findLast((one) => one.incarnation === incarnation && one.storedMs <= endMs);
   if (last === batch || batch.storedMs > endMs) return;
-  for (const session of sessions) {
+  for (const session of sessions.keys()) {
     const life = fleet.lives.find((one) => one.session === session);
     const isDeaf = fleet.disturbances.some(
       ({ host, fromMs, toMs }) => host === life?.host && fromMs < endMs && toMs > endMs - HEARD_MS,
@@ -62,7 +78,7 @@ function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Set<bigint>, b
 
 function sumOfPort(
   fleet: Fleet,
-  repeated: Map<StoredBatch, Set<bigint>>,
+  repeated: Map<StoredBatch, Repeating>,
   port: number,
 ): { certain: Sums; possible: Sums } {
   const certain = new Map<number, Sums>([[port, noSums()]]);
@@ -72,10 +88,13 @@ function sumOfPort(
   for (const [batch, sessions] of repeated) {
     const rows = [...batch.rows.values()].filter((row) => row.serverPort === port);
     if (rows.length === 0) continue;
-    const involved = fleet.lives.filter((life) => hosts.has(life.host) && held(fleet, batch, life.session) > 0);
+    // An end that was heard only after this batch may know more of it than the one that repeats.
+    const involved = fleet.lives.filter((life) => hosts.has(life.host) && wasEverHeld(fleet, batch, life.session));
     const repeating = involved.filter((life) => sessions.has(life.session));
     if (repeating.length === 0) continue;
-    const isCertain = repeating.length === involved.length && involved.every((life) => life.endMs === Infinity);
+    const isCertain =
+      repeating.length === involved.length &&
+      involved.every(({ endMs, session }) => endMs === Infinity && repeatsAll(fleet, batch, sessions.get(session)));
     for (const row of rows) addRow(isCertain ? certain : possible, row);
   }
   return { certain: certain.get(port) ?? noSums(), possible: possible.get(port) ?? noSums() };
