@@ -141,6 +141,16 @@ export class Lab {
     return agent;
   }
 
+  /** An agent that looks at a host and writes a recording, without a reducer. It ends with the lab. */
+  recordAgent(name: string, path: string): Role {
+    const scope = `netns=${this.network.host(name).path}`;
+    const window = `${this.windowSeconds}s`;
+    const args = ['agent', '--output', `file:${path}`, '--scope', scope, '--node', name, '--window', window];
+    const agent = new Role(this.island, `recording agent ${name}`, args);
+    this.agents.set(name, agent);
+    return agent;
+  }
+
   /**
    * Waits for a moment a little after the beginning of a window. The two agents end their windows some milliseconds apart: a connection that
    * opens just there is seen by one of them first, and its other end has its address for a name until the other agent tells.
