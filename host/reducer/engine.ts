@@ -43,7 +43,7 @@ export class Engine {
     return this.#run.pool;
   }
 
-  /** Throws UsageError when reducer.wasm is missing. */
+  /** Throws when reducer.wasm is missing. */
   async start(): Promise<void> {
     const { clock, fail } = this.#dependencies;
     const module = await compileReducer();

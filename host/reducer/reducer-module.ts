@@ -1,7 +1,6 @@
 // The face of reducer.wasm: its exports as types, and views over its memory that follow when the memory grows.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { UsageError } from '../lib/usage-error.ts';
 import {
   Level,
   ReducerCounter,
@@ -12,13 +11,13 @@ import {
 
 export const REDUCER_WASM_PATH = join(import.meta.dirname, '../../wasm-modules/build/reducer.wasm');
 
-/** Throws UsageError when the module is missing or broken: no stage runs in TypeScript instead. */
+/** Throws an Error that names the file and the cure when it is missing or broken: no stage runs in TypeScript instead. */
 export async function compileReducer(path = REDUCER_WASM_PATH): Promise<WebAssembly.Module> {
   try {
     return await WebAssembly.compile(readFileSync(path));
   } catch (error) {
     const cause = error instanceof Error ? error.message : String(error);
-    throw new UsageError('reducer_wasm', `${path} cannot be used: ${cause}. "npm run build:wasm" makes it`);
+    throw new Error(`${path} cannot be used: ${cause}. "npm run build:wasm" makes it`);
   }
 }
 

@@ -80,7 +80,7 @@ export class Reducer {
     return this.#windows;
   }
 
-  /** Throws UsageError when an address is taken or reducer.wasm is missing. */
+  /** Throws UsageError when an address is taken or must not be used, and an Error when reducer.wasm is missing. */
   async start(): Promise<void> {
     const { listen, insecure, workers, windowNs } = this.#options;
     await this.#engine.start();

@@ -1,0 +1,353 @@
+import { strict as assert } from 'node:assert';
+import { test } from 'node:test';
+import type { Instant } from '../lib/clock.ts';
+import { seededRandom } from '../lib/random.ts';
+import { CloseReason } from '../wire/gen/kernel-events-layout.ts';
+import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import type { Hello } from '../wire/gen/wire-tables.ts';
+import { Coordinator, type CoordinatorAction, RECOVERY_MS, SESSION_GRACE_MS } from './coordinator.ts';
+import { type Admission, connectionId } from './messages.ts';
+import { hello } from './testing/told.ts';
+import { LATE_COUNT_MAX } from './watermark.ts';
+
+const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const WINDOW_MS = 10_000;
+const LATENESS_MS = 5_000;
+/** Start of the reducer: the middle of this window. */
+const FIRST = 100;
+const START_MS = FIRST * WINDOW_MS + WINDOW_MS / 2;
+const INCARNATION = 77n;
+
+function at(ms: number): Instant {
+  return { ms, unixNs: BigInt(Math.round(ms)) * 1_000_000n };
+}
+
+/** A coordinator whose workers close windows at once unless told otherwise, and what came out of it. */
+class Bench {
+  nowMs = START_MS;
+  readonly coordinator: Coordinator;
+  readonly workers: number;
+  answersSeals = true;
+  readonly sealed: { window: number; atMs: number; isLate: boolean }[] = [];
+  readonly committed: number[] = [];
+  readonly admissions: (Admission & { worker: number })[] = [];
+  readonly refusals: { connection: number; reason: GoodbyeReason }[] = [];
+  readonly detached: { twin: number; reason: number; worker: number }[] = [];
+  readonly disconnected: number[] = [];
+  readonly parted: string[] = [];
+  #nextConnection = 1;
+
+  constructor(workers = 2) {
+    this.workers = workers;
+    const times = { windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: BigInt(LATENESS_MS) * 1_000_000n };
+    this.coordinator = new Coordinator({ workers, incarnation: INCARNATION, start: at(START_MS), ...times });
+  }
+
+  /** Time passes in steps of at most 50 ms, as the engine ticks. */
+  until(ms: number): void {
+    while (this.nowMs < ms) {
+      this.nowMs = Math.min(ms, this.nowMs + 50);
+      this.perform(this.coordinator.tick(at(this.nowMs)));
+    }
+  }
+
+  say(said: Hello, worker = 0): number {
+    const connection = connectionId(worker, this.#nextConnection++);
+    const message = { kind: 'hello', connection, hello: said, payload: new Uint8Array(8) } as const;
+    this.perform(this.coordinator.receive(worker, message, at(this.nowMs)));
+    return connection;
+  }
+
+  /** Says hello after the recovery period and returns its admission. */
+  join(said: Hello, worker = 0): Admission & { worker: number } {
+    const connection = this.say(said, worker);
+    const admission = this.admissions.find((each) => each.connection === connection);
+    assert.ok(admission !== undefined, `${said.nodeName} was not admitted`);
+    return admission;
+  }
+
+  tell({ twin, worker }: { twin: number; worker: number }, window: number): void {
+    this.perform(this.coordinator.receive(worker, { kind: 'told', twin, window }, at(this.nowMs)));
+  }
+
+  leave({ twin, worker, connection }: Admission & { worker: number }, goodbye = false): void {
+    this.perform(this.coordinator.receive(worker, { kind: 'left', twin, connection, goodbye }, at(this.nowMs)));
+  }
+
+  answer(worker: number, window: number): void {
+    const message = { kind: 'closed', window, output: new Uint8Array(8) } as const;
+    this.perform(this.coordinator.receive(worker, message, at(this.nowMs)));
+  }
+
+  perform(actions: readonly CoordinatorAction[]): void {
+    for (const action of actions) {
+      if (action.kind === 'closed') {
+        const sealed = this.sealed.find(({ window }) => window === action.window);
+        assert.ok(sealed !== undefined && action.outputs.length === this.workers);
+        sealed.isLate = action.isLate;
+      } else if (action.kind === 'committed') this.committed.push(action.window);
+      else if (action.kind === 'parted') this.parted.push(action.reason);
+      else if (action.kind === 'tell') this.#order(action.worker, action.message);
+      else if (action.kind === 'tell_all' && action.message.kind === 'seal') this.#seal(action.message.window);
+    }
+  }
+
+  #order(worker: number, message: (CoordinatorAction & { kind: 'tell' })['message']): void {
+    if (message.kind === 'admit') this.admissions.push({ ...message.admission, worker });
+    else if (message.kind === 'refuse') this.refusals.push(message);
+    else if (message.kind === 'detach') this.detached.push({ ...message, worker });
+    else if (message.kind === 'disconnect') this.disconnected.push(message.connection);
+  }
+
+  #seal(window: number): void {
+    assert.equal(window, (this.sealed.at(-1)?.window ?? FIRST - 1) + 1, 'windows are sealed one after the other');
+    this.sealed.push({ window, atMs: this.nowMs, isLate: false });
+    if (this.answersSeals) for (let worker = 0; worker < this.workers; worker++) this.answer(worker, window);
+  }
+}
+
+function endOf(window: number): number {
+  return (window + 1) * WINDOW_MS;
+}
+
+/** A bench past its recovery period, with agents a, b, … of distinct sessions. */
+function benchOf(...names: string[]): { bench: Bench; agents: (Admission & { worker: number })[] } {
+  const bench = new Bench();
+  bench.until(START_MS + RECOVERY_MS);
+  const agents = names.map((name, index) => bench.join(hello(name, BigInt(index + 1), { firstWindow: FIRST })));
+  return { bench, agents };
+}
+
+test('without agents windows close by time, the first one after recovery and lateness', () => {
+  const bench = new Bench();
+  bench.until(endOf(FIRST + 2));
+  const times = bench.sealed.map(({ window, atMs, isLate }) => [window, atMs, isLate]);
+  assert.deepEqual(times, [
+    [FIRST, START_MS + RECOVERY_MS + LATENESS_MS, false],
+    [FIRST + 1, endOf(FIRST + 1), false],
+    [FIRST + 2, endOf(FIRST + 2), false],
+  ]);
+});
+
+test('a window closes when its last agent has told it, but never before its end', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  bench.until(endOf(FIRST) + 2_000);
+  bench.tell(agents[0], FIRST);
+  bench.until(endOf(FIRST) + 3_000);
+  assert.deepEqual(bench.sealed, []);
+  bench.tell(agents[1], FIRST);
+  assert.deepEqual(bench.sealed, [{ window: FIRST, atMs: bench.nowMs, isLate: false }]);
+  for (const agent of agents) bench.tell(agent, FIRST + 3);
+  bench.until(endOf(FIRST + 3));
+  assert.deepEqual(
+    bench.sealed.slice(1).map(({ atMs }) => atMs),
+    [FIRST + 1, FIRST + 2, FIRST + 3].map(endOf),
+  );
+});
+
+test('an agent that is late three times in a row is not waited for until it has caught up', () => {
+  const { bench, agents } = benchOf('prompt', 'slow');
+  const [prompt, slow] = agents;
+  for (let window = FIRST; window <= FIRST + 5; window++) {
+    bench.until(endOf(window));
+    bench.tell(prompt, window);
+    bench.until(endOf(window) + LATENESS_MS);
+  }
+  const delays = bench.sealed.map(({ window, atMs }) => atMs - endOf(window));
+  assert.deepEqual(delays, [LATENESS_MS, LATENESS_MS, LATENESS_MS, 0, 0, 0]);
+  assert.deepEqual(
+    bench.sealed.map(({ isLate }) => isLate),
+    [true, true, true, false, false, false],
+  );
+  bench.tell(slow, FIRST + 5);
+  bench.tell(prompt, FIRST + 6);
+  bench.until(endOf(FIRST + 6) + LATENESS_MS);
+  const { atMs, isLate } = bench.sealed.at(-1) ?? assert.fail();
+  assert.deepEqual([atMs, isLate], [endOf(FIRST + 6) + LATENESS_MS, true], 'it is waited for again');
+});
+
+test('an agent that leaves holds nobody back', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  bench.until(START_MS + RECOVERY_MS + LATENESS_MS);
+  bench.tell(agents[0], FIRST);
+  assert.equal(bench.sealed.length, 0);
+  bench.leave(agents[1]);
+  assert.equal(bench.sealed.length, 1);
+});
+
+test('a window is closed when every worker has put it out, and only then is the next one sealed', () => {
+  const bench = new Bench();
+  bench.answersSeals = false;
+  bench.until(endOf(FIRST + 3));
+  assert.equal(bench.sealed.length, 1);
+  bench.answer(1, FIRST);
+  assert.equal(bench.sealed.length, 1);
+  bench.answer(0, FIRST);
+  assert.deepEqual(
+    bench.sealed.map(({ window }) => window),
+    [FIRST, FIRST + 1],
+  );
+  assert.throws(() => bench.answer(0, FIRST), /worker 0 closed window/);
+});
+
+test('commits rise, and nothing is committed that is not closed', () => {
+  const bench = new Bench();
+  bench.until(endOf(FIRST + 2));
+  bench.perform(bench.coordinator.exported(FIRST + 1));
+  bench.perform(bench.coordinator.exported(FIRST));
+  bench.perform(bench.coordinator.exported(FIRST + 2));
+  assert.deepEqual(bench.committed, [FIRST + 1, FIRST + 2]);
+  assert.throws(() => bench.coordinator.exported(FIRST + 3), /was exported/);
+});
+
+test('during recovery nobody is answered; then everybody learns what anybody knows of the incarnation it spoke to', () => {
+  const bench = new Bench();
+  const before = { incarnation: 5n, firstWindow: FIRST };
+  bench.say(hello('a', 1n, { ...before, committedClosedWindow: FIRST - 3 }));
+  bench.say(hello('b', 2n, { ...before, committedClosedWindow: FIRST - 4 }));
+  bench.say(hello('other', 3n, { incarnation: 6n, firstWindow: FIRST, committedClosedWindow: FIRST - 9 }));
+  bench.say(hello('liar', 4n, { ...before, committedClosedWindow: FIRST + 1_000 }));
+  bench.until(START_MS + RECOVERY_MS - 50);
+  assert.deepEqual(bench.admissions, []);
+  bench.until(START_MS + RECOVERY_MS);
+  assert.deepEqual(
+    bench.admissions.map(({ committedClosedWindow }) => committedClosedWindow - FIRST),
+    [-3, -3, -9, -3],
+  );
+});
+
+test('a session resumes at the worker of its twin, whoever accepted the connection', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  assert.deepEqual(
+    agents.map(({ worker }) => worker),
+    [0, 1],
+    'twins are spread',
+  );
+  bench.leave(agents[0]);
+  const again = bench.join(hello('a', 1n, { incarnation: INCARNATION, firstWindow: FIRST }), 1);
+  assert.deepEqual([again.twin, again.worker, again.resume], [agents[0].twin, 0, true]);
+  const stranger = bench.join(hello('b', 2n, { incarnation: 0n, firstWindow: FIRST }), 1);
+  assert.deepEqual([stranger.twin, stranger.resume], [agents[1].twin, false], 'a channel that starts anew');
+  assert.deepEqual(bench.disconnected, [agents[1].connection]);
+});
+
+test('an agent that restarted takes over when it has told its first window; a second live one is refused', () => {
+  const { bench, agents } = benchOf('a');
+  const twinOfA = hello('a', 9n, { firstWindow: FIRST });
+  bench.say(twinOfA);
+  assert.deepEqual(
+    bench.refusals.map(({ reason }) => reason),
+    [GoodbyeReason.DuplicateAgent],
+  );
+  bench.leave(agents[0]);
+  const successor = bench.join(twinOfA);
+  assert.deepEqual(bench.detached, []);
+  bench.tell(successor, FIRST);
+  assert.deepEqual(
+    bench.detached.map(({ twin, reason }) => [twin, reason]),
+    [[agents[0].twin, CloseReason.AgentRestart]],
+  );
+});
+
+test('a session without a connection is kept for its grace, then its sockets are nobody’s', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  bench.leave(agents[0]);
+  bench.leave(agents[1], true);
+  assert.deepEqual(bench.parted, ['disconnected', 'goodbye']);
+  bench.until(bench.nowMs + SESSION_GRACE_MS - 100);
+  assert.deepEqual(bench.detached, []);
+  bench.until(bench.nowMs + 100);
+  assert.deepEqual(
+    bench.detached.map(({ twin, reason }) => [twin, reason]),
+    [[agents[0].twin, CloseReason.AgentLost]],
+  );
+});
+
+test('an agent whose clock is ahead is waited for in the present', () => {
+  const { bench } = benchOf();
+  const ahead = bench.join(hello('a', 1n, { firstWindow: FIRST + 360 }));
+  assert.equal(ahead.firstWindow, FIRST);
+  bench.until(endOf(FIRST) + LATENESS_MS);
+  assert.equal(bench.sealed[0].isLate, true);
+});
+
+test('after stop nobody is admitted and nothing is sealed', () => {
+  const { bench } = benchOf();
+  bench.coordinator.stop();
+  bench.say(hello('a', 1n));
+  assert.deepEqual(
+    bench.refusals.map(({ reason }) => reason),
+    [GoodbyeReason.ReducerStopping],
+  );
+  bench.until(endOf(FIRST + 3));
+  assert.deepEqual(bench.sealed, []);
+});
+
+interface ModelAgent {
+  admission: Admission & { worker: number };
+  told: number;
+  /** For every window sealed while it was connected: had it told that window? */
+  history: boolean[];
+  isOut: boolean;
+}
+
+test('windows are sealed at the moment that a naive model says, whatever agents do', (context) => {
+  context.diagnostic(`SEED=${SEED}`);
+  const random = seededRandom(SEED);
+  for (let round = 0; round < 30; round++) playAgainstModel(random);
+});
+
+/** The model looks at every agent anew at every step and remembers each window's outcome for each agent. */
+function playAgainstModel(random: () => number): void {
+  const { bench } = benchOf();
+  const below = (limit: number): number => Math.floor(random() * limit);
+  const agents: ModelAgent[] = [];
+  let open = FIRST;
+  let serial = 1;
+  const isAwaited = ({ admission, told, isOut }: ModelAgent): boolean =>
+    !isOut && admission.firstWindow <= open && told < open;
+  const expectSeals = (): void => {
+    for (;;) {
+      const isEarly = bench.nowMs < endOf(open) || bench.nowMs < START_MS + RECOVERY_MS + LATENESS_MS;
+      const awaited = agents.filter(isAwaited);
+      if (isEarly || (awaited.length > 0 && bench.nowMs < endOf(open) + LATENESS_MS)) break;
+      const seal = bench.sealed[open - FIRST];
+      assert.deepEqual(seal, { window: open, atMs: bench.nowMs, isLate: awaited.length > 0 });
+      for (const agent of agents) {
+        agent.history.push(!awaited.includes(agent));
+        const lates = agent.history.slice(-LATE_COUNT_MAX);
+        if (lates.length === LATE_COUNT_MAX && !lates.includes(true)) agent.isOut = true;
+      }
+      open++;
+    }
+    assert.equal(bench.sealed.length, open - FIRST, `window ${open} was sealed too early`);
+  };
+  for (let step = 0; step < 400; step++) {
+    const agent = agents[below(agents.length || 1)];
+    const dice = random();
+    if (dice < 0.08 && agents.length < 6) {
+      const current = Math.floor(bench.nowMs / WINDOW_MS);
+      const admission = bench.join(
+        hello(`n${serial}`, BigInt(serial++), { firstWindow: current - below(3) }),
+        below(2),
+      );
+      agents.push({ admission, told: 0, history: [], isOut: false });
+    } else if (dice < 0.12 && agent !== undefined) {
+      agents.splice(agents.indexOf(agent), 1);
+      bench.leave(agent.admission, random() < 0.5);
+    } else if (dice < 0.75 && agent !== undefined) {
+      agent.told = Math.max(agent.told, Math.floor(bench.nowMs / WINDOW_MS) - below(4));
+      if (agent.isOut && agent.told >= open - 1) {
+        agent.isOut = false;
+        agent.history = [];
+      }
+      bench.tell(agent.admission, agent.told);
+    } else {
+      for (let count = random() < 0.5 ? 1 : below(120); count > 0; count--) {
+        bench.until(bench.nowMs + 50);
+        expectSeals();
+      }
+    }
+    expectSeals();
+  }
+}
