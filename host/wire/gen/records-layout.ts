@@ -312,7 +312,10 @@ export interface MatchHostAddress {
   addressSpace: bigint;
   /** Channel handle of the host node that claims the address. */
   node: number;
-  /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
+  /**
+   * 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. 2 = only its session ends:
+   * the next one of the same agent claims it again, perhaps has already, and the address keeps its name.
+   */
   ended: number;
   /** Hash of (node id, boot id) of the claimant: a socket with this local address on another host is refused. */
   boot: bigint;

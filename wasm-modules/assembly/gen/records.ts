@@ -245,7 +245,10 @@ export class MatchHostAddress {
   addressSpace: u64; // 16
   /** Channel handle of the host node that claims the address. */
   node: u32; // 24
-  /** 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. */
+  /**
+   * 1 = the claim ends. Several hosts may claim one address (docker bridges), so the end names its host too. 2 = only its session ends:
+   * the next one of the same agent claims it again, perhaps has already, and the address keeps its name.
+   */
   ended: u32; // 28
   /** Hash of (node id, boot id) of the claimant: a socket with this local address on another host is refused. */
   boot: u64; // 32

@@ -126,12 +126,11 @@ function replaceAddresses(session: Session, announce: Announce): void {
     own.high = told.addressHi;
     own.low = told.addressLo;
     own.space = space;
-    if (!isListed(before, beforeCount, own.high, own.low, space)) stageAddress(session, own, false);
+    if (!isListed(before, beforeCount, own.high, own.low, space)) stageAddress(session, own, 0);
   }
   for (let index: u32 = 0; index < beforeCount; index++) {
     const own = changetype<OwnAddress>(before + <usize>index * offsetof<OwnAddress>());
-    if (!isListed(session.addresses, session.addressCount, own.high, own.low, own.space))
-      stageAddress(session, own, true);
+    if (!isListed(session.addresses, session.addressCount, own.high, own.low, own.space)) stageAddress(session, own, 1);
   }
   if (before !== 0) giveBlock(before, <usize>beforeCapacity * offsetof<OwnAddress>());
 }

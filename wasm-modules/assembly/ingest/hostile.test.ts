@@ -100,7 +100,7 @@ function checkLiars(build: Build, frames: number): void {
   const reasons = Object.values(RefusalReason).filter(
     (reason) => reason !== RefusalReason.None && reason < RefusalReason.SocketQuota,
   );
-  const byReason = reasons.reduce((sum, reason) => sum + fleet.refusals(reason), 0);
+  const byReason = reasons.map((reason) => fleet.refusals(reason)).reduce((sum, frames) => sum + frames);
   assert.equal(byReason, refused, `SEED=${seed}: each refused frame has a reason`);
   assert(refused > given / 5 && accepted > given / 5, `SEED=${seed}: ${accepted} accepted, ${refused} refused`);
   assert(fleet.counter(ReducerCounter.SessionsQuarantined) > 0, `SEED=${seed}: nobody was quarantined`);

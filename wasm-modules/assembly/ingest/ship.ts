@@ -231,14 +231,14 @@ function closeRow(session: Session, socket: Socket): void {
   count(ReducerCounter.SocketsClosed);
 }
 
-/** Nobody looks at the host any more, so its addresses are claimed by nobody; an agent that restarts claims them again at once. */
+/** When nobody looks at the host any more its addresses name nobody; an agent that restarted has claimed them anew. */
 function finishDeparture(session: Session): void {
-  if (session.departure === CloseReason.AgentLost) {
-    for (let index: u32 = 0; index < session.addressCount; index++)
-      stageAddress(session, addressAt(session, index), true);
-    for (let header = nextStaged(session); header !== 0; header = nextStaged(session)) {
-      shipRecord(session, changetype<RecordHeader>(header));
-    }
+  const ended: u32 = session.departure === CloseReason.AgentRestart ? 2 : 1;
+  for (let index: u32 = 0; index < session.addressCount; index++) {
+    stageAddress(session, addressAt(session, index), ended);
+  }
+  for (let header = nextStaged(session); header !== 0; header = nextStaged(session)) {
+    shipRecord(session, changetype<RecordHeader>(header));
   }
   giveSockets(session);
   giveTables(session);

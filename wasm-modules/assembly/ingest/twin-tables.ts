@@ -101,8 +101,8 @@ export function ensureAddresses(session: Session, count: u32): bool {
   return true;
 }
 
-/** Tells every worker that the address is, or is no longer, one of this host. */
-export function stageAddress(session: Session, address: OwnAddress, isEnded: bool): void {
+/** Tells every worker that the address is, or is no longer, one of this host; `ended` as in records.MatchHostAddress. */
+export function stageAddress(session: Session, address: OwnAddress, ended: u32): void {
   const record = changetype<MatchHostAddress>(
     stageRecord(session, RecordKind.HostAddress, offsetof<MatchHostAddress>(), TO_ALL_WORKERS),
   );
@@ -110,7 +110,7 @@ export function stageAddress(session: Session, address: OwnAddress, isEnded: boo
   record.addressLo = address.low;
   record.addressSpace = address.space;
   record.node = session.host;
-  record.ended = <u32>isEnded;
+  record.ended = ended;
   record.boot = session.boot;
 }
 

@@ -84,3 +84,21 @@ test('the addresses of a host that nobody looks at any more name nobody after th
     'host-1/curl > 10.0.0.2 :80': { forwardBytes: 1, active: 1, flowsClient: 1 },
   });
 });
+
+test('an agent that restarts keeps the claim of its addresses, and when it leaves for good nobody is refused for them', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [before, other] = [hosts.agent(1, 'curl'), hosts.agent(3, 'moved')];
+  hosts.say(before, own(1));
+  hosts.close();
+  const after = hosts.agent(1, 'curl', { session: 70n });
+  hosts.say(after, own(1));
+  hosts.detach(before, CloseReason.AgentRestart);
+  hosts.close();
+  const tell = () => hosts.say(other, onceFrame([once({ open: clientEnd({ joinKey: 4n }) })]));
+  tell();
+  assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 1);
+  hosts.detach(after, CloseReason.AgentLost);
+  hosts.close();
+  tell();
+  assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 1);
+});

@@ -31,6 +31,9 @@ import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
 
+/** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
+const ADDRESS_ENDED: u32 = 1;
+
 /** One record of worker `from`, of a kind that ingest sends to match. */
 export function matchRecord(from: u32, header: RecordHeader): void {
   const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
@@ -134,8 +137,10 @@ function receiveSettled(settled: MatchSettled): void {
 function receiveHostAddress(from: u32, address: MatchHostAddress): void {
   const host = nodeOfChannel(from, address.node);
   const isEnded = address.ended !== 0;
-  if (isEnded) unbindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
-  else bindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  if (!isEnded) bindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  else if (address.ended === ADDRESS_ENDED) {
+    unbindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  }
   noteClaim(address.addressHi, address.addressLo, address.addressSpace, address.boot, isEnded);
   noteNameChange();
 }
