@@ -25,12 +25,12 @@ const PIPE_COLUMNS = 160;
 
 export function register(command: Command): void {
   command
-    .option('--api ADDRESS', 'unix:PATH or HOST:PORT of the reducer', DEFAULT_API)
+    .option('--api <ADDRESS>', 'unix:PATH or HOST:PORT of the reducer', DEFAULT_API)
     .addOption(
-      new Option('--level LEVEL', `level of the tree: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'),
+      new Option('--level <LEVEL>', `level of the tree: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'),
     )
-    .addOption(new Option('--by KEY', 'sort by').choices(SORT_KEYS).default('rate'))
-    .option('--windows N', 'add up the last N windows', '1')
+    .addOption(new Option('--by <KEY>', 'sort by').choices(SORT_KEYS).default('rate'))
+    .option('--windows <N>', 'add up the last N windows', '1')
     .option('--json', 'print the answer of the API', false)
     .option('--watch', 'print again for each window', false)
     .action(run);

@@ -36,11 +36,11 @@ const REFRESH_MS = 100;
 
 export function register(command: Command): void {
   command
-    .addOption(new Option('--level LEVEL', `what is shown: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'))
-    .addOption(new Option('--by KEY', 'sort by').choices(SORT_KEYS).default('rate'))
-    .option('--window DURATION', 'how often the picture changes', '1s')
-    .option('--lateness DURATION', 'how long a window waits for the agent', '1s')
-    .option('--api ADDRESS', 'HOST:PORT or unix:PATH of the HTTP API', DEFAULT_API)
+    .addOption(new Option('--level <LEVEL>', `what is shown: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'))
+    .addOption(new Option('--by <KEY>', 'sort by').choices(SORT_KEYS).default('rate'))
+    .option('--window <DURATION>', 'how often the picture changes', '1s')
+    .option('--lateness <DURATION>', 'how long a window waits for the agent', '1s')
+    .option('--api <ADDRESS>', 'HOST:PORT or unix:PATH of the HTTP API', DEFAULT_API)
     .action(run);
 }
 
