@@ -154,6 +154,30 @@ test('settled sockets keep their age when the windows get another length', () =>
   );
 });
 
+test('a reducer with windows of another length confirms what it was told, in its windows', () => {
+  for (const lengthNs of [10_000_000_000n, 100_000_000n]) {
+    const core = createCore();
+    core.events(encodeEvents({ bytesSent: 5n }, { cookie: 2n }));
+    core.encodeWindow(1_000, CONTEXT);
+    core.commit(1_000);
+    core.events(encodeEvents({ type: SocketTotals, bytesSent: 8n }, { type: SocketClose, cookie: 2n, bytesSent: 3n }));
+    core.encodeWindow(1_001, CONTEXT);
+    core.setWindowLength(lengthNs);
+    const window = core.nextWindow;
+    assert.deepEqual(
+      itemsOf(core.encodeSnapshot(window, 2n, 0n), 'Baseline').map(({ totals }) => totals.bytesSent),
+      [5n, 0n],
+    );
+    core.encodeWindow(window, CONTEXT);
+    core.commit(window);
+    assert.deepEqual([core.counters.journalEntries, core.counters.socketsClosed], [0n, 0n]);
+    assert.deepEqual(
+      itemsOf(core.encodeSnapshot(window + 1, 3n, 0n), 'Baseline').map(({ totals }) => totals.bytesSent),
+      [8n],
+    );
+  }
+});
+
 test('a namespace that has no sockets left gives its address space to the next one', () => {
   const SPACES = 4_094;
   const core = createCore();

@@ -28,11 +28,11 @@ import { Recorder } from './recorder.ts';
 const ADDRESS_SPACE = 'default';
 const AGENT_VERSION = '0.1.0';
 /**
- * The ring holds 40 000 events: at the longest pause, 400 000 a second fit. Where something happens it is looked at more often, because a
- * process can be named only while it runs.
+ * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that a process can be named only while it
+ * runs, so where something happens it is looked at more often.
  */
 const DRAIN_PAUSE_MS_MIN = 5;
-const DRAIN_PAUSE_MS_MAX = 100;
+const DRAIN_PAUSE_MS_MAX = 20;
 /** While a window waits for credit. */
 const TELL_RETRY_MS = 50;
 const ADDRESSES_PERIOD_MS = 10_000;

@@ -28,7 +28,7 @@ import {
 } from './events';
 import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from './folds';
 import { commitReleases, initHandles, retellReleases } from './handles';
-import { clearJournal, commitJournal, initJournal, journalCount, journalSkipped } from './journal';
+import { commitJournal, initJournal, journalCount, journalSkipped, restartJournal } from './journal';
 import {
   CLOSED_RETAINED_MAX,
   JOURNAL_ENTRIES_MAX,
@@ -49,7 +49,7 @@ import {
 } from './processes';
 import { closedSocketCount, commitClosed, initRetention, retellClosed } from './retention';
 import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from './settled';
-import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { copyTotals, SocketFlag } from './socket-row';
 import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from './sockets';
 
 const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
@@ -80,9 +80,10 @@ export function agent_init(
   initEncoder();
 }
 
-/** The length of the windows that follow, nanoseconds; windows told so far are as good as forgotten, so a snapshot has to follow. */
+/** The length of the windows that follow, nanoseconds. When it changes, a snapshot to another reducer has to follow. */
 export function agent_set_window_length(lengthNs: f64): void {
   setSettledWindowLength(lengthNs, windowNs === 0 ? 1 : windowNs / lengthNs);
+  if (windowNs !== 0) restartJournal();
   windowNs = lengthNs;
 }
 
@@ -157,26 +158,17 @@ export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameRedu
   setProcessWindow(window, windowNs);
   expireSettled(window);
   retellReleases(window);
-  if (isSameReducer === 0) {
-    clearJournal();
-    retellFolds();
-  }
+  if (isSameReducer === 0) retellFolds();
   retellClosed(isSameReducer !== 0);
   for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
     const socket = socketAt(row);
     copyTotals(socket.told, socket.committed);
     socket.clear(SocketFlag.BaselineDue);
-    if (isSameReducer === 0) forgetTold(socket);
     if (socket.has(SocketFlag.Closed)) continue;
     socket.clear(SocketFlag.OpenTold);
     markDirty(row);
   }
   beginEncoding(window, clockOffsetNs, true);
-}
-
-function forgetTold(socket: SocketRow): void {
-  socket.clear(SocketFlag.Unjournaled);
-  socket.lastEntryWindow = 0;
 }
 
 /** An agent.EncodedPayload, or 0 when everything is told. */

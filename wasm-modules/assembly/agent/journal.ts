@@ -104,7 +104,10 @@ export function commitJournal(window: u32): void {
   }
 }
 
-/** Totals of one socket rise together. A snapshot to the same reducer starts below what that has committed meanwhile. */
+/**
+ * Totals of one socket rise together. A snapshot starts from what was committed, below what the journal holds: the same reducer may commit
+ * that still, and another one is told at least as much with the snapshot's window.
+ */
 function raiseCommitted(committed: Totals, totals: Totals): void {
   const isLower =
     totals.bytesSent < committed.bytesSent ||
@@ -114,8 +117,13 @@ function raiseCommitted(committed: Totals, totals: Totals): void {
   if (!isLower) copyTotals(committed, totals);
 }
 
-/** What another reducer was told will not be committed; the sockets' chains end here too (index.ts). */
-export function clearJournal(): void {
+/** Windows get another length, so a new reducer will be told: nothing of before will be committed, and its numbers mean nothing any more. */
+export function restartJournal(): void {
   entries.clear();
   unjournaled = 0;
+  committedWindow = 0;
+  for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
+    socketAt(row).lastEntryWindow = 0;
+    socketAt(row).clear(SocketFlag.Unjournaled);
+  }
 }

@@ -134,7 +134,10 @@ export function endIdleProcesses(): usize {
   const end = rows.end;
   for (let handle: u32 = 1; handle < end && endedCount < ENDED_COUNT_MAX; handle++) {
     const row = processAt(handle);
-    if (row.pid === 0 || row.references !== 0 || row.idleSince + idleWindows >= openWindow) continue;
+    if (row.pid === 0 || row.references !== 0) continue;
+    // The windows may have become longer meanwhile.
+    row.idleSince = min(row.idleSince, openWindow);
+    if (row.idleSince + idleWindows >= openWindow) continue;
     byIdentity.remove(hashPair(row.startTimeNs, row.pid), handle);
     row.pid = 0;
     rows.give(handle);
