@@ -1,0 +1,90 @@
+// What a newcomer does: `tributary up`, then any program makes a connection, and it is on the screen.
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { waitFor } from './wait.ts';
+
+const MAIN = fileURLToPath(new URL('../../host/cmd/main.ts', import.meta.url));
+const run = promisify(execFile);
+
+interface Up {
+  child: ChildProcess;
+  output: () => string;
+}
+
+function startUp(api: string): Up {
+  const child = spawn(process.execPath, [MAIN, 'up', '--api', api], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  return { child, output: () => output };
+}
+
+test('up shows a connection of another program within ten seconds, serves it to `edges`, and ends cleanly', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tributary-up-test-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const server = createServer((_request, response) => response.end('x'.repeat(5_000))).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const api = `unix:${join(directory, 'api.sock')}`;
+  const up = startUp(api);
+  t.after(() => up.child.kill('SIGKILL'));
+  await waitFor(
+    () => (up.output().includes('1 agent') || up.output().includes('->') ? true : undefined),
+    'the first screen',
+    {
+      detail: up.output,
+    },
+  );
+  await run('curl', ['-sS', '-o', '/dev/null', `http://127.0.0.1:${port}/`]);
+  const line = await waitFor(
+    () => up.output().match(new RegExp(`/curl -> \\S+:${port} tcp .*`)) ?? undefined,
+    `a line about port ${port}`,
+    { timeoutMs: 10_000, detail: up.output },
+  );
+  assert.match(line[0], /new 1 seen both/);
+
+  const edges = await run(process.execPath, [
+    MAIN,
+    'edges',
+    '--api',
+    api,
+    '--windows',
+    '20',
+    '--level',
+    'id-id',
+    '--json',
+  ]);
+  const { edges: rows } = JSON.parse(edges.stdout) as { edges: { serverPort: number; connections: number }[] };
+  assert.equal(
+    rows.filter((edge) => edge.serverPort === port).reduce((sum, edge) => sum + edge.connections, 0),
+    1,
+  );
+
+  const exited = once(up.child, 'exit');
+  up.child.kill('SIGTERM');
+  const [code] = await exited;
+  assert.equal(code, 0, up.output());
+});
+
+test('edges names the fix when no reducer answers', async () => {
+  const failure = await run(process.execPath, [MAIN, 'edges', '--api', 'unix:/nonexistent/api.sock']).then(
+    () => assert.fail('it must not succeed'),
+    (error: { code: number; stderr: string }) => error,
+  );
+  assert.equal(failure.code, 1);
+  assert.match(failure.stderr, /no reducer answers at unix:\/nonexistent\/api\.sock: start one with `tributary up`/);
+  assert.doesNotMatch(failure.stderr, /at .*\.ts:\d+/, 'no stack trace');
+});
