@@ -415,7 +415,10 @@ export function writeClose(view: DataView, offset: number, value: Close): void {
   writeTotals(view, offset + 24, value.totals);
 }
 
-/** A socket that lived inside one window, or a connect that failed. No handle. 144 bytes. */
+/**
+ * A socket that lived inside one window, or a connect that failed. No handle. A socket may try to connect again, so the cookie of a failed
+ * connect is that of the socket mixed with the start of the attempt. 144 bytes.
+ */
 export interface Once {
   open: Open;
   totals: Totals;

@@ -325,7 +325,10 @@ if (offsetof<Close>("totalsRetransmits") !== 56) ERROR("Close must match schemas
 if (offsetof<Close>("totalsSrttUs") !== 64) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("totalsMinRttUs") !== 68) ERROR("Close must match schemas/wire.fbs");
 
-/** A socket that lived inside one window, or a connect that failed. No handle. 144 bytes. */
+/**
+ * A socket that lived inside one window, or a connect that failed. No handle. A socket may try to connect again, so the cookie of a failed
+ * connect is that of the socket mixed with the start of the attempt. 144 bytes.
+ */
 @unmanaged
 export class Once {
   openHandle: u32; // 0
