@@ -166,6 +166,21 @@ test('an agent that is late three times in a row is not waited for until it has 
   assert.deepEqual([atMs, isLate], [endOf(FIRST + 6) + LATENESS_MS, true], 'it is waited for again');
 });
 
+test('lateness counts only in a row', () => {
+  const { bench, agents } = benchOf('prompt', 'moody');
+  const isLate = [true, true, false, true, true, false, true];
+  for (const [index, late] of isLate.entries()) {
+    bench.until(endOf(FIRST + index));
+    bench.tell(agents[0], FIRST + index);
+    if (!late) bench.tell(agents[1], FIRST + index);
+    bench.until(endOf(FIRST + index) + LATENESS_MS);
+  }
+  assert.deepEqual(
+    bench.sealed.map((seal) => seal.isLate),
+    isLate,
+  );
+});
+
 test('an agent that leaves holds nobody back', () => {
   const { bench, agents } = benchOf('a', 'b');
   bench.until(START_MS + RECOVERY_MS + LATENESS_MS);

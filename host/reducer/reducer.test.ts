@@ -1,5 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
@@ -10,6 +15,7 @@ import { Level } from '../wire/gen/records-layout.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { ClosedWindow } from './closed-window.ts';
 import { Reducer } from './reducer.ts';
+import { compileReducer } from './reducer-module.ts';
 import { addStageCounters } from './stage-counters.ts';
 import { ScriptedAgent } from './testing/scripted-agent.ts';
 import { announce, opens, ROLE_CLIENT, ROLE_SERVER, socket, totals, updates } from './testing/told.ts';
@@ -160,3 +166,127 @@ for (const workers of [1, 2, 3]) {
     assert.equal(running.failure, undefined);
   });
 }
+
+/** A middleman whose connections can be cut. */
+class Middleman {
+  readonly #server = createServer((client) => this.#join(client));
+  readonly #sockets = new Set<Socket>();
+  readonly #port: number;
+
+  private constructor(port: number) {
+    this.#port = port;
+  }
+
+  static async start(
+    context: TestContext,
+    to: ListenAddress,
+  ): Promise<{ middleman: Middleman; address: ListenAddress }> {
+    assert.ok('port' in to);
+    const middleman = new Middleman(to.port);
+    middleman.#server.listen(0, '127.0.0.1');
+    await once(middleman.#server, 'listening');
+    context.after(() => {
+      middleman.#server.close();
+      middleman.cut();
+    });
+    const bound = middleman.#server.address();
+    assert.ok(bound !== null && typeof bound === 'object');
+    return { middleman, address: { host: bound.address, port: bound.port } };
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+  }
+
+  #join(client: Socket): void {
+    const server = createConnection(this.#port, '127.0.0.1');
+    for (const [from, to] of [
+      [client, server],
+      [server, client],
+    ]) {
+      this.#sockets.add(from);
+      from.on('error', () => to.destroy()).on('close', () => to.destroy());
+      from.pipe(to);
+    }
+  }
+}
+
+test('agents that are cut off resume, also over a worker that does not have their session', {
+  timeout: 60_000,
+}, async (context) => {
+  const running = await startReducer(context, 2);
+  const { middleman, address } = await Middleman.start(context, running.reducer.addresses[0]);
+  const agents = startAgents(context, address);
+  for (let cuts = 1; cuts <= 6; cuts++) {
+    await running.until(() => agents.every((agent) => agent.snapshots + agent.resumes === cuts), `connection ${cuts}`);
+    await sleep(cuts * 40);
+    middleman.cut();
+  }
+  await running.until(() => running.rows(Level.IdId)[0]?.sums.reverseBytes === 3 * 5_000 * SUM_OF_PORTS, 'all bytes');
+  assertTruth(running.rows(Level.IdId));
+  const last = running.closed.at(-1)?.window ?? 0;
+  await running.until(() => agents.every((agent) => agent.committedWindow >= last), 'commits');
+  assert.deepEqual(
+    agents.map((agent) => agent.snapshots),
+    [1, 1],
+  );
+  const readings = await running.reducer.readCounters();
+  assert.deepEqual(
+    readings.map(({ counts }) => counts.sessions),
+    [1, 1],
+    'the sessions are spread over the workers',
+  );
+});
+
+test('nothing is committed before it is exported, and then everything is', { timeout: 30_000 }, async (context) => {
+  const running = await startReducer(context, 2);
+  running.isExporting = false;
+  const agents = startAgents(context, running.reducer.addresses[0]);
+  await running.until(() => running.rows(Level.IdId)[0]?.sums.reverseBytes === 3 * 5_000 * SUM_OF_PORTS, 'all bytes');
+  assert.deepEqual(
+    agents.map((agent) => agent.committedWindow),
+    [0, 0],
+  );
+  const last = running.closed.at(-1)?.window ?? 0;
+  running.reducer.exported(last);
+  await running.until(
+    () => agents.every((agent) => agent.committedWindow === last),
+    'commits up to the exported window',
+  );
+});
+
+test('agents on a unix socket are spread over the workers', { timeout: 30_000 }, async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-reducer-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  const running = await startReducer(context, 2, { path: join(folder, 'agents.sock') });
+  startAgents(context, running.reducer.addresses[0]);
+  await running.until(() => running.rows(Level.IdId)[0]?.sums.reverseBytes === 3 * 5_000 * SUM_OF_PORTS, 'all bytes');
+  assertTruth(running.rows(Level.AzAz));
+  const readings = await running.reducer.readCounters();
+  assert.deepEqual(
+    readings.map(({ counts }) => counts.sessions),
+    [1, 1],
+  );
+});
+
+test('a reducer without agents uses next to no processor time', { timeout: 30_000 }, async (context) => {
+  await startReducer(context, 2);
+  await sleep(1_500);
+  const before = process.cpuUsage();
+  await sleep(2_000);
+  const { user, system } = process.cpuUsage(before);
+  const share = (user + system) / 2_000_000;
+  context.diagnostic(`${(share * 100).toFixed(1)} % of a processor, windows of 200 ms`);
+  assert.ok(share < 0.15);
+});
+
+test('a port that is taken is an error, and nothing stays behind', { timeout: 30_000 }, async (context) => {
+  const running = await startReducer(context, 2);
+  const second = new RunningReducer(2, running.reducer.addresses[0]);
+  await assert.rejects(second.reducer.start(), { code: 'TRB_LISTEN_IN_USE' });
+});
+
+test('a missing module is an error that says how it is made', async () => {
+  await assert.rejects(compileReducer('/nowhere/reducer.wasm'), /nowhere.*npm run build:wasm/);
+});

@@ -31,6 +31,8 @@ export class ScriptedAgent {
   resumes = 0;
   snapshots = 0;
   readonly losses: AgentLoss[] = [];
+  /** Names of the reasons that the reducer gave. */
+  readonly goodbyes: string[] = [];
 
   constructor(options: ScriptedAgentOptions) {
     this.#options = options;
@@ -69,6 +71,7 @@ export class ScriptedAgent {
   #handle(news: AgentNews): void {
     if (news.kind === 'commit') this.committedWindow = news.window;
     if (news.kind === 'lost') this.losses.push(news.reason);
+    if (news.kind === 'lost' && news.reason === 'goodbye') this.goodbyes.push(news.detail);
     if (news.kind !== 'welcome') return;
     if (news.resume) {
       this.resumes++;
