@@ -94,6 +94,8 @@ export class NaiveLedger {
       const winners = this.#decide(flow, slot, items);
       this.refused += items.length - winners.length;
       for (const item of winners) this.#seat(flow, slot, item);
+      const identities = winners.map(({ teller }) => teller.identity).sort(order);
+      if (winners.length > 0) flow.ends[slot]!.identity = identities[0];
       if (winners.length > 0) touched.add(flow);
     }
     for (const item of told) {
@@ -156,7 +158,6 @@ export class NaiveLedger {
       };
       flow.ends[slot] = end;
     }
-    end.identity = teller.identity;
     end.isReported = true;
     end.isExisting &&= isExisting;
     end.isCounted ||= (open.flags & OpenFlags.Counted) !== 0;

@@ -19,6 +19,7 @@ import {
   END_EXISTING,
   END_FRESH,
   END_HELD,
+  END_MERGED,
   END_REPORTED,
   END_SETTLED,
   endAt,
@@ -156,10 +157,11 @@ function merge(flow: u32, end: u32, open: MatchOpen, node: u32): u32 {
   const flags = flagsOf(open);
   if ((flags & END_EXISTING) === 0) hot.flags &= ~END_EXISTING;
   hot.flags |= flags & (END_COUNTED | END_REPORTED);
-  const isNewer = (hot.flags & END_FRESH) === 0 || open.session >= cold.session;
-  if (isNewer) {
+  const isFirst = (hot.flags & (END_FRESH | END_MERGED)) === 0;
+  hot.flags |= END_MERGED;
+  cold.identity = isFirst ? open.identity : min(cold.identity, open.identity);
+  if (isFirst || open.session >= cold.session) {
     cold.session = open.session;
-    cold.identity = open.identity;
     if (node !== 0) setNode(end, node);
   }
   coldFlowAt(flow).flags |= FLOW_RENAMED;

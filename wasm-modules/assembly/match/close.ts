@@ -13,6 +13,7 @@ import {
   coldFlowAt,
   END_FRESH,
   END_HELD,
+  END_MERGED,
   END_REPORTED,
   endAt,
   FLOW_ACTIVE,
@@ -122,7 +123,7 @@ function hasNews(out: EdgeFlow): bool {
 function beginEndWindow(end: u32): void {
   if (end === 0) return;
   const hot = endAt(end);
-  hot.flags &= ~(END_FRESH | END_REPORTED | END_HELD);
+  hot.flags &= ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD);
   if (hot.openCount !== 0) hot.flags |= END_HELD;
   hot.srttUs = 0;
   hot.fromWindow = NO_WINDOW;

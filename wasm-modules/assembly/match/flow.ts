@@ -87,6 +87,9 @@ export const END_CLOSED: u16 = 32;
 /** Known only from wire.Settled: totals and role, no tuple. */
 export const END_SETTLED: u16 = 64;
 
+/** Told again in the open window by whom it may be. */
+export const END_MERGED: u16 = 128;
+
 export const NO_WINDOW: u32 = 0xffffffff;
 
 @unmanaged
