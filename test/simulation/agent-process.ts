@@ -100,10 +100,11 @@ export class AgentProcess {
     });
     host.observer = (event) => this.#events.push(event);
     const scan = host.adopt(schedule.nowMs);
-    const isSlowScan = random.chance(0.5);
-    if (isSlowScan) schedule.after(random.between(0, SCAN_MS_MAX), () => this.#events.push(...scan));
-    else this.#events.push(...scan);
-    this.#tick();
+    // Nothing is told before the scan is through.
+    schedule.after(random.chance(0.5) ? random.between(0, SCAN_MS_MAX) : 0, () => {
+      this.#events.push(...scan);
+      this.#tick();
+    });
   }
 
   get isAlive(): boolean {
