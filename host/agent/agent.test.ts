@@ -22,8 +22,10 @@ const STOP_MS_MAX = 5_000;
 
 const lab = new Lab();
 const folder = mkdtempSync(join(tmpdir(), 'agent-'));
+const notes: string[] = [];
 after(() => {
   lab.close();
+  for (const note of notes) rmSync(note, { force: true });
   rmSync(folder, { recursive: true });
 });
 
@@ -31,7 +33,8 @@ class AgentProcess {
   readonly process: ChildProcess;
   log = '';
 
-  constructor({ name }: Host, ...args: string[]) {
+  constructor({ name, netns }: Host, ...args: string[]) {
+    notes.push(`/run/tributary/agent-netns:${netns}-${name}.seen`);
     this.process = spawn(process.execPath, [MAIN, 'agent', '--scope', `netns=/run/netns/${name}`, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -77,17 +80,7 @@ for (const ending of ['rec', 'rec.zst']) {
     const port = await peer.listen({ host: '10.99.7.1' });
     const old = await peer.connect({ host: '10.99.7.1', port });
     const path = join(folder, `a.${ending}`);
-    const agent = new AgentProcess(
-      host,
-      '--output',
-      `file:${path}`,
-      '--window',
-      '200ms',
-      '--node',
-      'box',
-      '--zone',
-      'z1',
-    );
+    const agent = new AgentProcess(host, '--output', `file:${path}`, '--window', '200ms', '--zone', 'z1');
     await agent.logged('looking');
 
     const sent = [100, 20_000, 3_000_000];
@@ -107,7 +100,7 @@ for (const ending of ['rec', 'rec.zst']) {
     const { hello, windows } = await readRecording(path);
     assert.deepEqual(
       [hello.nodeName, hello.zone, hello.scope, hello.windowNs],
-      ['box', 'z1', `netns:${host.netns}`, 200_000_000n],
+      [host.name, 'z1', `netns:${host.netns}`, 200_000_000n],
     );
     const ledger = new LedgerModel();
     for (const window of windows) ledger.receive(window);
