@@ -73,14 +73,6 @@ export class AgentCore {
     return Math.max(this.#toldWindow + 1, this.#snapshotWindow);
   }
 
-  get windowsCoalesced(): bigint {
-    return this.#windowsCoalesced;
-  }
-
-  get processesUnnamed(): bigint {
-    return this.#processesUnnamed;
-  }
-
   get counters(): AgentCounters {
     return this.#module.counters();
   }

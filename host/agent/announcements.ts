@@ -40,10 +40,6 @@ export class Announcements {
     this.#addSpace({ handle: DEFAULT_SPACE_HANDLE, name: addressSpace });
   }
 
-  get processCount(): number {
-    return this.#processes.size;
-  }
-
   addProcess(process: Process): void {
     this.#processes.set(process.handle, process);
     this.#newProcesses.set(process.handle, process);

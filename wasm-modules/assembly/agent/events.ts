@@ -15,7 +15,7 @@ import { retainSpaceOf } from './address-spaces';
 import { currentCensus } from './census';
 import { isNamingDue, releaseProcess, retainOwner } from './processes';
 import { endSocket } from './retention';
-import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { clearTotals, copyTotals, SocketFlag, SocketRow } from './socket-row';
 import { addSocket, findSocket, markDirty, socketAt } from './sockets';
 
 export let eventsApplied: u64 = 0;
@@ -138,8 +138,8 @@ function reviseAdoption(socket: SocketRow, event: SocketEvent): void {
   if (!socket.has(SocketFlag.Adopted) || socket.has(SocketFlag.OpenTold) || event.startTimeNs === 0) return;
   socket.clear(SocketFlag.Adopted);
   socket.startTimeNs = event.startTimeNs;
-  memory.fill(changetype<usize>(socket.told), 0, offsetof<Totals>());
-  memory.fill(changetype<usize>(socket.committed), 0, offsetof<Totals>());
+  clearTotals(socket.told);
+  clearTotals(socket.committed);
 }
 
 /** True when the owner is another one. */
