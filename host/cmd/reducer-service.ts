@@ -10,6 +10,7 @@ import { isOtlpConfigured, OtlpExporter, temporalityFrom } from '../export/otlp-
 import { type Clock, startClock } from '../lib/clock.ts';
 import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
 import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
+import { sumWireTotals } from '../reducer/wire-totals.ts';
 import type { PipelineTotals } from '../view/health-line.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { readSelf } from './self-readings.ts';
@@ -37,6 +38,7 @@ export class ReducerService {
   readonly #api: ApiServer;
   readonly #exporter: OtlpExporter | undefined;
   #counters: StageCounters = NO_COUNTERS;
+  #wire = sumWireTotals([]);
   #refresh: NodeJS.Timeout | undefined;
 
   constructor(options: ReducerServiceOptions, dependencies: ReducerServiceDependencies) {
@@ -63,7 +65,7 @@ export class ReducerService {
         store: this.store,
         log,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
-        pipeline: () => ({ ...this.pipeline(), refused: this.#counters.refused }),
+        pipeline: () => ({ ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused } }),
       },
     );
   }
@@ -114,7 +116,7 @@ export class ReducerService {
         clock,
         random: Math.random,
         onExported: (window) => this.#reducer.exported(window),
-        readSelf: () => readSelf(this.#counters, this.#reducer.windows, this.store.newestSeries()),
+        readSelf: () => readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
       },
     );
   }
@@ -122,5 +124,6 @@ export class ReducerService {
   async #readCounters(): Promise<void> {
     const readings = await this.#reducer.readCounters();
     this.#counters = addStageCounters(readings.map((reading) => reading.stages));
+    this.#wire = sumWireTotals(readings.map((reading) => reading.wire));
   }
 }

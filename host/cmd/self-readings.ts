@@ -3,6 +3,7 @@ import type { LevelName } from '../export/levels.ts';
 import type { SelfReading } from '../export/otlp-metrics.ts';
 import type { WindowCounts } from '../reducer/reducer.ts';
 import type { StageCounterName, StageCounters } from '../reducer/stage-counters.ts';
+import type { WireTotals } from '../reducer/wire-totals.ts';
 import { RefusalReason } from '../wire/gen/records-layout.ts';
 
 /** Records by the stage that processed them. */
@@ -35,6 +36,7 @@ const FIRST_CLAIM_REASON = RefusalReason.Ambiguous;
 
 export function readSelf(
   { counts, refused }: StageCounters,
+  wire: WireTotals,
   windows: Readonly<WindowCounts>,
   series: Readonly<Partial<Record<LevelName, number>>>,
 ): SelfReading[] {
@@ -46,6 +48,8 @@ export function readSelf(
   return [
     reading('frames', { reason: 'accepted' }, counts.FramesAccepted - counts.FramesSkipped),
     reading('frames', { reason: 'skipped' }, counts.FramesSkipped),
+    reading('frames', { reason: 'repeated' }, wire.framesRepeated),
+    ...Object.entries(wire.refused).map(([reason, count]) => reading('frames', { reason }, count)),
     ...Object.entries(refused).map(([name, count]) =>
       refusal(RefusalReason[name as keyof typeof RefusalReason], name, count),
     ),

@@ -19,6 +19,7 @@ import { compileReducer } from './reducer-module.ts';
 import { addStageCounters } from './stage-counters.ts';
 import { ScriptedAgent } from './testing/scripted-agent.ts';
 import { announce, opens, ROLE_CLIENT, ROLE_SERVER, socket, totals, updates } from './testing/told.ts';
+import { sumWireTotals } from './wire-totals.ts';
 
 /** Short, so that tests are; numbers of such windows since 1970 would not fit 32 bits, so time begins in 1970. */
 const WINDOW_NS = 200_000_000n;
@@ -237,6 +238,21 @@ test('agents that are cut off resume, also over a worker that does not have thei
     [1, 1],
     'the sessions are spread over the workers',
   );
+});
+
+test('what the channels refuse is counted by reason, also after the connection has ended', {
+  timeout: 30_000,
+}, async (context) => {
+  const running = await startReducer(context, 2);
+  const [address] = running.reducer.addresses;
+  assert.ok('port' in address);
+  for (const bytes of [Buffer.alloc(64, 0xff), Buffer.alloc(16)]) {
+    const socket = createConnection(address.port, address.host);
+    socket.end(bytes).resume();
+    await once(socket, 'close');
+  }
+  const { refused } = sumWireTotals((await running.reducer.readCounters()).map(({ wire }) => wire));
+  assert.deepEqual(refused, { flags: 1, kind: 1 });
 });
 
 test('nothing is committed before it is exported, and then everything is', { timeout: 30_000 }, async (context) => {

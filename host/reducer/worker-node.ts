@@ -13,6 +13,7 @@ import { type ReducerAction, ReducerChannel } from '../wire/reducer-channel.ts';
 import { ReducerSession } from '../wire/reducer-session.ts';
 import type { Mesh } from './mesh.ts';
 import type { Admission, ConnectionId, FromWorker, ToWorker, TwinId } from './messages.ts';
+import { addRefusals, addSession, noWireTotals, type WireTotals } from './wire-totals.ts';
 import type { ReducerWorkerCore } from './worker-core.ts';
 
 /** Bytes of frames that an agent may have sent and not seen received; what a held channel can cost. */
@@ -76,6 +77,8 @@ export class WorkerNode {
   /** Seals and detaches, in the order of the coordinator. */
   #orders: (ToWorker & { kind: 'seal' | 'detach' })[] = [];
   #actions: WorkerAction[] = [];
+  /** Of connections and sessions that have ended. */
+  readonly #past = noWireTotals();
 
   constructor(options: WorkerNodeOptions, { core, mesh }: WorkerNodeDependencies) {
     this.#options = options;
@@ -91,6 +94,14 @@ export class WorkerNode {
 
   get twinCount(): number {
     return this.#twins.size;
+  }
+
+  /** Since the start. */
+  wireTotals(): WireTotals {
+    const totals = { ...this.#past, refused: { ...this.#past.refused } };
+    for (const { session } of this.#twins.values()) addSession(totals, session);
+    for (const { channel } of this.#connections.values()) addRefusals(totals, channel.refused);
+    return totals;
   }
 
   /** This worker has accepted a connection. */
@@ -217,6 +228,7 @@ export class WorkerNode {
     });
     const twin = this.#twins.get(id);
     if (twin !== undefined) {
+      addSession(this.#past, twin.session);
       twin.slot = slot;
       twin.session = session;
       twin.isQuarantined = false;
@@ -262,6 +274,7 @@ export class WorkerNode {
 
   #closed(connection: Connection, isQuarantined: boolean): void {
     this.#connections.delete(connection.id);
+    addRefusals(this.#past, connection.channel.refused);
     this.#actions.push({ kind: 'close', connection: connection.id });
     const { twin } = connection;
     if (twin?.connection !== connection) return;
@@ -344,6 +357,7 @@ export class WorkerNode {
 
   #detach(twin: Twin, reason: number): void {
     this.#twins.delete(twin.id);
+    addSession(this.#past, twin.session);
     this.#departing.delete(twin);
     if (this.#core.detach(twin.slot, reason)) this.#detaching.add(twin.slot);
   }

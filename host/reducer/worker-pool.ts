@@ -7,6 +7,7 @@ import { Listener } from '../wire/transport/tcp.ts';
 import { allocateDoorbells } from './doorbell.ts';
 import { allocateRings } from './mesh.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
+import type { WireTotals } from './wire-totals.ts';
 import type { FromThread, ToThread, WorkerCounts, WorkerThreadOptions } from './worker.ts';
 
 const STOP_TIMEOUT_MS = 3_000;
@@ -23,6 +24,7 @@ export interface WorkerPoolDependencies {
 export interface WorkerReading {
   /** In the order of records.ReducerCounter. */
   stages: BigUint64Array;
+  wire: WireTotals;
   counts: WorkerCounts;
 }
 
@@ -89,8 +91,8 @@ export class WorkerPool {
   async readCounters(): Promise<WorkerReading[]> {
     return Promise.all(
       this.#threads.map(async (thread) => {
-        const { stages, counts } = await this.#ask(thread, { kind: 'count' }, ['counters']);
-        return { stages, counts };
+        const { stages, wire, counts } = await this.#ask(thread, { kind: 'count' }, ['counters']);
+        return { stages, wire, counts };
       }),
     );
   }

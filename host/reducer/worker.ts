@@ -8,6 +8,7 @@ import { type Connection, type ConnectionEvents, Listener } from '../wire/transp
 import { Doorbells } from './doorbell.ts';
 import { Mesh, type MeshMemory } from './mesh.ts';
 import { acceptorOf, type ConnectionId, connectionId, type FromWorker, type ToWorker } from './messages.ts';
+import type { WireTotals } from './wire-totals.ts';
 import { ReducerWorkerCore } from './worker-core.ts';
 import { type WorkerAction, WorkerNode } from './worker-node.ts';
 
@@ -38,7 +39,7 @@ export type FromThread =
   | { kind: 'news'; messages: FromWorker[] }
   | { kind: 'listening'; address: ListenAddress }
   | { kind: 'not_listening'; code: string; message: string }
-  | { kind: 'counters'; stages: BigUint64Array; counts: WorkerCounts }
+  | { kind: 'counters'; stages: BigUint64Array; wire: WireTotals; counts: WorkerCounts }
   | { kind: 'stopped' };
 
 /** What the thread counts itself; the stages' counters are records.ReducerCounter. */
@@ -211,7 +212,7 @@ class WorkerThread {
       meshBytesSent: bytesSent,
       meshRingsFull: ringsFull,
     };
-    this.#post({ kind: 'counters', stages: this.#core.counters(), counts });
+    this.#post({ kind: 'counters', stages: this.#core.counters(), wire: this.#node.wireTotals(), counts });
   }
 
   async #stop(): Promise<void> {
