@@ -214,7 +214,7 @@ export class NaiveLedger {
 
   #bookTotals(flow: Flow, client: End | undefined, server: End | undefined, window: number, news: EdgeSums): void {
     pairs(client, server).forEach(([sender, sent, receiver, received], index) => {
-      const total = sent > received ? sent : received;
+      const total = greater(sent, received);
       const delta = total - flow.booked[index];
       if (delta <= 0n) return;
       flow.booked[index] = total;
@@ -374,7 +374,7 @@ function rebase(flow: Flow, client: End | undefined, server: End | undefined, is
       const values =
         index > 3 ? [sent] : [...(index % 2 === 0 ? [c && sent, s && received] : [s && sent, c && received])];
       const told = values.filter((value) => value !== undefined);
-      if (told.length > 0) flow.booked[index] = told.reduce((a, b) => (a < b ? a : b));
+      if (told.length > 0) flow.booked[index] = told.reduce(less);
     });
     if (flow.booked.slice(0, 4).some((value) => value > 0n)) flow.history = [...flow.booked];
   }
@@ -382,9 +382,7 @@ function rebase(flow: Flow, client: End | undefined, server: End | undefined, is
     for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
   });
   if (history === undefined || flow.history !== undefined) return [];
-  return history.map(
-    (value, index) => value - (committed[index][1] > committed[index][3] ? committed[index][1] : committed[index][3]),
-  );
+  return history.map((value, index) => value - greater(committed[index][1], committed[index][3]));
 }
 
 const FAILURE_FIELDS = ['refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'];
@@ -410,7 +408,7 @@ function countAll(flow: Flow, client: End | undefined, server: End | undefined, 
   if (isSettled || !client?.isClosed || !server?.isClosed || !once('judged')) return;
   for (const [, sent, , received] of pairs(client, server).slice(0, 2)) {
     if (sent !== received) add(news, 'residualBytes', sent > received ? sent - received : received - sent);
-    if (sent !== 0n || received !== 0n) add(news, 'judgedBytes', sent > received ? sent : received);
+    if (sent !== 0n || received !== 0n) add(news, 'judgedBytes', greater(sent, received));
   }
 }
 
@@ -455,4 +453,12 @@ function add(sums: Map<string, bigint>, name: string, value: bigint): void {
 
 function order(a: bigint, b: bigint): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function greater(a: bigint, b: bigint): bigint {
+  return order(a, b) < 0 ? b : a;
+}
+
+function less(a: bigint, b: bigint): bigint {
+  return order(a, b) < 0 ? a : b;
 }

@@ -17,6 +17,8 @@ export class TwoHosts {
   window = FIRST_WINDOW;
   readonly #told = new Set<SessionRef>();
   readonly #agents: SessionRef[] = [];
+  /** `from_window` of the first edge of each window that had one. */
+  readonly fromWindows: number[] = [];
 
   constructor(module: WebAssembly.Module, windowNs?: number) {
     this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs });
@@ -46,6 +48,7 @@ export class TwoHosts {
     for (const agent of this.#agents) if (!this.#told.has(agent)) this.say(agent, windowEnd(this.window));
     this.#told.clear();
     const points = mergeOutputs(this.fleet.close(this.window++)).filter(({ level }) => level === Level.IdId);
+    if (points.length > 0) this.fromWindows.push(Number(points[0].fields.get('fromWindow')));
     return Object.fromEntries(
       points.map(({ client, server, serverPort, fields }) => [
         `${client.id} > ${server.id} :${serverPort}`,

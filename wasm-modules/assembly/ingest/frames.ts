@@ -21,17 +21,9 @@ import {
 import { add, count, countRefusal } from '../lib/counters';
 import { batchCount, batchItems } from '../lib/struct-batch';
 import { takeAnnounce } from './announce';
+import { applyFolds, applyOnces, applySettled, checkFolds, checkOnces, checkSettled } from './closed-sockets';
 import { WINDOW_AHEAD_MAX } from './limits';
-import {
-  applyFolds,
-  applyOnces,
-  applyOpens,
-  applySettled,
-  checkFolds,
-  checkOnces,
-  checkOpens,
-  checkSettled,
-} from './opens';
+import { applyOpens, checkOpens } from './opens';
 import { hasFlag, isOver, Phase, Session, setFlag } from './session';
 import { beginDeparture, beginWindow, continueShipping } from './ship';
 import { beginSnapshot } from './snapshot';

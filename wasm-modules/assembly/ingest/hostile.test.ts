@@ -6,8 +6,9 @@ import type { Open } from '../../../host/wire/gen/wire-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import { hello } from '../../testing/agent-frames.ts';
 import { type Build, compileModule } from '../../testing/compile-module.ts';
-import { type PlannedWindow, planFleet } from '../../testing/fleet-plan.ts';
+import { planFleet } from '../../testing/fleet-plan.ts';
 import { Liar } from '../../testing/hostile-frames.ts';
+import type { PlannedWindow } from '../../testing/planned-agent.ts';
 import { ReducerFleet, type SessionRef } from '../../testing/reducer-fleet.ts';
 import { mergeOutputs, printPoint } from '../../testing/window-output.ts';
 

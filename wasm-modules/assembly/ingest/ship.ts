@@ -36,7 +36,7 @@ import {
   socketRow,
   takeDirty,
 } from './sockets';
-import { nextStaged, TO_ALL_WORKERS } from './staging';
+import { nextStaged } from './staging';
 import { addressAt, giveAddresses, giveTables, stageAddress } from './twin-tables';
 import { openWindow } from './windows';
 

@@ -191,7 +191,7 @@ export function checkBaselines(session: Session, items: usize, itemCount: u32): 
 }
 
 /** History, of any size: but only of a socket that was just told as existing and has told nothing else. */
-function checkBaseline(session: Session, socket: Socket, item: usize): u8 {
+function checkBaseline(_session: Session, socket: Socket, item: usize): u8 {
   const kind = changetype<Baseline>(item).kind;
   if (kind !== BaselineKind.Adopted && kind !== BaselineKind.Committed) return RefusalReason.EnumValue;
   const isFirst =

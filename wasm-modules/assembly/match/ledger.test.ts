@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { Level, ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import { type Build, compileModule } from '../../testing/compile-module.ts';
-import { type PlannedWindow, planFleet, type Step } from '../../testing/fleet-plan.ts';
+import { planFleet } from '../../testing/fleet-plan.ts';
 import { NaiveLedger, type Teller, type Told } from '../../testing/naive-ledger.ts';
+import type { PlannedWindow, Step } from '../../testing/planned-agent.ts';
 import { ReducerFleet, type SessionRef } from '../../testing/reducer-fleet.ts';
 import { mergeOutputs, type Point, printPoint } from '../../testing/window-output.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
-import { foldFrame, once, onceFrame, settledFrame, totals } from '../../testing/agent-frames.ts';
+import { foldFrame, once, onceFrame, openFrame, settledFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -44,13 +44,15 @@ test('a connection whose ends have closed is kept until the commit, so that it m
   assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 0);
 });
 
-test('what an agent settled with an earlier reducer is not booked when the other end reports late', () => {
-  const hosts = new TwoHosts(MODULE);
-  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
-  hosts.say(client, settledFrame([{ joinKey: 5n, role: Role.Client, counted: 1, window: 1, totals: sent(100n) }]));
-  assert.deepEqual(hosts.close(), {});
-  hosts.say(server, onceFrame([once({ open: serverEnd({ joinKey: 5n }), totals: totals({ bytesReceived: 104n }) })]));
-  assert.deepEqual(hosts.close(), { '10.0.0.1 > host-2/nginx :80': { forwardBytes: 4, flowsBoth: 1 } });
+test('what an agent settled with an earlier reducer is not booked or counted when the other end reports late', () => {
+  for (const isLate of [true, false]) {
+    const hosts = new TwoHosts(MODULE);
+    const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+    hosts.say(client, settledFrame([{ joinKey: 5n, role: Role.Client, counted: 1, window: 1, totals: sent(100n) }]));
+    if (isLate) assert.deepEqual(hosts.close(), {});
+    hosts.say(server, onceFrame([once({ open: serverEnd({ joinKey: 5n }), totals: totals({ bytesReceived: 104n }) })]));
+    assert.deepEqual(hosts.close(), { '10.0.0.1 > host-2/nginx :80': { forwardBytes: 4, flowsBoth: 1 } });
+  }
 });
 
 test('beyond the limit the oldest window of a shard is forgotten as a whole, and counted', () => {
@@ -105,4 +107,19 @@ test('a fold books its bytes, connections, failures and resets', () => {
       flowsServer: 1,
     },
   });
+});
+
+test('what a late agent tells is marked late from the first window that it covers', () => {
+  const hosts = new TwoHosts(MODULE);
+  const client = hosts.agent(1, 'curl', { firstWindow: 2000 });
+  const late = (bytes: bigint) => wideFrame([{ handle: 1, totals: sent(bytes) }]);
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 5n })]), late(10n));
+  hosts.end(client, hosts.window - 9, hosts.window - 5);
+  hosts.say(client, late(30n));
+  hosts.end(client, hosts.window - 4, hosts.window - 3);
+  hosts.close();
+  hosts.say(client, late(35n));
+  hosts.end(client, hosts.window, hosts.window);
+  assert.deepEqual(hosts.close()['host-1/curl > 10.0.0.2 :80'], { forwardBytes: 5, active: 1, flowsClient: 1 });
+  assert.deepEqual(hosts.fromWindows, [hosts.window - 11, hosts.window - 1]);
 });

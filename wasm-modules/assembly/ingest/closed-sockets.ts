@@ -1,0 +1,142 @@
+// Sockets that are told when they are over: Once, Settled, Fold. They have no row, only staged records. A batch is checked, then applied.
+
+import { retainNode } from '../enrich/nodes';
+import { CloseReason, Role } from '../gen/kernel-events';
+import {
+  END_TOTALS_SIZE,
+  EndTotals,
+  MATCH_FOLD_SIZE,
+  MATCH_ONCE_SIZE,
+  MATCH_OPEN_SIZE,
+  MATCH_SETTLED_SIZE,
+  MatchFold,
+  MatchOnce,
+  MatchSettled,
+  RECORD_HEADER_SIZE,
+  RecordKind,
+  ReducerCounter,
+  RefusalReason,
+} from '../gen/records';
+import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled } from '../gen/wire';
+import { count } from '../lib/counters';
+import { flowKey, keyOfOpen, keyOfSettled, shardOfFold } from '../match/flow-key';
+import { allowanceSince, areTotalsWithin, isProtocol } from './limits';
+import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
+import { Session } from './session';
+import { workerOfShard } from './shards';
+import { canStage, stageRecord } from './staging';
+import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
+
+export function checkOnces(session: Session, items: usize, itemCount: u32): u8 {
+  if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_ONCE_SIZE))) return RefusalReason.Memory;
+  const allowance = allowanceSince(session, session.toldWindow);
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const once = changetype<Once>(items + <usize>index * ONCE_SIZE);
+    if (once.openHandle !== 0) return RefusalReason.UnknownHandle;
+    const reason = checkNames(session, once.open);
+    if (reason !== RefusalReason.None) return reason;
+    if (once.reason === CloseReason.None || once.reason > CloseReason.ConnectOther) return RefusalReason.EnumValue;
+    if (!areTotalsWithin(changetype<EndTotals>(once.totals), allowance)) return RefusalReason.TotalsRate;
+  }
+  return RefusalReason.None;
+}
+
+export function applyOnces(session: Session, items: usize, itemCount: u32): void {
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const once = changetype<Once>(items + <usize>index * ONCE_SIZE);
+    if (isForeign(session, once.open)) {
+      refuseSocket(RefusalReason.ForeignAddress);
+      continue;
+    }
+    describe(session, once.open);
+    keyOfOpen(described, once.reason);
+    const worker = <u16>workerOfShard(flowKey.shard);
+    const record = changetype<MatchOnce>(stageRecord(session, RecordKind.MatchOnce, MATCH_ONCE_SIZE, worker));
+    memory.copy(changetype<usize>(record), changetype<usize>(described), MATCH_OPEN_SIZE);
+    record.reason = once.reason;
+    record.error = once.error;
+    memory.copy(changetype<usize>(record.totals), changetype<usize>(once.totals), END_TOTALS_SIZE);
+    count(ReducerCounter.SocketsOpened);
+    count(ReducerCounter.SocketsClosed);
+  }
+}
+
+export function checkSettled(session: Session, items: usize, itemCount: u32): u8 {
+  if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_SETTLED_SIZE))) return RefusalReason.Memory;
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const settled = changetype<Settled>(items + <usize>index * SETTLED_SIZE);
+    if (settled.role > Role.Server || settled.counted > 1) return RefusalReason.EnumValue;
+    if (settled.joinKey === 0) return RefusalReason.UnknownHandle;
+  }
+  return RefusalReason.None;
+}
+
+export function applySettled(session: Session, items: usize, itemCount: u32): void {
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const settled = changetype<Settled>(items + <usize>index * SETTLED_SIZE);
+    keyOfSettled(settled.joinKey, settled.role);
+    const worker = <u16>workerOfShard(flowKey.shard);
+    const record = changetype<MatchSettled>(stageRecord(session, RecordKind.MatchSettled, MATCH_SETTLED_SIZE, worker));
+    record.joinKey = settled.joinKey;
+    record.boot = session.boot;
+    record.session = session.session;
+    record.role = settled.role;
+    record.counted = settled.counted;
+    memory.copy(changetype<usize>(record.totals), changetype<usize>(settled.totals), END_TOTALS_SIZE);
+  }
+}
+
+export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
+  if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_FOLD_SIZE))) return RefusalReason.Memory;
+  const allowance = allowanceSince(session, session.toldWindow);
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
+    if (!isKnownProcess(session, fold.process)) return RefusalReason.UnknownProcess;
+    if (spaceOf(session, fold.addressSpace) === 0) return RefusalReason.UnknownAddressSpace;
+    if (fold.role > Role.Server || !isProtocol(fold.protocol, 4)) return RefusalReason.EnumValue;
+    if (!areCountsPossible(fold)) return RefusalReason.Counts;
+    if (!areTotalsWithin(changetype<EndTotals>(fold.totals), multiply(allowance, fold.sockets)))
+      return RefusalReason.TotalsRate;
+  }
+  return RefusalReason.None;
+}
+
+function areCountsPossible(fold: Fold): bool {
+  const failures = <u64>fold.refused + fold.timedOut + fold.abandoned + fold.unreachable + fold.other;
+  const sockets: u64 = fold.sockets;
+  return fold.connections + failures <= sockets && <u64>fold.resetsSent + fold.resetsReceived <= sockets;
+}
+
+function multiply(allowance: u64, factor: u64): u64 {
+  return factor !== 0 && allowance > u64.MAX_VALUE / factor ? u64.MAX_VALUE : allowance * factor;
+}
+
+export function applyFolds(session: Session, items: usize, itemCount: u32): void {
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
+    const space = spaceOf(session, fold.addressSpace);
+    const worker = <u16>workerOfShard(shardOfFold(space, fold.remoteAddressHi, fold.remoteAddressLo));
+    const record = changetype<MatchFold>(stageRecord(session, RecordKind.MatchFold, MATCH_FOLD_SIZE, worker));
+    record.node = nodeOfHandle(session, fold.process);
+    retainNode(record.node);
+    record.addressSpace = space;
+    record.boot = session.boot;
+    record.localAddressHi = fold.localAddressHi;
+    record.localAddressLo = fold.localAddressLo;
+    record.remoteAddressHi = fold.remoteAddressHi;
+    record.remoteAddressLo = fold.remoteAddressLo;
+    record.serverPort = fold.serverPort;
+    record.role = fold.role;
+    record.protocol = fold.protocol;
+    record.sockets = fold.sockets;
+    record.connections = fold.connections;
+    record.refused = fold.refused;
+    record.timedOut = fold.timedOut;
+    record.abandoned = fold.abandoned;
+    record.unreachable = fold.unreachable;
+    record.other = fold.other;
+    record.resetsSent = fold.resetsSent;
+    record.resetsReceived = fold.resetsReceived;
+    memory.copy(changetype<usize>(record.totals), changetype<usize>(fold.totals), END_TOTALS_SIZE);
+  }
+}
