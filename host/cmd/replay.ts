@@ -9,7 +9,7 @@ import { startClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { RecordingAgent } from '../reducer/recording-agent.ts';
-import { openRecordings, replay } from '../reducer/replay.ts';
+import { inSuccession, openRecordings, replay } from '../reducer/replay.ts';
 import { lastWindowOf, replayOverTcp } from '../reducer/replay-tcp.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
 import { renderTable, sortEdges } from '../view/edges-table.ts';
@@ -113,7 +113,10 @@ async function replayThere(files: readonly string[], flags: ReplayFlags, reducer
   const firstWindow = Math.min(...agents.map(({ hello }) => hello.firstWindow));
   const options = { ...reach, firstWindow, lastWindow: Math.max(...lastWindows), isRealTime };
   const clock = startClock();
-  await Promise.all(agents.map((agent) => replayOverTcp(agent, options, clock)));
+  const replayAll = async (succession: readonly RecordingAgent[]): Promise<void> => {
+    for (const agent of succession) await replayOverTcp(agent, options, clock);
+  };
+  await Promise.all(inSuccession(agents).map(replayAll));
   console.error(`${agents.length} recordings told to ${reducer}`);
   for (const agent of agents) reportDamage(agent);
 }

@@ -103,7 +103,7 @@ export async function replay(
 }
 
 /** The recordings of each agent, one process after the other. */
-function inSuccession(agents: readonly RecordingAgent[]): RecordingAgent[][] {
+export function inSuccession(agents: readonly RecordingAgent[]): RecordingAgent[][] {
   const byIdentity = new Map<string, RecordingAgent[]>();
   for (const agent of agents) {
     const { nodeId, bootId, scope } = agent.hello;
