@@ -220,6 +220,16 @@ test('a session that has told the open window waits; one that is late goes on', 
   assert.equal(fleet.state(early).reachedWindow, K + 1);
 });
 
+test('between the seal of a window and its close in match nobody is read, not even who is late', () => {
+  const hosts = new TwoHosts(MODULE);
+  const late = hosts.agent(1, 'curl');
+  const { fleet } = hosts;
+  fleet.call(0, 'ingest_seal', K);
+  assert.equal(fleet.offer(late, windowEnd(K - 1)), 0);
+  while (fleet.call(0, 'match_close', 10) !== 0);
+  assert.equal(fleet.offer(late, windowEnd(K - 1)), windowEnd(K - 1).length);
+});
+
 test('a snapshot on a known session replaces its sockets without a gap in active', () => {
   const hosts = new TwoHosts(MODULE);
   const agent = hosts.agent(1, 'curl');

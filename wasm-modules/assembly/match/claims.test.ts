@@ -128,4 +128,11 @@ test('without evidence the port below the ephemeral range is the server, and bet
   hosts.say(two, onceFrame([once({ open: serverEnd({ joinKey: 5n, localPort: 443 }), totals: sent(7n) })]));
   const edge = hosts.close()['host-1/a > host-2/b :443'];
   assert.deepEqual([edge.forwardBytes, edge.reverseBytes], [5, 7]);
+  const guess = { role: Role.Client, roleSource: RoleSource.Port, localPort: 90, remotePort: 91 };
+  const known = { role: Role.Client, roleSource: RoleSource.Kernel, localPort: 91, remotePort: 90, cookie: 20n };
+  hosts.say(one, onceFrame([once({ open: clientEnd({ ...guess, cookie: 19n }), totals: sent(8n) })]));
+  hosts.say(two, onceFrame([once({ open: serverEnd(known), totals: sent(9n) })]));
+  const corrected = hosts.close()['host-2/b > host-1/a :90'];
+  assert.deepEqual([corrected.forwardBytes, corrected.reverseBytes], [9, 8]);
+  assert.equal(hosts.fleet.counter(ReducerCounter.RolesCorrected), 1);
 });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
-import { RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
 import {
   announceFrame,
+  close,
+  closeFrame,
   once,
   onceFrame,
   openFrame,
@@ -101,4 +103,17 @@ test('an agent that restarts keeps the claim of its addresses, and when it leave
   hosts.close();
   tell();
   assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 1);
+});
+
+test('an idle connection keeps its edge, so that its close takes its 1 back however late', () => {
+  const hosts = new TwoHosts(MODULE);
+  const client = hosts.agent(1, 'curl');
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 9n })]));
+  for (let window = 0; window < 200; window++) {
+    assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].active, 1, `window ${window}`);
+  }
+  hosts.say(client, closeFrame([close(1, totals())]));
+  assert.deepEqual(hosts.close(), { 'host-1/curl > 10.0.0.2 :80': { closed: 1, flowsClient: 1 } });
+  assert.deepEqual(hosts.close(), {});
+  assert.equal(hosts.fleet.counter(ReducerCounter.ActiveUnderflows), 0);
 });
