@@ -172,6 +172,18 @@ test('a socket beyond the quota is refused alone, and its reports are ignored', 
   assert.equal(hosts.fleet.counter(ReducerCounter.FramesRefused), 0);
 });
 
+test('a handle that was closed may name another socket at once, and no row between is lost', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  const opened = [1, 2, 3].map((handle) => clientEnd({ handle, joinKey: BigInt(handle), cookie: BigInt(handle) }));
+  hosts.say(agent, openFrame(opened), windowEnd(K - 1));
+  hosts.say(agent, wide(1, 1n), wide(2, 20n), wide(3, 300n));
+  hosts.say(agent, closeFrame([close(2, totals({ bytesSent: 21n }))]));
+  hosts.say(agent, openFrame([clientEnd({ handle: 2, joinKey: 4n, cookie: 4n })]), wide(2, 4000n));
+  const edge = hosts.close()[EDGE];
+  assert.deepEqual([edge.forwardBytes, edge.connections, edge.closed, edge.active], [4322, 4, 1, 3]);
+});
+
 test('a session is quarantined after 1 000 refused frames and takes nothing any more', () => {
   const hosts = new TwoHosts(MODULE);
   const agent = hosts.agent(1, 'curl');
