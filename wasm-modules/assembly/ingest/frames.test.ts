@@ -33,6 +33,9 @@ const EDGE = 'host-1/curl > 10.0.0.2 :80';
 const WINDOW_TOTAL = 1_000_000_000_000n;
 
 const wide = (handle: number, bytesSent: bigint) => wideFrame([{ handle, totals: totals({ bytesSent }) }]);
+/** What socket 1 has told before each lie. */
+const BEFORE = { bytesSent: 100n, bytesReceived: 100n, segmentsSent: 100n, segmentsReceived: 100n, retransmits: 100n };
+const after = (values: Partial<typeof BEFORE>) => wideFrame([{ handle: 1, totals: totals({ ...BEFORE, ...values }) }]);
 const narrow = (handle: number) =>
   narrowFrame([
     { handle, bytesSent: 1, bytesReceived: 0, srttUs: 0, segmentsSent: 0, segmentsReceived: 0, retransmits: 0 },
@@ -62,7 +65,7 @@ const fold = {
   totals: totals(),
 };
 
-/** Each frame comes after: socket 1 open with 100 bytes, window K - 1 told. */
+/** Each frame comes after: socket 1 open with totals BEFORE, window K - 1 told. */
 const REFUSED: [string, Uint8Array, number][] = [
   ['an update of a socket that was not opened', narrow(2), RefusalReason.UnknownHandle],
   ['an update of handle 0', narrow(0), RefusalReason.UnknownHandle],
@@ -80,8 +83,12 @@ const REFUSED: [string, Uint8Array, number][] = [
   ],
   ['a role that does not exist', openFrame([clientEnd({ handle: 3, role: 3 })]), RefusalReason.EnumValue],
   ['a protocol that is not followed', openFrame([clientEnd({ handle: 3, protocol: 1 })]), RefusalReason.EnumValue],
-  ['totals that fall', wide(1, 99n), RefusalReason.TotalsFell],
-  ['totals beyond link speed', wide(1, 100n + 4n * WINDOW_TOTAL), RefusalReason.TotalsRate],
+  ...Object.keys(BEFORE).map((field): [string, Uint8Array, number] => [
+    `${field} that falls`,
+    after({ [field]: 99n }),
+    RefusalReason.TotalsFell,
+  ]),
+  ['totals beyond link speed', after({ segmentsReceived: 4n * WINDOW_TOTAL }), RefusalReason.TotalsRate],
   ['a last total that falls', closeFrame([close(1, totals())]), RefusalReason.TotalsFell],
   [
     'a close for a reason that only the reducer has',
@@ -129,14 +136,14 @@ test('a frame that lies is refused whole with its reason, and changes nothing', 
     await t.test(what, () => {
       const hosts = new TwoHosts(MODULE);
       const agent = hosts.agent(1, 'curl', { firstWindow: K - 1 });
-      hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]), wide(1, 100n), windowEnd(K - 1));
+      hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]), after({}), windowEnd(K - 1));
       const accepted = hosts.fleet.counter(ReducerCounter.FramesAccepted);
       hosts.say(agent, frame);
       assert.equal(hosts.fleet.state(agent).lastRefusal, reason);
       assert.equal(hosts.fleet.refusals(reason), 1);
       assert.equal(hosts.fleet.counter(ReducerCounter.FramesRefused), 1);
       assert.equal(hosts.fleet.counter(ReducerCounter.FramesAccepted), accepted);
-      hosts.say(agent, wide(1, 150n));
+      hosts.say(agent, after({ bytesSent: 150n }));
       const edge = hosts.close()[EDGE];
       assert.deepEqual([edge.forwardBytes, edge.connections, edge.active], [150, 1, 1]);
     });
