@@ -108,7 +108,7 @@ const REFUSED: [string, Uint8Array, number][] = [
   ],
   [
     'one socket twice in a batch',
-    wideFrame([1, 1].map((handle) => ({ handle, totals: totals({ bytesSent: 100n }) }))),
+    wideFrame([1, 1].map((handle) => ({ handle, totals: totals(BEFORE) }))),
     RefusalReason.UpdateRepeated,
   ],
   ['a window that was told', windowEnd(K - 1), RefusalReason.WindowOrder],
