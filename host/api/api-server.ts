@@ -1,20 +1,15 @@
-// The reducer's HTTP API: /healthz, /readyz, /api/v1/edges. On a unix socket by default, since it shows other users' connections.
-import { chmod, unlink } from 'node:fs/promises';
-import { createConnection } from 'node:net';
+// The reducer's HTTP API: /healthz, /readyz, /api/v1/edges, /api/v1/pipeline. On a unix socket by default, since it shows other users' connections.
+import { chmod, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
-import type { Logger } from 'pino';
 import { LEVEL_NAMES, parseLevel } from '../export/levels.ts';
-import type { ListenAddress } from '../wire/transport/address.ts';
+import { UsageError } from '../lib/usage-error.ts';
+import { assertReachable, listenError, type ReachOptions, removeStaleSocket } from '../wire/transport/tcp.ts';
 import { readEdges } from './edges.ts';
 import { WINDOW_COUNT_MAX, type WindowStore } from './window-store.ts';
 
-export interface ApiServerOptions {
-  address: ListenAddress;
-}
-
 export interface ApiServerDependencies {
   store: WindowStore;
-  log: Logger;
   /** Why the reducer is not ready; undefined when it is. */
   notReady: () => string | undefined;
   /** Totals of the pipeline, for the health line. */
@@ -22,24 +17,27 @@ export interface ApiServerDependencies {
 }
 
 export class ApiServer {
-  readonly #options: ApiServerOptions;
+  readonly #options: ReachOptions;
   readonly #server: FastifyInstance;
 
-  constructor(options: ApiServerOptions, dependencies: ApiServerDependencies) {
+  constructor(options: ReachOptions, dependencies: ApiServerDependencies) {
     this.#options = options;
     this.#server = fastify({ logger: false, forceCloseConnections: true });
     addRoutes(this.#server, dependencies);
   }
 
+  /** Throws UsageError when the address is taken, cannot be made or must not be used. */
   async start(): Promise<void> {
+    assertReachable(this.#options);
     const { address } = this.#options;
     if ('path' in address) {
+      await makeFolder(dirname(address.path));
       await removeStaleSocket(address.path);
-      await this.#server.listen({ path: address.path });
-      await chmod(address.path, 0o660);
-    } else {
-      await this.#server.listen({ host: address.host, port: address.port });
     }
+    await this.#server.listen(address).catch((error: NodeJS.ErrnoException) => {
+      throw listenError(address, error);
+    });
+    if ('path' in address) await chmod(address.path, 0o660);
   }
 
   async stop(): Promise<void> {
@@ -47,9 +45,10 @@ export class ApiServer {
   }
 }
 
+/** As a parameter is given twice, its value is a list. */
 interface EdgesQuery {
-  level?: string;
-  windows?: string;
+  level?: string | string[];
+  windows?: string | string[];
 }
 
 function addRoutes(server: FastifyInstance, { store, notReady, pipeline }: ApiServerDependencies): void {
@@ -62,7 +61,7 @@ function addRoutes(server: FastifyInstance, { store, notReady, pipeline }: ApiSe
   });
   server.get('/api/v1/pipeline', () => pipeline());
   server.get<{ Querystring: EdgesQuery }>('/api/v1/edges', (request, reply) => {
-    const level = parseLevel(request.query.level ?? 'az_az');
+    const level = parseLevel(String(request.query.level ?? 'az_az'));
     const windows = Number(request.query.windows ?? 1);
     if (level === undefined)
       return reply.code(400).send({ error: `level is one of ${Object.keys(LEVEL_NAMES).join(', ')}` });
@@ -73,17 +72,9 @@ function addRoutes(server: FastifyInstance, { store, notReady, pipeline }: ApiSe
   });
 }
 
-/** A socket file that nobody answers on is left over from a process that was killed. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const isAnswered = await new Promise<boolean>((resolve) => {
-    const probe = createConnection({ path }, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', () => resolve(false));
-  });
-  if (isAnswered) return;
-  await unlink(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
+/** /run/tributary does not survive a restart of the machine. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o750 }).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError('TRB_API_FOLDER', `cannot make ${path}: ${error.message}; run this as root or choose --api`);
   });
 }

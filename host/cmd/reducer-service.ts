@@ -60,10 +60,9 @@ export class ReducerService {
       fail,
     });
     this.#api = new ApiServer(
-      { address: options.api },
+      { address: options.api, insecure: options.insecure },
       {
         store: this.store,
-        log,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
         pipeline: () => ({ ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused } }),
       },

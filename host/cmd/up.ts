@@ -1,7 +1,7 @@
 // `tributary up`: agent, reducer and a live view of this host in one process, joined by a unix socket that only this process knows.
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { Logger } from 'pino';
@@ -71,7 +71,6 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
     level: ['az_az'],
     insecure: false,
   });
-  if ('path' in options.api) await mkdir(dirname(options.api.path), { recursive: true, mode: 0o750 });
   const reducer = new ReducerService(options, { log, environment: process.env, fail: () => process.exit(EXIT_TRAP) });
   const agentOptions = parseAgentOptions({ reducer: socket, window });
   await reducer.start();

@@ -157,9 +157,14 @@ async function listening(server: Server, options: ListenAddress & { reusePort?: 
       resolve();
     });
   }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'EADDRINUSE') throw inUse(options);
-    throw new UsageError('TRB_LISTEN', `cannot listen on ${formatAddress(options)}: ${error.message}`);
+    throw listenError(options, error);
   });
+}
+
+/** Why a server does not listen on `address`, said to the user. */
+export function listenError(address: ListenAddress, error: NodeJS.ErrnoException): UsageError {
+  if (error.code === 'EADDRINUSE') return inUse(address);
+  return new UsageError('TRB_LISTEN', `cannot listen on ${formatAddress(address)}: ${error.message}`);
 }
 
 function inUse(address: ListenAddress): UsageError {

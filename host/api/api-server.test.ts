@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { encodeWindowOutput } from '../export/testing/window-output.ts';
+import { Level } from '../wire/gen/records-layout.ts';
+import { ApiServer } from './api-server.ts';
+import { fetchJson } from './client.ts';
+import type { EdgesAnswer } from './edges.ts';
+import { WindowStore } from './window-store.ts';
+
+const NODES = [{ id: 'h/curl', role: 'curl' }, { role: 'nginx' }];
+
+function temporaryFolder(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-api-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+async function startServer(context: TestContext, path: string, store = new WindowStore()): Promise<void> {
+  const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
+  const server = new ApiServer({ address: { path }, insecure: false }, { store, notReady, pipeline: () => ({}) });
+  await server.start();
+  context.after(() => server.stop());
+}
+
+function get(socketPath: string, path: string): Promise<{ status: number | undefined; body: unknown }> {
+  return new Promise((resolve, reject) => {
+    request({ socketPath, path }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece;
+      });
+      response.once('end', () => resolve({ status: response.statusCode, body: JSON.parse(text) }));
+    })
+      .once('error', reject)
+      .end();
+  });
+}
+
+const closeWindow = (store: WindowStore, window: number, forwardBytes: bigint): void =>
+  store.push({
+    window,
+    windowNs: 1e9,
+    incarnation: 1n,
+    outputs: [encodeWindowOutput(window, NODES, [{ level: Level.IdId, forwardBytes, active: 2n }])],
+  });
+
+test('a reducer is healthy at once and ready from its first closed window on', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  const store = new WindowStore();
+  await startServer(context, path, store);
+  assert.equal((await get(path, '/healthz')).status, 200);
+  const before = await get(path, '/readyz');
+  assert.deepEqual(before, { status: 503, body: { status: 'not ready', reason: 'no window has closed yet' } });
+  closeWindow(store, 7, 10n);
+  assert.deepEqual(await get(path, '/readyz'), { status: 200, body: { status: 'ready' } });
+});
+
+test('the edges of several windows are added up; active is that of the last', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  const store = new WindowStore();
+  await startServer(context, path, store);
+  for (const [window, bytes] of [[7, 10n] as const, [8, 5n] as const]) closeWindow(store, window, bytes);
+  const answer = await fetchJson<EdgesAnswer>({ path }, '/api/v1/edges?level=id-id&windows=2');
+  assert.deepEqual([answer.firstWindow, answer.lastWindow], [7, 8]);
+  const [{ client, bytes, active, spanSeconds }] = answer.edges;
+  assert.deepEqual([client.id, bytes.forward, active, spanSeconds], ['h/curl', 15, 2, 2]);
+});
+
+test('a question that cannot be answered is refused with what would be right', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  await startServer(context, path);
+  const cases: [string, RegExp][] = [
+    ['level=pod', /level is one of id_id/],
+    ['level=id_id&level=az_az', /level is one of id_id/],
+    ['windows=0', /from 1 to 1024/],
+    ['windows=1025', /from 1 to 1024/],
+    ['windows=1.5', /from 1 to 1024/],
+    ['windows=', /from 1 to 1024/],
+    ['windows=1&windows=2', /from 1 to 1024/],
+  ];
+  for (const [query, message] of cases) {
+    const { status, body } = await get(path, `/api/v1/edges?${query}`);
+    assert.equal(status, 400, query);
+    assert.match(JSON.stringify(body), message);
+  }
+});
+
+test('the folder of the socket is made, and others can neither read nor write the socket', async (context) => {
+  const path = join(temporaryFolder(context), 'run/api.sock');
+  await startServer(context, path);
+  assert.equal(statSync(path).mode & 0o777, 0o660);
+});
+
+test('the socket of a killed process is replaced, that of a living one is not', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  const script = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log())`;
+  const killed = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  await once(killed.stdout, 'data');
+  killed.kill('SIGKILL');
+  await once(killed, 'exit');
+  await startServer(context, path);
+  assert.equal((await get(path, '/healthz')).status, 200);
+  await assert.rejects(startServer(context, path), { code: 'TRB_LISTEN_IN_USE' });
+  assert.equal((await get(path, '/healthz')).status, 200);
+});
+
+test('other hosts are served only when that was asked for', async () => {
+  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => ({}) };
+  const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);
+  await assert.rejects(server.start(), { code: 'TRB_INSECURE' });
+});
