@@ -114,8 +114,11 @@ export class ReducerFleet {
     while ((this.state(session).flags & SessionFlag.More) !== 0) this.offer(session, new Uint8Array(0));
   }
 
-  /** Closes the open window on all workers; the outputs by worker. */
-  close(window: number, budget = 64): Uint8Array[] {
+  /**
+   * Closes the open window on all workers; the outputs by worker. `onMatched` may go on with the sessions of a worker that has closed the
+   * window in match, while others have not.
+   */
+  close(window: number, budget = 64, onMatched?: (worker: number) => void): Uint8Array[] {
     for (let worker = 0; worker < this.#workers; worker++) this.call(worker, 'ingest_seal', window);
     this.#collectAll();
     const matching = new Set(Array.from({ length: this.#workers }, (_, worker) => worker));
@@ -124,8 +127,11 @@ export class ReducerFleet {
       this.#deliver(true);
       for (const worker of matching) {
         if (this.call(worker, 'match_ready') === 0) continue;
-        if (this.call(worker, 'match_close', budget) === 0) matching.delete(worker);
+        const isClosed = this.call(worker, 'match_close', budget) === 0;
         this.#collect(worker);
+        if (!isClosed) continue;
+        matching.delete(worker);
+        onMatched?.(worker);
       }
     }
     for (let round = 0; this.#wires.some((wire) => wire.length > 0); round++) {

@@ -14,6 +14,11 @@ const WINDOWS = 30;
 /** Histograms have their own test; the least and greatest RTT follow from the same samples. */
 const NOT_COMPARED = new Set(['rttMinUs', 'rttMaxUs']);
 
+interface Stream {
+  session: bigint;
+  steps: Step[];
+}
+
 interface Replay {
   lines: string[][];
   edges: Map<string, Map<string, bigint>>[];
@@ -35,14 +40,22 @@ function replay(module: WebAssembly.Module, plan: PlannedWindow[], workers: numb
     } else if (step.kind === 'frames') fleet.tell(sessions.get(session)!, step.bytes);
     else fleet.detach(sessions.get(session)!, step.reason);
   };
-  const outputs = plan.map(({ window, steps }) => {
-    const streams = [...steps].map(([session, list]) => ({ session, list: [...list] }));
-    while (streams.length > 0) {
-      const stream = random.pick(streams);
-      run(stream.session, stream.list.shift()!);
-      if (stream.list.length === 0) streams.splice(streams.indexOf(stream), 1);
-    }
-    return mergeOutputs(fleet.close(window, 1 + random.below(50)));
+  const streamsOf = (planned: PlannedWindow | undefined): Stream[] =>
+    [...(planned?.steps ?? [])].map(([session, steps]) => ({ session, steps: [...steps] }));
+  const runNext = (streams: Stream[], stream: Stream): void => {
+    run(stream.session, stream.steps.shift()!);
+    if (stream.steps.length === 0) streams.splice(streams.indexOf(stream), 1);
+  };
+  let streams = streamsOf(plan[0]);
+  const outputs = plan.map(({ window }, index) => {
+    while (streams.length > 0) runNext(streams, random.pick(streams));
+    streams = streamsOf(plan[index + 1]);
+    // A worker that is ahead reads on while others still close the window.
+    const readAhead = (worker: number): void => {
+      const own = () => streams.filter(({ session }) => sessions.get(session)?.worker === worker);
+      while (own().length > 0 && random.chance(0.8)) runNext(streams, random.pick(own()));
+    };
+    return mergeOutputs(fleet.close(window, 1 + random.below(50), readAhead));
   });
   return { lines: outputs.map((points) => points.map(printPoint)), edges: outputs.map(edgesOf), tellers, fleet };
 }
