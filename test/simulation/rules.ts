@@ -1,0 +1,368 @@
+// The rules of docs/protocol.md, each with the edit that switches it off. Product code knows nothing of this: the edit is applied to the
+// source as it is loaded (host) or compiled (WASM), in a thread of its own. When the code has changed, the test says which edit no longer
+// applies.
+
+export interface Edit {
+  /** Path below the root of the project. */
+  file: string;
+  find: string;
+  replace: string;
+}
+
+export interface Rule {
+  section: 3 | 4 | 5 | 6 | 7;
+  rule: string;
+  edits: readonly Edit[];
+}
+
+const MATCH = 'wasm-modules/assembly/match';
+const INGEST = 'wasm-modules/assembly/ingest';
+const AGENT = 'wasm-modules/assembly/agent';
+const REDUCER = 'host/reducer';
+const WIRE = 'host/wire';
+
+function rule(section: Rule['section'], name: string, file: string, find: string, replace: string): Rule {
+  return { section, rule: name, edits: [{ file, find, replace }] };
+}
+
+export const PROTOCOL_RULES: readonly Rule[] = [
+  rule(
+    3,
+    'the greater of sender and receiver is booked',
+    `${MATCH}/ledger.ts`,
+    'const forward = max(client.bytesSent, server.bytesReceived);',
+    'const forward = client.bytesSent;',
+  ),
+  rule(
+    3,
+    'booked never falls',
+    `${MATCH}/ledger.ts`,
+    'if (forward > flow.forwardBytes) {',
+    'if (forward < flow.forwardBytes) flow.forwardBytes = forward;\n  if (forward > flow.forwardBytes) {',
+  ),
+  rule(
+    3,
+    'an update is told relative to what this channel told',
+    `${AGENT}/index.ts`,
+    'copyTotals(socket.told, socket.committed);',
+    '',
+  ),
+  rule(
+    3,
+    'history from before the look is not traffic',
+    `${MATCH}/ledger.ts`,
+    'startAtAdopted(hot, clientBase, serverBase);',
+    '',
+  ),
+  rule(
+    3,
+    'an adopted baseline of a known flow is ignored',
+    `${MATCH}/ledger.ts`,
+    'const isAdopted = (cold.flags & FLOW_BOOKED) === 0 && isAdoptedEnd(client) && isAdoptedEnd(server);',
+    'const isAdopted = (clientBase === 0 || isAdoptedEnd(client)) && (serverBase === 0 || isAdoptedEnd(server));',
+  ),
+  rule(
+    3,
+    'history that an end saw after all is booked',
+    `${MATCH}/ledger.ts`,
+    'if (cold.history !== 0) lookBack',
+    'if (false) lookBack',
+  ),
+  rule(
+    3,
+    'a committed baseline raises booked',
+    `${MATCH}/ledger.ts`,
+    'if (isOfKind(serverBase, BaselineKind.Committed)) raiseForServer(hot, baselineAt(serverBase));',
+    '',
+  ),
+  rule(
+    3,
+    'a counted opening is not counted again',
+    `${MATCH}/counts.ts`,
+    'if (hasFlag(client, END_COUNTED) || hasFlag(server, END_COUNTED)) {',
+    'if (false) {',
+  ),
+  rule(
+    3,
+    'an existing end does not raise the count',
+    `${MATCH}/counts.ts`,
+    '(client !== 0 && !hasFlag(client, END_EXISTING))',
+    '(client !== 0)',
+  ),
+  rule(
+    3,
+    'a connection is counted once',
+    `${MATCH}/counts.ts`,
+    'if (isOpeningSeen && mark(flow, FLOW_CONNECTION_COUNTED))',
+    'if (isOpeningSeen)',
+  ),
+  rule(
+    3,
+    'a failed connect is no connection',
+    `${MATCH}/counts.ts`,
+    'countFailure(flow, client, out);\n    return;',
+    'countFailure(flow, client, out);',
+  ),
+  rule(
+    3,
+    'a flow is active while any end is open',
+    `${MATCH}/close.ts`,
+    'endOrNone(client).openCount | endOrNone(server).openCount',
+    'endOrNone(client).openCount & endOrNone(server).openCount',
+  ),
+  rule(
+    3,
+    'residual is judged when both ends have closed',
+    `${MATCH}/counts.ts`,
+    '!isSettled && isClosed(client) && isClosed(server)',
+    '!isSettled && client !== 0 && server !== 0',
+  ),
+  rule(
+    3,
+    'a closed flow of one end lingers',
+    `${MATCH}/close.ts`,
+    'if (!isActive) lingerFlow(',
+    'if (!isActive && (client === 0 || server === 0)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
+  ),
+  rule(
+    3,
+    'a closed flow of two ends lingers until it is committed',
+    `${MATCH}/close.ts`,
+    'if (!isActive) lingerFlow(',
+    'if (!isActive && isClosed(client) && isClosed(server)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
+  ),
+  rule(
+    4,
+    'a channel waits until the window that it has told is closed',
+    `${INGEST}/frames.ts`,
+    'if (session.state.reachedWindow >= openWindow()) return hold(session, at);',
+    '',
+  ),
+  rule(
+    4,
+    'a window waits for the agents that are connected',
+    `${REDUCER}/coordinator.ts`,
+    'return isComplete || now.unixNs',
+    'return true || now.unixNs',
+  ),
+  rule(
+    4,
+    'a window waits no longer than the lateness',
+    `${REDUCER}/coordinator.ts`,
+    'return isComplete || now.unixNs >= endNs + latenessNs;',
+    'return isComplete;',
+  ),
+  rule(
+    4,
+    'an agent that leaves is not waited for',
+    `${REDUCER}/watermark.ts`,
+    'this.#members.delete(twin);\n    this.#awaited.delete(twin);',
+    '',
+  ),
+  rule(
+    4,
+    'who was late three times is not waited for',
+    `${REDUCER}/watermark.ts`,
+    'export const LATE_COUNT_MAX = 3;',
+    'export const LATE_COUNT_MAX = 1e9;',
+  ),
+  rule(
+    4,
+    'no window closes before its end',
+    `${REDUCER}/coordinator.ts`,
+    'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
+    'if (now.unixNs < firstCloseNs)',
+  ),
+  rule(
+    4,
+    'a fresh reducer waits before its first close',
+    `${REDUCER}/coordinator.ts`,
+    'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
+    'if (now.unixNs < endNs)',
+  ),
+  rule(
+    4,
+    'what is told in parts is booked as a whole',
+    `${INGEST}/frames.ts`,
+    'at += readFrame(session, address + at, bytes - at);',
+    'at += readFrame(session, address + at, bytes - at);\n    if (session.phase === Phase.Read) {\n      session.endWindow = session.state.reachedWindow;\n      session.fromWindow = openWindow();\n      session.phase = Phase.ShipStaged;\n    }',
+  ),
+  rule(
+    4,
+    'the agent stamps windows in the time of the reducer',
+    'host/agent/agent-session.ts',
+    "else if (news.kind === 'clock') this.#offsetNs = news.offsetNs;",
+    '',
+  ),
+  rule(5, 'ends join by their key', `${MATCH}/flow-key.ts`, '} else if (open.joinKey !== 0) {', '} else if (false) {'),
+  rule(
+    5,
+    'the two ends have sides',
+    `${MATCH}/flow-key.ts`,
+    'open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server)',
+    '0',
+  ),
+  rule(
+    5,
+    'the server names the port',
+    `${MATCH}/orientation.ts`,
+    'coldEndAt(end).role === Role.Client ? slot : 1 - slot',
+    'slot',
+  ),
+  rule(
+    5,
+    'orientation freezes',
+    `${MATCH}/close.ts`,
+    'if ((cold.flags & FLOW_BOOKED) === 0) orientFlow(flow);',
+    'orientFlow(flow);',
+  ),
+  rule(
+    5,
+    'the better evidence of a role wins',
+    `${MATCH}/orientation.ts`,
+    'sourceOf(hot.end0) >= sourceOf(hot.end1)',
+    'sourceOf(hot.end0) <= sourceOf(hot.end1)',
+  ),
+  rule(
+    5,
+    'a new session takes the sockets of its agent over',
+    `${MATCH}/claims.ts`,
+    'const isSameAgent = coldEndAt(taken).identity === open.identity;',
+    'const isSameAgent = coldEndAt(taken).session === open.session;',
+  ),
+  rule(
+    6,
+    'a repeated frame is dropped',
+    `${WIRE}/reducer-session.ts`,
+    'if (frame.seq <= this.#queuedSeq && this.#rules.dropRepeatedFrames) {',
+    'if (false) {',
+  ),
+  rule(
+    6,
+    'Received follows consumption',
+    `${WIRE}/reducer-session.ts`,
+    'return this.#rules.receiveWhenConsumed ? this.#consumedSeq : this.#queuedSeq;',
+    'return this.#queuedSeq;',
+  ),
+  rule(
+    6,
+    'nothing is sent beyond the credit',
+    `${WIRE}/channel-sender.ts`,
+    'if (costBytes > this.creditBytes && this.#options.rules.honourCredit) break;',
+    '',
+  ),
+  rule(6, 'without credit nothing is encoded', 'host/wire/agent-channel.ts', 'this.#sender.isDrained &&', ''),
+  rule(
+    6,
+    'what was sent and not received is sent again',
+    `${WIRE}/channel-sender.ts`,
+    'if (!this.#options.rules.resendInFlight) {',
+    'if (true) {',
+  ),
+  rule(
+    6,
+    'a stranger gets a snapshot',
+    `${WIRE}/agent-channel.ts`,
+    '(isStranger && this.#incarnation !== 0n && !rules.snapshotToStranger)',
+    '(isStranger && this.#incarnation !== 0n)',
+  ),
+  rule(
+    6,
+    'what was sealed is told again after a reconnect',
+    `${WIRE}/reducer-channel.ts`,
+    'this.#toldSealed = this.#rules.resendSealed ? 0 :',
+    'this.#toldSealed = false ? 0 :',
+  ),
+  rule(
+    6,
+    'a commit names the window of the session',
+    `${REDUCER}/worker-node.ts`,
+    'session.sealed.seal({ window: toldWindow, closedWindow: window })',
+    'session.sealed.seal({ window, closedWindow: window })',
+  ),
+  rule(
+    6,
+    'a commit is known by its incarnation',
+    `${WIRE}/known-commits.ts`,
+    'return this.#closedWindows.get(incarnation) ?? 0;',
+    'return Math.max(0, ...this.#closedWindows.values());',
+  ),
+  rule(
+    6,
+    'what is known to be committed is applied before the snapshot',
+    `${WIRE}/agent-channel.ts`,
+    'if (rules.commitBeforeSnapshot) this.#commitTold(welcome, isStranger);',
+    '',
+  ),
+  rule(
+    6,
+    'Welcome waits for the recovery period',
+    `${REDUCER}/coordinator.ts`,
+    'now.ms - this.#options.start.ms < RECOVERY_MS',
+    'now.ms - this.#options.start.ms < 0',
+  ),
+  rule(
+    6,
+    'the journal forgets what is committed and no more',
+    `${AGENT}/journal.ts`,
+    'while (entries.count > 0 && entries.first().window <= window) {',
+    'while (entries.count > 0) {',
+  ),
+  rule(
+    6,
+    'a closed socket is kept until it is committed',
+    `${AGENT}/retention.ts`,
+    'if (socket.closeWindow > window) {',
+    'if (false) {',
+  ),
+  rule(
+    6,
+    'closed and committed is still told',
+    `${AGENT}/settled.ts`,
+    'if (socket.joinKey === 0 || socket.has(SocketFlag.Failed)) return;',
+    'return;',
+  ),
+  rule(
+    6,
+    'the next window names the first one that it covers',
+    'host/agent/agent-core.ts',
+    'const fromWindow = Math.min(window, this.#fromWindow || window);',
+    'const fromWindow = window;',
+  ),
+  rule(
+    6,
+    'what the snapshot of a new session lacks is closed',
+    `${REDUCER}/coordinator.ts`,
+    "this.#tell(old.worker, { kind: 'detach', twin: id, reason: CloseReason.AgentRestart });",
+    '',
+  ),
+  rule(6, 'what lies beyond the retention is folded', `${AGENT}/retention.ts`, '  foldSocket(socket);\n', ''),
+  rule(
+    7,
+    'a commit follows the success of the export',
+    'test/simulation/exporter.ts',
+    'else this.queue.failed(schedule.nowMs);',
+    'else reducer.exported(this.queue.succeeded());',
+  ),
+  rule(
+    7,
+    'windows are exported in order',
+    'host/export/export-queue.ts',
+    'return this.#batches[0];',
+    'this.#batches.reverse();\n    return this.#batches[0];',
+  ),
+  rule(
+    7,
+    'the bytes of a batch are fixed',
+    'host/export/export-queue.ts',
+    'if (last === undefined || !isFull || (this.#inFlight && this.#batches.length === 1)) {',
+    'if (last === undefined || (!isFull && !this.#inFlight)) {',
+  ),
+  rule(
+    7,
+    'adjacent windows merge when the queue is full',
+    'host/export/export-queue.ts',
+    'content: this.#merge(last.content, batch.content),',
+    'content: batch.content,',
+  ),
+];
