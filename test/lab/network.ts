@@ -44,16 +44,9 @@ export class LabHost {
     return spawn('nsenter', [`--net=${this.path}`, program, ...args], options);
   }
 
-  /** Feeds a ruleset to nft inside the host. */
+  /** Runs a ruleset inside the host; as an argument, since nft 1.0.9 of Ubuntu 24.04 reads no socket, which Node's pipes are. */
   async nft(ruleset: string): Promise<void> {
-    const child = this.spawn('nft', ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'] });
-    let errors = '';
-    child.stderr?.on('data', (chunk: Buffer) => {
-      errors += chunk.toString();
-    });
-    child.stdin?.end(`${ruleset}\n`);
-    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    if (code !== 0) throw new Error(`nft in ${this.name}: ${errors}`);
+    await this.exec('nft', ruleset);
   }
 }
 
