@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -7,6 +7,7 @@ import { decodeWindow, type EdgeRow, mergeRows, sortedRows } from '../export/edg
 import { seededRandom } from '../lib/random.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import type { ClosedWindow } from './closed-window.ts';
+import { MESH_RING_BYTES } from './mesh-ring.ts';
 import { openRecordings, type ReplayReport, replay } from './replay.ts';
 import { addStageCounters } from './stage-counters.ts';
 import { recordFleet } from './testing/recorded-fleet.ts';
@@ -71,5 +72,19 @@ test('a replay says the same with 1, 2 and 4 workers and under two hash seeds, a
     const { closed } = await run(paths, workers, seed);
     assert.equal(closed.length, reference.closed.length);
     assert.ok(text(closed) === expected, `other text with ${workers} workers and seed ${seed}`);
+  }
+});
+
+test('windows that are larger than an outbox and a ring pass through them', { timeout: 60_000 }, async () => {
+  const folder = join(FOLDER, 'large');
+  mkdirSync(folder);
+  const options = { random: seededRandom(3), agents: 3, windows: 3, connectionsPerWindow: 24_000 };
+  const { paths, truth } = await recordFleet(folder, options);
+  for (const workers of [2, 3]) {
+    const { closed, report } = await run(paths, workers, 1n);
+    const { forwardBytes, reverseBytes, connections } = sums(closed);
+    assert.deepEqual({ forwardBytes, reverseBytes, connections }, truth);
+    for (const { counts } of report.readings)
+      assert.ok(counts.meshBytesSent > 3 * MESH_RING_BYTES, `${counts.meshBytesSent} bytes`);
   }
 });

@@ -171,6 +171,8 @@ export class WorkerNode {
     const received = this.#mesh.receive();
     const offered = this.#ship(now) || this.#offerReady(now);
     const closed = this.#obey(now) || this.#closeStep();
+    // A full outbox gets empty only when its last records leave too, however few they are.
+    if (this.#core.isCongested) this.#mesh.flush();
     const sent = this.#mesh.send();
     return { actions: this.#take(), isBusy: received || offered || closed || sent };
   }

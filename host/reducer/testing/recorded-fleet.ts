@@ -31,6 +31,7 @@ import {
 
 const FIRST_WINDOW = 1_000;
 const CLOSED = 1;
+const ITEMS_PER_FRAME = 4_000;
 const WINDOW_NS = 10_000_000_000n;
 
 export interface FleetOptions {
@@ -135,7 +136,13 @@ function startSession(agent: Agent, agents: readonly Agent[], live: readonly Con
   }
   const comm = ['nginx', 'postgres', 'redis'][agent.index % 3];
   const adopted = found.map(({ open, totals }) => ({ handle: open.handle, kind: BaselineKind.Adopted, totals }));
-  const sockets = found.length > 0 ? [opens(found.map(({ open }) => open)), baselines(adopted)] : [];
+  const sockets = [
+    ...inFrames(
+      found.map(({ open }) => open),
+      opens,
+    ),
+    ...inFrames(adopted, baselines),
+  ];
   const firstWindow = FIRST_WINDOW + window;
   agent.sessions.push({
     session: BigInt(agent.index * 1_000 + window + 1),
@@ -178,12 +185,20 @@ function tellWindow(agent: Agent, agents: readonly Agent[], live: readonly Conne
       else told.updates.push({ handle, totals: now });
     }
   }
-  const payloads: Payload[] = [];
-  if (told.opens.length > 0) payloads.push(opens(told.opens));
-  if (told.onces.length > 0) payloads.push(onces(told.onces));
-  if (told.updates.length > 0) payloads.push(updates(told.updates));
-  if (told.closes.length > 0) payloads.push(closes(told.closes));
+  const payloads = [
+    ...inFrames(told.opens, opens),
+    ...inFrames(told.onces, onces),
+    ...inFrames(told.updates, updates),
+    ...inFrames(told.closes, closes),
+  ];
   return [...payloads, windowEnd(FIRST_WINDOW + window)];
+}
+
+function inFrames<T>(values: readonly T[], encode: (part: readonly T[]) => Payload): Payload[] {
+  const payloads: Payload[] = [];
+  for (let at = 0; at < values.length; at += ITEMS_PER_FRAME)
+    payloads.push(encode(values.slice(at, at + ITEMS_PER_FRAME)));
+  return payloads;
 }
 
 function openOf(
