@@ -35,10 +35,6 @@ export async function buildWasm(
   for (const name of names) {
     const folders = MODULES[name];
     if (folders === undefined) throw new RangeError(`no module ${name}; there are ${Object.keys(MODULES).join(', ')}`);
-    if (!existsSync(join(SOURCE_FOLDER, folders[0], 'index.ts'))) {
-      process.stderr.write(`${name}.wasm: wasm-modules/assembly/${folders[0]}/index.ts does not exist yet, left out\n`);
-      continue;
-    }
     for (const build of builds) {
       const { suffix, flags } = BUILDS[build];
       await compile(`${name}${suffix}`, folders, [...COMMON_FLAGS, ...flags]);
@@ -68,7 +64,6 @@ function hashInputs(folders: string[], flags: string[]): string {
 }
 
 function listSources(folder: string): string[] {
-  if (!existsSync(join(SOURCE_FOLDER, folder))) return [];
   const entries = readdirSync(join(SOURCE_FOLDER, folder), { recursive: true, encoding: 'utf8' });
   const sources = entries.filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'));
   return sources.sort().map((path) => join(folder, path));
