@@ -25,6 +25,11 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'match', reason: 'linger_evicted', counter: 'FlowsEvicted' },
   { stage: 'enrich', reason: 'node_limit', counter: 'NodesRefused' },
   { stage: 'enrich', reason: 'text_limit', counter: 'TextsRefused' },
+  { stage: 'enrich', reason: 'text_cut', counter: 'TextsCut' },
+  { stage: 'enrich', reason: 'address_claim', counter: 'AddressClaimsRefused' },
+  { stage: 'enrich', reason: 'node_not_announced', counter: 'ChannelNodesUnknown' },
+  { stage: 'aggregate', reason: 'edge_not_announced', counter: 'ChannelEdgesUnknown' },
+  { stage: 'aggregate', reason: 'close_without_open', counter: 'ActiveUnderflows' },
   { stage: 'aggregate', reason: 'edge_limit', counter: 'EdgesRefused' },
   { stage: 'aggregate', reason: 'leaf_limit', counter: 'LeavesRefused' },
   { stage: 'aggregate', reason: 'histogram_limit', counter: 'HistogramsRefused' },
@@ -60,7 +65,7 @@ export function readSelf(
     reading('windows', { reason: 'complete' }, windows.complete),
     reading('windows', { reason: 'late' }, windows.late),
     ...Object.entries(series).map(([level, count]) => reading('series', { level }, count ?? 0)),
-    reading('seriesOverflow', {}, counts.EdgeFlowsToOther),
+    reading('seriesOverflow', { stage: 'aggregate' }, counts.EdgeFlowsToOther),
   ];
 }
 

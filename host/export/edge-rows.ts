@@ -7,13 +7,14 @@ import {
   HISTOGRAM_RECORD_SIZE,
   Level,
   NODE_RECORD_SIZE,
-  type NodeKind,
+  NodeKind,
   readEdgePoint,
   readHistogramRecord,
   readNodeRecord,
   readWindowOutput,
   WINDOW_OUTPUT_SIZE,
 } from '../wire/gen/records-layout.ts';
+import { endLevels } from './levels.ts';
 
 export interface Node {
   kind: NodeKind;
@@ -110,6 +111,28 @@ export function mergeRows(rows: RowsByKey, later: Iterable<EdgeRow>): RowsByKey 
   return rows;
 }
 
+/**
+ * `rows` so that `known` and they have at most `countMax` keys, and one of (other) for each level and protocol: what has no place there is
+ * added to (other), as the stages do at their limits. `overflow`: rows that were.
+ */
+export function boundRows(rows: RowsByKey, known: RowsByKey, countMax: number): { rows: RowsByKey; overflow: number } {
+  const bounded: RowsByKey = new Map();
+  let room = Math.max(0, countMax - known.size);
+  let overflow = 0;
+  for (const [key, row] of rows) {
+    if (known.has(key)) bounded.set(key, row);
+    else if (room > 0) {
+      bounded.set(key, row);
+      room--;
+    } else {
+      overflow++;
+      const other = toOther(row);
+      mergeRow(bounded, other, other.active + (bounded.get(mapKey(other))?.active ?? 0));
+    }
+  }
+  return { rows: bounded, overflow };
+}
+
 /** By the bytes of the key: level, client, server, protocol, port. */
 export function sortedRows(rows: RowsByKey): EdgeRow[] {
   return [...rows.values()].sort((a, b) => Buffer.compare(a.key, b.key));
@@ -177,7 +200,31 @@ function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogra
   };
 }
 
-function keyOf(point: EdgePoint, client: Node, server: Node): Buffer {
+const OTHER: Node = {
+  kind: NodeKind.Other,
+  id: '(other)',
+  role: '(other)',
+  zone: '',
+  host: '',
+  address: '',
+  process: '',
+  container: '',
+};
+const OTHER_ROLE: Node = { ...OTHER, id: '' };
+
+function toOther(row: EdgeRow): EdgeRow {
+  const { client, server } = endLevels(row.level);
+  const ends = {
+    client: client === 'id' ? OTHER : OTHER_ROLE,
+    server: server === 'id' ? OTHER : OTHER_ROLE,
+  };
+  const { level, protocol } = row;
+  return { ...row, ...ends, serverPort: 0, key: keyOf({ level, protocol, serverPort: 0 }, ends.client, ends.server) };
+}
+
+type KeyFields = Pick<EdgePoint, 'level' | 'protocol' | 'serverPort'>;
+
+function keyOf(point: KeyFields, client: Node, server: Node): Buffer {
   const text = [client, server]
     .map((node) =>
       [

@@ -2,14 +2,16 @@
  * Drives the stock OTLP exporter once per closed window and tells which windows it has confirmed. Configured by the standard
  * OTEL_EXPORTER_OTLP_* variables; without an endpoint there is no exporter, and a closed window commits at once.
  */
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
-import { decodeWindow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
+import { boundRows, decodeWindow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { ExportQueue } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
 import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
@@ -18,6 +20,8 @@ export interface OtlpExporterOptions {
   levels: ReadonlySet<Level>;
   profile: Profile;
   temporality: AggregationTemporality;
+  /** Series of cumulative sums; CUMULATIVE_ROWS_MAX unless a test wants fewer. */
+  cumulativeRowsMax?: number;
 }
 
 export interface OtlpExporterDependencies {
@@ -34,22 +38,42 @@ const EXPORT_SUCCESS = 0;
 const RETRY_CHECK_MS = 200;
 /** How long stop() waits for the batch in flight and the rest. */
 const STOP_TIMEOUT_MS = 4_000;
+/** Cumulative sums are kept as long as the incarnation lives; rows of further edges add up in (other). */
+const CUMULATIVE_ROWS_MAX = 65_536;
 
-/** The temporality that OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE asks for; cumulative unless it says delta. */
-export function temporalityFrom(environment: NodeJS.ProcessEnv): AggregationTemporality {
-  const preference = environment.OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE?.toLowerCase();
-  return preference === 'delta' ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
+/** A batch as it was when its window closed: a retry tells the same. */
+interface Content {
+  rows: RowsByKey;
+  self: readonly SelfReading[];
 }
 
+/** What OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE asks for. `lowmemory` means delta for what we have: counters and histograms. */
+export function temporalityFrom(environment: NodeJS.ProcessEnv): AggregationTemporality {
+  const preference = environment.OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE?.toLowerCase();
+  const isDelta = preference === 'delta' || preference === 'lowmemory';
+  return isDelta ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
+}
+
+const ENDPOINT_VARIABLES = ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
+
+/**
+ * False without an endpoint. Throws UsageError when one is no URL: the stock exporter would take its default, another receiver, in silence.
+ */
 export function isOtlpConfigured(environment: NodeJS.ProcessEnv): boolean {
-  return Boolean(environment.OTEL_EXPORTER_OTLP_ENDPOINT || environment.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT);
+  const given = ENDPOINT_VARIABLES.filter((name) => environment[name]);
+  for (const name of given) {
+    const url = URL.parse(environment[name] ?? '');
+    if (url?.protocol === 'http:' || url?.protocol === 'https:') continue;
+    throw new UsageError('TRB_OTLP', `${name}=${environment[name]}: use a URL such as http://127.0.0.1:4318`);
+  }
+  return given.length > 0;
 }
 
 export class OtlpExporter {
   readonly #options: OtlpExporterOptions;
   readonly #dependencies: OtlpExporterDependencies;
   readonly #exporter = new OTLPMetricExporter();
-  readonly #queue: ExportQueue<RowsByKey>;
+  readonly #queue: ExportQueue<Content>;
   readonly #processStartNs: bigint;
   /** Sums since the incarnation began; used when the temporality is cumulative. */
   #cumulative: RowsByKey = new Map();
@@ -58,6 +82,8 @@ export class OtlpExporter {
   #incarnation = 0n;
   #timer: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
+  #isStopped = false;
+  #overflow = 0;
 
   constructor(options: OtlpExporterOptions, dependencies: OtlpExporterDependencies) {
     this.#options = options;
@@ -65,7 +91,10 @@ export class OtlpExporter {
     this.#processStartNs = dependencies.clock().unixNs;
     this.#queue = new ExportQueue({
       merge: this.#isDelta
-        ? (older, newer) => mergeRows(settleActive(older, newer), newer.values())
+        ? (older, newer) => ({
+            rows: mergeRows(settleActive(older.rows, newer.rows), newer.rows.values()),
+            self: newer.self,
+          })
         : (_, newer) => newer,
       random: dependencies.random,
     });
@@ -81,6 +110,8 @@ export class OtlpExporter {
   }
 
   start(): void {
+    // Also what a receiver rejects of a batch that it accepts: the stock exporter says so here and nowhere else.
+    diag.setLogger(toDiagLogger(this.#dependencies.log), DiagLogLevel.WARN);
     this.#timer = setInterval(() => this.#pump(), RETRY_CHECK_MS);
   }
 
@@ -93,7 +124,9 @@ export class OtlpExporter {
       await promise;
       clearTimeout(timeout);
     }
+    this.#isStopped = true;
     clearInterval(this.#timer);
+    diag.disable();
     if (this.#queue.length > 0)
       this.#dependencies.log.warn(
         { windows: this.#queue.length },
@@ -108,10 +141,14 @@ export class OtlpExporter {
     this.#incarnation = closed.incarnation;
     let rows = decodeWindow(closed.outputs, this.#options.levels);
     if (!this.#isDelta) {
-      mergeRows(settleActive(this.#cumulative, rows), rows.values());
+      const { cumulativeRowsMax = CUMULATIVE_ROWS_MAX } = this.#options;
+      const bounded = boundRows(rows, this.#cumulative, cumulativeRowsMax);
+      this.#overflow += bounded.overflow;
+      mergeRows(settleActive(this.#cumulative, bounded.rows), bounded.rows.values());
       rows = mergeRows(new Map(), this.#cumulative.values());
     }
-    this.#queue.push({ firstWindow: closed.window, lastWindow: closed.window, content: rows });
+    const self = [...this.#dependencies.readSelf(), ...this.readings()];
+    this.#queue.push({ firstWindow: closed.window, lastWindow: closed.window, content: { rows, self } });
     this.#pump();
   }
 
@@ -121,11 +158,13 @@ export class OtlpExporter {
       { metric: 'exports', attributes: { reason: 'success' }, value: this.#queue.successes },
       { metric: 'exports', attributes: { reason: 'failure' }, value: this.#queue.failures },
       { metric: 'exports', attributes: { reason: this.#isDelta ? 'merged' : 'superseded' }, value: this.#queue.merged },
+      { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
     ];
   }
 
   #pump(): void {
-    const { clock, log, onExported, readSelf } = this.#dependencies;
+    const { clock, log, onExported } = this.#dependencies;
+    if (this.#isStopped) return;
     const batch = this.#queue.next(clock().ms);
     if (batch === undefined) return;
     const firstWindow = this.#isDelta ? batch.firstWindow : (this.#firstWindow ?? batch.firstWindow);
@@ -134,8 +173,8 @@ export class OtlpExporter {
         startNs: BigInt(firstWindow) * this.#windowNs,
         endNs: BigInt(batch.lastWindow + 1) * this.#windowNs,
         temporality: this.#options.temporality,
-        rows: sortedRows(batch.content),
-        self: [...readSelf(), ...this.readings()],
+        rows: sortedRows(batch.content.rows),
+        self: batch.content.self,
         processStartNs: this.#processStartNs,
       },
       resourceFromAttributes({
@@ -148,7 +187,7 @@ export class OtlpExporter {
     this.#exporter.export(metrics, (result) => {
       if (result.code === EXPORT_SUCCESS) {
         log.info(
-          { window: batch.lastWindow, firstWindow: batch.firstWindow, series: batch.content.size },
+          { window: batch.lastWindow, firstWindow: batch.firstWindow, series: batch.content.rows.size },
           `exported window=${batch.lastWindow}`,
         );
         onExported(this.#queue.succeeded());
@@ -168,6 +207,12 @@ export class OtlpExporter {
       this.#pump();
     });
   }
+}
+
+function toDiagLogger(log: Logger): DiagLogger {
+  const warn = (message: string, ...details: unknown[]): void => log.warn({ details }, message);
+  const ignore = (): void => {};
+  return { error: warn, warn, info: ignore, debug: ignore, verbose: ignore };
 }
 
 /** An edge that the newer window does not mention has no open connection. */

@@ -84,18 +84,18 @@ interface AttributedRow {
 }
 
 function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], batch: MetricsBatch): MetricData {
-  const startTime = hrTime(batch.startNs);
+  const isMonotonic = metric.instrument === 'counter';
+  const startTime = hrTime(isMonotonic ? batch.startNs : batch.processStartNs);
   const endTime = hrTime(batch.endNs);
   const dataPoints: DataPoint<number>[] = [];
   for (const { row, attributes } of rows) {
     for (const field of metric.value) {
       const value = field === 'active' ? row.active : row.sums[field as SumField];
       // A level of something is told when it is zero, too; an increment of zero says nothing.
-      if (value === 0 && metric.instrument === 'counter') continue;
+      if (value === 0 && isMonotonic) continue;
       dataPoints.push({ startTime, endTime, value, attributes: withVariant(attributes, field) });
     }
   }
-  const isMonotonic = metric.instrument === 'counter';
   return {
     descriptor: { name, description: metric.description, unit: metric.unit, valueType: ValueType.INT },
     // The number of open connections is a level: it is the same whatever the temporality of increments.

@@ -262,7 +262,7 @@ export const SELF_METRICS = {
     instrument: 'updowncounter',
     unit: '{agent}',
     source: 'reducer',
-    description: 'Sessions connected.',
+    description: 'Sessions of agents; one whose connection broke counts for five minutes more.',
     attributes: [],
   },
   agentBlind: {
@@ -292,10 +292,10 @@ export const SELF_METRICS = {
   seriesOverflow: {
     name: 'tributary.series.overflow',
     instrument: 'counter',
-    unit: '{series}',
-    source: 'aggregate',
-    description: 'Rows that went to (other) because a limit was reached.',
-    attributes: ['level'],
+    unit: '{record}',
+    source: 'reducer',
+    description: 'What was added to (other) because a limit was reached: flows of a window in aggregate, rows of a window in export.',
+    attributes: ['stage'],
   },
   exports: {
     name: 'tributary.export.window.count',

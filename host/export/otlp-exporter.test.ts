@@ -1,0 +1,236 @@
+// The exporter against the OpenTelemetry Collector, with a gate between them that refuses or waits as a receiver in trouble does.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
+import { pino } from 'pino';
+import { requirePart } from '../../test/parts/go-program.ts';
+import { startOtelCollector } from '../../test/parts/otelcol.ts';
+import { startClock } from '../lib/clock.ts';
+import { Level } from '../wire/gen/records-layout.ts';
+import { EXPORT_QUEUE_MAX } from './export-queue.ts';
+import { isOtlpConfigured, OtlpExporter, type OtlpExporterOptions, temporalityFrom } from './otlp-exporter.ts';
+import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
+
+const { CUMULATIVE, DELTA } = AggregationTemporality;
+const part = await requirePart('otelcol');
+const FIRST = 1_700_000_000;
+
+/** Forwards what comes to the collector; `verdict` may refuse it first. */
+class Gate {
+  /** Status to answer with instead of forwarding; undefined forwards. */
+  verdict: () => number | undefined | Promise<undefined> = () => undefined;
+  readonly headers: (string | string[] | undefined)[] = [];
+  readonly server: Server;
+
+  constructor(collectorPort: number) {
+    this.server = createServer(async (incoming, response) => {
+      this.headers.push(incoming.headers['x-tenant']);
+      const chunks: Buffer[] = [];
+      for await (const chunk of incoming) chunks.push(chunk);
+      const status = await this.verdict();
+      if (status !== undefined) {
+        response.writeHead(status).end();
+        return;
+      }
+      const { headers, url: path, method } = incoming;
+      request({ port: collectorPort, host: '127.0.0.1', path, method, headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(response);
+      }).end(Buffer.concat(chunks));
+    }).listen(0, '127.0.0.1');
+  }
+}
+
+interface Point {
+  attributes: { key: string; value: { stringValue?: string } }[];
+  startTimeUnixNano: string;
+  asInt?: string;
+  count?: string;
+  positive?: { offset: number; bucketCounts: string[] };
+}
+
+interface Received {
+  resource: { attributes: Point['attributes'] };
+  metrics: { name: string; sum?: { dataPoints: Point[] }; exponentialHistogram?: { dataPoints: Point[] } }[];
+}
+
+class Bench {
+  readonly exporter: OtlpExporter;
+  readonly gate: Gate;
+  readonly committed: number[] = [];
+  /** Added to the clock, so that a retry is due without waiting for it. */
+  aheadMs = 0;
+  readonly #finish: () => Promise<Received[]>;
+
+  constructor(gate: Gate, options: Partial<OtlpExporterOptions>, finish: () => Promise<Received[]>) {
+    this.gate = gate;
+    this.#finish = finish;
+    const clock = startClock();
+    this.exporter = new OtlpExporter(
+      { levels: new Set([Level.AzAz]), profile: 'otel', temporality: DELTA, ...options },
+      {
+        log: pino({ enabled: false }),
+        clock: () => ({ ms: clock().ms + this.aheadMs, unixNs: BigInt(FIRST) * 1_000_000_000n }),
+        random: () => 0,
+        onExported: (window) => this.committed.push(window),
+        readSelf: () => [{ metric: 'agents', attributes: {}, value: 3 }],
+      },
+    );
+    this.exporter.start();
+  }
+
+  close(window: number, point: PointSpec, roles = ['curl', 'nginx']): void {
+    const nodes = roles.map((role) => ({ role }));
+    const outputs = [encodeWindowOutput(window, nodes, [{ level: Level.AzAz, ...point }])];
+    this.exporter.push({ window, windowNs: 1e9, incarnation: 0xabn, outputs });
+  }
+
+  async until(condition: () => boolean, what: string): Promise<void> {
+    for (const start = Date.now(); !condition(); await sleep(20))
+      if (Date.now() - start > 10_000) throw new Error(`no ${what}; committed ${this.committed}`);
+  }
+
+  reading(reason: string): number | undefined {
+    return this.exporter.readings().find(({ attributes }) => attributes.reason === reason)?.value;
+  }
+
+  /** Stops exporter and collector. Everything that the collector received, one for each export. */
+  async received(): Promise<Received[]> {
+    await this.exporter.stop();
+    return this.#finish();
+  }
+}
+
+async function startBench(context: TestContext, options: Partial<OtlpExporterOptions> = {}): Promise<Bench> {
+  const directory = mkdtempSync(join(tmpdir(), 'tributary-otlp-'));
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  const collector = await startOtelCollector({ directory, port });
+  const gate = new Gate(port);
+  await once(gate.server, 'listening');
+  context.after(async () => {
+    gate.server.closeAllConnections();
+    gate.server.close();
+    await collector.stop();
+    rmSync(directory, { recursive: true });
+  });
+  process.env.OTEL_EXPORTER_OTLP_ENDPOINT = `http://127.0.0.1:${(gate.server.address() as AddressInfo).port}`;
+  process.env.OTEL_EXPORTER_OTLP_HEADERS = 'x-tenant=blue';
+  const bench = new Bench(gate, options, async () => {
+    await collector.stop();
+    const lines = readFileSync(collector.file, 'utf8').trimEnd().split('\n');
+    return lines.map((line) => {
+      const [{ resource, scopeMetrics }] = JSON.parse(line).resourceMetrics;
+      return { resource, metrics: scopeMetrics[0].metrics };
+    });
+  });
+  context.after(() => bench.exporter.stop());
+  return bench;
+}
+
+const points = ({ metrics }: Received, name: string): Point[] => {
+  const metric = metrics.find((each) => each.name === name);
+  return (metric?.sum ?? metric?.exponentialHistogram)?.dataPoints ?? [];
+};
+const ioOf = (received: Received): number =>
+  points(received, 'tributary.flow.io').reduce((total, { asInt }) => total + Number(asInt), 0);
+const total = (all: readonly Received[]): number => all.reduce((sum, each) => sum + ioOf(each), 0);
+
+test('the collector receives sums, histogram, resource, headers and own readings of a window', {
+  skip: part.skip,
+}, async (context) => {
+  const bench = await startBench(context);
+  const histogram = { scale: 3, offset: -90, counts: [2, 0, 5] };
+  bench.close(FIRST, { forwardBytes: 2n ** 50n, reverseBytes: 1n, rttCount: 7, rttSumUs: 70n, histogram });
+  await bench.until(() => bench.committed.length === 1, 'commit');
+  const [received] = await bench.received();
+  assert.equal(ioOf(received), 2 ** 50 + 1);
+  const [rtt] = points(received, 'tributary.tcp.rtt.duration');
+  assert.equal(rtt.count, '7');
+  assert.deepEqual(rtt.positive, { offset: -90, bucketCounts: ['2', '0', '5'] });
+  const resource = new Map(received.resource.attributes.map(({ key, value }) => [key, value.stringValue]));
+  assert.equal(resource.get('service.name'), 'tributary-reducer');
+  assert.equal(resource.get('service.instance.id'), '00000000000000ab');
+  assert.equal(points(received, 'tributary.reducer.agent.count')[0].asInt, '3');
+  assert.deepEqual(bench.gate.headers, ['blue']);
+});
+
+test('a window that was refused is not committed until a retry has arrived, once', {
+  skip: part.skip,
+}, async (context) => {
+  const bench = await startBench(context);
+  bench.gate.verdict = () => 400;
+  bench.close(FIRST, { forwardBytes: 10n });
+  bench.close(FIRST + 1, { forwardBytes: 5n });
+  await bench.until(() => bench.reading('failure') === 1, 'failure');
+  assert.deepEqual(bench.committed, []);
+  bench.gate.verdict = () => undefined;
+  bench.aheadMs += 60_000;
+  await bench.until(() => bench.committed.length === 2, 'commits');
+  assert.deepEqual(bench.committed, [FIRST, FIRST + 1]);
+  assert.deepEqual((await bench.received()).map(ioOf), [10, 5]);
+});
+
+for (const [name, temporality] of [['delta', DELTA] as const, ['cumulative', CUMULATIVE] as const]) {
+  test(`${name}: more windows than the queue holds lose no byte while the receiver is silent`, {
+    skip: part.skip,
+  }, async (context) => {
+    const bench = await startBench(context, { temporality });
+    const opened = Promise.withResolvers<undefined>();
+    bench.gate.verdict = () => opened.promise;
+    const count = EXPORT_QUEUE_MAX + 5;
+    for (let index = 0; index < count; index++) bench.close(FIRST + index, { forwardBytes: 1n << BigInt(index) });
+    assert.equal(bench.exporter.queueLength, EXPORT_QUEUE_MAX);
+    assert.equal(bench.reading(name === 'delta' ? 'merged' : 'superseded'), 5);
+    opened.resolve(undefined);
+    await bench.until(() => bench.committed.at(-1) === FIRST + count - 1, 'commit of the last window');
+    const received = await bench.received();
+    assert.equal(received.length, EXPORT_QUEUE_MAX);
+    assert.equal(name === 'delta' ? total(received) : ioOf(received[received.length - 1]), 2 ** count - 1);
+  });
+}
+
+test('cumulative sums of more edges than are kept add up in (other), counted', { skip: part.skip }, async (context) => {
+  const bench = await startBench(context, { temporality: CUMULATIVE, cumulativeRowsMax: 2 });
+  for (const [index, role] of ['a', 'b', 'c', 'd', 'a', 'c'].entries())
+    bench.close(FIRST + index, { forwardBytes: 1n << BigInt(index) }, [role, 'nginx']);
+  await bench.until(() => bench.committed.length === 6, 'commits');
+  const last = (await bench.received())[5];
+  const byRole = points(last, 'tributary.flow.io').map(({ attributes, asInt }) => [
+    attributes.find(({ key }) => key === 'tributary.source.role')?.value.stringValue,
+    asInt,
+  ]);
+  assert.deepEqual(
+    new Map(byRole as [string, string][]),
+    new Map([
+      ...([
+        ['a', '17'],
+        ['b', '2'],
+      ] as const),
+      ['(other)', '44'],
+    ]),
+  );
+  const overflow = points(last, 'tributary.series.overflow')[0];
+  assert.equal(overflow.asInt, '3');
+});
+
+test('the variables of OpenTelemetry decide whether and how there is an exporter', () => {
+  assert.equal(isOtlpConfigured({}), false);
+  assert.equal(isOtlpConfigured({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }), false);
+  assert.equal(isOtlpConfigured({ OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'https://c:4318/v1/metrics' }), true);
+  for (const endpoint of ['localhost:4318', 'collector', 'http://'])
+    assert.throws(() => isOtlpConfigured({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }), { code: 'TRB_OTLP' }, endpoint);
+  const temporalities = ['delta', 'LowMemory', 'cumulative', undefined].map((preference) =>
+    temporalityFrom({ OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: preference }),
+  );
+  assert.deepEqual(temporalities, [DELTA, DELTA, CUMULATIVE, CUMULATIVE]);
+});

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { emptyResource } from '@opentelemetry/resources';
+import { AggregationTemporality, type MetricData } from '@opentelemetry/sdk-metrics';
+import { Level, NodeKind } from '../wire/gen/records-layout.ts';
+import { decodeWindow, sortedRows } from './edge-rows.ts';
+import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
+import { encodeWindowOutput } from './testing/window-output.ts';
+
+const { CUMULATIVE, DELTA } = AggregationTemporality;
+const START = [100, 0];
+const END = [110, 500_000_000];
+const PROCESS_START = [90, 7];
+
+const CURL = { kind: NodeKind.Process, id: 'a/curl', role: 'curl', zone: 'eu-1a', host: 'a', process: 'curl' };
+const WEB = { kind: NodeKind.PrivateAddress, id: '10.0.0.9', role: '(private)', address: '10.0.0.9' };
+
+const SELF: SelfReading[] = [
+  { metric: 'frames', attributes: { reason: 'accepted' }, value: 12 },
+  { metric: 'agents', attributes: {}, value: 1 },
+];
+
+function metricsOf(temporality: AggregationTemporality, levels: Level[]): Map<string, MetricData> {
+  const output = encodeWindowOutput(
+    4,
+    [CURL, WEB],
+    levels.map((level) => ({
+      ...{ level, forwardBytes: 1_000n, reverseBytes: 2_500n, connections: 3n, refused: 2, flowsBoth: 3 },
+      ...{ rttCount: 3, rttSumUs: 900n, rttMinUs: 100, rttMaxUs: 500 },
+      histogram: { scale: 3, offset: -106, counts: [1, 0, 2] },
+    })),
+  );
+  const batch: MetricsBatch = {
+    ...{ startNs: 100_000_000_000n, endNs: 110_500_000_000n, processStartNs: 90_000_000_007n, temporality, self: SELF },
+    rows: sortedRows(decodeWindow([output], new Set(levels))),
+  };
+  const { scopeMetrics } = toResourceMetrics(batch, emptyResource(), 'otel');
+  return new Map(scopeMetrics[0].metrics.map((metric) => [metric.descriptor.name, metric]));
+}
+
+const AZ_ATTRIBUTES = {
+  'tributary.level': 'az_az',
+  'network.transport': 'tcp',
+  'server.port': 443,
+  'tributary.source.role': 'curl',
+  'source.cloud.availability_zone': 'eu-1a',
+  'tributary.source.resolution': 'process',
+  'tributary.destination.role': '(private)',
+  'tributary.destination.resolution': 'private_address',
+};
+
+for (const [name, temporality] of [['delta', DELTA] as const, ['cumulative', CUMULATIVE] as const]) {
+  test(`${name}: an increment is a monotonic sum with one point for each value of its attribute`, () => {
+    const io = metricsOf(temporality, [Level.AzAz]).get('tributary.flow.io');
+    const point = { startTime: START, endTime: END };
+    assert.deepEqual(io, {
+      descriptor: { name: 'tributary.flow.io', description: io?.descriptor.description, unit: 'By', valueType: 0 },
+      aggregationTemporality: temporality,
+      dataPointType: 3,
+      isMonotonic: true,
+      dataPoints: [
+        { ...point, value: 1_000, attributes: { ...AZ_ATTRIBUTES, 'tributary.flow.direction': 'forward' } },
+        { ...point, value: 2_500, attributes: { ...AZ_ATTRIBUTES, 'tributary.flow.direction': 'reverse' } },
+      ],
+    });
+  });
+
+  test(`${name}: round-trip times are one exponential histogram in seconds`, () => {
+    const rtt = metricsOf(temporality, [Level.AzAz]).get('tributary.tcp.rtt.duration');
+    assert.equal(rtt?.aggregationTemporality, temporality);
+    const value = {
+      ...{ count: 3, sum: 0.0009, min: 0.0001, max: 0.0005, scale: 3, zeroCount: 0 },
+      positive: { offset: -106, bucketCounts: [1, 0, 2] },
+      negative: { offset: 0, bucketCounts: [] },
+    };
+    assert.deepEqual(rtt.dataPoints, [{ startTime: START, endTime: END, attributes: AZ_ATTRIBUTES, value }]);
+  });
+
+  test(`${name}: open connections and own readings are levels since the start of the process, zero included`, () => {
+    const metrics = metricsOf(temporality, [Level.AzAz]);
+    const point = { startTime: PROCESS_START, endTime: END };
+    const active = metrics.get('tributary.flow.active');
+    assert.equal(active?.aggregationTemporality, CUMULATIVE);
+    assert.deepEqual(active.dataPoints, [{ ...point, value: 0, attributes: AZ_ATTRIBUTES }]);
+    const frames = metrics.get('tributary.reducer.frame.count');
+    assert.equal(frames?.aggregationTemporality, CUMULATIVE);
+    assert.deepEqual(frames.dataPoints, [{ ...point, value: 12, attributes: { 'tributary.reason': 'accepted' } }]);
+    const agents = metrics.get('tributary.reducer.agent.count');
+    assert.ok(agents !== undefined && 'isMonotonic' in agents && !agents.isMonotonic);
+  });
+}
+
+test('opened and failed connections share a metric and differ by error.type', () => {
+  const points = metricsOf(DELTA, [Level.AzAz]).get('tributary.tcp.connection.count')?.dataPoints;
+  assert.deepEqual(
+    points?.map(({ value, attributes }) => [value, attributes['error.type']]),
+    [
+      [3, undefined],
+      [2, 'refused'],
+    ],
+  );
+});
+
+test('an end carries the attributes of its level and no finer ones', () => {
+  const points = metricsOf(DELTA, [Level.IdId, Level.IdAz, Level.RoleRole]).get('tributary.flow.active')?.dataPoints;
+  const keys = ['tributary.source.id', 'source.host.name', 'source.cloud.availability_zone', 'destination.address'];
+  const carried = points?.map(({ attributes }) => keys.filter((key) => key in attributes));
+  assert.deepEqual(carried, [keys, keys.slice(0, 3), []]);
+});
+
+test('what did not happen has no point', () => {
+  const names = [...metricsOf(DELTA, [Level.AzAz]).keys()];
+  assert.ok(!names.includes('tributary.tcp.reset.count') && !names.includes('tributary.flow.late.io'));
+});
