@@ -20,9 +20,12 @@ fail() {
   exit 1
 }
 
-# A policy-rc.d of ours and a half-done step must not outlive an interrupt.
+# An interrupt lets a running step come to its end, because half-installed packages are worse than a wait; a second one does not wait.
 clean_up() {
-  [ -z "$step_pid" ] || kill "$step_pid" 2>/dev/null || true
+  if [ -n "$step_pid" ]; then
+    printf '\n%s: stopping when this step is done\n' "$title" >&2
+    wait "$step_pid" || true
+  fi
   allow_services
 }
 trap clean_up EXIT

@@ -1,13 +1,15 @@
 // The launcher as a user meets it, on machines that lack something. A machine is a folder: the launcher's files, where every user
 // can read them, and links to the tools that every system has, besides those that the case adds.
 import { strict as assert } from 'node:assert';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -15,6 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const LAUNCHER_FILES = ['enter.sh', 'packages.sh', 'packages.txt'];
 const BASE_TOOLS = [
@@ -46,8 +49,7 @@ interface Machine {
   uid?: number;
 }
 
-/** Runs the launcher there; it must not get as far as to change anything. */
-function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: number | null; output: string } {
+function makeMachine(commands: string[]): { script: string; bin: string } {
   const machine = mkdtempSync(join(tmpdir(), 'launch-'));
   folders.push(machine);
   chmodSync(machine, 0o755);
@@ -56,7 +58,13 @@ function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: 
   for (const file of LAUNCHER_FILES) copyFileSync(join(import.meta.dirname, file), join(launch, file));
   for (const tool of BASE_TOOLS) symlinkSync(join('/usr/bin', tool), join(bin, tool));
   for (const command of commands) writeFileSync(join(bin, command), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
-  const run = spawnSync('/bin/sh', [join(launch, 'enter.sh'), ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
+  return { script: join(launch, 'enter.sh'), bin };
+}
+
+/** Runs the launcher there; it must not get as far as to change anything. */
+function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: number | null; output: string } {
+  const { script, bin } = makeMachine(commands);
+  const run = spawnSync('/bin/sh', [script, ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
   return { code: run.status, output: run.stdout + run.stderr };
 }
 
@@ -129,4 +137,20 @@ test('a package manager that fails ends the set-up with its output, and services
   assert.equal(existsSync('/usr/sbin/policy-rc.d'), hadPolicy);
   assert.match(output, /clang-format +formats C and C\+\+/);
   assert.match(output, /apt-get install clang-format failed \(exit code 1\)/);
+});
+
+test('an interrupt lets the package manager come to its end', asRoot, async () => {
+  const hadPolicy = existsSync('/usr/sbin/policy-rc.d');
+  const { script, bin } = makeMachine([]);
+  const done = join(bin, 'done');
+  writeFileSync(join(bin, 'apt-get'), `#!/bin/sh\necho begun >${done}\nsleep 2\necho ended >${done}\n`, {
+    mode: 0o755,
+  });
+  const launcher = spawn('/bin/sh', [script, 'tools'], { env: { PATH: bin }, stdio: 'ignore' });
+  while (!existsSync(done)) await sleep(20);
+  launcher.kill('SIGINT');
+  const [code] = await once(launcher, 'close');
+  assert.equal(code, 130);
+  assert.equal(readFileSync(done, 'utf8'), 'ended\n');
+  assert.equal(existsSync('/usr/sbin/policy-rc.d'), hadPolicy);
 });
