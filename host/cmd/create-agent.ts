@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import { startClock } from '../lib/clock.ts';
+import { compileModule } from '../lib/compile-module.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 
 const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.wasm');
@@ -16,7 +16,7 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
   return new Agent(options, {
     log,
     clock: startClock(),
-    module: new WebAssembly.Module(readFileSync(AGENT_WASM)),
+    module: await compileModule(AGENT_WASM),
     loadCollector: (scopeNetns) => load({ scopeNetns }),
     fail,
   });

@@ -1,6 +1,6 @@
 // The face of reducer.wasm: its exports as types, and views over its memory that follow when the memory grows.
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { compileModule } from '../lib/compile-module.ts';
 import {
   Level,
   ReducerCounter,
@@ -9,16 +9,11 @@ import {
   type SessionState,
 } from '../wire/gen/records-layout.ts';
 
-export const REDUCER_WASM_PATH = join(import.meta.dirname, '../../wasm-modules/build/reducer.wasm');
+const REDUCER_WASM_PATH = join(import.meta.dirname, '../../wasm-modules/build/reducer.wasm');
 
-/** Throws an Error that names the file and the cure when it is missing or broken: no stage runs in TypeScript instead. */
-export async function compileReducer(path = REDUCER_WASM_PATH): Promise<WebAssembly.Module> {
-  try {
-    return await WebAssembly.compile(readFileSync(path));
-  } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
-    throw new Error(`${path} cannot be used: ${cause}. "npm run build:wasm" makes it`);
-  }
+/** Throws an Error that names the file and the cure when it is missing or broken. */
+export function compileReducer(path = REDUCER_WASM_PATH): Promise<WebAssembly.Module> {
+  return compileModule(path);
 }
 
 interface ReducerExports {
