@@ -8,6 +8,8 @@ import { AgentSession } from '../../host/agent/agent-session.ts';
 import type { Instant } from '../../host/lib/clock.ts';
 import type { Rules } from '../../host/lib/rules.ts';
 import { type AgentAction, AgentChannel } from '../../host/wire/agent-channel.ts';
+import type { Payload } from '../../host/wire/channel-sender.ts';
+import { frameCostBytes } from '../../host/wire/frame.ts';
 import { ChannelMonitor } from './channel-monitor.ts';
 import type { EndEvents, Link, LinkConnection, Listener } from './link.ts';
 import type { Host } from './model-kernel.ts';
@@ -16,7 +18,7 @@ import type { Schedule } from './schedule.ts';
 
 const TICK_MS = 100;
 /** A scan of the sockets takes so long at most, while events of the same sockets overtake it. */
-const SCAN_MS_MAX = 150;
+export const SCAN_MS_MAX = 150;
 
 export interface AgentClock {
   /** Nanoseconds that this host's Unix time is off at the start, and how much it gains per nanosecond. */
@@ -33,6 +35,8 @@ export interface AgentProcessOptions {
   /** Unix nanoseconds at virtual time 0. */
   epochNs: bigint;
   blindMs: number;
+  /** What the reducer will grant. */
+  creditBytes: number;
   limits: AgentLimits;
   rules: Rules;
 }
@@ -67,7 +71,7 @@ export class AgentProcess {
   #frozenUntilMs = -Infinity;
   /** What arrived while it was frozen. */
   readonly #waiting: (() => void)[] = [];
-  #maxKeptBytes = 0;
+  #offeredBytesMax = 0;
 
   constructor(options: AgentProcessOptions, dependencies: AgentProcessDependencies) {
     const { host, nodeId, session, windowNs, rules, blindMs, limits } = options;
@@ -115,10 +119,6 @@ export class AgentProcess {
     return this.channel.isOpen;
   }
 
-  get maxKeptBytes(): number {
-    return this.#maxKeptBytes;
-  }
-
   freeze(forMs: number): void {
     this.#frozenUntilMs = Math.max(this.#frozenUntilMs, this.#dependencies.schedule.nowMs + forMs);
   }
@@ -134,7 +134,7 @@ export class AgentProcess {
   /** The channel reports `stopped` later, or at once. */
   stop(): void {
     const now = this.#now();
-    if (this.channel.canOffer) this.#perform(this.channel.offer(this.#session.tellLast(now)));
+    if (this.channel.canOffer) this.#offer(this.#session.tellLast(now));
     this.#perform(this.channel.stop(now));
   }
 
@@ -144,8 +144,7 @@ export class AgentProcess {
     if (schedule.nowMs >= this.#frozenUntilMs) {
       const now = this.#now();
       this.#perform(this.channel.tick(now));
-      if (this.#isAlive && this.channel.canOffer) this.#perform(this.channel.offer(this.#session.tell(now)));
-      this.#maxKeptBytes = Math.max(this.#maxKeptBytes, this.channel.keptBytes);
+      if (this.#isAlive && this.channel.canOffer) this.#offer(this.#session.tell(now));
     }
     schedule.after(TICK_MS * (0.9 + 0.2 * random.next()), () => this.#tick());
   }
@@ -189,7 +188,16 @@ export class AgentProcess {
 
   #news(action: AgentAction): void {
     const payloads = this.#session.handle(action, this.#now());
-    if (payloads.length > 0) this.#perform(this.channel.offer(payloads));
+    if (payloads.length > 0) this.#offer(payloads);
+  }
+
+  /** What is kept never exceeds the credit by more than what was offered at once. */
+  #offer(payloads: readonly Payload[]): void {
+    const offeredBytes = payloads.reduce((sum, { payload }) => sum + frameCostBytes(payload.length), 0);
+    this.#offeredBytesMax = Math.max(this.#offeredBytesMax, offeredBytes);
+    this.#perform(this.channel.offer(payloads));
+    if (this.channel.keptBytes > this.#options.creditBytes + this.#offeredBytesMax)
+      this.monitor.broken.push(`${this.channel.keptBytes} bytes kept, ${this.#options.creditBytes} of credit`);
   }
 
   #welcomed(resume: boolean, incarnation: bigint, creditBytes: bigint): void {

@@ -7,6 +7,7 @@ import type { EdgeRow } from '../../host/export/edge-rows.ts';
 import { addInterval, type Expectation, expectConnection, expectFailure, NOTHING } from './expectation.ts';
 import type { Fleet } from './fleet.ts';
 import { findRepeats } from './repeats.ts';
+import { auditWindows } from './windows.ts';
 
 export interface Verdict {
   broken: string[];
@@ -16,10 +17,6 @@ export interface Verdict {
 const FIELDS = ['forwardBytes', 'reverseBytes', 'connections', 'failures'] as const;
 type Field = (typeof FIELDS)[number];
 type Sums = Record<Field, number>;
-
-const RECOVERY_MS = 1_000;
-/** For ticks and turns after a window may close. */
-const CLOSE_SLACK_MS = 400;
 
 export function audit(fleet: Fleet): Verdict {
   const broken: string[] = [];
@@ -43,7 +40,7 @@ export function audit(fleet: Fleet): Verdict {
     }
   }
   checkRows(fleet, broken);
-  checkCloses(fleet, broken);
+  auditWindows(fleet, broken);
   return { broken, repeatedWindows: repeats.count };
 }
 
@@ -84,20 +81,4 @@ function checkRows(fleet: Fleet, broken: string[]): void {
   }
   for (const row of active.values())
     if (row.active !== 0) broken.push(`port ${row.serverPort}: ${row.active} active in the end`);
-}
-
-/** Windows close in order, and neither a dead nor a slow agent holds them back for longer than the lateness. */
-function checkCloses(fleet: Fleet, broken: string[]): void {
-  const { latenessMs } = fleet.scenario;
-  for (const { id, startMs, closedAt } of fleet.incarnations) {
-    let before: number | undefined;
-    for (const [window, { atMs, endMs }] of closedAt) {
-      if (before !== undefined && window !== before + 1) broken.push(`window ${window} was closed after ${before}`);
-      before = window;
-      const dueMs = Math.max(endMs, startMs + RECOVERY_MS) + latenessMs;
-      if (atMs < endMs) broken.push(`reducer ${id} closed window ${window} ${endMs - atMs} ms before its end`);
-      if (atMs > dueMs + CLOSE_SLACK_MS)
-        broken.push(`reducer ${id} closed window ${window} ${Math.round(atMs - dueMs)} ms after its lateness`);
-    }
-  }
 }

@@ -13,8 +13,9 @@ interface SentFrame {
 export class ChannelMonitor {
   /** Broken promises, in words. */
   readonly broken: string[] = [];
-  maxInFlightBytes = 0;
-  resumes = 0;
+  /** Windows that were told, and of the newest WindowEnd on this channel. */
+  readonly toldWindows: number[] = [];
+  #lastWindow: number | undefined;
   #frames = new Map<number, SentFrame>();
   #inFlightBytes = 0;
   #grantBytes = 0;
@@ -29,10 +30,8 @@ export class ChannelMonitor {
   welcomed(resume: boolean, grantBytes: number): void {
     this.#grantBytes = grantBytes;
     this.#inFlightBytes = 0;
-    if (resume) {
-      this.resumes++;
-      return;
-    }
+    if (resume) return;
+    this.#lastWindow = undefined;
     this.#frames.clear();
     this.#sentSeq = 0;
     this.#receivedSeq = 0;
@@ -53,7 +52,7 @@ export class ChannelMonitor {
     this.#frames.set(frame.seq, { bytes, costBytes });
     this.#sentSeq = Math.max(this.#sentSeq, frame.seq);
     this.#inFlightBytes += costBytes;
-    this.maxInFlightBytes = Math.max(this.maxInFlightBytes, this.#inFlightBytes);
+    if (before === undefined && frame.kind === FrameKind.WindowEnd) this.#windowEnd(frame.payload);
     if (this.#inFlightBytes > this.#grantBytes)
       this.broken.push(`${this.#inFlightBytes} bytes in flight, ${this.#grantBytes} granted`);
   }
@@ -70,6 +69,16 @@ export class ChannelMonitor {
     const isFault = reason === 'refused' || reason === 'unusable_welcome' || reason === 'impossible_receipt';
     const isGoodbye = reason === 'goodbye' && detail !== 'ReducerStopping' && detail !== 'DuplicateAgent';
     if (isFault || isGoodbye) this.broken.push(`${reason} ${detail}`);
+  }
+
+  /** Windows are told one after another: what is left out is covered by the next. */
+  #windowEnd(payload: Uint8Array): void {
+    const end = decodeControl('WindowEnd', payload);
+    if (end === undefined) return void this.broken.push('a malformed WindowEnd was sent');
+    if (this.#lastWindow !== undefined && (end.window <= this.#lastWindow || end.fromWindow > this.#lastWindow + 1))
+      this.broken.push(`windows ${end.fromWindow} to ${end.window} were told after ${this.#lastWindow}`);
+    this.#lastWindow = end.window;
+    this.toldWindows.push(end.window);
   }
 
   #release(seq: number): void {

@@ -7,6 +7,7 @@
  *   an adopted end is committed before the end that saw the opening is heard, then the reducer dies: its history was never traffic
  *   no life saw the whole                                         what was told before or after may be lost with it
  */
+import { SCAN_MS_MAX } from './agent-process.ts';
 import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
 import type { Connection, FailedConnect, Host, Socket } from './model-kernel.ts';
 
@@ -76,6 +77,7 @@ export function expectConnection(fleet: Fleet, connection: Connection): Expectat
     };
   }
   if (client === 'none' && server === 'none') return { ...NOTHING, story };
+  if (client !== 'part' && server !== 'part') return expectAdopted(fleet, connection, client, server, story);
   const times = fleet.incarnations.length;
   return {
     ...NOTHING,
@@ -86,16 +88,43 @@ export function expectConnection(fleet: Fleet, connection: Connection): Expectat
   };
 }
 
-type Watch = 'none' | 'part' | 'whole';
+/** Every agent that saw it looked too late to see its opening: what passed before is history, and it is not counted. */
+function expectAdopted(fleet: Fleet, connection: Connection, client: Watch, server: Watch, story: string): Expectation {
+  const { clientSocket, serverSocket, forwardBytes, reverseBytes } = connection;
+  const slack = slackOf(fleet, connection, client, server);
+  const atClient = client === 'adopted' ? clientSocket?.adoptions.slice(0, 1) : undefined;
+  const atServer = server === 'adopted' ? serverSocket?.adoptions.slice(0, 1) : undefined;
+  const forward = [...(atClient ?? []).map(({ sent }) => sent), ...(atServer ?? []).map(({ received }) => received)];
+  const reverse = [...(atClient ?? []).map(({ received }) => received), ...(atServer ?? []).map(({ sent }) => sent)];
+  // A socket that closes while the sockets are scanned may be known by its last totals alone.
+  const isScanned = [clientSocket, serverSocket].every((socket) => socket === undefined || outlivesScan(fleet, socket));
+  const after = (bytes: number, history: number[]): Interval => ({
+    least: isScanned ? bytes - Math.max(...history) : 0,
+    most: bytes - Math.min(...history) + slack.bytes,
+  });
+  return { ...NOTHING, forwardBytes: after(forwardBytes, forward), reverseBytes: after(reverseBytes, reverse), story };
+}
+
+function outlivesScan(fleet: Fleet, { closedMs }: Socket): boolean {
+  return !fleet.lives.some(({ startMs }) => closedMs >= startMs && closedMs < startMs + SCAN_MS_MAX + 1);
+}
+
+/** `adopted`: by one life that lasted to the end, and by no other. */
+type Watch = 'none' | 'part' | 'adopted' | 'whole';
 
 function watchOfEnd(fleet: Fleet, { openedMs }: Connection, socket: Socket | undefined, host: Host | undefined): Watch {
-  return socket === undefined || host === undefined ? 'none' : watchOf(fleet, host, openedMs, socket.closedMs);
+  if (socket === undefined || host === undefined) return 'none';
+  const watch = watchOf(fleet, host, openedMs, socket.closedMs);
+  return watch === 'adopted' && socket.adoptions.length === 0 ? 'part' : watch;
 }
 
 function watchOf(fleet: Fleet, host: Host, openedMs: number, closedMs: number): Watch {
   const lives = fleet.lives.filter((life) => life.host === host);
   if (lives.some((life) => life.startMs < openedMs && hasTold(fleet, life, closedMs))) return 'whole';
-  return lives.some((life) => life.startMs <= closedMs && life.endMs >= openedMs) ? 'part' : 'none';
+  const seeing = lives.filter((life) => life.startMs <= closedMs && life.endMs >= openedMs);
+  if (seeing.length === 0) return 'none';
+  const isAdopted = seeing.length === 1 && seeing[0].startMs > openedMs && seeing[0].endMs === Infinity;
+  return isAdopted ? 'adopted' : 'part';
 }
 
 function isWatched(fleet: Fleet, host: Host, atMs: number): boolean {

@@ -44,7 +44,8 @@ export interface Life {
   startMs: number;
   /** Infinity: to the end of the run. */
   endMs: number;
-  saidGoodbye: boolean;
+  /** Windows whose end it told, in the order of telling. */
+  toldWindows: readonly number[];
 }
 
 export interface Incarnation {
@@ -54,7 +55,7 @@ export interface Incarnation {
   endMs: number;
   /** What was held of each session in each closed window. */
   sealed: Map<number, Map<bigint, number>>;
-  closedAt: Map<number, { atMs: number; endMs: number }>;
+  closedAt: Map<number, { atMs: number; endMs: number; isLate: boolean }>;
 }
 
 export interface Snapshot {
@@ -66,8 +67,11 @@ export interface Snapshot {
 
 /** A time in which an agent's words did not reach the reducer, or only late. */
 export interface Disturbance {
+  what: 'cut' | 'reset' | 'frozen';
   host: Host;
   fromMs: number;
+  /** When it is over; what it left behind may last until `toMs`. */
+  wakesMs: number;
   toMs: number;
 }
 
@@ -173,7 +177,7 @@ export class Fleet {
         ...{ module: this.#options.modules.reducer, schedule, random, trace: (text) => this.#trace(() => text) },
         closed: (closed) => {
           const endMs = closed.window * WINDOW_MS + WINDOW_MS - Number((EPOCH_NS + skewNs) / 1_000_000n);
-          incarnation.closedAt.set(closed.window, { atMs: schedule.nowMs, endMs });
+          incarnation.closedAt.set(closed.window, { atMs: schedule.nowMs, endMs, isLate: closed.isLate });
           path.push(closed);
         },
         committed: () => this.#mayKill(scenario.faults.killOnCommit, 4),
@@ -224,14 +228,18 @@ export class Fleet {
     const host = this.kernel.hosts[index];
     const lastEndMs = this.lives.findLast((life) => life.host === host)?.endMs;
     const session = this.#nextSession++;
-    const life: Life = { host, session, startMs: this.schedule.nowMs, endMs: Infinity, saidGoodbye: false };
+    const life: Life = { host, session, startMs: this.schedule.nowMs, endMs: Infinity, toldWindows: [] };
     this.lives.push(life);
     this.#trace(() => `${host.name} starts, session ${session}`);
-    this.#agents[index] = new AgentProcess(
+    const agent = new AgentProcess(
       {
         ...{ host, nodeId: BigInt(index + 1), session, windowNs: WINDOW_NS, clock: this.#clocks[index] },
         ...{ epochNs: EPOCH_NS, blindMs: lastEndMs === undefined ? 0 : this.schedule.nowMs - lastEndMs },
-        ...{ limits: { closedRetained: this.scenario.closedRetained }, rules: this.#options.rules },
+        ...{
+          creditBytes: this.scenario.creditBytes,
+          limits: { closedRetained: this.scenario.closedRetained },
+          rules: this.#options.rules,
+        },
       },
       {
         ...{ module: this.#options.modules.agent, schedule: this.schedule, random: this.#random.fork() },
@@ -245,6 +253,8 @@ export class Fleet {
         trace: (text) => this.#trace(() => text),
       },
     );
+    life.toldWindows = agent.monitor.toldWindows;
+    this.#agents[index] = agent;
   }
 
   #endAgent(index: number): void {
@@ -290,23 +300,25 @@ export class Fleet {
   #cut(index: number): void {
     const forMs = 100 + this.#random.next() ** 2 * 9_000;
     this.#links[index].cut(forMs);
-    this.#disturb(index, forMs + 3_000, 'cut');
+    this.#disturb(index, 'cut', forMs, 3_000);
   }
 
+  /** An end that hears nothing finds out by the other's silence. */
   #reset(index: number): void {
     this.#links[index].connection?.reset(this.#random.pick(['agent', 'reducer', undefined] as const));
-    this.#disturb(index, 9_000, 'reset');
+    this.#disturb(index, 'reset', 0, 9_000);
   }
 
   #freeze(index: number): void {
-    const forMs = 200 + this.#random.next() * 4_500;
+    const forMs = 200 + this.#random.next() ** 2 * 11_000;
     this.#agents[index]?.freeze(forMs);
-    this.#disturb(index, forMs + 1_000, 'frozen');
+    this.#disturb(index, 'frozen', forMs, 1_000);
   }
 
-  #disturb(index: number, forMs: number, what: string): void {
+  #disturb(index: number, what: Disturbance['what'], forMs: number, afterMs: number): void {
     const host = this.kernel.hosts[index];
-    this.disturbances.push({ host, fromMs: this.schedule.nowMs, toMs: this.schedule.nowMs + forMs });
+    const fromMs = this.schedule.nowMs;
+    this.disturbances.push({ what, host, fromMs, wakesMs: fromMs + forMs, toMs: fromMs + forMs + afterMs });
     this.#trace(() => `${host.name} ${what} for ${Math.round(forMs)} ms`);
   }
 

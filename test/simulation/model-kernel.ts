@@ -24,6 +24,8 @@ export interface Socket {
   cookie: bigint;
   role: Role;
   isOpen: boolean;
+  /** When the probes saw it begin; 0 = they were not there. */
+  startMs: number;
   closedMs: number;
   sent: number;
   received: number;
@@ -80,6 +82,7 @@ export class Host {
   adopt(nowMs: number): Uint8Array[] {
     return [...this.sockets].map((socket) => {
       socket.adoptions.push({ sent: socket.sent, received: socket.received });
+      socket.startMs = 0;
       return encode(socket, this, KernelEventType.SocketAdopted, CloseReason.None, nowMs);
     });
   }
@@ -194,6 +197,7 @@ export class ModelKernel {
 
   #open(connection: Connection, host: Host, role: Role, nowMs: number): Socket {
     const socket = newSocket(connection, host, role);
+    if (host.observer !== undefined) socket.startMs = nowMs;
     host.sockets.add(socket);
     host.emit(socket, KernelEventType.SocketOpen, CloseReason.None, nowMs);
     return socket;
@@ -206,6 +210,7 @@ function newSocket(connection: Connection, host: Host, role: Role): Socket {
     cookie: host.newCookie(),
     role,
     isOpen: true,
+    startMs: 0,
     closedMs: Infinity,
     sent: 0,
     received: 0,
@@ -244,7 +249,7 @@ function encode(
   const { connection, role } = socket;
   const [local, remote] =
     role === Role.Client ? [connection.client, connection.server] : [connection.server, connection.client];
-  const isAdopted = type === KernelEventType.SocketAdopted;
+  const startMs = type === KernelEventType.ConnectFailed ? nowMs : socket.startMs;
   const event: SocketEvent = {
     type,
     size: SOCKET_EVENT_SIZE,
@@ -252,7 +257,7 @@ function encode(
     timeNs: BigInt(Math.round(nowMs * 1e6)),
     cookie: socket.cookie,
     joinKey: connection.joinKey,
-    startTimeNs: isAdopted ? 0n : BigInt(Math.round(nowMs * 1e6)),
+    startTimeNs: BigInt(Math.round(startMs * 1e6)),
     ownerStartTimeNs: 1n,
     cgroupId: 1n,
     bytesSent: BigInt(socket.sent),

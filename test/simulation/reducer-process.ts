@@ -32,6 +32,8 @@ const TURN_MS_MAX = 2;
 export interface ClosedWindow {
   window: number;
   outputs: Uint8Array[];
+  /** Some connected agent had not told it. */
+  isLate: boolean;
 }
 
 export interface ReducerProcessOptions {
@@ -197,7 +199,7 @@ export class ReducerProcess {
           break;
         case 'closed':
           this.#dependencies.trace(`closed ${action.window}${action.isLate ? ' without all' : ''}`);
-          this.#dependencies.closed({ window: action.window, outputs: action.outputs });
+          this.#dependencies.closed(action);
           break;
         case 'committed':
           this.#dependencies.trace(`committed ${action.window}`);

@@ -20,6 +20,8 @@ type Repeating = Map<bigint, Snapshot>;
 
 /** An agent whose link was fine for so long before a kill has heard what the reducer said before. */
 const HEARD_MS = 3_000;
+/** Snapshots of those whose Hello came within the recovery period have come by then. */
+const RECOVERED_MS = 1_150;
 
 export function findRepeats(fleet: Fleet, broken: string[]): Repeats {
   const repeated = new Map<StoredBatch, Repeating>();
@@ -64,16 +66,52 @@ function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Repeating, bro
   const endMs = fleet.incarnations.find(({ id }) => id === incarnation)?.endMs ?? Infinity;
   // A request that was on its way is stored although its reducer is dead: a window more.
   const last = fleet.collector.batches.findLast((one) => one.incarnation === incarnation && one.storedMs <= endMs);
-  if (last === batch || batch.storedMs > endMs) return;
+  if (batch.storedMs > endMs) return;
+  if (last === batch) return checkRecovered(fleet, batch, sessions, broken);
   for (const session of sessions.keys()) {
-    const life = fleet.lives.find((one) => one.session === session);
-    const isDeaf = fleet.disturbances.some(
-      ({ host, fromMs, toMs }) => host === life?.host && fromMs < endMs && toMs > endMs - HEARD_MS,
-    );
-    const isYoung = life !== undefined && endMs - life.startMs < HEARD_MS;
-    if (!isDeaf && !isYoung)
+    if (canHear(fleet, session, endMs))
       broken.push(`session ${session} repeats window ${lastWindow} of reducer ${incarnation}, which was not its last`);
   }
+}
+
+function canHear(fleet: Fleet, session: bigint, atMs: number): boolean {
+  const life = fleet.lives.find((one) => one.session === session);
+  if (life === undefined || atMs - life.startMs < HEARD_MS) return false;
+  return !fleet.disturbances.some(
+    ({ host, fromMs, toMs }) => host === life.host && fromMs < atMs && toMs > atMs - HEARD_MS,
+  );
+}
+
+/** What one agent knows as committed when the recovery period ends, all that are there know. */
+function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
+  const endMs = fleet.incarnations.find(({ id }) => id === batch.incarnation)?.endMs ?? Infinity;
+  const isRecovered = ({ incarnation, atMs }: Snapshot): boolean => {
+    const next = fleet.incarnations.find(({ id }) => id === incarnation);
+    return next !== undefined && atMs < next.startMs + RECOVERED_MS;
+  };
+  const knowing = fleet.snapshots.find(
+    (snapshot) =>
+      snapshot.incarnation > batch.incarnation && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot),
+  );
+  for (const snapshot of sessions.values()) {
+    if (
+      knowing?.incarnation === snapshot.incarnation &&
+      isRecovered(snapshot) &&
+      canHear(fleet, snapshot.session, endMs)
+    )
+      broken.push(
+        `session ${snapshot.session} repeats window ${batch.lastWindow} of reducer ${batch.incarnation}, ` +
+          `which session ${knowing.session} knew as committed`,
+      );
+  }
+}
+
+/** It told something that only this batch holds, and need not tell it again. */
+function knowsCommit(fleet: Fleet, batch: StoredBatch, { session, committedWindow }: Snapshot): boolean {
+  const told = held(fleet, batch, session);
+  return (
+    told > 0 && told > held(fleet, { ...batch, lastWindow: batch.firstWindow - 1 }, session) && committedWindow >= told
+  );
 }
 
 function sumOfPort(

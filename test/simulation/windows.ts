@@ -1,0 +1,83 @@
+// What the windows themselves promise (docs/protocol.md, section 4): closed in order, neither early nor held back, and holding of each session
+// what it told up to that window.
+import { type Fleet, type Incarnation, type Life, WINDOW_MS } from './fleet.ts';
+
+const RECOVERY_MS = 1_000;
+/** For ticks and turns after a window may close. */
+const CLOSE_SLACK_MS = 400;
+/** An agent tells a window this long after its end: its clock's offset, its tick, the link. */
+const TELL_MS_MAX = 900;
+const LATE_COUNT_MAX = 3;
+/** An agent that was never disturbed is back with a new reducer within so long: back-off, recovery period, a snapshot. */
+const RETURN_MS = 3_000;
+
+export function auditWindows(fleet: Fleet, broken: string[]): void {
+  fleet.incarnations.forEach((incarnation, index) => {
+    checkCloses(fleet, incarnation, broken);
+    checkSleepers(fleet, incarnation, broken);
+    checkHeld(fleet, incarnation, broken);
+    if (index > 0) checkReturn(fleet, incarnation, broken);
+  });
+}
+
+function checkCloses(fleet: Fleet, incarnation: Incarnation, broken: string[]): void {
+  const { id, startMs, closedAt } = incarnation;
+  const { latenessMs, profile } = fleet.scenario;
+  let before: number | undefined;
+  for (const [window, { atMs, endMs, isLate }] of closedAt) {
+    if (before !== undefined && window !== before + 1) broken.push(`window ${window} was closed after ${before}`);
+    before = window;
+    const dueMs = Math.max(endMs, startMs + RECOVERY_MS) + latenessMs;
+    if (atMs < endMs) broken.push(`reducer ${id} closed window ${window} ${endMs - atMs} ms before its end`);
+    if (atMs > dueMs + CLOSE_SLACK_MS)
+      broken.push(`reducer ${id} closed window ${window} ${Math.round(atMs - dueMs)} ms after its lateness`);
+    const isWarm = endMs > startMs + RETURN_MS;
+    if (profile === 'calm' && isWarm && latenessMs > TELL_MS_MAX && isLate)
+      broken.push(`reducer ${id} did not wait for an agent in window ${window}`);
+  }
+}
+
+/** Someone who sleeps for long is waited for three times; then windows close as soon as all others have told them. */
+function checkSleepers(fleet: Fleet, { id, startMs, closedAt, endMs: diedMs }: Incarnation, broken: string[]): void {
+  if (fleet.scenario.latenessMs < 2 * TELL_MS_MAX) return;
+  for (const sleep of fleet.disturbances) {
+    const isAlone = fleet.disturbances.every(
+      (other) => other === sleep || other.toMs < sleep.fromMs || other.fromMs > sleep.toMs,
+    );
+    if (sleep.what !== 'frozen' || !isAlone || sleep.fromMs < startMs + RETURN_MS || sleep.toMs > diedMs) continue;
+    for (const [window, { atMs, endMs }] of closedAt) {
+      // The third late window ends within four windows and closes after the lateness.
+      const fromMs = sleep.fromMs + (LATE_COUNT_MAX + 1) * WINDOW_MS + fleet.scenario.latenessMs;
+      if (endMs < fromMs || endMs > sleep.wakesMs - TELL_MS_MAX || atMs <= endMs + TELL_MS_MAX) continue;
+      broken.push(`reducer ${id} waited ${Math.round(atMs - endMs)} ms for ${sleep.host.name} in window ${window}`);
+    }
+  }
+}
+
+/** What a session tells after the end of a window is not in it. */
+function checkHeld(fleet: Fleet, { id, sealed }: Incarnation, broken: string[]): void {
+  for (const [window, sessions] of sealed) {
+    for (const [session, reached] of sessions) {
+      if (reached <= window) continue;
+      const told = fleet.lives.find((life) => life.session === session)?.toldWindows ?? [];
+      if (told.some((one) => one >= window && one < reached))
+        broken.push(`reducer ${id} holds in window ${window} what session ${session} told up to ${reached}`);
+    }
+  }
+}
+
+/** Whoever was not disturbed is back before the first window closes, unless the lateness is shorter than its way. */
+function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs }: Incarnation, broken: string[]): void {
+  const [first] = sealed.values();
+  if (first === undefined || RECOVERY_MS + fleet.scenario.latenessMs < RETURN_MS) return;
+  const isCalm = ({ host, startMs: bornMs, endMs: diedMs }: Life): boolean =>
+    bornMs < startMs - RETURN_MS &&
+    diedMs > Math.min(endMs, startMs + RETURN_MS) &&
+    !fleet.disturbances.some(
+      (one) => one.host === host && one.fromMs < startMs + RETURN_MS && one.toMs > startMs - RETURN_MS,
+    );
+  for (const life of fleet.lives) {
+    if (isCalm(life) && (first.get(life.session) ?? 0) === 0)
+      broken.push(`reducer ${id} closed its first window before session ${life.session} was back`);
+  }
+}
