@@ -35,7 +35,8 @@ function isProductCode(path: string): boolean {
   return !/(^|\/)(node_modules|build|testing)\//.test(path);
 }
 
-function readSource(path: string): SourceFile {
+/** One file, whatever it is. */
+export function readSource(path: string): SourceFile {
   const code = withoutComments(readFileSync(join(ROOT, path), 'utf8'));
   const files: string[] = [];
   const packages: string[] = [];
