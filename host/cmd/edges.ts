@@ -5,11 +5,12 @@ import { fetchJson } from '../api/client.ts';
 import type { EdgesAnswer } from '../api/edges.ts';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
 import { UsageError } from '../lib/usage-error.ts';
-import { renderTable, SORT_KEYS, type SortKey, sortEdges } from '../view/edges-table.ts';
+import { PIPE_COLUMNS, renderTable, SORT_KEYS, type SortKey, sortEdges } from '../view/edges-table.ts';
 import { healthLine, type PipelineTotals } from '../view/health-line.ts';
 import { LiveView } from '../view/live-view.ts';
 import { parseListenAddress } from '../wire/transport/address.ts';
 import { DEFAULT_API } from './defaults.ts';
+import { stopSignal } from './stop-signal.ts';
 
 interface EdgesOptions {
   api: string;
@@ -19,9 +20,6 @@ interface EdgesOptions {
   json: boolean;
   watch: boolean;
 }
-
-/** A pipe has no width; a log line of this length still reads. */
-const PIPE_COLUMNS = 160;
 
 export function register(command: Command): void {
   command
@@ -71,8 +69,8 @@ async function watch(options: EdgesOptions, level: LevelName): Promise<void> {
   const address = parseListenAddress(options.api);
   const view = new LiveView({ by: options.by, title: `edges at ${level} by ${options.by}` }, process.stdout);
   const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
-  view.start();
+  void stopSignal().then(() => stopping.abort());
+  if (!options.json) view.start();
   try {
     let shown: number | null = null;
     while (!stopping.signal.aborted) {
@@ -85,6 +83,6 @@ async function watch(options: EdgesOptions, level: LevelName): Promise<void> {
       await sleep(250, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   } finally {
-    view.stop();
+    if (!options.json) view.stop();
   }
 }

@@ -35,8 +35,16 @@ for (const [name, role] of Object.entries(ROLES)) {
   if (name === wanted) (await role.load()).register(command);
 }
 
+// Whoever reads, `head` for one, has read enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 try {
   await program.parseAsync();
+  // An export in flight, or a connection that is kept for the next one, would hold the process for many seconds.
+  process.exit();
 } catch (error) {
   // Not only exitCode: what a role had started by then, a thread or a listener, would keep the process alive.
   process.exit(report(error));

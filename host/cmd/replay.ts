@@ -12,7 +12,7 @@ import type { RecordingAgent } from '../reducer/recording-agent.ts';
 import { inSuccession, openRecordings, replay } from '../reducer/replay.ts';
 import { lastWindowOf, replayOverTcp } from '../reducer/replay-tcp.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
-import { renderTable, sortEdges } from '../view/edges-table.ts';
+import { PIPE_COLUMNS, renderTable, sortEdges } from '../view/edges-table.ts';
 import { parseListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 import { WORKER_COUNT_MAX } from './reducer-options.ts';
@@ -20,8 +20,6 @@ import { WORKER_COUNT_MAX } from './reducer-options.ts';
 /** What `replay sample` replays; `npm run record-sample` makes it. */
 const SAMPLE_FOLDER = join(import.meta.dirname, '../../test/golden/sample');
 const SAMPLE = 'sample';
-/** A pipe has no width; a log line of this length still reads. */
-const PIPE_COLUMNS = 160;
 const ALL_LEVELS = Object.keys(LEVEL_NAMES) as LevelName[];
 
 interface ReplayFlags {

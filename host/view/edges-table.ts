@@ -6,10 +6,15 @@ import { formatCount, formatLatency, formatRate, formatShare } from './format.ts
 export const SORT_KEYS = ['rate', 'bytes', 'rtt', 'retransmits', 'failures', 'active', 'new'] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 
+/** A pipe has no width; a log line of this length still reads. */
+export const PIPE_COLUMNS = 160;
+
 interface Column {
   title: string;
   align: 'left' | 'right';
   text: (edge: Edge) => string;
+  /** Gives way on a narrow terminal, the greatest first. */
+  spare?: number;
 }
 
 /** Highest first; ties stay in canonical order. */
@@ -27,7 +32,7 @@ const SORT_VALUES: Record<SortKey, (edge: Edge) => number> = {
   new: (edge) => edge.connections,
 };
 
-/** At most `rows` edges in at most `width` characters a line; names give way first. */
+/** At most `rows` edges. Lines have at most `width` characters, if that is 80 or more: names give way first, then the spare columns. */
 export function renderTable(
   answer: EdgesAnswer,
   edges: readonly Edge[],
@@ -36,7 +41,7 @@ export function renderTable(
 ): string[] {
   const shown = edges.slice(0, rows);
   const levels = endLevels(LEVEL_NAMES[answer.level]);
-  const columns: Column[] = [
+  const all: Column[] = [
     { title: 'CLIENT', align: 'left', text: (edge) => endName(edge.client, levels.client) },
     { title: 'SERVER', align: 'left', text: (edge) => serverName(edge, levels.server) },
     { title: 'SENT', align: 'right', text: (edge) => formatRate(edge.bytes.forward / edge.spanSeconds) },
@@ -44,15 +49,11 @@ export function renderTable(
     { title: 'RTT', align: 'right', text: (edge) => (edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)) },
     { title: 'RETRANS', align: 'right', text: retransmitShare },
     { title: 'ACTIVE', align: 'right', text: (edge) => formatCount(edge.active) },
-    { title: 'NEW', align: 'right', text: (edge) => formatCount(edge.connections) },
-    { title: 'FAILED', align: 'right', text: (edge) => formatCount(failureCount(edge)) },
+    { title: 'NEW', align: 'right', text: (edge) => formatCount(edge.connections), spare: 2 },
+    { title: 'FAILED', align: 'right', text: (edge) => formatCount(failureCount(edge)), spare: 1 },
     { title: 'SEEN', align: 'left', text: seenBy },
   ];
-  const cells = shown.map((edge) => columns.map((column) => column.text(edge)));
-  const widths = columns.map((column, index) =>
-    Math.max(column.title.length, ...cells.map((row) => row[index].length)),
-  );
-  shrinkNames(widths, width);
+  const { columns, cells, widths } = fitColumns(all, shown, width);
   const line = (texts: string[]): string =>
     texts
       .map((text, index) => fit(text, widths[index], columns[index].align))
@@ -61,7 +62,7 @@ export function renderTable(
   return [line(columns.map((column) => column.title)), ...cells.map(line)];
 }
 
-/** `12:04:07 client -> server:443 tcp sent 1.20 MB/s received - rtt 800 us active 3 seen both` */
+/** `2026-11-25T14:18:02.000Z client -> server:443 tcp sent 1.20 MB/s received - rtt 800 us retrans - active 3 new 1 seen both` */
 export function renderLine(answer: EdgesAnswer, edge: Edge): string {
   const levels = endLevels(LEVEL_NAMES[answer.level]);
   const endMs = answer.lastWindow === null ? 0 : ((answer.lastWindow + 1) * answer.windowNs) / 1e6;
@@ -100,7 +101,7 @@ function retransmitShare({ retransmits, packets }: Edge): string {
 }
 
 /** Which ends reported: both, or the one. */
-function seenBy({ match, failures: _failures, connections, active }: Edge): string {
+function seenBy({ match, connections, active }: Edge): string {
   if (match.both > 0) return match.client + match.server > 0 ? 'partly' : 'both';
   if (match.client > 0) return 'client';
   if (match.server > 0) return 'server';
@@ -108,8 +109,13 @@ function seenBy({ match, failures: _failures, connections, active }: Edge): stri
 }
 
 function endName(end: EdgeEnd, level: EndLevel): string {
-  if (level === 'id') return end.id === '' ? end.role : end.id;
-  return level === 'az' && end.zone !== '' ? `${end.role}@${end.zone}` : end.role;
+  if (level === 'id') return printable(end.id === '' ? end.role : end.id);
+  return printable(level === 'az' && end.zone !== '' ? `${end.role}@${end.zone}` : end.role);
+}
+
+/** Any program chooses its name: it must not be able to command the terminal or to begin a line. */
+function printable(text: string): string {
+  return text.replace(/\p{C}/gu, '\u{fffd}');
 }
 
 function serverName(edge: Edge, level: EndLevel): string {
@@ -118,17 +124,39 @@ function serverName(edge: Edge, level: EndLevel): string {
   return edge.serverPort === null ? shown : `${shown}:${edge.serverPort}`;
 }
 
-const NAME_WIDTH_MIN = 12;
+const NAME_WIDTH_MIN = 10;
 
-/** Cuts the two name columns until the line fits. */
-function shrinkNames(widths: number[], width: number): void {
+interface FittedColumns {
+  columns: readonly Column[];
+  cells: string[][];
+  widths: number[];
+}
+
+function fitColumns(columns: readonly Column[], edges: readonly Edge[], width: number): FittedColumns {
+  const cells = edges.map((edge) => columns.map((column) => column.text(edge)));
+  const widths = columns.map(({ title }, index) => Math.max(title.length, ...cells.map((row) => row[index].length)));
+  const spare = columns.reduce<Column | undefined>(
+    (most, column) => ((column.spare ?? 0) > (most?.spare ?? 0) ? column : most),
+    undefined,
+  );
+  if (shrinkNames(widths, width) || spare === undefined) return { columns, cells, widths };
+  return fitColumns(
+    columns.filter((column) => column !== spare),
+    edges,
+    width,
+  );
+}
+
+/** Cuts the two name columns until the line fits. False when it does not. */
+function shrinkNames(widths: number[], width: number): boolean {
   let excess = widths.reduce((total, part) => total + part + 2, -2) - width;
   while (excess > 0) {
     const widest = widths[0] >= widths[1] ? 0 : 1;
-    if (widths[widest] <= NAME_WIDTH_MIN) return;
+    if (widths[widest] <= NAME_WIDTH_MIN) return false;
     widths[widest]--;
     excess--;
   }
+  return true;
 }
 
 function fit(text: string, width: number, align: 'left' | 'right'): string {

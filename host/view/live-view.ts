@@ -32,6 +32,8 @@ export class LiveView {
   #last: Frame | undefined;
   #shownWindow: number | null = null;
   readonly #repaint = (): void => this.#paint();
+  /** The screen is given back however the process ends; writes to a terminal are done when they return. */
+  readonly #leave = (): void => void this.#out.write(LEAVE);
 
   constructor(options: LiveViewOptions, out: WriteStream) {
     this.#options = options;
@@ -42,12 +44,14 @@ export class LiveView {
     if (!this.#out.isTTY) return;
     this.#out.write(ENTER);
     this.#out.on('resize', this.#repaint);
+    process.once('exit', this.#leave);
   }
 
   stop(): void {
     if (!this.#out.isTTY) return;
     this.#out.off('resize', this.#repaint);
-    this.#out.write(LEAVE);
+    process.off('exit', this.#leave);
+    this.#leave();
   }
 
   show(frame: Frame): void {
