@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
-import { ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
+import { Level, ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
 import { FrameKind } from '../../../host/wire/gen/wire-layout.ts';
 import { encodeHello } from '../../../host/wire/gen/wire-tables.ts';
 import {
@@ -24,7 +24,9 @@ import {
   windowEnd,
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
+import { ReducerFleet } from '../../testing/reducer-fleet.ts';
 import { addressOf, clientEnd, FIRST_WINDOW, TwoHosts } from '../../testing/two-hosts.ts';
+import { mergeOutputs } from '../../testing/window-output.ts';
 
 const MODULE = compileModule('reducer/index.ts', 'release');
 const K = FIRST_WINDOW;
@@ -247,6 +249,29 @@ test('between the seal of a window and its close in match nobody is read, not ev
   assert.equal(fleet.offer(late, windowEnd(K - 1)), 0);
   while (fleet.call(0, 'match_close', 10) !== 0);
   assert.equal(fleet.offer(late, windowEnd(K - 1)), windowEnd(K - 1).length);
+});
+
+test('a window that is being shipped when it is sealed is shipped whole, however full the outbox', () => {
+  const fleet = new ReducerFleet(MODULE, { openWindow: K, workers: 2 });
+  const agent = fleet.open(0, hello());
+  const spaces = announceFrame({ addressSpaces: [{ handle: 1, name: 'default' }], processes: [process(1)] });
+  fleet.tell(agent, spaces);
+  for (let first = 1; first < 20_000; first += 5000) {
+    const keys = Array.from({ length: 5000 }, (_, index) => BigInt(first + index));
+    fleet.tell(agent, onceFrame(keys.map((joinKey) => once({ open: clientEnd({ joinKey }) }))));
+  }
+  const end = windowEnd(K);
+  const inbox = fleet.call(0, 'frame_inbox', end.length);
+  fleet.bytes(0, inbox, end.length).set(end);
+  fleet.call(0, 'session_frames', agent.slot, inbox, end.length);
+  assert.equal(fleet.state(agent).flags, SessionFlag.More);
+  assert.equal(fleet.state(agent).reachedWindow, 0);
+  const edges = mergeOutputs(fleet.close(K, 1000)).filter(({ level }) => level === Level.IdId);
+  assert.equal(fleet.state(agent).reachedWindow, K);
+  assert.deepEqual(
+    edges.map(({ fields }) => fields.get('connections')),
+    [20_000n],
+  );
 });
 
 test('a snapshot on a known session replaces its sockets without a gap in active', () => {
