@@ -1,0 +1,164 @@
+// Sockets that are older than the agents. Their history is not traffic, what moves afterwards is, and they are active until they close. Truth: `ss`
+// says which live and what the kernel had counted before the agents came, the programs say what they moved since.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Edge, EdgesAnswer } from '../../host/api/edges.ts';
+import { Lab } from './lab.ts';
+import type { LabHost } from './network.ts';
+import { connect, Sockets } from './sockets.ts';
+import { waitFor } from './wait.ts';
+
+const PORT = 7000;
+const STREAM_PORT = 7001;
+const IDLE = 3;
+/** Idle ones, and one each that is used, unaccepted, orphaned, passed on. */
+const CONNECTIONS = IDLE + 4;
+
+const atPort = (answer: EdgesAnswer, port: number): Edge[] => answer.edges.filter((edge) => edge.serverPort === port);
+
+test('sockets older than both agents are active without history until they close', async (t) => {
+  const lab = new Lab({ hosts: ['cli', 'srv'] });
+  t.after(() => lab.stop());
+  await lab.prepare();
+  const [clientHost, serverHost] = [lab.network.host('cli'), lab.network.host('srv')];
+  const [client, server] = [new Sockets(lab, 'cli'), new Sockets(lab, 'srv')];
+  await server.order('listen', PORT);
+  const open = () => connect(client, server, serverHost.v4, PORT);
+
+  const idle = [];
+  for (let index = 0; index < IDLE; index++) idle.push(await open());
+  const used = await open();
+  const passed = await open();
+  const orphaned = await open();
+  for (const { client: sender, server: receiver } of [...idle, used, passed, orphaned]) {
+    await client.order('send', sender, 5_000);
+    await server.order('receive', receiver, 5_000);
+    await server.order('send', receiver, 7_000);
+    await client.order('receive', sender, 7_000);
+  }
+  await server.order('pass', passed.server);
+  const filled = await server.order('fill', orphaned.server);
+  await server.order('close', orphaned.server);
+  const unaccepted = await client.order('connect', serverHost.v4, PORT);
+  await client.order('send', unaccepted, 100);
+  const orphan = await waitFor(
+    async () => (await socketsAt(serverHost, PORT)).find((line) => line.startsWith('FIN-WAIT-1')),
+    'ss to show the orphaned socket',
+  );
+  const orphanedBefore = Number(orphan.match(/bytes_acked:(\d+)/)?.[1]) - 7_000;
+  assert.ok(orphanedBefore > 0 && orphanedBefore < filled, `${orphanedBefore} of ${filled} bytes have arrived`);
+
+  await lab.begin();
+  assert.equal((await socketsAt(clientHost, PORT)).length, CONNECTIONS, 'sockets of the client, says ss');
+  const first = await lab.untilEdges('role_role', 'all of them to be active', (answer) => {
+    const edges = atPort(answer, PORT);
+    return sum(edges, (edge) => edge.active) === CONNECTIONS ? edges : undefined;
+  });
+  assert.equal(
+    sum(first, (edge) => edge.bytes.forward + edge.bytes.reverse),
+    0,
+    'history is not traffic',
+  );
+
+  const accepted = await server.order('accept');
+  await client.order('send', used.client, 123_456);
+  await server.order('receive', used.server, 123_456);
+  await server.order('send', used.server, 65_432);
+  await client.order('receive', used.client, 65_432);
+  await server.order('receive', accepted, 100);
+  await server.order('send', accepted, 777);
+  await client.order('receive', unaccepted, 777);
+  await server.order('send', passed.server, 4_321);
+  await client.order('receive', passed.client, 4_321);
+  assert.equal(await client.order('receive', orphaned.client, filled + 1), filled, 'all, and then the end');
+  const forward = 123_456;
+  const reverse = 65_432 + 777 + 4_321 + filled - orphanedBefore;
+  await lab.untilEdges('role_role', 'what moved since', (answer) =>
+    sum(atPort(answer, PORT), (edge) => edge.bytes.forward) >= forward &&
+    sum(atPort(answer, PORT), (edge) => edge.bytes.reverse) >= reverse
+      ? true
+      : undefined,
+  );
+
+  for (const { client: number } of [...idle, used, passed, orphaned]) await client.order('close', number);
+  await client.order('close', unaccepted);
+  for (const number of [...idle.map((each) => each.server), used.server, passed.server, accepted])
+    await server.order('close', number);
+  const edges = await lab.untilEdges('role_role', 'all of them to close', (answer) => {
+    const found = atPort(answer, PORT);
+    return sum(found, (edge) => edge.closed) >= CONNECTIONS && sum(found, (edge) => edge.active) === 0
+      ? found
+      : undefined;
+  });
+  t.diagnostic(JSON.stringify(edges.map(({ client: from, server: to, bytes, match }) => ({ from, to, bytes, match }))));
+  assert.equal(
+    sum(edges, (edge) => edge.bytes.forward),
+    forward,
+  );
+  assert.equal(
+    sum(edges, (edge) => edge.bytes.reverse),
+    reverse,
+  );
+  assert.equal(
+    sum(edges, (edge) => edge.connections),
+    0,
+    'none of them is new',
+  );
+  assert.equal(
+    sum(edges, (edge) => edge.closed),
+    CONNECTIONS,
+  );
+  assert.ok(sum(edges, (edge) => edge.match.both) > 0);
+  assert.equal(
+    sum(edges, (edge) => edge.match.client + edge.match.server),
+    0,
+    'both ends were joined in every window',
+  );
+});
+
+test('a socket that is in use while the agents start is booked from about then on', async (t) => {
+  const lab = new Lab({ hosts: ['cli', 'srv'] });
+  t.after(() => lab.stop());
+  await lab.prepare();
+  const [client, server] = [new Sockets(lab, 'cli'), new Sockets(lab, 'srv')];
+  await server.order('listen', STREAM_PORT);
+  const stream = await connect(client, server, lab.network.host('srv').v4, STREAM_PORT);
+  const drained = server.order('receive', stream.server, 1 << 30);
+  await client.order('stream', stream.client);
+  await sleep(500);
+  const beforeStart = await client.order('sent', stream.client);
+  await lab.begin();
+  const afterStart = await client.order('sent', stream.client);
+  assert.ok(beforeStart > 100_000 && afterStart > beforeStart, 'it moved before and while the agents started');
+  await sleep(2_500);
+  const total = await client.order('rest', stream.client);
+  await client.order('close', stream.client);
+  assert.equal(await drained, total);
+  await server.order('close', stream.server);
+  const edges = await lab.untilEdges('role_role', 'the stream to close', (answer) => {
+    const found = atPort(answer, STREAM_PORT);
+    return found.length > 0 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
+  });
+  const forward = sum(edges, (edge) => edge.bytes.forward);
+  t.diagnostic(
+    `${forward} booked; ${total - beforeStart} sent since before the start, ${total - afterStart} since after`,
+  );
+  assert.ok(forward >= total - afterStart, 'nothing is missing that moved while both agents looked');
+  assert.ok(forward <= total - beforeStart, 'nothing of before is booked');
+  assert.equal(
+    sum(edges, (edge) => edge.connections),
+    0,
+  );
+  assert.ok(sum(edges, (edge) => edge.match.both) > 0);
+});
+
+/** Connected sockets at either end of the port with the kernel's counters, one line each; listeners are left out. */
+async function socketsAt(host: LabHost, port: number): Promise<string[]> {
+  const output = await host.exec('ss', '-HtniO', 'state', 'connected', `( sport = :${port} or dport = :${port} )`);
+  return output.split('\n').filter((line) => line.trim() !== '');
+}
+
+function sum(edges: Edge[], value: (edge: Edge) => number): number {
+  return edges.reduce((total, edge) => total + value(edge), 0);
+}
