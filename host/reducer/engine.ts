@@ -3,8 +3,9 @@
 import type { Clock } from '../lib/clock.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { Coordinator, type CoordinatorAction, type CoordinatorOptions } from './coordinator.ts';
-import type { FromWorker, ToWorker } from './messages.ts';
+import type { FromWorker } from './messages.ts';
 import { compileReducer } from './reducer-module.ts';
+import type { RelayMessage } from './worker.ts';
 import { WorkerPool, type WorkerReading } from './worker-pool.ts';
 
 const TICK_MS = 50;
@@ -19,8 +20,8 @@ export interface EngineOptions extends Omit<CoordinatorOptions, 'start'> {
 export interface EngineDependencies {
   clock: Clock;
   handle: (news: EngineNews) => void;
-  /** An order to the main thread as the acceptor of connections; only a replay accepts any. */
-  refused?: (message: ToWorker) => void;
+  /** What a worker says on a connection that the main thread speaks for; only a replay has any. */
+  relayed?: (worker: number, message: RelayMessage) => void;
   fail: (worker: number, error: Error) => void;
 }
 
@@ -60,7 +61,8 @@ export class Engine {
       latenessNs,
       openWindow: coordinator.openWindow,
     };
-    const pool = new WorkerPool(poolOptions, { receive, fail });
+    const relayed = this.#dependencies.relayed ?? noConnections;
+    const pool = new WorkerPool(poolOptions, { receive, relayed, fail });
     pool.start();
     const ticker = setInterval(() => this.#perform(coordinator.tick(clock())), TICK_MS);
     this.#running = { coordinator, pool, ticker };
@@ -109,9 +111,13 @@ export class Engine {
     for (const action of actions) {
       if (action.kind === 'tell_all') pool.tellAll(action.message);
       else if (action.kind !== 'tell') this.#dependencies.handle(action);
+      // A refusal to the main thread as acceptor has been handed on as news.
       else if (action.worker < this.#options.workers) pool.tell(action.worker, action.message);
-      else this.#dependencies.refused?.(action.message);
     }
     if (coordinator.isIdle) this.#idle?.();
   }
+}
+
+function noConnections(worker: number): never {
+  throw new Error(`worker ${worker} speaks on a connection of the main thread, which has none`);
 }

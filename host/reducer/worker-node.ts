@@ -265,7 +265,7 @@ export class WorkerNode {
 
   #queued(twin: Twin, now: Instant): void {
     if (twin.session.hasQueued) this.#makeReady(twin);
-    else this.#progressed(twin, now);
+    else if (!this.#shipping.has(twin)) this.#progressed(twin, now);
   }
 
   #makeReady(twin: Twin): void {
@@ -327,8 +327,9 @@ export class WorkerNode {
     if (this.#twins.get(twin.id) !== twin || twin.isQuarantined) return;
     const result = this.#core.offer(twin.slot, twin.session);
     this.#shipping.delete(twin);
-    if (result === 'shipping') this.#shipping.add(twin);
-    else if (result === 'more') this.#makeReady(twin);
+    // What is half shipped has not been told yet, so nobody hears of it: neither the agent as received nor the coordinator as its end.
+    if (result === 'shipping') return void this.#shipping.add(twin);
+    if (result === 'more') this.#makeReady(twin);
     else if (result === 'quarantined') {
       this.#quarantine(twin);
       this.#sayGoodbye(twin.connection, GoodbyeReason.Quarantined, now);

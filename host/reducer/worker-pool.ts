@@ -8,7 +8,7 @@ import { allocateDoorbells } from './doorbell.ts';
 import { allocateRings } from './mesh.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import type { WireTotals } from './wire-totals.ts';
-import type { FromThread, ToThread, WorkerCounts, WorkerThreadOptions } from './worker.ts';
+import type { FromThread, RelayMessage, ToThread, WorkerCounts, WorkerThreadOptions } from './worker.ts';
 
 const STOP_TIMEOUT_MS = 3_000;
 
@@ -16,6 +16,8 @@ export type WorkerPoolOptions = Omit<WorkerThreadOptions, 'worker' | 'mesh' | 'p
 
 export interface WorkerPoolDependencies {
   receive: (worker: number, message: FromWorker) => void;
+  /** What a worker says on a connection that the main thread speaks for. */
+  relayed: (worker: number, message: RelayMessage) => void;
   /** A thread has died. */
   fail: (worker: number, error: Error) => void;
 }
@@ -41,7 +43,6 @@ export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #dependencies: WorkerPoolDependencies;
   #threads: Thread[] = [];
-  #ports: MessagePort[] = [];
   #isStopping = false;
 
   constructor(options: WorkerPoolOptions, dependencies: WorkerPoolDependencies) {
@@ -49,16 +50,10 @@ export class WorkerPool {
     this.#dependencies = dependencies;
   }
 
-  /** Ports to the workers for connections that the main thread speaks for; it is acceptor number `workers`. */
-  get ports(): readonly MessagePort[] {
-    return this.#ports;
-  }
-
   start(): void {
     const { workers } = this.#options;
     const mesh = { rings: allocateRings(workers), doorbells: allocateDoorbells(workers) };
-    const peers = connectPeers(workers + 1);
-    this.#ports = peers[workers].filter((port) => port !== undefined);
+    const peers = connectPeers(workers);
     this.#threads = Array.from({ length: workers }, (_, worker) =>
       this.#startThread({ ...this.#options, worker, mesh, peers: peers[worker] }),
     );
@@ -66,6 +61,11 @@ export class WorkerPool {
 
   tell(worker: number, message: ToWorker): void {
     this.#post(this.#threads[worker], { kind: 'order', message });
+  }
+
+  /** For a connection that the main thread speaks for. */
+  relay(worker: number, message: RelayMessage): void {
+    this.#post(this.#threads[worker], { kind: 'relay', message });
   }
 
   tellAll(message: ToWorker): void {
@@ -103,7 +103,6 @@ export class WorkerPool {
     const stopped = Promise.all(this.#threads.map((thread) => this.#ask(thread, { kind: 'stop' }, ['stopped'])));
     await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref())]);
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
-    for (const port of this.#ports) port.close();
   }
 
   #startThread(options: WorkerThreadOptions): Thread {
@@ -127,6 +126,7 @@ export class WorkerPool {
       for (const each of message.messages) this.#dependencies.receive(worker, each);
       return;
     }
+    if (message.kind === 'relay') return this.#dependencies.relayed(worker, message.message);
     const index = thread.waiting.findIndex(({ kinds }) => kinds.includes(message.kind));
     if (index >= 0) thread.waiting.splice(index, 1)[0].resolve(message);
   }

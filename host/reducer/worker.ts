@@ -24,19 +24,22 @@ export interface WorkerThreadOptions {
   latenessNs: bigint;
   openWindow: number;
   mesh: MeshMemory;
-  /** Ports to those who accept connections, by their number: the workers, then perhaps the main thread. */
+  /** Ports to the other workers, by their number. */
   peers: (MessagePort | undefined)[];
 }
 
 export type ToThread =
   | { kind: 'order'; message: ToWorker }
   | { kind: 'listen'; address: ListenAddress; insecure: boolean; reusePort: boolean }
+  /** The main thread speaks for a connection, as acceptor number `workers`. */
+  | { kind: 'relay'; message: RelayMessage }
   | { kind: 'count' }
   /** Says goodbye to everybody and ends. */
   | { kind: 'stop' };
 
 export type FromThread =
   | { kind: 'news'; messages: FromWorker[] }
+  | { kind: 'relay'; message: RelayMessage }
   | { kind: 'listening'; address: ListenAddress }
   | { kind: 'not_listening'; code: string; message: string }
   | { kind: 'counters'; stages: BigUint64Array; wire: WireTotals; counts: WorkerCounts }
@@ -101,6 +104,8 @@ class WorkerThread {
         return this.#perform(this.#node.receive(message.message, this.#clock()));
       case 'listen':
         return void this.#listen(message);
+      case 'relay':
+        return this.#relayed(this.#options.workers, message.message);
       case 'count':
         return this.#count();
       case 'stop':
@@ -171,16 +176,17 @@ class WorkerThread {
     if (!accepted.connection.send(bytes)) this.#relay(owner, { kind: 'blocked', connection: id });
   }
 
+  /** News first: whoever hears on a connection that something was received finds the coordinator informed of it. */
   #perform(actions: readonly WorkerAction[]): void {
-    const messages: FromWorker[] = [];
+    const messages = actions.flatMap((action) => (action.kind === 'tell' ? [action.message] : []));
+    if (messages.length > 0) this.#post({ kind: 'news', messages }, outputsOf(messages));
     for (const action of actions) {
-      if (action.kind === 'tell') messages.push(action.message);
-      else if (acceptorOf(action.connection) !== this.#options.worker)
-        this.#relay(acceptorOf(action.connection), action);
+      if (action.kind === 'tell') continue;
+      const acceptor = acceptorOf(action.connection);
+      if (acceptor !== this.#options.worker) this.#relay(acceptor, action);
       else if (action.kind === 'send') this.#send(action.connection, action.bytes);
       else this.#accepted.get(action.connection)?.connection.close();
     }
-    if (messages.length > 0) this.#post({ kind: 'news', messages }, outputsOf(messages));
     this.#schedule();
   }
 
@@ -226,7 +232,8 @@ class WorkerThread {
   }
 
   #relay(to: number, message: RelayMessage): void {
-    this.#options.peers[to]?.postMessage(message);
+    if (to === this.#options.workers) this.#post({ kind: 'relay', message });
+    else this.#options.peers[to]?.postMessage(message);
   }
 
   #post(message: FromThread, transfer: ArrayBuffer[] = []): void {
