@@ -49,6 +49,7 @@ export interface AgentProcessDependencies {
   listener: Listener;
   /** A snapshot was made for another incarnation; `committedWindow`: the last of this session's windows known as committed. */
   snapshotMade: (session: bigint, incarnation: bigint, committedWindow: number) => void;
+  welcomed: () => void;
   /** Killed, or stopped in peace. */
   ended: () => void;
   trace: (text: string) => void;
@@ -203,6 +204,7 @@ export class AgentProcess {
   #welcomed(resume: boolean, incarnation: bigint, creditBytes: bigint): void {
     const { window } = this.channel.committed;
     this.monitor.welcomed(resume, Number(creditBytes));
+    this.#dependencies.welcomed();
     this.#dependencies.trace(
       `${this.host.name} welcome by ${incarnation.toString(16)}, ${resume ? 'resumes' : `snapshot after committed ${window}`}`,
     );

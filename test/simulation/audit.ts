@@ -4,7 +4,15 @@
  * batches were exported twice (repeats.ts) may show them twice.
  */
 import type { EdgeRow } from '../../host/export/edge-rows.ts';
-import { addInterval, type Expectation, expectConnection, expectFailure, NOTHING } from './expectation.ts';
+import {
+  addInterval,
+  type Expectation,
+  expectConnection,
+  expectFailure,
+  NOTHING,
+  watchOfEnd,
+  withoutDirection,
+} from './expectation.ts';
 import type { Fleet } from './fleet.ts';
 import { findRepeats } from './repeats.ts';
 import { auditWindows } from './windows.ts';
@@ -23,7 +31,7 @@ export function audit(fleet: Fleet): Verdict {
   const repeats = findRepeats(fleet, broken);
   const expected = expectPorts(fleet);
   const exported = new Map<number, Sums>();
-  for (const { rows } of fleet.collector.batches) for (const row of rows.values()) addRow(exported, row);
+  for (const { rows } of fleet.collector.batches) for (const row of rows.values()) addRow(fleet, exported, row);
   for (const [port, sums] of exported) {
     const expectation = expected.get(port);
     if (expectation === undefined) broken.push(`port ${port} was exported and never used: ${JSON.stringify(sums)}`);
@@ -40,6 +48,8 @@ export function audit(fleet: Fleet): Verdict {
     }
   }
   checkRows(fleet, broken);
+  if (fleet.scenario.profile === 'calm') checkActive(fleet, broken);
+  checkOrientation(fleet, broken);
   auditWindows(fleet, broken);
   return { broken, repeatedWindows: repeats.count };
 }
@@ -48,12 +58,14 @@ export function noSums(): Sums {
   return { forwardBytes: 0, reverseBytes: 0, connections: 0, failures: 0 };
 }
 
-export function addRow(sums: Map<number, Sums>, row: EdgeRow): void {
-  const sum = sums.get(row.serverPort) ?? noSums();
-  sums.set(row.serverPort, sum);
+export function addRow({ kernel }: Fleet, sums: Map<number, Sums>, row: EdgeRow): void {
+  const oddPort = kernel.oddPorts.get(row.serverPort);
+  const port = oddPort ?? row.serverPort;
+  const sum = sums.get(port) ?? noSums();
+  sums.set(port, sum);
   const { forwardBytes, reverseBytes, connections, refused, timedOut, abandoned, unreachable, failedOther } = row.sums;
-  sum.forwardBytes += forwardBytes;
-  sum.reverseBytes += reverseBytes;
+  sum.forwardBytes += oddPort === undefined ? forwardBytes : forwardBytes + reverseBytes;
+  sum.reverseBytes += oddPort === undefined ? reverseBytes : 0;
   sum.connections += connections;
   sum.failures += refused + timedOut + abandoned + unreachable + failedOther;
 }
@@ -63,7 +75,10 @@ function expectPorts(fleet: Fleet): Map<number, Expectation> {
   const add = (port: number, one: Expectation): void => {
     ports.set(port, addInterval(ports.get(port) ?? NOTHING, one));
   };
-  for (const connection of fleet.kernel.connections) add(connection.server.port, expectConnection(fleet, connection));
+  for (const connection of fleet.kernel.connections) {
+    const expectation = expectConnection(fleet, connection);
+    add(connection.server.port, connection.isOdd ? withoutDirection(expectation) : expectation);
+  }
   for (const failed of fleet.kernel.failedConnects) add(failed.port, expectFailure(fleet, failed));
   return ports;
 }
@@ -81,4 +96,46 @@ function checkRows(fleet: Fleet, broken: string[]): void {
   }
   for (const row of active.values())
     if (row.active !== 0) broken.push(`port ${row.serverPort}: ${row.active} active in the end`);
+}
+
+/** How far a window may lie from the kernel's time: clocks, ticks, a measured offset. */
+const WINDOW_SLACK_MS = 1_500;
+
+/** A connection is active as long as any of its ends is open. */
+function checkActive(fleet: Fleet, broken: string[]): void {
+  const [{ closedAt }] = fleet.incarnations;
+  for (const { isOdd, server, openedMs, clientSocket, serverSocket } of fleet.kernel.connections) {
+    const isAlone = fleet.kernel.connections.filter((other) => other.server.port === server.port).length === 1;
+    if (isOdd || !isAlone || clientSocket === undefined || serverSocket === undefined) continue;
+    const watches = [clientSocket, serverSocket].map((socket) =>
+      watchOfEnd(fleet, socket.connection, socket, (socket === clientSocket ? socket.connection.client : server).host),
+    );
+    if (watches.some((watch) => watch !== 'whole')) continue;
+    const closedMs = Math.max(clientSocket.closedMs, serverSocket.closedMs);
+    for (const { firstWindow, rows } of fleet.collector.batches) {
+      const endMs = closedAt.get(firstWindow)?.endMs ?? 0;
+      if (endMs < openedMs + WINDOW_SLACK_MS || endMs > closedMs - WINDOW_SLACK_MS) continue;
+      const active = [...rows.values()].reduce(
+        (sum, row) => sum + (row.serverPort === server.port ? row.active : 0),
+        0,
+      );
+      if (active !== 1) broken.push(`port ${server.port}: ${active} active in window ${firstWindow}, an end is open`);
+    }
+  }
+}
+
+/** When the end that saw the handshake is there from the first, its word counts, whatever the other end thinks. */
+function checkOrientation(fleet: Fleet, broken: string[]): void {
+  for (const connection of fleet.kernel.connections) {
+    if (!connection.isOdd) continue;
+    const { client, server, clientSocket, serverSocket } = connection;
+    const isSeen =
+      watchOfEnd(fleet, connection, clientSocket, client.host) === 'whole' ||
+      watchOfEnd(fleet, connection, serverSocket, server.host) === 'whole';
+    const ports = [client.port, server.port];
+    const rows = fleet.collector.batches.flatMap((batch) => [...batch.rows.values()]);
+    const first = rows.find((row) => ports.includes(row.serverPort));
+    if (isSeen && first !== undefined && first.sums.flowsBoth > 0 && first.serverPort === client.port)
+      broken.push(`port ${server.port}: the client was taken for the server`);
+  }
 }

@@ -13,8 +13,8 @@ interface SentFrame {
 export class ChannelMonitor {
   /** Broken promises, in words. */
   readonly broken: string[] = [];
-  /** Windows that were told, and of the newest WindowEnd on this channel. */
-  readonly toldWindows: number[] = [];
+  /** Windows that were told, channel by channel. */
+  readonly toldWindows: number[][] = [];
   #lastWindow: number | undefined;
   #frames = new Map<number, SentFrame>();
   #inFlightBytes = 0;
@@ -32,6 +32,7 @@ export class ChannelMonitor {
     this.#inFlightBytes = 0;
     if (resume) return;
     this.#lastWindow = undefined;
+    this.toldWindows.push([]);
     this.#frames.clear();
     this.#sentSeq = 0;
     this.#receivedSeq = 0;
@@ -78,7 +79,7 @@ export class ChannelMonitor {
     if (this.#lastWindow !== undefined && (end.window <= this.#lastWindow || end.fromWindow > this.#lastWindow + 1))
       this.broken.push(`windows ${end.fromWindow} to ${end.window} were told after ${this.#lastWindow}`);
     this.#lastWindow = end.window;
-    this.toldWindows.push(end.window);
+    this.toldWindows.at(-1)?.push(end.window);
   }
 
   #release(seq: number): void {

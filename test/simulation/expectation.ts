@@ -51,6 +51,13 @@ export function addInterval(a: Expectation, b: Expectation): Expectation {
   };
 }
 
+/** Both directions as one: for a connection of which nobody may know who is the client. */
+export function withoutDirection(expectation: Expectation): Expectation {
+  const { forwardBytes, reverseBytes } = expectation;
+  const bytes = { least: forwardBytes.least + reverseBytes.least, most: forwardBytes.most + reverseBytes.most };
+  return { ...expectation, forwardBytes: bytes, reverseBytes: ZERO };
+}
+
 export function expectFailure(fleet: Fleet, { host, atMs }: FailedConnect): Expectation {
   const isSeen = watchOf(fleet, host, atMs, atMs) === 'whole';
   const mayBeSeen = isSeen || isWatched(fleet, host, atMs);
@@ -112,7 +119,12 @@ function outlivesScan(fleet: Fleet, { closedMs }: Socket): boolean {
 /** `adopted`: by one life that lasted to the end, and by no other. */
 type Watch = 'none' | 'part' | 'adopted' | 'whole';
 
-function watchOfEnd(fleet: Fleet, { openedMs }: Connection, socket: Socket | undefined, host: Host | undefined): Watch {
+export function watchOfEnd(
+  fleet: Fleet,
+  { openedMs }: Connection,
+  socket: Socket | undefined,
+  host: Host | undefined,
+): Watch {
   if (socket === undefined || host === undefined) return 'none';
   const watch = watchOf(fleet, host, openedMs, socket.closedMs);
   return watch === 'adopted' && socket.adoptions.length === 0 ? 'part' : watch;

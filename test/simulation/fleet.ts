@@ -23,6 +23,7 @@ const START_MS = 10_000;
 const SETTLE_MS_MAX = 90_000;
 const SETTLE_STEP_MS = 1_000;
 const DRIFT_MAX = 200e-6;
+const RESET_HEARD_MS = 100;
 
 export interface Modules {
   agent: WebAssembly.Module;
@@ -44,8 +45,8 @@ export interface Life {
   startMs: number;
   /** Infinity: to the end of the run. */
   endMs: number;
-  /** Windows whose end it told, in the order of telling. */
-  toldWindows: readonly number[];
+  /** Windows whose end it told, channel by channel. */
+  toldWindows: readonly (readonly number[])[];
 }
 
 export interface Incarnation {
@@ -53,6 +54,8 @@ export interface Incarnation {
   startMs: number;
   /** Infinity: to the end of the run. */
   endMs: number;
+  /** Sessions whose Hello came within the recovery period: they were answered together. */
+  recovered: { atMs: number; sessions: Set<bigint> };
   /** What was held of each session in each closed window. */
   sealed: Map<number, Map<bigint, number>>;
   closedAt: Map<number, { atMs: number; endMs: number; isLate: boolean }>;
@@ -162,6 +165,7 @@ export class Fleet {
       id: BigInt(this.incarnations.length + 1),
       startMs: schedule.nowMs,
       endMs: Infinity,
+      recovered: { atMs: schedule.nowMs, sessions: new Set() },
       sealed: new Map(),
       closedAt: new Map(),
     };
@@ -179,6 +183,11 @@ export class Fleet {
           const endMs = closed.window * WINDOW_MS + WINDOW_MS - Number((EPOCH_NS + skewNs) / 1_000_000n);
           incarnation.closedAt.set(closed.window, { atMs: schedule.nowMs, endMs, isLate: closed.isLate });
           path.push(closed);
+        },
+        joined: (session) => {
+          const { recovered } = incarnation;
+          if (recovered.sessions.size === 0) recovered.atMs = schedule.nowMs;
+          if (recovered.atMs === schedule.nowMs) recovered.sessions.add(session);
         },
         committed: () => this.#mayKill(scenario.faults.killOnCommit, 4),
         sealed: (_, window, session, reached) => {
@@ -247,6 +256,7 @@ export class Fleet {
         listener: (connection) => this.#reducer?.accept(connection),
         snapshotMade: (told, incarnation, committedWindow) =>
           this.snapshots.push({ session: told, incarnation, committedWindow, atMs: this.schedule.nowMs }),
+        welcomed: () => this.#endReset(host),
         ended: () => {
           life.endMs = this.schedule.nowMs;
         },
@@ -307,6 +317,15 @@ export class Fleet {
   #reset(index: number): void {
     this.#links[index].connection?.reset(this.#random.pick(['agent', 'reducer', undefined] as const));
     this.#disturb(index, 'reset', 0, 9_000);
+  }
+
+  #endReset(host: Host): void {
+    const { nowMs } = this.schedule;
+    for (const disturbance of this.disturbances) {
+      if (disturbance.host !== host || disturbance.what !== 'reset' || nowMs >= disturbance.toMs) continue;
+      // An old connection may still be standing when the reset was not heard of.
+      if (nowMs > disturbance.fromMs + RESET_HEARD_MS) disturbance.toMs = nowMs + RESET_HEARD_MS;
+    }
   }
 
   #freeze(index: number): void {

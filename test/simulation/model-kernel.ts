@@ -51,6 +51,8 @@ export interface Connection {
   /** Has been received, but the sender has not heard of it. */
   inFlight: { forward: number; reverse: number };
   transfers: { atMs: number; bytes: number }[];
+  /** The client's port looks like a service, the server's does not, and there is no join key: who looks late takes one for the other. */
+  isOdd: boolean;
 }
 
 export interface FailedConnect {
@@ -104,6 +106,8 @@ export class ModelKernel {
   readonly live = new Set<Connection>();
   readonly connections: Connection[] = [];
   readonly failedConnects: FailedConnect[] = [];
+  /** Of odd connections: the server's port by that of the client. */
+  readonly oddPorts = new Map<number, number>();
   #random: Random;
   #nextPort = 32768;
 
@@ -115,11 +119,17 @@ export class ModelKernel {
   /** `server` undefined: a public address without an agent. `joined` false: the ends have no join key. */
   connect(client: Host, server: Host | undefined, port: number, nowMs: number, joined = true): Connection {
     const connection = this.#newConnection(client, server, port, nowMs, joined ? this.#random.u64() | 1n : 0n);
-    connection.clientSocket = this.#open(connection, client, Role.Client, nowMs);
-    if (server !== undefined) connection.serverSocket = this.#open(connection, server, Role.Server, nowMs);
-    this.live.add(connection);
-    this.connections.push(connection);
-    return connection;
+    return this.#begin(connection, nowMs);
+  }
+
+  /** Without a join key; `clientPort` lies below the ephemeral ports and `port` among them. */
+  connectOdd(client: Host, server: Host, clientPort: number, port: number, nowMs: number): Connection {
+    const connection = this.#newConnection(client, server, port, nowMs, 0n);
+    connection.client.port = clientPort;
+    connection.isOdd = true;
+    this.oddPorts.set(clientPort, port);
+    this.oddPorts.set(port, port);
+    return this.#begin(connection, nowMs);
   }
 
   failConnect(client: Host, port: number, nowMs: number): void {
@@ -192,7 +202,17 @@ export class ModelKernel {
       reverseBytes: 0,
       inFlight: { forward: 0, reverse: 0 },
       transfers: [],
+      isOdd: false,
     };
+  }
+
+  #begin(connection: Connection, nowMs: number): Connection {
+    const { client, server } = connection;
+    if (client.host !== undefined) connection.clientSocket = this.#open(connection, client.host, Role.Client, nowMs);
+    if (server.host !== undefined) connection.serverSocket = this.#open(connection, server.host, Role.Server, nowMs);
+    this.live.add(connection);
+    this.connections.push(connection);
+    return connection;
   }
 
   #open(connection: Connection, host: Host, role: Role, nowMs: number): Socket {
@@ -273,8 +293,7 @@ function encode(
     error: 0,
     localPort: local.port,
     remotePort: remote.port,
-    role,
-    roleSource: RoleSource.Kernel,
+    ...evidenceOf(socket),
     closeReason,
     protocol: 6,
     ipVersion: 4,
@@ -285,6 +304,12 @@ function encode(
   };
   writeSocketEvent(new DataView(bytes.buffer), 0, event);
   return bytes;
+}
+
+/** Who did not see the handshake of an odd connection judges by the ports. */
+function evidenceOf({ connection, role, startMs }: Socket): { role: Role; roleSource: RoleSource } {
+  if (!connection.isOdd || startMs !== 0) return { role, roleSource: RoleSource.Kernel };
+  return { role: role === Role.Client ? Role.Server : Role.Client, roleSource: RoleSource.Port };
 }
 
 function padded(text: string): Uint8Array {

@@ -55,6 +55,8 @@ export interface ReducerProcessDependencies {
   closed: (closed: ClosedWindow) => void;
   /** The coordinator has given the order to tell the agents of a commit. */
   committed: () => void;
+  /** An agent's Hello was answered with a Welcome. */
+  joined: (session: bigint) => void;
   /** The stages hold in closed `window` what `session` told up to `reached`. */
   sealed: (incarnation: bigint, window: number, session: bigint, reached: number) => void;
   trace: (text: string) => void;
@@ -207,6 +209,7 @@ export class ReducerProcess {
           break;
         case 'joined':
           this.#dependencies.trace(`${action.hello.nodeName} joined, resume ${action.resume}`);
+          this.#dependencies.joined(action.hello.session);
           break;
         case 'refused':
           this.#dependencies.trace(`${action.hello.nodeName} refused, reason ${action.reason}`);

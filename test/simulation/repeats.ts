@@ -20,8 +20,6 @@ type Repeating = Map<bigint, Snapshot>;
 
 /** An agent whose link was fine for so long before a kill has heard what the reducer said before. */
 const HEARD_MS = 3_000;
-/** Snapshots of those whose Hello came within the recovery period have come by then. */
-const RECOVERED_MS = 1_150;
 
 export function findRepeats(fleet: Fleet, broken: string[]): Repeats {
   const repeated = new Map<StoredBatch, Repeating>();
@@ -85,10 +83,8 @@ function canHear(fleet: Fleet, session: bigint, atMs: number): boolean {
 /** What one agent knows as committed when the recovery period ends, all that are there know. */
 function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
   const endMs = fleet.incarnations.find(({ id }) => id === batch.incarnation)?.endMs ?? Infinity;
-  const isRecovered = ({ incarnation, atMs }: Snapshot): boolean => {
-    const next = fleet.incarnations.find(({ id }) => id === incarnation);
-    return next !== undefined && atMs < next.startMs + RECOVERED_MS;
-  };
+  const isRecovered = ({ incarnation, session }: Snapshot): boolean =>
+    fleet.incarnations.find(({ id }) => id === incarnation)?.recovered.sessions.has(session) === true;
   const knowing = fleet.snapshots.find(
     (snapshot) =>
       snapshot.incarnation > batch.incarnation && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot),
@@ -133,7 +129,7 @@ function sumOfPort(
     const isCertain =
       repeating.length === involved.length &&
       involved.every(({ endMs, session }) => endMs === Infinity && repeatsAll(fleet, batch, sessions.get(session)));
-    for (const row of rows) addRow(isCertain ? certain : possible, row);
+    for (const row of rows) addRow(fleet, isCertain ? certain : possible, row);
   }
   return { certain: certain.get(port) ?? noSums(), possible: possible.get(port) ?? noSums() };
 }

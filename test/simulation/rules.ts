@@ -33,13 +33,27 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'const forward = max(client.bytesSent, server.bytesReceived);',
     'const forward = client.bytesSent;',
   ),
-  rule(
-    3,
-    'booked never falls',
-    `${MATCH}/ledger.ts`,
-    'if (forward > flow.forwardBytes) {',
-    'if (forward < flow.forwardBytes) flow.forwardBytes = forward;\n  if (forward > flow.forwardBytes) {',
-  ),
+  {
+    section: 3,
+    rule: 'totals and booked never fall',
+    edits: [
+      {
+        file: `${MATCH}/ledger.ts`,
+        find: 'if (forward > flow.forwardBytes) {',
+        replace: 'if (forward < flow.forwardBytes) flow.forwardBytes = forward;\n  if (forward > flow.forwardBytes) {',
+      },
+      {
+        file: `${MATCH}/receive.ts`,
+        find: 'if (totals.bytesSent > end.bytesSent) end.bytesSent = totals.bytesSent;',
+        replace: 'end.bytesSent = totals.bytesSent;',
+      },
+      {
+        file: `${MATCH}/receive.ts`,
+        find: 'if (totals.bytesReceived > end.bytesReceived) end.bytesReceived = totals.bytesReceived;',
+        replace: 'end.bytesReceived = totals.bytesReceived;',
+      },
+    ],
+  },
   rule(
     3,
     'an update is told relative to what this channel told',
@@ -251,7 +265,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'if (costBytes > this.creditBytes && this.#options.rules.honourCredit) break;',
     '',
   ),
-  rule(6, 'without credit nothing is encoded', 'host/wire/agent-channel.ts', 'this.#sender.isDrained &&', ''),
+  {
+    section: 6,
+    rule: 'without credit nothing is encoded',
+    edits: [
+      { file: `${WIRE}/agent-channel.ts`, find: 'this.#sender.isDrained &&', replace: '' },
+      { file: `${WIRE}/agent-channel.ts`, find: 'this.#sender.creditBytes * 2 >= this.#grantBytes', replace: 'true' },
+    ],
+  },
   rule(
     6,
     'what was sent and not received is sent again',
@@ -287,13 +308,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'return this.#closedWindows.get(incarnation) ?? 0;',
     'return Math.max(0, ...this.#closedWindows.values());',
   ),
-  rule(
-    6,
-    'what is known to be committed is applied before the snapshot',
-    `${WIRE}/agent-channel.ts`,
-    'if (rules.commitBeforeSnapshot) this.#commitTold(welcome, isStranger);',
-    '',
-  ),
+  {
+    section: 6,
+    rule: 'what is known to be committed is applied before the snapshot',
+    edits: [
+      { file: `${WIRE}/agent-channel.ts`, find: 'if (rules.commitBeforeSnapshot) this', replace: 'if (false) this' },
+      { file: `${WIRE}/agent-channel.ts`, find: 'if (!rules.commitBeforeSnapshot) this', replace: 'if (true) this' },
+    ],
+  },
   rule(
     6,
     'Welcome waits for the recovery period',

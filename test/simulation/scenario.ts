@@ -2,7 +2,18 @@
 // each promise is also tested without the faults that would soften it.
 import type { Random } from './random.ts';
 
-export const PROFILES = ['calm', 'cuts', 'slow', 'exporter', 'kills', 'agents', 'crowd', 'everything'] as const;
+export const PROFILES = [
+  'calm',
+  'cuts',
+  'slow',
+  'exporter',
+  'kills',
+  'agents',
+  'crowd',
+  'retention',
+  'deaf',
+  'everything',
+] as const;
 export type Profile = (typeof PROFILES)[number];
 
 export interface Faults {
@@ -39,6 +50,9 @@ export interface Scenario {
   connectionsPerWindow: number;
   /** Connections that begin at one moment now and then. */
   burst: number;
+  burstRounds: number;
+  /** Nobody looks at the other end: what an agent sums up beyond its retention is then exact. */
+  oneSided: boolean;
   /** Agents that may die: the first so many. The other end of a connection to them is watched throughout. */
   mortals: number;
   /** Some connections have no join key. */
@@ -65,7 +79,9 @@ const FAULTS: Record<Profile, Partial<Faults>> = {
   exporter: { outages: 3, cuts: 0.5 },
   kills: { reducerKills: 1.5, killOnStore: 0.05, killOnCommit: 0.05, outages: 0.5 },
   agents: { agentKills: 2, stopInstead: 0.3, cuts: 0.5 },
-  crowd: { cuts: 2, outages: 2, freezes: 1 },
+  crowd: { cuts: 2, outages: 2, freezes: 2 },
+  retention: { cuts: 1, outages: 3, reducerKills: 0.5 },
+  deaf: { resets: 3, outages: 3, killOnCommit: 0.2 },
   everything: {
     cuts: 1.5,
     resets: 1,
@@ -90,13 +106,15 @@ export function drawScenario(seed: number, random: Random, only?: Profile): Scen
     agents,
     workers: random.pick([1, 2, 4]),
     windows: random.between(20, 40),
-    latenessMs: random.pick([500, 1_000, 2_000]),
+    latenessMs: isCrowd ? 2_000 : random.pick([500, 1_000, 2_000]),
     creditBytes: isCrowd ? 96 * 1024 : random.pick([96 * 1024, 4 << 20]),
     exportQueueMax: profile === 'exporter' || profile === 'everything' ? random.between(2, 6) : 30,
-    closedRetained: 0,
+    closedRetained: profile === 'retention' ? 20 : 0,
     skewMs: random.pick([0, 300, 3_600_000]),
     connectionsPerWindow: random.pick([1, 2, 4]),
     burst: isCrowd ? random.between(150, 400) : random.between(0, 12),
+    burstRounds: isCrowd ? 4 : 1,
+    oneSided: profile === 'retention',
     mortals: mayLoseAgents ? random.between(1, profile === 'agents' ? 1 : agents) : 0,
     joinless: profile === 'calm' || profile === 'slow',
     faults: { ...NO_FAULTS, ...FAULTS[profile] },

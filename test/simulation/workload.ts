@@ -13,6 +13,9 @@ const OUTSIDE_CHANCE = 0.15;
 const FAILURE_CHANCE = 0.12;
 const SHORT_CHANCE = 0.4;
 const JOINLESS_CHANCE = 0.1;
+const ODD_CHANCE = 0.1;
+const FIRST_ODD_CLIENT_PORT = 25_000;
+const FIRST_ODD_SERVER_PORT = 61_500;
 
 export class Workload {
   readonly #scenario: Scenario;
@@ -20,6 +23,7 @@ export class Workload {
   readonly #schedule: Schedule;
   readonly #random: Random;
   #nextPort = FIRST_PORT;
+  #oddCount = 0;
 
   constructor(scenario: Scenario, kernel: ModelKernel, schedule: Schedule, random: Random) {
     this.#scenario = scenario;
@@ -36,7 +40,10 @@ export class Workload {
       this.#schedule.at(atMs, () => this.#begin(endMs));
     }
     for (let count = burst === 0 ? 0 : this.#random.between(1, 3); count > 0; count--) {
-      this.#schedule.at(this.#random.next() * (endMs - 2_500), () => this.#burst(burst, endMs));
+      const atMs = this.#random.next() * (endMs - 2_500);
+      // Several in a row fill what one agent may send without an answer.
+      for (let round = 0; round < this.#scenario.burstRounds; round++)
+        this.#schedule.at(Math.min(atMs + round * 1_000, endMs - 2_500), () => this.#burst(burst, endMs));
     }
   }
 
@@ -59,6 +66,16 @@ export class Workload {
   }
 
   #connect(client: Host, server: Host | undefined, port: number): Connection {
+    if (this.#scenario.joinless && server !== undefined && this.#random.chance(ODD_CHANCE)) {
+      const index = this.#oddCount++;
+      return this.#kernel.connectOdd(
+        client,
+        server,
+        FIRST_ODD_CLIENT_PORT + index,
+        FIRST_ODD_SERVER_PORT + index,
+        this.#schedule.nowMs,
+      );
+    }
     const isJoined = !this.#scenario.joinless || server === undefined || !this.#random.chance(JOINLESS_CHANCE);
     return this.#kernel.connect(client, server, port, this.#schedule.nowMs, isJoined);
   }
@@ -67,7 +84,7 @@ export class Workload {
   #pickHosts(): [Host, Host | undefined] {
     const { hosts } = this.#kernel;
     const watched = hosts.slice(0, -1);
-    if (this.#random.chance(OUTSIDE_CHANCE)) return [this.#random.pick(watched), undefined];
+    if (this.#scenario.oneSided || this.#random.chance(OUTSIDE_CHANCE)) return [this.#random.pick(watched), undefined];
     if (this.#random.chance(OUTSIDE_CHANCE)) return [hosts[hosts.length - 1], this.#random.pick(watched)];
     return [this.#random.pick(watched), this.#random.pick(watched)];
   }
