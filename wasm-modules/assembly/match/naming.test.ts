@@ -112,8 +112,11 @@ test('an idle connection keeps its edge, so that its close takes its 1 back howe
   hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 9n })]));
   for (let window = 0; window < 200; window++) {
     // Other edges come and go, so that an edge that was given up meanwhile would be somebody else's.
-    const passing = clientEnd({ joinKey: BigInt(1000 + window), cookie: 5n, remoteAddress: ipv4(10, 9, 0, window) });
-    hosts.say(client, onceFrame([once({ open: passing })]));
+    const passing = [8, 9].map((net) => {
+      const remoteAddress = ipv4(10, net, 0, window);
+      return once({ open: clientEnd({ joinKey: BigInt(1000 * net + window), cookie: 5n, remoteAddress }) });
+    });
+    hosts.say(client, onceFrame(passing));
     assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].active, 1, `window ${window}`);
   }
   hosts.say(client, closeFrame([close(1, totals())]));
