@@ -41,9 +41,9 @@ export class Watermark {
     this.#await(id);
   }
 
-  leave(id: MemberId): void {
-    this.#members.delete(id);
-    this.#awaited.delete(id);
+  leave(twin: MemberId): void {
+    this.#members.delete(twin);
+    this.#awaited.delete(twin);
   }
 
   /** Told up to and with `window`. */
