@@ -163,6 +163,7 @@ export class Agent {
       identity: hello,
       firstWindow: look.session.firstWindow.bind(look.session),
       random: Math.random,
+      zstd: this.#options.zstd,
     };
     this.#link = new AgentLink({ ...reducer, channel }, { clock, handle: (news) => this.#handle(look, news) });
     this.#link.start();

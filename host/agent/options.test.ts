@@ -13,6 +13,7 @@ test('what is left out has its default', () => {
   assert.deepEqual(parseAgentOptions({ reducer: 'unix:/run/r.sock', window: '10s' }), {
     reducer: { address: { path: '/run/r.sock' }, insecure: false },
     windowNs: 10_000_000_000n,
+    zstd: false,
     node: hostname(),
     zone: '',
   });
@@ -24,11 +25,13 @@ test('a scoped agent is named after its namespace', () => {
     scope: 'netns=/proc/self/ns/net',
     window: '500ms',
     zone: 'eu-1a',
+    zstd: true,
   });
   assert.deepEqual(options, {
     output: '/tmp/a.zst',
     scope: { path: '/proc/self/ns/net', inode: statSync('/proc/self/ns/net').ino },
     windowNs: 500_000_000n,
+    zstd: true,
     node: 'net',
     zone: 'eu-1a',
   });

@@ -19,6 +19,8 @@ export interface AgentOptions {
   /** The only network namespace to look at. */
   scope?: { path: string; inode: number };
   windowNs: bigint;
+  /** Compress what is told to the reducer. */
+  zstd: boolean;
   node: string;
   zone: string;
 }
@@ -44,6 +46,7 @@ const flags = z.object({
   node: name.optional(),
   zone: z.string().max(NAME_LENGTH_MAX, `at most ${NAME_LENGTH_MAX} characters`).default(''),
   insecure: z.boolean().default(false),
+  zstd: z.boolean().default(false),
 });
 
 export type AgentFlags = z.input<typeof flags>;
@@ -56,7 +59,7 @@ export function parseAgentOptions(given: AgentFlags): AgentOptions {
     const flag = String(path[0]);
     throw new UsageError('TRB_AGENT_OPTION', `--${flag} ${given[flag as keyof AgentFlags]}: expected ${message}`);
   }
-  const { reducer, output, scope: scopeText, window: windowNs, node, zone, insecure } = parsed.data;
+  const { reducer, output, scope: scopeText, window: windowNs, node, zone, insecure, zstd } = parsed.data;
   if (reducer === undefined && output === undefined) {
     throw new UsageError(
       'TRB_AGENT_OUTPUT',
@@ -69,6 +72,7 @@ export function parseAgentOptions(given: AgentFlags): AgentOptions {
     ...(output === undefined ? {} : { output: output.slice('file:'.length) }),
     ...(scope === undefined ? {} : { scope }),
     windowNs,
+    zstd,
     node: node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,
   };

@@ -13,6 +13,7 @@ export function register(command: Command): void {
     .option('--window <DURATION>', 'length of a window; a reducer has the last word', '10s')
     .option('--node <NAME>', 'name of this host (default: its hostname, or the name of the namespace)')
     .option('--zone <NAME>', 'availability zone of this host', '')
+    .option('--zstd', 'compress what is told to the reducer', false)
     .option('--insecure', 'allow plaintext to another host', false)
     .action(run);
 }
