@@ -59,6 +59,8 @@ export class Role {
 
 export interface LabOptions {
   hosts: string[];
+  /** Hosts of a second network, which has the same addresses. */
+  twinHosts?: string[];
   /** Hosts that get no agent, e.g. a router. */
   unwatched?: string[];
   windowSeconds?: number;
@@ -98,7 +100,8 @@ export class Lab {
 
   /** The network alone: hosts, and the island for the programs that watch them. */
   async prepare(): Promise<LabHost> {
-    await this.network.start(this.#options.hosts);
+    const { hosts, twinHosts } = this.#options;
+    await this.network.start(...(twinHosts === undefined ? [hosts] : [hosts, twinHosts]));
     this.island = await this.network.addIsland('mgmt');
     return this.island;
   }
@@ -107,7 +110,7 @@ export class Lab {
   async begin(): Promise<void> {
     this.startReducer();
     await this.reducer.logged(/listening/);
-    const watched = this.#options.hosts.filter((name) => !this.#options.unwatched?.includes(name));
+    const watched = [...this.network.hosts.keys()].filter((name) => !this.#options.unwatched?.includes(name));
     for (const name of watched) this.startAgent(name);
     await Promise.all(watched.map((name) => this.agents.get(name)?.logged(/connected/)));
   }

@@ -53,44 +53,33 @@ export class LabHost {
 export class LabNetwork {
   readonly prefix = `tl${process.pid.toString(36)}${(nextLab++).toString(36)}`;
   readonly hosts = new Map<string, LabHost>();
-  #switch: string;
   #namespaces: string[] = [];
 
-  constructor() {
-    this.#switch = `${this.prefix}-sw`;
+  /** Hosts by network. Networks have the same addresses and nothing that links them. */
+  async start(...networks: string[][]): Promise<void> {
+    for (const [network, names] of networks.entries()) {
+      const bridge = `${this.prefix}-sw${network}`;
+      await this.#addNamespace(bridge);
+      await run('ip', ['-n', bridge, 'link', 'add', 'br0', 'type', 'bridge']);
+      await run('ip', ['-n', bridge, 'link', 'set', 'br0', 'up']);
+      for (const [index, name] of names.entries()) await this.#addHost(name, index + 1, bridge);
+    }
   }
 
-  async start(names: string[]): Promise<void> {
-    await this.#addNamespace(this.#switch);
-    await run('ip', ['-n', this.#switch, 'link', 'add', 'br0', 'type', 'bridge']);
-    await run('ip', ['-n', this.#switch, 'link', 'set', 'br0', 'up']);
-    for (const name of names) await this.addHost(name);
-  }
-
-  async addHost(name: string): Promise<LabHost> {
-    const host = new LabHost(this.prefix, name, this.hosts.size + 1);
+  /** `index`: within its network, from 1. `bridge`: namespace of its switch. */
+  async #addHost(name: string, index: number, bridge: string): Promise<void> {
+    const host = new LabHost(this.prefix, name, index);
     await this.#addNamespace(host.namespace);
-    const port = `p${this.hosts.size + 1}`;
+    const port = `p${index}`;
     await run('ip', [
-      'link',
-      'add',
-      'eth0',
-      'netns',
-      host.namespace,
-      'type',
-      'veth',
-      'peer',
-      'name',
-      port,
-      'netns',
-      this.#switch,
+      ...['link', 'add', 'eth0', 'netns', host.namespace],
+      ...['type', 'veth', 'peer', 'name', port, 'netns', bridge],
     ]);
-    await run('ip', ['-n', this.#switch, 'link', 'set', port, 'master', 'br0', 'up']);
+    await run('ip', ['-n', bridge, 'link', 'set', port, 'master', 'br0', 'up']);
     await run('ip', ['-n', host.namespace, 'addr', 'add', `${host.v4}/24`, 'dev', 'eth0']);
     await run('ip', ['-n', host.namespace, 'addr', 'add', `${host.v6}/64`, 'dev', 'eth0', 'nodad']);
     await run('ip', ['-n', host.namespace, 'link', 'set', 'eth0', 'up']);
     this.hosts.set(name, host);
-    return host;
   }
 
   /** A namespace without a link to the others: the place of reducer, agents and collector. */

@@ -1,6 +1,6 @@
 """Run inside a lab host: holds TCP sockets and does with them what its standard input says, one command a line; answers each with one line.
 
-    listen PORT | connect ADDRESS PORT | accept | send SOCKET BYTES | receive SOCKET BYTES | fill SOCKET
+    listen PORT | connect ADDRESS PORT [OWN_PORT] | accept | send SOCKET BYTES | receive SOCKET BYTES | fill SOCKET
     stream SOCKET | sent SOCKET | rest SOCKET | pass SOCKET | close SOCKET
 
 Sockets are numbered from 0 by connect and accept, whose answer is the number. Other answers are bytes. `fill` writes until the kernel takes no
@@ -103,7 +103,11 @@ def main():
             listener = socket.create_server(("", int(words[0])), backlog=64)
             answer = 0
         elif command in ("connect", "accept"):
-            made = socket.create_connection((words[0], int(words[1]))) if command == "connect" else listener.accept()[0]
+            if command == "accept":
+                made = listener.accept()[0]
+            else:
+                own = ("", int(words[2])) if len(words) > 2 else None
+                made = socket.create_connection((words[0], int(words[1])), source_address=own)
             sockets.append(made)
             answer = len(sockets) - 1
         else:

@@ -8,7 +8,7 @@ const PROGRAM = fileURLToPath(new URL('./sockets.py', import.meta.url));
 
 type Command =
   | ['listen', port: number]
-  | ['connect', address: string, port: number]
+  | ['connect', address: string, port: number, ownPort?: number]
   | ['accept']
   | ['send' | 'receive', socket: number, bytes: number]
   | ['fill' | 'stream' | 'sent' | 'rest' | 'pass' | 'close', socket: number];

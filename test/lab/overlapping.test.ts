@@ -1,0 +1,68 @@
+// Two networks with the same addresses: the tuples of their connections are equal, down to the ports. Only the join key, made of each connection's own
+// sequence numbers, tells them apart.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Edge, EdgesAnswer } from '../../host/api/edges.ts';
+import { Lab } from './lab.ts';
+import { Sockets } from './sockets.ts';
+
+const PORT = 7100;
+const CLIENT_PORT = 40_123;
+/** What each pair's client and server send, bytes. */
+const PAIRS = [
+  { client: 'ca', server: 'sa', forward: 30_000_001, reverse: 1_000_003 },
+  { client: 'cb', server: 'sb', forward: 9_000_007, reverse: 20_000_009 },
+] as const;
+
+test('equal addresses and ports on two networks are two edges, each with its own bytes', async (t) => {
+  const lab = new Lab({ hosts: ['ca', 'sa'], twinHosts: ['cb', 'sb'] });
+  t.after(() => lab.stop());
+  await lab.start();
+  const pairs = await Promise.all(
+    PAIRS.map(async ({ client, server, ...bytes }) => {
+      const [from, to] = [new Sockets(lab, client), new Sockets(lab, server)];
+      await to.order('listen', PORT);
+      return { from, to, address: lab.network.host(server).v4, source: lab.network.host(client).v4, ...bytes };
+    }),
+  );
+  assert.equal(pairs[0].address, pairs[1].address, 'the servers have one address');
+  assert.equal(pairs[0].source, pairs[1].source, 'the clients have one address');
+
+  await lab.earlyInWindow();
+  await Promise.all(
+    pairs.map(async ({ from, to, address, forward, reverse }) => {
+      const client = await from.order('connect', address, PORT, CLIENT_PORT);
+      const server = await to.order('accept');
+      await Promise.all([from.order('send', client, forward), to.order('receive', server, forward)]);
+      await Promise.all([to.order('send', server, reverse), from.order('receive', client, reverse)]);
+      await from.order('close', client);
+      await to.order('close', server);
+    }),
+  );
+
+  const edges = await lab.untilEdges('id_id', 'both connections to close', (answer) => {
+    const found = atPort(answer);
+    return found.reduce((total, edge) => total + edge.closed, 0) === PAIRS.length ? found : undefined;
+  });
+  assert.deepEqual(
+    edges.map(described).sort(byClient),
+    PAIRS.map(({ client, server, forward, reverse }) => ({
+      ...{ client, server, forward, reverse, connections: 1, active: 0, residualBytes: 0, isJoined: true },
+    })),
+  );
+});
+
+function atPort(answer: EdgesAnswer): Edge[] {
+  return answer.edges.filter((edge) => edge.serverPort === PORT);
+}
+
+function described({ client, server, bytes, connections, active, residualBytes, match }: Edge) {
+  return {
+    ...{ client: client.host, server: server.host, ...bytes, connections, active, residualBytes },
+    isJoined: match.both > 0 && match.client + match.server === 0,
+  };
+}
+
+function byClient(a: { client: string }, b: { client: string }): number {
+  return a.client < b.client ? -1 : 1;
+}
