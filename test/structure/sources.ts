@@ -4,7 +4,7 @@ import { dirname, join, normalize, relative } from 'node:path';
 
 export const ROOT = join(import.meta.dirname, '../..');
 
-const SOURCE_FOLDERS = ['host', 'schemas', 'bpf', 'wasm-modules', 'plugins'];
+const SOURCE_FOLDERS = ['host', 'schemas', 'bpf', 'wasm-modules'];
 /** Statements begin a line, which keeps out the code that the generators hold in strings; `import()` is found anywhere. */
 const IMPORT = /(?:^(?:import|export)\b[^;'"`]*?\bfrom\s+|^import\s+|\bimport\()(['"])([^'"\n]+)\1/gm;
 
