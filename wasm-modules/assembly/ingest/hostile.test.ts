@@ -86,7 +86,8 @@ function checkLiars(build: Build, frames: number): void {
   const module = compileModule('reducer/index.ts', build);
   const plan = planFleet(new Random(seed), OPEN_WINDOW, WINDOWS);
   const alone = run(module, plan, 0, seed);
-  const beset = run(module, plan, Math.ceil(frames / (WINDOWS - 1)), seed + 1);
+  // Some of what is offered comes to a session that waits for its window, and is not taken.
+  const beset = run(module, plan, Math.ceil((frames * 1.25) / (WINDOWS - 1)), seed + 1);
   const { fleet } = beset;
   for (const [index, lines] of beset.windows.entries()) {
     assert.equal(lines.join('\n'), alone.windows[index].join('\n'), `SEED=${seed}, window ${index}`);
@@ -97,6 +98,7 @@ function checkLiars(build: Build, frames: number): void {
     ReducerCounter.FramesRefused,
   ].map((counter) => fleet.counter(counter));
   assert.equal(given, beset.given, `SEED=${seed}: frames were given`);
+  assert(given >= frames, `SEED=${seed}: only ${given} frames were given`);
   assert.equal(accepted + refused, given, `SEED=${seed}: accepted + refused = given`);
   const reasons = Object.values(RefusalReason).filter(
     (reason) => reason !== RefusalReason.None && reason < RefusalReason.SocketQuota,
@@ -106,6 +108,9 @@ function checkLiars(build: Build, frames: number): void {
   assert(refused > given / 5 && accepted > given / 5, `SEED=${seed}: ${accepted} accepted, ${refused} refused`);
   assert(fleet.counter(ReducerCounter.SessionsQuarantined) > 0, `SEED=${seed}: nobody was quarantined`);
   assert(fleet.memoryBytes(0) < MEMORY_BYTES_MAX, `SEED=${seed}: ${fleet.memoryBytes(0)} bytes`);
+  console.log(
+    `${given} frames given, ${accepted} accepted, ${refused} refused for ${reasons.filter((reason) => fleet.refusals(reason) > 0).length} reasons`,
+  );
 }
 
 test('100 000 frames of liars: no trap, exact accounts, and good agents are served as if alone', () =>
