@@ -1,5 +1,5 @@
 // What /api/v1/edges answers and `tributary edges` prints.
-import { type EdgeRow, type Node, sortedRows } from '../export/edge-rows.ts';
+import { type EdgeRow, type Node, sortedRows, transportName } from '../export/edge-rows.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
 import type { WindowStore } from './window-store.ts';
 
@@ -59,13 +59,11 @@ export function readEdges(store: WindowStore, level: LevelName, windows: number)
   return { level, windowNs, firstWindow, lastWindow, edges };
 }
 
-const TRANSPORTS: Record<number, string> = { 6: 'tcp', 17: 'udp' };
-
 function toEdge({ sums, ...row }: EdgeRow, spanSeconds: number): Edge {
   return {
     client: toEnd(row.client),
     server: toEnd(row.server),
-    transport: TRANSPORTS[row.protocol] ?? String(row.protocol),
+    transport: transportName(row.protocol),
     serverPort: row.serverPort === 0 ? null : row.serverPort,
     bytes: { forward: sums.forwardBytes, reverse: sums.reverseBytes },
     packets: { forward: sums.forwardPackets, reverse: sums.reversePackets },

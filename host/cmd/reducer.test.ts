@@ -138,6 +138,7 @@ test('a trap in a stage ends the process with 70 and one line', { timeout: 60_00
 test('what cannot start says why and leaves no listener behind', { timeout: 30_000 }, async (context) => {
   const cases: [string[], RegExp][] = [
     [['--listen', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
+    [['--api', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--window', '0s'], /--window: "0s".*1s to 5m/],
     [['--workers', 'many'], /--workers: has to be a number/],
     [['--level', 'az'], /--level: "az" is not one of id_id/],

@@ -1,7 +1,7 @@
 // `tributary reducer`: joins, names and rolls up what agents tell until it is told to stop.
 import type { Command } from 'commander';
 import { createLog } from '../telemetry/log.ts';
-import { DEFAULT_API } from './defaults.ts';
+import { DEFAULT_API, EXIT_TRAP } from './defaults.ts';
 import {
   DEFAULT_LATENESS,
   DEFAULT_WINDOW,
@@ -12,8 +12,6 @@ import {
 import { ReducerService } from './reducer-service.ts';
 import { stopSignal } from './stop-signal.ts';
 
-/** A stage trapped or a thread died: what is in memory cannot be trusted, and agents tell everything again to the next process. */
-const EXIT_TRAP = 70;
 const DEFAULT_LISTEN = '127.0.0.1:4400';
 const DEFAULT_LEVEL = 'az_az';
 

@@ -14,7 +14,7 @@ import { SORT_KEYS, type SortKey } from '../view/edges-table.ts';
 import { healthLine } from '../view/health-line.ts';
 import { LiveView } from '../view/live-view.ts';
 import { createAgent } from './create-agent.ts';
-import { DEFAULT_API } from './defaults.ts';
+import { DEFAULT_API, EXIT_TRAP } from './defaults.ts';
 import { parseReducerFlags } from './reducer-options.ts';
 import { ReducerService } from './reducer-service.ts';
 import { stopSignal } from './stop-signal.ts';
@@ -27,8 +27,6 @@ interface UpFlags {
   lateness: string;
 }
 
-/** A stage trapped: what is in memory cannot be trusted. */
-const EXIT_TRAP = 70;
 /** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
 const WINDOWS_SHOWN = 5;
 /** How often a closed window is looked for. */

@@ -81,6 +81,13 @@ export interface EdgeRow {
   histogram: Histogram | undefined;
 }
 
+const TRANSPORTS: Record<number, string> = { 6: 'tcp', 17: 'udp' };
+
+/** `network.transport` of an IANA protocol number; the number itself for what has no name there. */
+export function transportName(protocol: number): string {
+  return TRANSPORTS[protocol] ?? String(protocol);
+}
+
 export type RowsByKey = Map<string, EdgeRow>;
 
 /** The rows of one closed window, from the outputs of all workers. `levels`: which to decode. */

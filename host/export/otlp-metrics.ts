@@ -10,7 +10,7 @@ import {
   type MetricData,
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
-import type { EdgeRow, Histogram, Node, SumField } from './edge-rows.ts';
+import { type EdgeRow, type Histogram, type Node, type SumField, transportName } from './edge-rows.ts';
 import {
   ATTRIBUTES,
   type AttributeId,
@@ -40,7 +40,6 @@ export interface MetricsBatch {
 }
 
 const SCOPE = { name: 'tributary', version: '0.1.0' };
-const TRANSPORTS: Record<number, string> = { 6: 'tcp', 17: 'udp' };
 const US_PER_S = 1e6;
 
 /** The value of the attribute that tells the fields of one metric apart. */
@@ -161,7 +160,7 @@ function rowAttributes(row: EdgeRow): Attributes {
   const levels = endLevels(row.level);
   const attributes: Attributes = {
     [ATTRIBUTES.level.name]: levelName(row.level),
-    [ATTRIBUTES.transport.name]: TRANSPORTS[row.protocol] ?? String(row.protocol),
+    [ATTRIBUTES.transport.name]: transportName(row.protocol),
   };
   if (row.serverPort !== 0) attributes[ATTRIBUTES.serverPort.name] = row.serverPort;
   addEnd(attributes, 'source', row.client, levels.client);

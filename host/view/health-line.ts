@@ -7,7 +7,7 @@ export interface PipelineTotals {
   framesRefused: number;
   socketsLive: number;
   socketsRefused: number;
-  /** Events, sockets and windows lost anywhere between the kernel and the exporter. */
+  /** Events and sockets that no agent could tell: the ring or a table was full. */
   lost: number;
   lateWindows: number;
   exportQueue: number;
