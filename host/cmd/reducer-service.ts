@@ -24,6 +24,8 @@ export interface ReducerServiceOptions extends ReducerOptions {
 export interface ReducerServiceDependencies {
   log: Logger;
   fail: (error: Error) => void;
+  /** A window has closed and is in the store. */
+  onClosed?: () => void;
   environment: NodeJS.ProcessEnv;
 }
 
@@ -44,7 +46,7 @@ export class ReducerService {
   constructor(options: ReducerServiceOptions, dependencies: ReducerServiceDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
-    const { log, fail, environment } = dependencies;
+    const { log, fail, onClosed, environment } = dependencies;
     const clock = startClock();
     this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
     this.#reducer = new Reducer(options, {
@@ -53,6 +55,7 @@ export class ReducerService {
       random64: () => randomBytes(8).readBigUInt64LE(),
       closeWindow: (closed) => {
         this.store.push(closed);
+        onClosed?.();
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
         if (this.#exporter === undefined) this.#reducer.exported(closed.window);
         else this.#exporter.push(closed);

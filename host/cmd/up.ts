@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { Logger } from 'pino';
 import { parseAgentOptions } from '../agent/options.ts';
@@ -29,8 +28,6 @@ interface UpFlags {
 
 /** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
 const WINDOWS_SHOWN = 5;
-/** How often a closed window is looked for. */
-const REFRESH_MS = 100;
 
 export function register(command: Command): void {
   command
@@ -69,12 +66,20 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
     level: ['az_az'],
     insecure: false,
   });
-  const reducer = new ReducerService(options, { log, environment: process.env, fail: () => process.exit(EXIT_TRAP) });
+  let isShown = false;
+  const windows = process.stdout.isTTY ? WINDOWS_SHOWN : 1;
+  const show = (): void => {
+    if (isShown)
+      view.show({ answer: readEdges(reducer.store, level, windows), health: healthLine(reducer.pipeline()) });
+  };
+  const reducer = new ReducerService(options, {
+    ...{ log, environment: process.env, onClosed: show },
+    fail: () => process.exit(EXIT_TRAP),
+  });
   const agentOptions = parseAgentOptions({ reducer: socket, window });
   await reducer.start();
   const agent = await createAgent(agentOptions, log, failed.reject);
-  const stopping = new AbortController();
-  void stopSignal().then(() => stopping.abort());
+  const stopped = stopSignal();
   const view = new LiveView(
     {
       by: flags.by,
@@ -85,23 +90,13 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
   try {
     await agent.start();
     view.start();
-    await Promise.race([show(reducer, view, level, stopping.signal), failed.promise]);
+    isShown = true;
+    show();
+    await Promise.race([stopped, failed.promise]);
   } finally {
+    isShown = false;
     view.stop();
     await agent.stop();
     await reducer.stop();
-  }
-}
-
-async function show(reducer: ReducerService, view: LiveView, level: LevelName, signal: AbortSignal): Promise<void> {
-  const windows = process.stdout.isTTY ? WINDOWS_SHOWN : 1;
-  let shown: number | undefined;
-  while (!signal.aborted) {
-    const { newest } = reducer.store;
-    if (newest !== shown || shown === undefined) {
-      shown = newest;
-      view.show({ answer: readEdges(reducer.store, level, windows), health: healthLine(reducer.pipeline()) });
-    }
-    await sleep(REFRESH_MS, undefined, { signal }).catch(() => undefined);
   }
 }
