@@ -69,16 +69,19 @@ export class ReducerWorkerCore implements MeshEnds {
     return this.#module.sessionProgress(slot).reachedWindow;
   }
 
-  /** Closes the sockets that the session still has. `reason`: kernel.CloseReason. True when `finishDetach` has to be called. */
-  detach(slot: number, reason: number): boolean {
+  /** Closes the sockets that the session still has. `reason`: kernel.CloseReason. `continueShipping` while it `isShipping`. */
+  detach(slot: number, reason: number): void {
     this.#module.exports.session_detach(slot, reason);
-    return this.#isShipping(slot);
   }
 
-  /** The next slice of a departure. True when there is more. */
-  finishDetach(slot: number): boolean {
+  /** Ships the next slice of a window or of a departure, and takes no frames. True when there is more. */
+  continueShipping(slot: number): boolean {
     this.#module.exports.session_frames(slot, 0, 0);
-    return this.#isShipping(slot);
+    return this.isShipping(slot);
+  }
+
+  isShipping(slot: number): boolean {
+    return (this.#module.sessionProgress(slot).flags & SessionFlag.More) !== 0;
   }
 
   /** What sessions have told up to now belongs to `window` or an earlier one. No session may be `shipping`. */
@@ -162,9 +165,5 @@ export class ReducerWorkerCore implements MeshEnds {
   /** In the order of records.ReducerCounter. */
   counters(): BigUint64Array {
     return this.#module.counters();
-  }
-
-  #isShipping(slot: number): boolean {
-    return (this.#module.sessionProgress(slot).flags & SessionFlag.More) !== 0;
   }
 }

@@ -6,20 +6,18 @@
 import type { Instant } from '../lib/clock.ts';
 import { RULES, type Rules } from '../lib/rules.ts';
 import { encodeFrame } from '../wire/frame.ts';
-import { CloseReason } from '../wire/gen/kernel-events-layout.ts';
 import { FrameKind, GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import { decodeHello } from '../wire/gen/wire-tables.ts';
 import { type ReducerAction, ReducerChannel } from '../wire/reducer-channel.ts';
 import { ReducerSession } from '../wire/reducer-session.ts';
 import type { Mesh } from './mesh.ts';
-import type { Admission, ConnectionId, FromWorker, ToWorker, TwinId } from './messages.ts';
+import type { Admission, ConnectionId, FromWorker, ToWorker } from './messages.ts';
+import { StagePump, type Twin } from './stage-pump.ts';
 import { addRefusals, addSession, noWireTotals, type WireTotals } from './wire-totals.ts';
 import type { ReducerWorkerCore } from './worker-core.ts';
 
 /** Bytes of frames that an agent may have sent and not seen received; what a held channel can cost. */
 export const CREDIT_BYTES = 4 << 20;
-/** Sessions that are offered in one turn, so that windows close under load. */
-const OFFERS_PER_TURN = 64;
 
 export type WorkerAction =
   | { kind: 'send'; connection: ConnectionId; bytes: Uint8Array }
@@ -30,17 +28,6 @@ interface Connection {
   id: ConnectionId;
   channel: ReducerChannel;
   twin: Twin | undefined;
-}
-
-interface Twin {
-  id: TwinId;
-  slot: number;
-  session: ReducerSession;
-  connection: Connection | undefined;
-  firstWindow: number;
-  toldWindow: number;
-  isReady: boolean;
-  isQuarantined: boolean;
 }
 
 export interface WorkerNodeOptions {
@@ -61,21 +48,11 @@ export interface WorkerNodeDependencies {
 export class WorkerNode {
   readonly #options: WorkerNodeOptions;
   readonly #core: ReducerWorkerCore;
-  readonly #mesh: Mesh;
   readonly #rules: Rules;
   readonly #connections = new Map<ConnectionId, Connection>();
-  readonly #twins = new Map<TwinId, Twin>();
-  /** Twins with queued frames that may be taken, in turn. */
-  #ready: Twin[] = [];
-  /** Twins in the middle of shipping a window; none may be sealed or detached meanwhile. */
-  #shipping = new Set<Twin>();
-  /** Twins whose agent said goodbye: they end once the last window that they told has closed, whenever the Goodbye came. */
-  #departing = new Set<Twin>();
-  /** Slots whose sockets are being closed. */
-  #detaching = new Set<number>();
-  #openWindow: number;
-  /** Seals and detaches, in the order of the coordinator. */
-  #orders: (ToWorker & { kind: 'seal' | 'detach' })[] = [];
+  /** The connection of each twin that has one. */
+  readonly #speakers = new Map<Twin, Connection>();
+  readonly #pump: StagePump;
   #actions: WorkerAction[] = [];
   /** Of connections and sessions that have ended. */
   readonly #past = noWireTotals();
@@ -83,9 +60,19 @@ export class WorkerNode {
   constructor(options: WorkerNodeOptions, { core, mesh }: WorkerNodeDependencies) {
     this.#options = options;
     this.#core = core;
-    this.#mesh = mesh;
     this.#rules = options.rules ?? RULES;
-    this.#openWindow = options.openWindow;
+    this.#pump = new StagePump(options.openWindow, {
+      core,
+      mesh,
+      events: {
+        told: ({ id, toldWindow }) => this.#tell({ kind: 'told', twin: id, window: toldWindow }),
+        progressed: (twin, now) => this.#progressed(twin, now),
+        quarantined: (twin, now) => this.#quarantined(twin, now),
+        detached: (twin, now) => this.#detached(twin, now),
+        sealing: (window, now) => this.#sealing(window, now),
+        closed: (window, output) => this.#tell({ kind: 'closed', window, output }),
+      },
+    });
   }
 
   get connectionCount(): number {
@@ -93,13 +80,13 @@ export class WorkerNode {
   }
 
   get twinCount(): number {
-    return this.#twins.size;
+    return this.#pump.twins.size;
   }
 
   /** Since the start. */
   wireTotals(): WireTotals {
     const totals = { ...this.#past, refused: { ...this.#past.refused } };
-    for (const { session } of this.#twins.values()) addSession(totals, session);
+    for (const { session } of this.#pump.twins.values()) addSession(totals, session);
     for (const { channel } of this.#connections.values()) addRefusals(totals, channel.refused);
     return totals;
   }
@@ -153,7 +140,7 @@ export class WorkerNode {
         break;
       case 'seal':
       case 'detach':
-        this.#orders.push(message);
+        this.#pump.order(message);
         break;
     }
     return this.#take();
@@ -168,13 +155,8 @@ export class WorkerNode {
 
   /** One bounded turn. `isBusy`: call again soon; otherwise wait for the next event. */
   work(now: Instant): { actions: WorkerAction[]; isBusy: boolean } {
-    const received = this.#mesh.receive();
-    const offered = this.#ship(now) || this.#offerReady(now);
-    const closed = this.#obey(now) || this.#closeStep();
-    // A full outbox gets empty only when its last records leave too, however few they are.
-    if (this.#core.isCongested) this.#mesh.flush();
-    const sent = this.#mesh.send();
-    return { actions: this.#take(), isBusy: received || offered || closed || sent };
+    const isBusy = this.#pump.work(now);
+    return { actions: this.#take(), isBusy };
   }
 
   /** Says goodbye to everybody. */
@@ -186,13 +168,13 @@ export class WorkerNode {
 
   #admit(admission: Admission, now: Instant): void {
     const connection = this.#connectionOf(admission, now);
-    const twin = admission.resume ? this.#twins.get(admission.twin) : this.#openTwin(admission);
+    const twin = admission.resume ? this.#pump.twins.get(admission.twin) : this.#openTwin(admission);
     if (twin === undefined) {
       this.#tell({ kind: 'rejected', twin: admission.twin });
       return this.#sayGoodbye(connection, GoodbyeReason.AgentLimit, now);
     }
-    this.#drop(twin.connection, now);
-    twin.connection = connection;
+    this.#drop(this.#speakers.get(twin), now);
+    this.#speakers.set(twin, connection);
     connection.twin = twin;
     const { openWindow, committedClosedWindow, resume } = admission;
     const { incarnation, windowNs, latenessNs } = this.#options;
@@ -228,7 +210,7 @@ export class WorkerNode {
       creditBytes: this.#options.creditBytes ?? CREDIT_BYTES,
       rules: this.#rules,
     });
-    const twin = this.#twins.get(id);
+    const twin = this.#pump.twins.get(id);
     if (twin !== undefined) {
       addSession(this.#past, twin.session);
       twin.slot = slot;
@@ -236,11 +218,8 @@ export class WorkerNode {
       twin.isQuarantined = false;
       return twin;
     }
-    const opened: Twin = {
-      ...{ id, slot, session, firstWindow, connection: undefined, toldWindow: 0 },
-      ...{ isReady: false, isQuarantined: false },
-    };
-    this.#twins.set(id, opened);
+    const opened = { id, slot, session, firstWindow, toldWindow: 0, isReady: false, isQuarantined: false };
+    this.#pump.add(opened);
     return opened;
   }
 
@@ -264,14 +243,8 @@ export class WorkerNode {
   }
 
   #queued(twin: Twin, now: Instant): void {
-    if (twin.session.hasQueued) this.#makeReady(twin);
-    else if (!this.#shipping.has(twin)) this.#progressed(twin, now);
-  }
-
-  #makeReady(twin: Twin): void {
-    if (twin.isReady || twin.isQuarantined || twin.firstWindow > this.#openWindow) return;
-    twin.isReady = true;
-    this.#ready.push(twin);
+    if (twin.session.hasQueued) this.#pump.queued(twin);
+    else if (!this.#pump.isShipping(twin)) this.#progressed(twin, now);
   }
 
   #closed(connection: Connection, isQuarantined: boolean): void {
@@ -279,10 +252,10 @@ export class WorkerNode {
     addRefusals(this.#past, connection.channel.refused);
     this.#actions.push({ kind: 'close', connection: connection.id });
     const { twin } = connection;
-    if (twin?.connection !== connection) return;
-    twin.connection = undefined;
+    if (twin === undefined || this.#speakers.get(twin) !== connection) return;
+    this.#speakers.delete(twin);
     this.#tell({ kind: 'left', twin: twin.id, connection: connection.id, goodbye: false });
-    if (isQuarantined) this.#quarantine(twin);
+    if (isQuarantined && this.#pump.quarantine(twin)) this.#tell({ kind: 'quarantined', twin: twin.id });
   }
 
   #drop(connection: Connection | undefined, now: Instant): void {
@@ -293,141 +266,43 @@ export class WorkerNode {
     if (connection !== undefined) this.#perform(connection, connection.channel.goodbye(reason), now);
   }
 
-  /** Windows that are on their way to match go on first: a seal never splits them. True when there was something to do. */
-  #ship(now: Instant): boolean {
-    if (!this.#core.takesFrames) return false;
-    const [slot] = this.#detaching;
-    if (slot !== undefined) {
-      if (!this.#core.finishDetach(slot)) this.#detaching.delete(slot);
-      return true;
-    }
-    const [twin] = this.#shipping;
-    if (twin === undefined) return false;
-    this.#offer(twin, now);
-    return true;
-  }
-
-  #offerReady(now: Instant): boolean {
-    let offers = 0;
-    while (offers < OFFERS_PER_TURN && this.#ready.length > 0 && this.#core.takesFrames && this.#shipping.size === 0) {
-      // An order waits only for what is being shipped, not for frames that nobody has read.
-      if (this.#orders.length > 0) break;
-      const batch = this.#ready.splice(0, OFFERS_PER_TURN - offers);
-      for (const twin of batch) {
-        twin.isReady = false;
-        if (this.#core.takesFrames && this.#shipping.size === 0) this.#offer(twin, now);
-        else this.#makeReady(twin);
-        offers++;
-      }
-    }
-    return offers > 0;
-  }
-
-  #offer(twin: Twin, now: Instant): void {
-    if (this.#twins.get(twin.id) !== twin || twin.isQuarantined) return;
-    const result = this.#core.offer(twin.slot, twin.session);
-    this.#shipping.delete(twin);
-    // What is half shipped has not been told yet, so nobody hears of it: neither the agent as received nor the coordinator as its end.
-    if (result === 'shipping') return void this.#shipping.add(twin);
-    if (result === 'more') this.#makeReady(twin);
-    else if (result === 'quarantined') {
-      this.#quarantine(twin);
-      this.#sayGoodbye(twin.connection, GoodbyeReason.Quarantined, now);
-    }
-    this.#progressed(twin, now);
+  #report(twin: Twin, now: Instant): void {
+    const connection = this.#speakers.get(twin);
+    if (connection !== undefined) this.#perform(connection, connection.channel.report(now), now);
   }
 
   #progressed(twin: Twin, now: Instant): void {
-    const toldWindow = this.#core.toldWindow(twin.slot);
-    if (toldWindow > twin.toldWindow) {
-      twin.toldWindow = toldWindow;
-      this.#tell({ kind: 'told', twin: twin.id, window: toldWindow });
-    }
-    const { connection } = twin;
-    if (connection !== undefined) this.#perform(connection, connection.channel.report(now), now);
-    if (twin.session.goodbyeReason !== undefined) this.#depart(twin, now);
-  }
-
-  /** The agent closed its books: nobody looks at its sockets any more. */
-  #depart(twin: Twin, now: Instant): void {
-    if (this.#departing.has(twin)) return;
-    this.#departing.add(twin);
-    const { connection } = twin;
-    twin.connection = undefined;
+    this.#report(twin, now);
+    if (twin.session.goodbyeReason === undefined || !this.#pump.depart(twin)) return;
+    const connection = this.#speakers.get(twin);
+    this.#speakers.delete(twin);
     this.#tell({ kind: 'left', twin: twin.id, connection: connection?.id ?? 0, goodbye: true });
     this.#drop(connection, now);
   }
 
-  #detach(twin: Twin, reason: number): void {
-    this.#twins.delete(twin.id);
-    addSession(this.#past, twin.session);
-    this.#departing.delete(twin);
-    if (this.#core.detach(twin.slot, reason)) this.#detaching.add(twin.slot);
-  }
-
-  /** Nothing more is believed of this agent; its sockets are nobody's. */
-  #quarantine(twin: Twin): void {
-    if (twin.isQuarantined) return;
-    twin.isQuarantined = true;
+  #quarantined(twin: Twin, now: Instant): void {
     this.#tell({ kind: 'quarantined', twin: twin.id });
-    this.#orders.push({ kind: 'detach', twin: twin.id, reason: CloseReason.AgentLost });
+    this.#sayGoodbye(this.#speakers.get(twin), GoodbyeReason.Quarantined, now);
   }
 
-  /** Carries out the next order once no window is half shipped or half closed. True when there was one. */
-  #obey(now: Instant): boolean {
-    if (this.#shipping.size > 0 || this.#detaching.size > 0 || this.#core.isMatching) return false;
-    for (const twin of this.#departing) {
-      if (twin.toldWindow >= this.#openWindow) continue;
-      this.#detach(twin, CloseReason.AgentLost);
-      return true;
-    }
-    const [order] = this.#orders;
-    if (order === undefined || (order.kind === 'seal' && this.#core.isSealed)) return false;
-    this.#orders.shift();
-    if (order.kind === 'seal') this.#seal(order.window, now);
-    else this.#detachById(order.twin, order.reason, now);
-    return true;
-  }
-
-  #seal(window: number, now: Instant): void {
-    for (const { session, toldWindow, connection } of this.#twins.values()) {
-      if (toldWindow > 0) session.sealed.seal({ window: toldWindow, closedWindow: window });
-      if (connection !== undefined) this.#perform(connection, connection.channel.report(now), now);
-    }
-    this.#core.seal(window);
-    this.#mesh.flush();
-  }
-
-  #detachById(id: TwinId, reason: number, now: Instant): void {
-    const twin = this.#twins.get(id);
-    if (twin === undefined) return;
-    const { connection } = twin;
-    twin.connection = undefined;
+  #detached(twin: Twin, now: Instant): void {
+    addSession(this.#past, twin.session);
+    const connection = this.#speakers.get(twin);
+    this.#speakers.delete(twin);
     this.#drop(connection, now);
-    this.#detach(twin, reason);
+  }
+
+  #sealing(window: number, now: Instant): void {
+    for (const twin of this.#pump.twins.values()) {
+      const { session, toldWindow } = twin;
+      if (toldWindow > 0) session.sealed.seal({ window: toldWindow, closedWindow: window });
+      this.#report(twin, now);
+    }
   }
 
   #commit(window: number, now: Instant): void {
     this.#core.commit(window);
-    for (const { session, connection } of this.#twins.values()) {
-      if (session.commit(window) && connection !== undefined)
-        this.#perform(connection, connection.channel.report(now), now);
-    }
-  }
-
-  #closeStep(): boolean {
-    const step = this.#core.closeStep();
-    if (step.kind === 'waiting') return false;
-    this.#mesh.flush();
-    if (step.kind === 'matched') this.#resumeSessions(step.window);
-    if (step.kind !== 'working') this.#mesh.resume();
-    if (step.kind === 'closed') this.#tell({ kind: 'closed', window: step.window, output: step.output });
-    return true;
-  }
-
-  #resumeSessions(matchedWindow: number): void {
-    this.#openWindow = matchedWindow + 1;
-    for (const twin of this.#twins.values()) if (twin.session.hasQueued) this.#makeReady(twin);
+    for (const twin of this.#pump.twins.values()) if (twin.session.commit(window)) this.#report(twin, now);
   }
 
   #tell(message: FromWorker): void {
