@@ -12,6 +12,7 @@ import { pino } from 'pino';
 import { decodeWindow, type EdgeRow, mergeRows, sortedRows } from '../export/edge-rows.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
 import { Level } from '../wire/gen/records-layout.ts';
+import { FrameKind } from '../wire/gen/wire-layout.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { ClosedWindow } from './closed-window.ts';
 import { Reducer } from './reducer.ts';
@@ -253,6 +254,37 @@ test('what the channels refuse is counted by reason, also after the connection h
   }
   const { refused } = sumWireTotals((await running.reducer.readCounters()).map(({ wire }) => wire));
   assert.deepEqual(refused, { flags: 1, kind: 1 });
+});
+
+test('an agent that lies too much is shown out, and the others stay exact', { timeout: 30_000 }, async (context) => {
+  const running = await startReducer(context, 2);
+  const [address] = running.reducer.addresses;
+  const agents = startAgents(context, address);
+  const nonsense = { kind: FrameKind.Open, payload: new Uint8Array(64).fill(7) };
+  const script = [new Array(1_100).fill(nonsense)];
+  const liar = new ScriptedAgent({
+    address,
+    clock,
+    name: 'liar',
+    session: 66n,
+    windowNs: WINDOW_NS,
+    snapshot: [],
+    script,
+  });
+  liar.start();
+  context.after(() => liar.stop());
+  await running.until(() => liar.goodbyes.length > 1, 'the liar is refused again');
+  assert.deepEqual(new Set(liar.goodbyes), new Set(['Quarantined']));
+  await running.until(() => running.rows(Level.IdId)[0]?.sums.reverseBytes === 3 * 5_000 * SUM_OF_PORTS, 'all bytes');
+  assertTruth(running.rows(Level.IdId));
+  assert.deepEqual(
+    agents.flatMap(({ losses }) => losses),
+    [],
+  );
+  const { counts, refused } = addStageCounters((await running.reducer.readCounters()).map(({ stages }) => stages));
+  assert.equal(counts.FramesAccepted + counts.FramesRefused, counts.FramesGiven);
+  assert.deepEqual(refused, { Structure: 1_001 });
+  assert.equal(counts.SessionsLive, 2);
 });
 
 test('nothing is committed before it is exported, and then everything is', { timeout: 30_000 }, async (context) => {
