@@ -153,6 +153,57 @@ test('a socket that is in use while the agents start is booked from about then o
   assert.ok(sum(edges, (edge) => edge.match.both) > 0);
 });
 
+for (const [first, second] of [
+  ['cli', 'srv'],
+  ['srv', 'cli'],
+] as const) {
+  test(`an end that the agent of ${second} adopts later, after that of ${first}, joins the flow and changes no sum`, async (t) => {
+    const lab = new Lab({ hosts: ['cli', 'srv'], unwatched: [second] });
+    t.after(() => lab.stop());
+    await lab.prepare();
+    const [client, server] = [new Sockets(lab, 'cli'), new Sockets(lab, 'srv')];
+    await server.order('listen', PORT);
+    const address = lab.network.host('srv').v4;
+    const { client: clientSocket, server: serverSocket } = await connect(client, server, address, PORT);
+    const exchange = async (forward: number, reverse: number): Promise<void> => {
+      await client.order('send', clientSocket, forward);
+      await server.order('receive', serverSocket, forward);
+      await server.order('send', serverSocket, reverse);
+      await client.order('receive', clientSocket, reverse);
+    };
+    const untilBytes = (forward: number, reverse: number, isJoined: boolean): Promise<true> =>
+      lab.untilEdges('role_role', `${forward} and ${reverse} bytes`, (answer) => {
+        const edges = atPort(answer, PORT);
+        const both = sum(edges, (edge) => edge.match.both);
+        assert.ok(sum(edges, (edge) => edge.bytes.forward) <= forward, 'no byte is booked twice');
+        return sum(edges, (edge) => edge.bytes.forward) === forward &&
+          sum(edges, (edge) => edge.bytes.reverse) === reverse &&
+          both > 0 === isJoined
+          ? true
+          : undefined;
+      });
+    await exchange(40_000, 50_000);
+    await lab.begin();
+    await exchange(1_111, 2_222);
+    await untilBytes(1_111, 2_222, false);
+    await lab.startAgent(second).logged(/connected/);
+    await exchange(30_000, 4_000);
+    await untilBytes(31_111, 6_222, true);
+    await client.order('close', clientSocket);
+    await server.order('close', serverSocket);
+    const edges = await lab.untilEdges('role_role', 'the socket to close', (answer) => {
+      const found = atPort(answer, PORT);
+      return sum(found, (edge) => edge.closed) === 1 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
+    });
+    const sums = [
+      sum(edges, (edge) => edge.bytes.forward),
+      sum(edges, (edge) => edge.bytes.reverse),
+      sum(edges, (edge) => edge.connections),
+    ];
+    assert.deepEqual(sums, [31_111, 6_222, 0]);
+  });
+}
+
 /** Connected sockets at either end of the port with the kernel's counters, one line each; listeners are left out. */
 async function socketsAt(host: LabHost, port: number): Promise<string[]> {
   const output = await host.exec('ss', '-HtniO', 'state', 'connected', `( sport = :${port} or dport = :${port} )`);
