@@ -1,4 +1,5 @@
-// Agents are killed with SIGKILL and started again while real traffic runs, one after another, so that one end of every connection is always watched.
+// Agents are killed with SIGKILL and started again while real traffic runs: one after another, so that one end of every connection is always watched,
+// and both at once.
 // Sums and counts must be the truth, which the programs tell; no eBPF program may outlive its agent; the time that nobody looked is reported.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -128,14 +129,42 @@ test('killing agents one after another changes no sum, leaves no program behind 
   );
 });
 
-/** Returns for how long the new agent says that nobody looked, milliseconds. */
-async function killAndRestart(lab: Lab, victim: string, t: TestContext): Promise<number> {
+test('what passes while both agents are dead is booked when they are back', async (t) => {
+  const lab = new Lab({ hosts: ['cli', 'srv'] });
+  t.after(() => lab.stop());
+  await lab.start();
+  const [client, server] = [lab.network.host('cli'), lab.network.host('srv')];
+  lab.run('srv', 'iperf3', '-s', '-1', '-p', String(BULK_PORT));
+  await waitFor(
+    async () => ((await server.exec('ss', '-Hltn', `sport = :${BULK_PORT}`)) === '' ? undefined : true),
+    'iperf3 to listen',
+  );
+  const bulk = client.exec('iperf3', ...['-J', '-c', server.v4, '-p', String(BULK_PORT), '-t', '14', '-b', '80M']);
+  await sleep(PEACE_MS);
+  await Promise.all(['cli', 'srv'].map((victim) => kill(lab, victim)));
+  await sleep(BLIND_MS);
+  await Promise.all(['cli', 'srv'].map((victim) => lab.startAgent(victim).logged(/connected/)));
+  await lab.untilEdges('role_role', 'the two connections of iperf3 to be active again', (answer) =>
+    sum(atPort(answer, BULK_PORT), (edge) => edge.active) === 2 ? true : undefined,
+  );
+  const truth = (JSON.parse(await bulk) as { end: { sum_received: { bytes: number } } }).end.sum_received.bytes;
+  const edges = await lab.untilEdges('role_role', 'them to close', (answer) => {
+    const found = atPort(answer, BULK_PORT);
+    return found.length > 0 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
+  });
+  const told = sum(edges, (edge) => edge.bytes.forward);
+  t.diagnostic(`${told} bytes told, ${truth} received by iperf3`);
+  assertWithin(told, truth);
+  assert.deepEqual([sum(edges, (edge) => edge.connections), sum(edges, (edge) => edge.closed)], [2, 2]);
+});
+
+/** Returns when the agent and its programs are gone. */
+async function kill(lab: Lab, victim: string): Promise<void> {
   const agent = lab.agents.get(victim);
   const { pid } = agent?.process ?? {};
   if (agent === undefined || pid === undefined) throw new Error(`no agent of ${victim}`);
   const programs = programsOf(pid);
   assert.ok(programs.size > 0, 'the agent holds eBPF programs');
-  const killedMs = Date.now();
   await agent.kill('SIGKILL');
   // The kernel frees what a process held a moment after it is gone.
   await waitFor(
@@ -143,12 +172,18 @@ async function killAndRestart(lab: Lab, victim: string, t: TestContext): Promise
     `the ${programs.size} programs of the killed agent to be gone`,
     { timeoutMs: 5_000 },
   );
+}
+
+/** Returns for how long the new agent says that nobody looked, milliseconds. */
+async function killAndRestart(lab: Lab, victim: string, t: TestContext): Promise<number> {
+  const killedMs = Date.now();
+  await kill(lab, victim);
   await sleep(BLIND_MS);
   const next = lab.startAgent(victim);
   await next.logged(/connected/);
   const blindMs = blindMsOf(next.log);
   const atMostMs = Date.now() - killedMs + 2 * lab.windowSeconds * 1000;
-  t.diagnostic(`killed the agent of ${victim} with its ${programs.size} programs; blind for ${blindMs} ms`);
+  t.diagnostic(`killed the agent of ${victim}; blind for ${blindMs} ms`);
   assert.ok(blindMs >= BLIND_MS && blindMs <= atMostMs, `${blindMs} ms, between ${BLIND_MS} and ${atMostMs}`);
   return blindMs;
 }
