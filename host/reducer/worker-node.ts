@@ -213,6 +213,7 @@ export class WorkerNode {
     const twin = this.#pump.twins.get(id);
     if (twin !== undefined) {
       addSession(this.#past, twin.session);
+      session.inherit(twin.session);
       twin.slot = slot;
       twin.session = session;
       twin.isQuarantined = false;

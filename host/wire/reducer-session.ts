@@ -67,6 +67,12 @@ export class ReducerSession {
     this.#rules = rules;
   }
 
+  /** A channel that starts anew for the same session: what was sealed and committed of it before still is. */
+  inherit(before: ReducerSession): void {
+    this.#committed = before.committed;
+    for (const pair of before.sealed.list()) this.sealed.seal(pair);
+  }
+
   /** Cost of the frames that were not consumed yet, bytes. */
   get queuedBytes(): number {
     return this.#queuedBytes;
