@@ -3,6 +3,10 @@
  * runs on virtual time and one seed; `run` returns what the audit needs.
  */
 import type { Rules } from '../../host/lib/rules.ts';
+import { RECOVERY_MS } from '../../host/reducer/coordinator.ts';
+import { encodeControl } from '../../host/wire/control.ts';
+import { encodeFrame } from '../../host/wire/frame.ts';
+import { FrameKind } from '../../host/wire/gen/wire-layout.ts';
 import { AgentProcess } from './agent-process.ts';
 import { Collector, ExportPath } from './exporter.ts';
 import { Link } from './link.ts';
@@ -70,7 +74,7 @@ export interface Snapshot {
 
 /** A time in which an agent's words did not reach the reducer, or only late. */
 export interface Disturbance {
-  what: 'cut' | 'reset' | 'frozen';
+  what: 'cut' | 'reset' | 'frozen' | 'nonsense';
   host: Host;
   fromMs: number;
   /** When it is over; what it left behind may last until `toMs`. */
@@ -184,10 +188,17 @@ export class Fleet {
           incarnation.closedAt.set(closed.window, { atMs: schedule.nowMs, endMs, isLate: closed.isLate });
           path.push(closed);
         },
+        hungUp: (connection) => {
+          // An agent that has connected anew, or said goodbye, holds no end of the old connection.
+          const isCurrent = this.#links.some((link) => link.connection === connection) && connection.isHeldByAgent;
+          if (isCurrent && scenario.faults.resets === 0 && scenario.faults.agentKills === 0)
+            this.broken.push(`reducer ${incarnation.id} closed a connection that an agent holds`);
+        },
         joined: (session) => {
           const { recovered } = incarnation;
-          if (recovered.sessions.size === 0) recovered.atMs = schedule.nowMs;
-          if (recovered.atMs === schedule.nowMs) recovered.sessions.add(session);
+          if (recovered.sessions.size === 0)
+            recovered.atMs = Math.max(schedule.nowMs, incarnation.startMs + RECOVERY_MS);
+          if (schedule.nowMs <= recovered.atMs) recovered.sessions.add(session);
         },
         committed: () => this.#mayKill(scenario.faults.killOnCommit, 4),
         sealed: (_, window, session, reached) => {
@@ -301,6 +312,7 @@ export class Fleet {
       plan(faults.cuts, () => this.#cut(index));
       plan(faults.resets, () => this.#reset(index));
       plan(faults.freezes, () => this.#freeze(index));
+      plan(faults.restarts, () => this.#restartChannel(index));
       if (index < mortals) plan(faults.agentKills, () => this.#endAgent(index));
     }
     plan(faults.reducerKills, () => this.#killReducer());
@@ -328,8 +340,17 @@ export class Fleet {
     }
   }
 
+  /** A receipt that cannot be: the agent forgets the channel and tells everything anew, to the same reducer. */
+  #restartChannel(index: number): void {
+    const payload = encodeControl('Received', { seq: 0x7fff_ffff, reducerTimeNs: 0n, agentTimeNs: 0n });
+    this.#agents[index]?.monitor.expectNonsense();
+    this.#links[index].connection?.sendToAgent(encodeFrame({ kind: FrameKind.Received, seq: 0, payload }));
+    this.#disturb(index, 'nonsense', 0, 3_000);
+  }
+
   #freeze(index: number): void {
-    const forMs = 200 + this.#random.next() ** 2 * 11_000;
+    const { least, most } = this.scenario.freezeMs;
+    const forMs = least + this.#random.next() ** 2 * (most - least);
     this.#agents[index]?.freeze(forMs);
     this.#disturb(index, 'frozen', forMs, 1_000);
   }

@@ -81,6 +81,11 @@ export class LinkConnection {
     return this.#reducer === undefined;
   }
 
+  /** The agent's program holds its end. */
+  get isHeldByAgent(): boolean {
+    return this.#agent !== undefined;
+  }
+
   sendToReducer(bytes: Uint8Array): void {
     this.#toReducer.send(bytes);
   }

@@ -16,6 +16,8 @@ import {
   type ToWorker,
 } from '../../host/reducer/messages.ts';
 import { type WorkerAction, WorkerNode } from '../../host/reducer/worker-node.ts';
+import { frameHeader } from '../../host/wire/frame.ts';
+import { FrameKind } from '../../host/wire/gen/wire-layout.ts';
 import { countedProblems } from './counted-problems.ts';
 import type { EndEvents, LinkConnection } from './link.ts';
 import { ObservedCore } from './observed-core.ts';
@@ -55,6 +57,8 @@ export interface ReducerProcessDependencies {
   closed: (closed: ClosedWindow) => void;
   /** The coordinator has given the order to tell the agents of a commit. */
   committed: () => void;
+  /** It closed a connection without a word. */
+  hungUp: (connection: LinkConnection) => void;
   /** An agent's Hello was answered with a Welcome. */
   joined: (session: bigint) => void;
   /** The stages hold in closed `window` what `session` told up to `reached`. */
@@ -78,6 +82,7 @@ interface Accepted {
   /** The worker that speaks for it. */
   owner: number;
   toOwnerAtMs: number;
+  hasSaidGoodbye: boolean;
 }
 
 export class ReducerProcess {
@@ -116,7 +121,7 @@ export class ReducerProcess {
     if (!this.#isAlive) return undefined;
     const acceptor = this.#dependencies.random.between(0, this.#workers.length - 1);
     const id = connectionId(acceptor, this.#nextSerial++);
-    const accepted = { connection, acceptor, owner: acceptor, toOwnerAtMs: 0 };
+    const accepted = { connection, acceptor, owner: acceptor, toOwnerAtMs: 0, hasSaidGoodbye: false };
     this.#accepted.set(id, accepted);
     this.#workers[acceptor].node.accepted(id, this.now());
     return {
@@ -252,9 +257,12 @@ export class ReducerProcess {
         this.#workers[accepted.owner].node.handOver(id);
         accepted.owner = worker.index;
       }
-      if (action.kind === 'send') accepted.connection.sendToAgent(action.bytes);
-      else {
+      if (action.kind === 'send') {
+        accepted.hasSaidGoodbye = frameHeader(action.bytes).kind === FrameKind.Goodbye;
+        accepted.connection.sendToAgent(action.bytes);
+      } else {
         this.#accepted.delete(id);
+        if (!accepted.hasSaidGoodbye) this.#dependencies.hungUp(accepted.connection);
         accepted.connection.closeAtReducer();
       }
     };

@@ -194,13 +194,24 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
     'if (now.unixNs < endNs)',
   ),
-  rule(
-    4,
-    'what is told in parts is booked as a whole',
-    `${INGEST}/frames.ts`,
-    'at += readFrame(session, address + at, bytes - at);',
-    'at += readFrame(session, address + at, bytes - at);\n    if (session.phase === Phase.Read) {\n      session.endWindow = session.state.reachedWindow;\n      session.fromWindow = openWindow();\n      session.phase = Phase.ShipStaged;\n    }',
-  ),
+  {
+    section: 4,
+    rule: 'what is told in parts is booked as a whole',
+    edits: [
+      { file: `${INGEST}/ship.ts`, find: 'function shipStaged(', replace: 'export function shipStaged(' },
+      {
+        file: `${INGEST}/frames.ts`,
+        find: 'import { beginDeparture,',
+        replace: 'import { shipStaged, beginDeparture,',
+      },
+      {
+        file: `${INGEST}/frames.ts`,
+        find: 'at += readFrame(session, address + at, bytes - at);',
+        replace:
+          'at += readFrame(session, address + at, bytes - at);\n    if (session.phase === Phase.Read && shipStaged(session)) session.phase = Phase.Read;',
+      },
+    ],
+  },
   rule(
     4,
     'the agent stamps windows in the time of the reducer',

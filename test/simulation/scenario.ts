@@ -6,6 +6,7 @@ export const PROFILES = [
   'calm',
   'cuts',
   'slow',
+  'sleepers',
   'exporter',
   'kills',
   'agents',
@@ -22,6 +23,8 @@ export interface Faults {
   resets: number;
   /** Expected number in a run, for each agent. */
   freezes: number;
+  /** Expected number in a run, for each agent's channel. */
+  restarts: number;
   /** Expected number in a run. */
   reducerKills: number;
   /** Chance that a stored batch, or a commit that is on its way to the workers, kills the reducer. */
@@ -42,6 +45,7 @@ export interface Scenario {
   latenessMs: number;
   creditBytes: number;
   exportQueueMax: number;
+  freezeMs: { least: number; most: number };
   /** Closed and uncommitted sockets that an agent keeps apart; 0 = its default. */
   closedRetained: number;
   /** Greatest offset of an agent's clock, milliseconds. */
@@ -64,6 +68,7 @@ const NO_FAULTS: Faults = {
   cuts: 0,
   resets: 0,
   freezes: 0,
+  restarts: 0,
   reducerKills: 0,
   killOnStore: 0,
   killOnCommit: 0,
@@ -74,8 +79,9 @@ const NO_FAULTS: Faults = {
 
 const FAULTS: Record<Profile, Partial<Faults>> = {
   calm: {},
-  cuts: { cuts: 3, resets: 2 },
+  cuts: { cuts: 3, resets: 2, restarts: 1 },
   slow: { freezes: 4, cuts: 1 },
+  sleepers: { freezes: 0.5 },
   exporter: { outages: 3, cuts: 0.5 },
   kills: { reducerKills: 1.5, killOnStore: 0.05, killOnCommit: 0.05, outages: 0.5 },
   agents: { agentKills: 2, stopInstead: 0.3, cuts: 0.5 },
@@ -106,7 +112,8 @@ export function drawScenario(seed: number, random: Random, only?: Profile): Scen
     agents,
     workers: random.pick([1, 2, 4]),
     windows: random.between(20, 40),
-    latenessMs: isCrowd ? 2_000 : random.pick([500, 1_000, 2_000]),
+    freezeMs: profile === 'sleepers' ? { least: 8_500, most: 12_000 } : { least: 200, most: 6_000 },
+    latenessMs: isCrowd || profile === 'sleepers' ? 2_000 : random.pick([500, 1_000, 2_000]),
     creditBytes: isCrowd ? 96 * 1024 : random.pick([96 * 1024, 4 << 20]),
     exportQueueMax: profile === 'exporter' || profile === 'everything' ? random.between(2, 6) : 30,
     closedRetained: profile === 'retention' ? 20 : 0,

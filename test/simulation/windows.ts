@@ -1,6 +1,6 @@
 // What the windows themselves promise (docs/protocol.md, section 4): closed in order, neither early nor held back, and holding of each session
 // what it told up to that window.
-import { type Fleet, type Incarnation, type Life, WINDOW_MS } from './fleet.ts';
+import { type Disturbance, type Fleet, type Incarnation, type Life, WINDOW_MS } from './fleet.ts';
 
 const RECOVERY_MS = 1_000;
 /** For ticks and turns after a window may close. */
@@ -8,13 +8,15 @@ const CLOSE_SLACK_MS = 400;
 /** An agent tells a window this long after its end: its clock's offset, its tick, the link. */
 const TELL_MS_MAX = 900;
 const LATE_COUNT_MAX = 3;
+/** Until the reducer has noticed. */
+const GONE_MS = 200;
 /** An agent that was never disturbed is back with a new reducer within so long: back-off, recovery period, a snapshot. */
 const RETURN_MS = 3_000;
 
 export function auditWindows(fleet: Fleet, broken: string[]): void {
   fleet.incarnations.forEach((incarnation, index) => {
     checkCloses(fleet, incarnation, broken);
-    checkSleepers(fleet, incarnation, broken);
+    checkPrompt(fleet, incarnation, broken);
     checkHeld(fleet, incarnation, broken);
     if (index > 0) checkReturn(fleet, incarnation, broken);
   });
@@ -37,20 +39,45 @@ function checkCloses(fleet: Fleet, incarnation: Incarnation, broken: string[]): 
   }
 }
 
-/** Someone who sleeps for long is waited for three times; then windows close as soon as all others have told them. */
-function checkSleepers(fleet: Fleet, { id, startMs, closedAt, endMs: diedMs }: Incarnation, broken: string[]): void {
+/**
+ * Someone who sleeps for long is waited for three times, someone who is gone not at all: then windows close as soon as all others have told
+ * them.
+ */
+function checkPrompt(fleet: Fleet, incarnation: Incarnation, broken: string[]): void {
   if (fleet.scenario.latenessMs < 2 * TELL_MS_MAX) return;
   for (const sleep of fleet.disturbances) {
-    const isAlone = fleet.disturbances.every(
-      (other) => other === sleep || other.toMs < sleep.fromMs || other.fromMs > sleep.toMs,
+    // The third late window ends within four windows and closes after the lateness.
+    const fromMs = sleep.fromMs + (LATE_COUNT_MAX + 1) * WINDOW_MS + fleet.scenario.latenessMs;
+    if (sleep.what === 'frozen' && isAlone(fleet, sleep.fromMs, sleep.toMs, sleep))
+      expectPrompt(incarnation, fromMs, sleep.wakesMs - TELL_MS_MAX, broken);
+  }
+  for (const { host, endMs } of fleet.lives) {
+    const next = fleet.lives.find((life) => life.host === host && life.startMs > endMs);
+    const isOnlyDeath = !fleet.lives.some(
+      (life) => life.host !== host && life.endMs > endMs - 5_000 && life.endMs < (next?.startMs ?? 0),
     );
-    if (sleep.what !== 'frozen' || !isAlone || sleep.fromMs < startMs + RETURN_MS || sleep.toMs > diedMs) continue;
-    for (const [window, { atMs, endMs }] of closedAt) {
-      // The third late window ends within four windows and closes after the lateness.
-      const fromMs = sleep.fromMs + (LATE_COUNT_MAX + 1) * WINDOW_MS + fleet.scenario.latenessMs;
-      if (endMs < fromMs || endMs > sleep.wakesMs - TELL_MS_MAX || atMs <= endMs + TELL_MS_MAX) continue;
-      broken.push(`reducer ${id} waited ${Math.round(atMs - endMs)} ms for ${sleep.host.name} in window ${window}`);
-    }
+    if (next !== undefined && isOnlyDeath && isAlone(fleet, endMs - 5_000, next.startMs, undefined))
+      expectPrompt(incarnation, endMs + GONE_MS, next.startMs, broken);
+  }
+}
+
+function isAlone(fleet: Fleet, fromMs: number, toMs: number, sleep: Disturbance | undefined): boolean {
+  return fleet.disturbances.every((other) => other === sleep || other.toMs < fromMs || other.fromMs > toMs);
+}
+
+/** Windows that end between `fromMs` and `toMs` close without the lateness. */
+function expectPrompt(
+  { id, startMs, endMs: diedMs, closedAt }: Incarnation,
+  fromMs: number,
+  toMs: number,
+  broken: string[],
+): void {
+  for (const [window, { atMs, endMs }] of closedAt) {
+    if (endMs < Math.max(fromMs, startMs + RETURN_MS) || Math.max(endMs, atMs) > Math.min(toMs, diedMs)) continue;
+    if (atMs > endMs + TELL_MS_MAX)
+      broken.push(
+        `reducer ${id} closed window ${window} ${Math.round(atMs - endMs)} ms after its end and waited for nobody`,
+      );
   }
 }
 
