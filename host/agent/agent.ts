@@ -111,9 +111,12 @@ export class Agent {
     clearInterval(this.#addressTimer);
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
     await this.#link?.stop();
-    await this.#recorder?.close();
-    this.#source?.stop();
-    await this.#lock?.release();
+    try {
+      await this.#recorder?.close();
+    } finally {
+      this.#source?.stop();
+      await this.#lock?.release();
+    }
     this.#dependencies.log.info('stopped');
   }
 

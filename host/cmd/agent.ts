@@ -8,7 +8,10 @@ import { stopSignal } from './stop-signal.ts';
 export function register(command: Command): void {
   command
     .option('--reducer <ADDRESS>', 'where to tell: HOST:PORT or unix:PATH')
-    .option('--output <file:PATH>', 'write the same frames to a file; .zst compresses it')
+    .option(
+      '--output <file:PATH>',
+      'write the same frames to a file; .zst compresses it; beside --reducer it gets what the reducer gets, when it does',
+    )
     .option('--scope <netns=PATH>', 'look at one network namespace only')
     .option('--window <DURATION>', 'length of a window; a reducer has the last word', '10s')
     .option('--node <NAME>', 'name of this host (default: its hostname, or the name of the namespace)')

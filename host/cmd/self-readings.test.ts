@@ -37,9 +37,10 @@ test('what every stage received, sent, lost and left out has a reading', () => {
     )?.value;
   assert.equal(read('frames', { reason: 'repeated' }), 3);
   assert.equal(read('frames', { reason: 'seq_gap' }), 2);
-  assert.equal(read('records', { stage: 'ingest' }), ReducerCounter.RecordsToMatch);
-  assert.equal(read('records', { stage: 'match' }), ReducerCounter.RecordsMatched);
-  assert.equal(read('records', { stage: 'aggregate' }), ReducerCounter.EdgeFlowsAdded);
+  assert.equal(read('records', { stage: 'ingest', reason: 'sent' }), ReducerCounter.RecordsToMatch);
+  assert.equal(read('records', { stage: 'match', reason: 'received' }), ReducerCounter.RecordsMatched);
+  assert.equal(read('records', { stage: 'match', reason: 'sent' }), ReducerCounter.EdgeFlows);
+  assert.equal(read('records', { stage: 'aggregate', reason: 'received' }), ReducerCounter.EdgeFlowsAdded);
   assert.equal(read('eventsLost', { stage: 'kernel', reason: 'ring_full' }), ReducerCounter.AgentEventsLost);
   assert.equal(read('eventsLost', { stage: 'match', reason: 'linger_evicted' }), ReducerCounter.FlowsEvicted);
   assert.equal(read('seriesOverflow', { stage: 'aggregate' }), ReducerCounter.EdgeFlowsToOther);

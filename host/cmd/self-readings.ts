@@ -6,12 +6,13 @@ import type { StageCounterName, StageCounters } from '../reducer/stage-counters.
 import type { WireTotals } from '../reducer/wire-totals.ts';
 import { RefusalReason } from '../wire/gen/records-layout.ts';
 
-/** Records by the stage that processed them. */
-const RECORDS: Readonly<Record<string, StageCounterName>> = {
-  ingest: 'RecordsToMatch',
-  match: 'RecordsMatched',
-  aggregate: 'EdgeFlowsAdded',
-};
+/** Records that each stage took from the one before it and gave to the next; what ingest takes are frames. */
+const RECORDS: readonly { stage: string; reason: 'received' | 'sent'; counter: StageCounterName }[] = [
+  { stage: 'ingest', reason: 'sent', counter: 'RecordsToMatch' },
+  { stage: 'match', reason: 'received', counter: 'RecordsMatched' },
+  { stage: 'match', reason: 'sent', counter: 'EdgeFlows' },
+  { stage: 'aggregate', reason: 'received', counter: 'EdgeFlowsAdded' },
+];
 
 /** Everything that is lost or coarser than it was seen, by stage and reason. */
 const LOST: readonly { stage: string; reason: string; counter: StageCounterName }[] = [
@@ -58,7 +59,7 @@ export function readSelf(
     ...Object.entries(refused).map(([name, count]) =>
       refusal(RefusalReason[name as keyof typeof RefusalReason], name, count),
     ),
-    ...Object.entries(RECORDS).map(([stage, counter]) => reading('records', { stage }, counts[counter])),
+    ...RECORDS.map(({ stage, reason, counter }) => reading('records', { stage, reason }, counts[counter])),
     ...LOST.map(({ stage, reason, counter }) => reading('eventsLost', { stage, reason }, counts[counter])),
     reading('agents', {}, counts.SessionsLive),
     reading('agentBlind', {}, counts.AgentBlindMs / 1000),

@@ -41,6 +41,8 @@ const STOP_TIMEOUT_MS = 4_000;
 /** Cumulative sums are kept as long as the incarnation lives; rows of further edges add up in (other). */
 const CUMULATIVE_ROWS_MAX = 65_536;
 
+export const CUMULATIVE_BATCHES_MAX = 2;
+
 /** A batch as it was when its window closed: a retry tells the same. */
 interface Content {
   rows: RowsByKey;
@@ -54,12 +56,18 @@ export function temporalityFrom(environment: NodeJS.ProcessEnv): AggregationTemp
   return isDelta ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
 }
 
+const PROTOCOL = 'http/protobuf';
 const ENDPOINT_VARIABLES = ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
 
 /**
  * False without an endpoint. Throws UsageError when one is no URL: the stock exporter would take its default, another receiver, in silence.
  */
 export function isOtlpConfigured(environment: NodeJS.ProcessEnv): boolean {
+  const protocol =
+    environment.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL ?? environment.OTEL_EXPORTER_OTLP_PROTOCOL ?? PROTOCOL;
+  if (protocol !== PROTOCOL) {
+    throw new UsageError('TRB_OTLP', `OTEL_EXPORTER_OTLP_PROTOCOL=${protocol}: only ${PROTOCOL} is supported`);
+  }
   const given = ENDPOINT_VARIABLES.filter((name) => environment[name]);
   for (const name of given) {
     const url = URL.parse(environment[name] ?? '');
@@ -97,6 +105,8 @@ export class OtlpExporter {
           })
         : (_, newer) => newer,
       random: dependencies.random,
+      // Cumulative sums tell all that was before: one batch in flight and the newest are enough.
+      ...(this.#isDelta ? {} : { countMax: CUMULATIVE_BATCHES_MAX }),
     });
   }
 

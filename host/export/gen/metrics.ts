@@ -246,8 +246,8 @@ export const SELF_METRICS = {
     instrument: 'counter',
     unit: '{record}',
     source: 'reducer',
-    description: 'Records processed by each stage.',
-    attributes: ['stage'],
+    description: 'Records between the stages; reason is received or sent.',
+    attributes: ['stage', 'reason'],
   },
   eventsLost: {
     name: 'tributary.events.lost',
