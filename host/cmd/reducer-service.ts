@@ -60,6 +60,7 @@ export class ReducerService {
         if (this.#exporter === undefined) this.#reducer.exported(closed.window);
         else this.#exporter.push(closed);
       },
+      committed: (window) => this.#exporter?.committed(window),
       fail,
     });
     this.#api = new ApiServer(

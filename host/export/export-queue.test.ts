@@ -15,6 +15,10 @@ test('windows are exported in order, one at a time, and each success commits its
   assert.equal(queue.next(0)?.lastWindow, 7);
   assert.equal(queue.next(0), undefined);
   assert.equal(queue.succeeded(), 7);
+  assert.equal(queue.next(0), undefined, 'the agents were not told of window 7 yet');
+  queue.committed(6);
+  assert.equal(queue.next(0), undefined);
+  queue.committed(7);
   assert.equal(queue.next(0)?.lastWindow, 8);
   assert.equal(queue.succeeded(), 8);
   assert.equal(queue.next(0), undefined);
@@ -30,6 +34,7 @@ test('a failed batch stays first and waits longer each time', () => {
   assert.equal(queue.failed(1_000), 3_000);
   assert.equal(queue.next(3_000)?.lastWindow, 1);
   assert.equal(queue.succeeded(), 1);
+  queue.committed(1);
   assert.equal(queue.next(3_000)?.lastWindow, 2);
 });
 
@@ -40,6 +45,7 @@ test('a full queue takes a new window into its newest waiting batch and counts i
   assert.equal(queue.merged, 2);
   assert.equal(queue.next(0)?.content, 1);
   assert.equal(queue.succeeded(), 1);
+  queue.committed(1);
   assert.deepEqual(queue.next(0), { firstWindow: 2, lastWindow: 4, content: 9 });
   assert.equal(queue.succeeded(), 4);
 });
@@ -51,5 +57,6 @@ test('what is in flight does not change, even when the queue holds nothing else'
   pushWindows(queue, [2, 3]);
   assert.deepEqual(inFlight, { firstWindow: 1, lastWindow: 1, content: 1 });
   assert.equal(queue.succeeded(), 1);
+  queue.committed(1);
   assert.deepEqual(queue.next(0), { firstWindow: 2, lastWindow: 3, content: 5 });
 });

@@ -2,7 +2,9 @@
  * Closed windows on their way to one push exporter: in order, one at a time, retried until it succeeds (docs/protocol.md, section 7).
  * No timer or clock: what happened goes in, what to export next comes out.
  *
- *   push ─▶ [ in flight | waiting … ] ─▶ succeeded: every window up to the batch's last may be committed
+ *   push ─▶ [ in flight | waiting … ] ─▶ succeeded: every window up to the batch's last may be committed ─▶ committed: the next one
+ *
+ * The next batch waits until the agents were told of the last: so a kill finds one batch at most that arrived and that nobody knows of.
  *
  * When it is full, the newest waiting batch takes the new one in: `merge` says how (a cumulative batch replaces it, deltas add up).
  */
@@ -32,6 +34,8 @@ export class ExportQueue<Content> {
   readonly #backoff: Backoff;
   #batches: WindowBatch<Content>[] = [];
   #inFlight = false;
+  /** The last window of the batch that arrived and of which the agents were not told yet. */
+  #untold: number | undefined;
   #retryAtMs = -Infinity;
   merged = 0;
   failures = 0;
@@ -63,9 +67,12 @@ export class ExportQueue<Content> {
     };
   }
 
-  /** The batch to export now, marked as in flight; undefined when there is none, one is in flight already or the retry is not due. */
+  /**
+   * The batch to export now, marked as in flight; undefined when there is none, one is in flight or not yet told of, or the retry is not due.
+   */
   next(nowMs: number): WindowBatch<Content> | undefined {
-    if (this.#inFlight || this.#batches.length === 0 || nowMs < this.#retryAtMs) return undefined;
+    if (this.#inFlight || this.#untold !== undefined || this.#batches.length === 0 || nowMs < this.#retryAtMs)
+      return undefined;
     this.#inFlight = true;
     return this.#batches[0];
   }
@@ -78,7 +85,13 @@ export class ExportQueue<Content> {
     this.#backoff.reset();
     this.#retryAtMs = -Infinity;
     this.successes++;
+    this.#untold = batch.lastWindow;
     return batch.lastWindow;
+  }
+
+  /** The agents were told that everything up to and with `window` is committed. */
+  committed(window: number): void {
+    if (this.#untold !== undefined && window >= this.#untold) this.#untold = undefined;
   }
 
   /** The batch in flight stays first. Returns when it is tried again. */

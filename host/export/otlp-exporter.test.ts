@@ -85,7 +85,10 @@ class Bench {
         log: pino({ enabled: false }),
         clock: () => ({ ms: clock().ms + this.aheadMs, unixNs: BigInt(FIRST) * 1_000_000_000n }),
         random: () => 0,
-        onExported: (window) => this.committed.push(window),
+        onExported: (window) => {
+          this.committed.push(window);
+          setImmediate(() => this.exporter.committed(window));
+        },
         readSelf: () => [{ metric: 'agents', attributes: {}, value: 3 }],
       },
     );

@@ -162,6 +162,12 @@ export class OtlpExporter {
     this.#pump();
   }
 
+  /** The agents were told that everything up to and with `window` is committed. */
+  committed(window: number): void {
+    this.#queue.committed(window);
+    this.#pump();
+  }
+
   readings(): SelfReading[] {
     return [
       { metric: 'exportQueue', attributes: {}, value: this.#queue.length },

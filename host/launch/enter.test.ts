@@ -45,7 +45,7 @@ after(() => {
 interface Machine {
   /** Commands that are on the path besides the base; programs that do nothing. */
   commands?: string[];
-  /** 0 by default. */
+  /** Who starts it, if not who runs the tests. */
   uid?: number;
 }
 
@@ -62,7 +62,7 @@ function makeMachine(commands: string[]): { script: string; bin: string } {
 }
 
 /** Runs the launcher there; it must not get as far as to change anything. */
-function enter({ commands = [], uid = 0 }: Machine, ...args: string[]): { code: number | null; output: string } {
+function enter({ commands = [], uid }: Machine, ...args: string[]): { code: number | null; output: string } {
   const { script, bin } = makeMachine(commands);
   const run = spawnSync('/bin/sh', [script, ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
   return { code: run.status, output: run.stdout + run.stderr };

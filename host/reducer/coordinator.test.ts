@@ -74,6 +74,11 @@ class Bench {
     this.perform(this.coordinator.receive(worker, { kind: 'left', twin, connection, goodbye }, at(this.nowMs)));
   }
 
+  /** The worker has told its agents of the commit. */
+  confirm(worker: number, window: number): void {
+    this.perform(this.coordinator.receive(worker, { kind: 'committed', window }, at(this.nowMs)));
+  }
+
   answer(worker: number, window: number): void {
     const message = { kind: 'closed', window, output: new Uint8Array(8) } as const;
     this.perform(this.coordinator.receive(worker, message, at(this.nowMs)));
@@ -205,12 +210,18 @@ test('a window is closed when every worker has put it out, and only then is the 
   assert.throws(() => bench.answer(0, FIRST), /worker 0 closed window/);
 });
 
-test('commits rise, and nothing is committed that is not closed', () => {
+test('commits rise once every worker has told its agents, and nothing is committed that is not closed', () => {
   const bench = new Bench();
   bench.until(endOf(FIRST + 2));
   bench.perform(bench.coordinator.exported(FIRST + 1));
   bench.perform(bench.coordinator.exported(FIRST));
+  for (let worker = 0; worker < bench.workers; worker++) {
+    assert.deepEqual(bench.committed, [], 'a worker is still silent');
+    bench.confirm(worker, FIRST + 1);
+  }
+  assert.deepEqual(bench.committed, [FIRST + 1]);
   bench.perform(bench.coordinator.exported(FIRST + 2));
+  for (let worker = 0; worker < bench.workers; worker++) bench.confirm(worker, FIRST + 2);
   assert.deepEqual(bench.committed, [FIRST + 1, FIRST + 2]);
   assert.throws(() => bench.coordinator.exported(FIRST + 3), /was exported/);
 });

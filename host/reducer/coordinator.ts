@@ -26,6 +26,7 @@ export type CoordinatorAction =
   | { kind: 'tell_all'; message: ToWorker }
   /** `isLate`: a session was not waited for any longer. */
   | { kind: 'closed'; window: number; outputs: Uint8Array[]; isLate: boolean }
+  /** All agents were told. */
   | { kind: 'committed'; window: number }
   | { kind: 'joined'; hello: Hello; resume: boolean; worker: number }
   | { kind: 'refused'; hello: Hello; reason: GoodbyeReason }
@@ -73,6 +74,8 @@ export class Coordinator {
   #waitingHellos: { connection: ConnectionId; hello: Hello; payload: Uint8Array }[] = [];
   #sealing: Sealing | undefined;
   #committedWindow = 0;
+  /** By worker: the last window that its agents know as committed. */
+  readonly #toldCommits: number[];
   #toldWindowMax = 0;
   #isStopping = false;
   #actions: CoordinatorAction[] = [];
@@ -80,6 +83,7 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     const { windowNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
     this.#options = options;
+    this.#toldCommits = new Array<number>(options.workers).fill(0);
     this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
     const silenceMs = Math.max(5_000, (2 * Number(windowNs)) / 1e6);
     // In a replay the next recording of an agent may come before the end of the last one has been noticed.
@@ -124,6 +128,9 @@ export class Coordinator {
       case 'closed':
         this.#output(worker, message.window, message.output);
         break;
+      case 'committed':
+        this.#committed(worker, message.window);
+        break;
     }
     this.#sealWhatIsReady(now);
     return this.#take();
@@ -146,7 +153,7 @@ export class Coordinator {
     if (window > this.#committedWindow) {
       this.#committedWindow = window;
       this.#commits.note(this.#options.incarnation, window);
-      this.#actions.push({ kind: 'tell_all', message: { kind: 'commit', window } }, { kind: 'committed', window });
+      this.#actions.push({ kind: 'tell_all', message: { kind: 'commit', window } });
     }
     return this.#take();
   }
@@ -322,6 +329,14 @@ export class Coordinator {
     const firstCloseNs = start.unixNs + BigInt(RECOVERY_MS) * 1_000_000n + latenessNs;
     if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
     return isComplete || now.unixNs >= endNs + latenessNs;
+  }
+
+  /** Committed is what every worker has told its agents. */
+  #committed(worker: number, window: number): void {
+    const before = Math.min(...this.#toldCommits);
+    this.#toldCommits[worker] = window;
+    const now = Math.min(...this.#toldCommits);
+    if (now > before) this.#actions.push({ kind: 'committed', window: now });
   }
 
   #output(worker: number, window: number, output: Uint8Array): void {

@@ -52,4 +52,6 @@ export type FromWorker =
   /** The stages have no room for the session. */
   | { kind: 'rejected'; twin: TwinId }
   | { kind: 'quarantined'; twin: TwinId }
-  | { kind: 'closed'; window: number; output: Uint8Array<ArrayBuffer> };
+  | { kind: 'closed'; window: number; output: Uint8Array<ArrayBuffer> }
+  /** The agents of this worker were told that `window` is committed. */
+  | { kind: 'committed'; window: number };

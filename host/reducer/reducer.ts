@@ -26,6 +26,8 @@ export interface ReducerDependencies {
   random64: () => bigint;
   /** Called once for every window, in order. `exported` has to follow, now or later. */
   closeWindow: (closed: ClosedWindow) => void;
+  /** The agents were told that everything up to and with `window` is committed. */
+  committed?: (window: number) => void;
   /** A worker thread has died: the process has to end. */
   fail: (error: Error) => void;
 }
@@ -123,7 +125,8 @@ export class Reducer {
       case 'closed':
         return this.#closed(news.window, news.outputs, news.isLate);
       case 'committed':
-        return log.info({ window: news.window }, `committed window=${news.window}`);
+        log.info({ window: news.window }, `committed window=${news.window}`);
+        return this.#dependencies.committed?.(news.window);
       case 'joined':
         return log.info(describe(news.hello, { worker: news.worker }), `agent ${news.resume ? 'came back' : 'joined'}`);
       case 'refused':

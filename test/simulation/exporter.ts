@@ -91,6 +91,12 @@ export class ExportPath {
     schedule.after(random.next() ** 2 * ANSWER_MS_MAX, () => this.#answered(isStored));
   }
 
+  /** Of the incarnation that runs now. */
+  committed(window: number): void {
+    this.queue.committed(window);
+    this.#pump();
+  }
+
   #answered(isStored: boolean): void {
     const { reducer, schedule } = this.#dependencies;
     if (!reducer.isAlive) return;

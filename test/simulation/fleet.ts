@@ -60,6 +60,8 @@ export interface Incarnation {
   endMs: number;
   /** Sessions whose Hello came within the recovery period: they were answered together. */
   recovered: { atMs: number; sessions: Set<bigint> };
+  /** The last window that each session had told when it started. */
+  toldBefore: Map<bigint, number>;
   /** What was held of each session in each closed window. */
   sealed: Map<number, Map<bigint, number>>;
   closedAt: Map<number, { atMs: number; endMs: number; isLate: boolean }>;
@@ -170,6 +172,7 @@ export class Fleet {
       startMs: schedule.nowMs,
       endMs: Infinity,
       recovered: { atMs: schedule.nowMs, sessions: new Set() },
+      toldBefore: new Map(this.lives.map((life) => [life.session, Math.max(0, ...life.toldWindows.flat())])),
       sealed: new Map(),
       closedAt: new Map(),
     };
@@ -200,7 +203,10 @@ export class Fleet {
             recovered.atMs = Math.max(schedule.nowMs, incarnation.startMs + RECOVERY_MS);
           if (schedule.nowMs <= recovered.atMs) recovered.sessions.add(session);
         },
-        committed: () => this.#mayKill(scenario.faults.killOnCommit, 4),
+        committed: (window) => {
+          path.committed(window);
+          this.#mayKill(scenario.faults.killOnCommit, 4);
+        },
         sealed: (_, window, session, reached) => {
           const known = incarnation.sealed.get(window) ?? new Map<bigint, number>();
           incarnation.sealed.set(window, known.set(session, reached));

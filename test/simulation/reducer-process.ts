@@ -56,7 +56,7 @@ export interface ReducerProcessDependencies {
   random: Random;
   closed: (closed: ClosedWindow) => void;
   /** The coordinator has given the order to tell the agents of a commit. */
-  committed: () => void;
+  committed: (window: number) => void;
   /** It closed a connection without a word. */
   hungUp: (connection: LinkConnection) => void;
   /** An agent's Hello was answered with a Welcome. */
@@ -210,7 +210,7 @@ export class ReducerProcess {
           break;
         case 'committed':
           this.#dependencies.trace(`committed ${action.window}`);
-          this.#dependencies.committed();
+          this.#dependencies.committed(action.window);
           break;
         case 'joined':
           this.#dependencies.trace(`${action.hello.nodeName} joined, resume ${action.resume}`);

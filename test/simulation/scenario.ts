@@ -5,6 +5,7 @@ import type { Random } from './random.ts';
 export const PROFILES = [
   'calm',
   'cuts',
+  'anew',
   'slow',
   'sleepers',
   'exporter',
@@ -79,7 +80,8 @@ const NO_FAULTS: Faults = {
 
 const FAULTS: Record<Profile, Partial<Faults>> = {
   calm: {},
-  cuts: { cuts: 3, resets: 2, restarts: 1 },
+  cuts: { cuts: 3, resets: 2 },
+  anew: { restarts: 2, outages: 1 },
   slow: { freezes: 4, cuts: 1 },
   sleepers: { freezes: 0.5 },
   exporter: { outages: 3, cuts: 0.5 },
@@ -123,7 +125,7 @@ export function drawScenario(seed: number, random: Random, only?: Profile): Scen
     burstRounds: isCrowd ? 4 : 1,
     oneSided: profile === 'retention',
     mortals: mayLoseAgents ? random.between(1, profile === 'agents' ? 1 : agents) : 0,
-    joinless: profile === 'calm' || profile === 'slow',
+    joinless: profile === 'calm' || profile === 'slow' || profile === 'agents',
     faults: { ...NO_FAULTS, ...FAULTS[profile] },
   };
 }

@@ -94,7 +94,7 @@ function checkHeld(fleet: Fleet, { id, sealed }: Incarnation, broken: string[]):
 }
 
 /** Whoever was not disturbed is back before the first window closes, unless the lateness is shorter than its way. */
-function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs }: Incarnation, broken: string[]): void {
+function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs, toldBefore }: Incarnation, broken: string[]): void {
   const [[firstWindow, first] = []] = sealed;
   if (firstWindow === undefined || first === undefined || RECOVERY_MS + fleet.scenario.latenessMs < RETURN_MS) return;
   const isCalm = ({ host, startMs: bornMs, endMs: diedMs }: Life): boolean =>
@@ -105,7 +105,7 @@ function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs }: Incarnation, 
     );
   for (const life of fleet.lives) {
     // By the clock of the reducer before, it may have told that window already.
-    if (isCalm(life) && !life.toldWindows.flat().includes(firstWindow) && (first.get(life.session) ?? 0) === 0)
+    if (isCalm(life) && (toldBefore.get(life.session) ?? 0) < firstWindow && (first.get(life.session) ?? 0) === 0)
       broken.push(`reducer ${id} closed its first window before session ${life.session} was back`);
   }
 }
