@@ -1,0 +1,102 @@
+// agent.wasm on the real kernel: what is told of real sockets, and what is made up for when the ring was full.
+import { strict as assert } from 'node:assert';
+import { after, test } from 'node:test';
+import { load } from '../../bpf/addon/index.ts';
+import { type Host, Lab, type Peer, waitFor } from '../../bpf/programs/testing/lab.ts';
+import { AgentCore } from '../../host/agent/agent-core.ts';
+import { KernelSource } from '../../host/agent/kernel-source.ts';
+import { nameProcess } from '../../host/agent/processes.ts';
+import { LedgerModel } from '../../host/agent/testing/ledger-model.ts';
+import { loadModule } from '../../host/agent/testing/modules.ts';
+
+const SMALLEST_RING_BYTES = 64 * 1024;
+const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
+
+const lab = new Lab();
+after(() => lab.close());
+
+interface Look {
+  core: AgentCore;
+  source: KernelSource;
+  ledger: LedgerModel;
+}
+
+function look({ netns }: Host, ringBytes?: number): Look {
+  const options = {
+    module: loadModule('agent.wasm'),
+    hashSeed: [1n, 2n] as const,
+    windowNs: 1_000_000_000n,
+    addressSpace: 'default',
+    boot: 'boot',
+  };
+  const core = new AgentCore(options, { nameProcess });
+  const source = new KernelSource(load({ scopeNetns: netns, ...(ringBytes === undefined ? {} : { ringBytes }) }), core);
+  source.start();
+  return { core, source, ledger: new LedgerModel() };
+}
+
+async function connectMany(peer: Peer, count: number, bytes: number): Promise<number[]> {
+  const port = await peer.listen({ host: '127.0.0.1' });
+  const sockets: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const client = await peer.connect({ host: '127.0.0.1', port });
+    const server = await peer.accept();
+    await peer.send(client, bytes);
+    await peer.receive(server, bytes);
+    sockets.push(client, server);
+  }
+  return sockets;
+}
+
+test('connections that are older than the look are not new, and their history is not traffic', async () => {
+  const host = lab.host('a');
+  const peer = host.peer();
+  const [client] = await connectMany(peer, 2, 5_000);
+  const { core, source, ledger } = look(host);
+  try {
+    await peer.send(client, 300);
+    await waitFor('the bytes to arrive', () => {
+      source.readTotals();
+      ledger.receive(core.encodeWindow(core.toldWindow + 1, CONTEXT));
+      ledger.commit(core.toldWindow);
+      return ledger.exported.bytesReceived === 300n && ledger.exported.bytesSent === 300n;
+    });
+    assert.equal(ledger.exported.connections, 0);
+    assert.equal(ledger.liveTwins, 4);
+  } finally {
+    source.stop();
+    peer.process.kill();
+  }
+});
+
+test('openings and closes that found the ring full are made up for', async () => {
+  const COUNT = 250;
+  const BYTES = 100;
+  const host = lab.host('b');
+  const peer = host.peer();
+  await peer.listen({ host: '127.0.0.1' });
+  const { core, source, ledger } = look(host, SMALLEST_RING_BYTES);
+  try {
+    const sockets = await connectMany(peer, COUNT, BYTES);
+    assert(source.losses().events > 0, 'the ring was too large for this test');
+    source.readTotals();
+    assert.equal(Number(core.counters.socketsLive), COUNT * 2);
+    ledger.receive(core.encodeWindow(1, CONTEXT));
+    const lost = source.losses().events;
+    for (const socket of sockets) await peer.close(socket);
+    assert(source.losses().events > lost);
+    await waitFor('every socket to end', () => {
+      source.readTotals();
+      return core.counters.socketsLive === 0n;
+    });
+    assert(core.counters.closesInferred > 0n);
+    ledger.receive(core.encodeWindow(2, CONTEXT));
+    ledger.commit(2);
+    assert.equal(ledger.exported.connections, COUNT * 2);
+    assert.equal(ledger.exported.bytesSent, BigInt(COUNT * BYTES));
+    assert.equal(ledger.exported.bytesReceived, BigInt(COUNT * BYTES));
+  } finally {
+    source.stop();
+    peer.process.kill();
+  }
+});
