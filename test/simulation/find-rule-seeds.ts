@@ -1,6 +1,7 @@
 // Finds, for every rule that has none or whose seed passes by now, a seed that fails with the rule switched off, and notes it in
 // rule-seeds.json. RULE=text limits it to rules whose name contains the text, MISSING=1 to those
-// without a seed; SEEDS is how many seeds of each profile are tried.
+// without a seed; SEEDS is how many seeds of each profile are tried, PROFILE
+// limits them to one.
 import { readRuleSeeds, writeRuleSeeds } from './rule-seeds.ts';
 import { PROTOCOL_RULES, type Rule } from './rules.ts';
 import { PROFILES } from './scenario.ts';
@@ -8,6 +9,7 @@ import { tryRule } from './try-rule.ts';
 
 const TIMEOUT_MS = 120_000;
 const seedCount = Number(process.env.SEEDS ?? 40);
+const profiles = PROFILES.filter((profile) => profile.includes(process.env.PROFILE ?? ''));
 const table = readRuleSeeds();
 const waiting = PROTOCOL_RULES.filter(
   ({ rule }) =>
@@ -22,7 +24,7 @@ writeRuleSeeds(table);
 async function find(rule: Rule): Promise<void> {
   const known = table[rule.rule];
   const seeds = Array.from({ length: seedCount }, (_, index) => index + 1).flatMap((seed) =>
-    PROFILES.map((profile) => ({ profile, seed })),
+    profiles.map((profile) => ({ profile, seed })),
   );
   try {
     const verdict = await tryRule({ rule, seeds: known === undefined ? seeds : [known, ...seeds] }, TIMEOUT_MS);
