@@ -292,6 +292,8 @@ export class Fleet {
     this.#trace(() => `${agent.host.name} ${isStop ? 'is told to stop' : 'killed'}`);
     if (isStop) agent.stop();
     else agent.kill();
+    // Sometimes whoever else saw the same connections is heard only after the next life has looked.
+    if (this.#random.chance(0.3)) for (const other of this.#links.keys()) if (other !== index) this.#cut(other);
     const backMs = 200 + this.#random.next() ** 2 * 6_000;
     this.schedule.after(backMs, () => {
       if (agent.isAlive) agent.kill();

@@ -85,10 +85,10 @@ function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, b
   const endMs = fleet.incarnations.find(({ id }) => id === batch.incarnation)?.endMs ?? Infinity;
   const isRecovered = ({ incarnation, session }: Snapshot): boolean =>
     fleet.incarnations.find(({ id }) => id === incarnation)?.recovered.sessions.has(session) === true;
-  const knowing = fleet.snapshots.find(
-    (snapshot) =>
-      snapshot.incarnation > batch.incarnation && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot),
-  );
+  // Its Hello tells of the incarnation that it spoke to last, so only the first one after it can pass the knowledge on.
+  const knowing = fleet.lives
+    .map(({ session }) => fleet.snapshots.find((one) => one.session === session && one.incarnation > batch.incarnation))
+    .find((snapshot) => snapshot !== undefined && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot));
   for (const snapshot of sessions.values()) {
     if (
       knowing?.incarnation === snapshot.incarnation &&
