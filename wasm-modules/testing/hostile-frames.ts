@@ -135,6 +135,8 @@ export class Liar {
         return openFrame(
           many(() => ({
             ...random.pick(this.#victims),
+            // A join key is known to nobody but the two ends (docs/protocol.md, section 9); their tuple may be.
+            joinKey: 0n,
             handle: handle(),
             process: 0,
             cookie: BigInt(random.uint32()),
