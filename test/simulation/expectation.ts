@@ -170,7 +170,7 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
   fleet.incarnations.forEach((incarnation, index) => {
     if (index === 0 || incarnation.startMs < connection.openedMs || incarnation.sealed.size === 0) return;
     const areHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
-    if (!areHeard) slack.missing = historyMax(connection);
+    if (!areHeard) slack.missing = historyMax(fleet, connection);
     if (cameTogether(fleet, connection, incarnation)) return;
     slack.bytes += aheadMax(connection);
     // Only one end may have told of the opening when the reducer before died.
@@ -184,9 +184,12 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
 }
 
 /** What an end that was adopted left out, and cannot tell apart from what is committed when a new reducer asks. */
-function historyMax({ clientSocket, serverSocket }: Connection): number {
-  const adoptions = [...(clientSocket?.adoptions ?? []), ...(serverSocket?.adoptions ?? [])];
-  return Math.max(0, ...adoptions.map(({ sent, received }) => Math.max(sent, received)));
+function historyMax(fleet: Fleet, { clientSocket, serverSocket }: Connection): number {
+  const histories = [clientSocket, serverSocket].flatMap((socket) => {
+    if (socket === undefined || socket.adoptions.length === 0) return [];
+    return outlivesScan(fleet, socket) ? socket.adoptions : [socket];
+  });
+  return Math.max(0, ...histories.map(({ sent, received }) => Math.max(sent, received)));
 }
 
 /** The most that one end can have told and the other not, when both end a window: two agents look at somewhat different moments. */

@@ -28,6 +28,7 @@ const SETTLE_MS_MAX = 90_000;
 const SETTLE_STEP_MS = 1_000;
 const DRIFT_MAX = 200e-6;
 const RESET_HEARD_MS = 100;
+const MISS_MS = 3_000;
 
 export interface Modules {
   agent: WebAssembly.Module;
@@ -373,8 +374,23 @@ export class Fleet {
   #outage(): void {
     this.collector.isDown = true;
     this.#trace(() => 'collector down');
-    this.schedule.after(300 + this.#random.next() * 6_000, () => {
+    const isDeaf = this.scenario.profile === 'deaf';
+    this.schedule.after((isDeaf ? 5_000 : 300) + this.#random.next() * 6_000, () => {
       this.collector.isDown = false;
+    });
+    if (isDeaf) this.#miss(this.#random.between(0, this.#links.length - 1));
+  }
+
+  /** One agent is away when windows are sealed that it has told, because another kept them open; nobody can commit them yet. */
+  #miss(index: number): void {
+    const sleeper = (index + 1) % this.#links.length;
+    this.#agents[sleeper]?.freeze(MISS_MS);
+    this.#disturb(sleeper, 'frozen', MISS_MS, 1_000);
+    this.schedule.after(MISS_MS * 0.3 * (1 + this.#random.next()), () => {
+      if (this.#isFateOver) return;
+      this.#links[index].connection?.reset(undefined);
+      this.#links[index].cut(MISS_MS);
+      this.#disturb(index, 'cut', MISS_MS, 1_000);
     });
   }
 

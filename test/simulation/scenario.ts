@@ -89,7 +89,7 @@ const FAULTS: Record<Profile, Partial<Faults>> = {
   agents: { agentKills: 2, stopInstead: 0.3, cuts: 0.5 },
   crowd: { cuts: 2, outages: 2, freezes: 2 },
   retention: { cuts: 1, outages: 3, reducerKills: 0.5 },
-  deaf: { resets: 3, outages: 3, killOnCommit: 0.2 },
+  deaf: { resets: 1, outages: 3, killOnCommit: 0.2 },
   everything: {
     cuts: 1.5,
     resets: 1,
@@ -115,7 +115,7 @@ export function drawScenario(seed: number, random: Random, only?: Profile): Scen
     workers: random.pick([1, 2, 4]),
     windows: random.between(20, 40),
     freezeMs: profile === 'sleepers' ? { least: 8_500, most: 12_000 } : { least: 200, most: 6_000 },
-    latenessMs: isCrowd || profile === 'sleepers' ? 2_000 : random.pick([500, 1_000, 2_000]),
+    latenessMs: isCrowd || profile === 'sleepers' || profile === 'deaf' ? 2_000 : random.pick([500, 1_000, 2_000]),
     creditBytes: isCrowd ? 96 * 1024 : random.pick([96 * 1024, 4 << 20]),
     exportQueueMax: profile === 'exporter' || profile === 'everything' ? random.between(2, 6) : 30,
     closedRetained: profile === 'retention' ? 10 : 0,
