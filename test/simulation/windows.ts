@@ -95,6 +95,7 @@ function checkHeld(fleet: Fleet, { id, sealed }: Incarnation, broken: string[]):
 
 /** Whoever was not disturbed is back before the first window closes, unless the lateness is shorter than its way. */
 function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs, toldBefore }: Incarnation, broken: string[]): void {
+  if (fleet.scenario.mortals > 0) return;
   const [[firstWindow, first] = []] = sealed;
   if (firstWindow === undefined || first === undefined || RECOVERY_MS + fleet.scenario.latenessMs < RETURN_MS) return;
   const isCalm = ({ host, startMs: bornMs, endMs: diedMs }: Life): boolean =>
