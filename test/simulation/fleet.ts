@@ -29,6 +29,8 @@ const SETTLE_STEP_MS = 1_000;
 const DRIFT_MAX = 200e-6;
 const RESET_HEARD_MS = 100;
 const MISS_MS = 3_000;
+/** Within it a commit has reached some workers and others not. */
+const COMMIT_MS_MAX = 1.5;
 
 export interface Modules {
   agent: WebAssembly.Module;
@@ -204,10 +206,8 @@ export class Fleet {
             recovered.atMs = Math.max(schedule.nowMs, incarnation.startMs + RECOVERY_MS);
           if (schedule.nowMs <= recovered.atMs) recovered.sessions.add(session);
         },
-        committed: (window) => {
-          path.committed(window);
-          this.#mayKill(scenario.faults.killOnCommit, 4);
-        },
+        committed: (window) => path.committed(window),
+        committing: () => this.#mayKill(scenario.faults.killOnCommit, COMMIT_MS_MAX),
         sealed: (_, window, session, reached) => {
           const known = incarnation.sealed.get(window) ?? new Map<bigint, number>();
           incarnation.sealed.set(window, known.set(session, reached));

@@ -56,7 +56,12 @@ export interface ReducerProcessDependencies {
   random: Random;
   closed: (closed: ClosedWindow) => void;
   /** The coordinator has given the order to tell the agents of a commit. */
+  /** A commit is on its way to the workers. */
+  committing: () => void;
+  /** Every worker has told its agents. */
   committed: (window: number) => void;
+  /** The order to tell them is given. */
+  committing: () => void;
   /** It closed a connection without a word. */
   hungUp: (connection: LinkConnection) => void;
   /** An agent's Hello was answered with a Welcome. */
@@ -138,7 +143,9 @@ export class ReducerProcess {
 
   /** Every push exporter has succeeded for `window`. */
   exported(window: number): void {
-    if (this.#isAlive) this.#perform(this.coordinator.exported(window));
+    if (!this.#isAlive) return;
+    this.#perform(this.coordinator.exported(window));
+    this.#dependencies.committing();
   }
 
   /** What the stages counted that must not happen to honest agents, in words. */

@@ -62,9 +62,8 @@ function wasEverHeld(fleet: Fleet, { incarnation }: StoredBatch, session: bigint
 function checkAllowed(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
   const { incarnation, lastWindow } = batch;
   const endMs = fleet.incarnations.find(({ id }) => id === incarnation)?.endMs ?? Infinity;
-  // A request that was on its way is stored although its reducer is dead: a window more.
-  const last = fleet.collector.batches.findLast((one) => one.incarnation === incarnation && one.storedMs <= endMs);
-  if (batch.storedMs > endMs) return;
+  // A request that was on its way is stored although its reducer is dead: then it is the last.
+  const last = fleet.collector.batches.findLast((one) => one.incarnation === incarnation);
   if (last === batch) return checkRecovered(fleet, batch, sessions, broken);
   for (const session of sessions.keys()) {
     if (canHear(fleet, session, endMs))

@@ -85,7 +85,7 @@ const FAULTS: Record<Profile, Partial<Faults>> = {
   slow: { freezes: 4, cuts: 1 },
   sleepers: { freezes: 0.5 },
   exporter: { outages: 3, cuts: 0.5 },
-  kills: { reducerKills: 1.5, killOnStore: 0.05, killOnCommit: 0.05, outages: 0.5 },
+  kills: { reducerKills: 1.5, killOnStore: 0.05, killOnCommit: 0.1, outages: 0.5 },
   agents: { agentKills: 2, stopInstead: 0.3, cuts: 0.5 },
   crowd: { cuts: 2, outages: 2, freezes: 2 },
   retention: { cuts: 1, outages: 3, reducerKills: 0.5 },
