@@ -60,8 +60,6 @@ export interface ReducerProcessDependencies {
   committing: () => void;
   /** Every worker has told its agents. */
   committed: (window: number) => void;
-  /** The order to tell them is given. */
-  committing: () => void;
   /** It closed a connection without a word. */
   hungUp: (connection: LinkConnection) => void;
   /** An agent's Hello was answered with a Welcome. */
