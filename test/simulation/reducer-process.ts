@@ -55,7 +55,6 @@ export interface ReducerProcessDependencies {
   schedule: Schedule;
   random: Random;
   closed: (closed: ClosedWindow) => void;
-  /** The coordinator has given the order to tell the agents of a commit. */
   /** A commit is on its way to the workers. */
   committing: () => void;
   /** Every worker has told its agents. */
