@@ -85,8 +85,9 @@ function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): void {
   const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
   let wasActive = (cold.flags & FLOW_ACTIVE) !== 0;
-  const isNews = hasNews(out);
-  if (!isNews && isActive === wasActive && !(isActive && isStale(flow))) return;
+  // A flow that becomes inactive where it is named anew has nothing to add there but the ends that saw it, and these count.
+  const isNews = hasNews(out) || isActive !== wasActive;
+  if (!isNews && !(isActive && isStale(flow))) return;
   const edge = isStale(flow) ? findEdge(flow) : hot.edge;
   if (edge === 0) return;
   if (wasActive && edge !== hot.edge) {

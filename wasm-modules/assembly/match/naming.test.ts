@@ -40,6 +40,20 @@ test('when the other end comes, or its host is announced, the flow and its activ
   });
 });
 
+test('a flow whose other end comes in the window in which both agents leave is seen on its new edge', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  hosts.say(server, openFrame([serverEnd({ handle: 1, joinKey: 9n })]), sent(1, 10n));
+  assert.equal(hosts.close()['10.0.0.1 > host-2/nginx :80'].active, 1);
+  hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: 9n })]));
+  hosts.detach(client, CloseReason.AgentLost);
+  hosts.detach(server, CloseReason.AgentLost);
+  assert.deepEqual(hosts.close(), {
+    '10.0.0.1 > host-2/nginx :80': {},
+    'host-1/curl > host-2/nginx :80': { flowsClient: 1 },
+  });
+});
+
 test('a socket that is told again with a better owner moves', () => {
   const hosts = new TwoHosts(MODULE);
   const client = hosts.agent(1, 'curl');
