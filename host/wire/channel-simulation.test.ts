@@ -31,12 +31,12 @@ test(`each frame is consumed once and in order, each window exported once, under
 });
 
 for (const rule of Object.keys(RULES) as (keyof Rules)[]) {
-  test(`without the rule ${rule} some seed fails`, () => {
+  test(`without the rule ${rule} some seed fails`, (context) => {
     for (let seed = 1; seed <= MUTANT_SEED_COUNT_MAX; seed++) {
       try {
         new ChannelWorld(seed, { ...RULES, [rule]: false }).run();
       } catch (error) {
-        console.log(`${rule}: seed ${seed}: ${error instanceof Error ? error.message.split('\n')[0] : error}`);
+        context.diagnostic(`${rule}: seed ${seed}: ${error instanceof Error ? error.message.split('\n')[0] : error}`);
         return;
       }
     }

@@ -1,6 +1,7 @@
 // The rules of docs/protocol.md, each with the edit that switches it off. Product code knows nothing of this: the edit is applied to the
 // source as it is loaded (host) or compiled (WASM), in a thread of its own. When the code has changed, the test says which edit no longer
-// applies. That Sealed is told again after a reconnect matters too rarely for a fleet; host/wire/channel-simulation.test.ts shows it.
+// applies. What matters too rarely for a fleet is shown elsewhere: rival claims and details of the ledger in match-rules.ts; a gap in seq, a
+// commit that falls and Sealed after a reconnect in host/wire/channel-simulation.test.ts.
 
 export interface Edit {
   /** Path below the root of the project. */

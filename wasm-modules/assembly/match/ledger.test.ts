@@ -1,130 +1,23 @@
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Level, ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import { type Build, compileModule } from '../../testing/compile-module.ts';
-import { planFleet } from '../../testing/fleet-plan.ts';
-import { NaiveLedger, type Teller, type Told } from '../../testing/naive-ledger.ts';
-import type { PlannedWindow, Step } from '../../testing/planned-agent.ts';
-import { ReducerFleet, type SessionRef } from '../../testing/reducer-fleet.ts';
-import { mergeOutputs, type Point, printPoint } from '../../testing/window-output.ts';
+import { assertSame, checkAgainstNaive, planOf, replay } from '../../testing/fleet-replay.ts';
 
-const OPEN_WINDOW = 5000;
-const WINDOWS = 30;
-/** Histograms have their own test; the least and greatest RTT follow from the same samples. */
-const NOT_COMPARED = new Set(['rttMinUs', 'rttMaxUs']);
-
-interface Stream {
-  session: bigint;
-  steps: Step[];
-}
-
-interface Replay {
-  lines: string[][];
-  edges: Map<string, Map<string, bigint>>[];
-  tellers: Map<bigint, Teller>;
-  fleet: ReducerFleet;
-}
-
-/** Runs the plan; `random` decides workers of sessions, interleaving and the portions that cross. */
-function replay(module: WebAssembly.Module, plan: PlannedWindow[], workers: number, random: Random): Replay {
-  const fleet = new ReducerFleet(module, { workers, seed: random.uint32(), openWindow: OPEN_WINDOW, random });
-  const sessions = new Map<bigint, SessionRef>();
-  const tellers = new Map<bigint, Teller>();
-  const run = (session: bigint, step: Step): void => {
-    if (step.kind === 'hello') {
-      const ref = fleet.open(sessions.get(session)?.worker ?? random.below(workers), step.hello);
-      sessions.set(session, ref);
-      const { identity } = fleet.state(ref);
-      tellers.set(session, { identity, boot: step.hello.nodeId, session });
-    } else if (step.kind === 'frames') fleet.tell(sessions.get(session)!, step.bytes);
-    else fleet.detach(sessions.get(session)!, step.reason);
-  };
-  const streamsOf = (planned: PlannedWindow | undefined): Stream[] =>
-    [...(planned?.steps ?? [])].map(([session, steps]) => ({ session, steps: [...steps] }));
-  const runNext = (streams: Stream[], stream: Stream): void => {
-    run(stream.session, stream.steps.shift()!);
-    if (stream.steps.length === 0) streams.splice(streams.indexOf(stream), 1);
-  };
-  let streams = streamsOf(plan[0]);
-  const outputs = plan.map(({ window }, index) => {
-    while (streams.length > 0) runNext(streams, random.pick(streams));
-    streams = streamsOf(plan[index + 1]);
-    // A worker that is ahead reads on while others still close the window.
-    const readAhead = (worker: number): void => {
-      const own = () => streams.filter(({ session }) => sessions.get(session)?.worker === worker);
-      while (own().length > 0 && random.chance(0.8)) runNext(streams, random.pick(own()));
-    };
-    return mergeOutputs(fleet.close(window, 1 + random.below(50), readAhead));
-  });
-  return { lines: outputs.map((points) => points.map(printPoint)), edges: outputs.map(edgesOf), tellers, fleet };
-}
-
-function edgesOf(points: Point[]): Map<string, Map<string, bigint>> {
-  const finest = points.filter(({ level }) => level === Level.IdId);
-  return new Map(
-    finest.map(({ client, server, serverPort, fields }) => [
-      `${client.id} -> ${server.id} :${serverPort}`,
-      new Map([...fields].filter(([name, value]) => value !== 0n && !NOT_COMPARED.has(name))),
-    ]),
-  );
-}
-
-function sorted(edges: Map<string, Map<string, bigint>>): string[] {
-  return [...edges]
-    .map(
-      ([edge, sums]) =>
-        `${edge} ${[...sums]
-          .filter(([, value]) => value !== 0n)
-          .map((one) => one.join('='))
-          .sort()
-          .join(' ')}`,
-    )
-    .sort();
-}
-
-/** Says the first line that differs: a diff of thousands of lines takes minutes. */
-function assertSame(actual: string[], expected: string[], what: string): void {
-  const index = actual.findIndex((line, at) => line !== expected[at]);
-  if (index !== -1 || actual.length !== expected.length) {
-    const at = index === -1 ? actual.length : index;
-    assert.equal(actual[at] ?? '(nothing)', expected[at] ?? '(nothing)', `${what}, line ${at}`);
-  }
-}
-
-function checkAgainstNaive(build: Build, seeds: number): void {
+function checkSeeds(build: Build, seeds: number): void {
   const module = compileModule('reducer/index.ts', build);
   const first = chooseSeed();
-  for (let seed = first; seed < first + seeds; seed++) {
-    const plan = planFleet(new Random(seed), OPEN_WINDOW, WINDOWS);
-    const { edges, tellers, fleet } = replay(module, plan, 1 + (seed % 3), new Random(seed + 1));
-    assert.equal(fleet.counter(ReducerCounter.FramesRefused), 0, `SEED=${seed}: frames were refused`);
-    const naive = new NaiveLedger();
-    plan.forEach(({ window, told }, index) => {
-      const items = told.map(
-        (item): Told => ('session' in item ? { ...item, teller: tellers.get(item.session)! } : item),
-      );
-      const expected = naive.close(window, items);
-      assertSame(sorted(edges[index]), sorted(expected), `SEED=${seed}, window ${window}`);
-    });
-    // A socket that was told twice before it lost its side is one loss, or two when it came second.
-    const refused = fleet.counter(ReducerCounter.ClaimsRefused);
-    assert(
-      refused <= naive.refused && refused >= naive.refused / 2,
-      `SEED=${seed}: ${refused} of ${naive.refused} claims`,
-    );
-  }
+  for (let seed = first; seed < first + seeds; seed++) checkAgainstNaive(module, seed);
 }
 
-test('what is booked, counted and judged equals the naive ledger', () => checkAgainstNaive('release', 40));
+test('what is booked, counted and judged equals the naive ledger', () => checkSeeds('release', 40));
 
-test('the debug build agrees', () => checkAgainstNaive('debug', 5));
+test('the debug build agrees', () => checkSeeds('debug', 5));
 
 test('workers, seeds of the hashes and interleaving change nothing', () => {
   const module = compileModule('reducer/index.ts', 'release');
   const first = chooseSeed();
   for (let seed = first; seed < first + 10; seed++) {
-    const plan = planFleet(new Random(seed), OPEN_WINDOW, WINDOWS);
+    const plan = planOf(seed);
     const expected = replay(module, plan, 1, new Random(seed + 2)).lines;
     for (const workers of [1, 2, 4]) {
       const { lines } = replay(module, plan, workers, new Random(seed * 7 + workers));

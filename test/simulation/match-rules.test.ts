@@ -1,0 +1,57 @@
+// The rules of match-rules.ts are needed: switched off, each makes the noted seed differ from the naive ledger.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { announceFrame, openFrame, SPACE } from '../../wasm-modules/testing/agent-frames.ts';
+import { checkAgainstNaive } from '../../wasm-modules/testing/fleet-replay.ts';
+import { clientEnd, serverEnd, TwoHosts } from '../../wasm-modules/testing/two-hosts.ts';
+import { compileEdited } from './edited-sources.ts';
+import { MATCH_RULES, SPACE_EDIT } from './match-rules.ts';
+
+const WITH_ALL_RULES = await compileEdited('reducer', []);
+
+/** What the module says where the naive ledger says something else; undefined when they agree. */
+function differenceOf(module: WebAssembly.Module, seed: number): string | undefined {
+  try {
+    checkAgainstNaive(module, seed);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof assert.AssertionError)) throw error;
+    const [said, expected] = [error.actual, error.expected].map((line) => String(line).split(' '));
+    const only = (words: string[], others: string[]): string =>
+      words.filter((word) => !others.includes(word)).join(' ') || 'nothing';
+    return `${error.message.split('\n')[0]}: ${only(said, expected)} instead of ${only(expected, said)}`;
+  }
+}
+
+test('each rule of the ledger that is switched off makes a seed fail', async (context) => {
+  const unneeded: string[] = [];
+  for (const { section, rule, seed, edit } of MATCH_RULES) {
+    const difference = differenceOf(await compileEdited('reducer', [edit]), seed);
+    context.diagnostic(`${section} ${rule}: ${difference ?? `SEED=${seed} passes`}`);
+    if (difference === undefined) unneeded.push(rule);
+  }
+  assert.deepEqual(unneeded, [], 'their seeds pass without these');
+});
+
+test('the noted seeds pass with all rules', () => {
+  for (const seed of new Set(MATCH_RULES.map((rule) => rule.seed)))
+    assert.equal(differenceOf(WITH_ALL_RULES, seed), undefined);
+});
+
+/** Two sockets of one tuple on two hosts, each in a space of its own: the edges that come of them. */
+function edgesOfTwoSpaces(module: WebAssembly.Module): string[] {
+  const hosts = new TwoHosts(module);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  hosts.say(server, announceFrame({ addressSpaces: [{ handle: SPACE + 1, name: 'other' }] }));
+  hosts.say(client, openFrame([clientEnd({ handle: 1 })]));
+  hosts.say(server, openFrame([serverEnd({ handle: 1, addressSpace: SPACE + 1 })]));
+  return Object.keys(hosts.close()).sort();
+}
+
+test('tuples are compared within one address space, and without that rule two hosts join that never met', async (context) => {
+  const apart = ['10.0.0.1 > host-2/nginx :80', 'host-1/curl > 10.0.0.2 :80'];
+  assert.deepEqual(edgesOfTwoSpaces(WITH_ALL_RULES), apart);
+  const joined = edgesOfTwoSpaces(await compileEdited('reducer', [SPACE_EDIT]));
+  assert.deepEqual(joined, ['host-1/curl > host-2/nginx :80']);
+  context.diagnostic(`5 tuples are compared within one address space: two hosts: ${joined} instead of ${apart.join()}`);
+});

@@ -1,0 +1,98 @@
+// Rules of docs/protocol.md that the simulated fleet of hosts has no occasion to break: rival claims, and details of the ledger. Each has the
+// edit that switches it off and a seed of wasm-modules/testing/fleet-plan.ts that then differs from the naive ledger.
+import type { Edit, Rule } from './rules.ts';
+
+export interface MatchRule {
+  section: Rule['section'];
+  rule: string;
+  seed: number;
+  edit: Edit;
+}
+
+const MATCH = 'wasm-modules/assembly/match';
+
+function rule(
+  section: Rule['section'],
+  name: string,
+  seed: number,
+  file: string,
+  find: string,
+  replace: string,
+): MatchRule {
+  return { section, rule: name, seed, edit: { file: `${MATCH}/${file}`, find, replace } };
+}
+
+export const MATCH_RULES: readonly MatchRule[] = [
+  rule(
+    3,
+    'segments are booked as bytes are',
+    1,
+    'ledger.ts',
+    'const forwardPackets = max(client.segmentsSent, server.segmentsReceived);',
+    'const forwardPackets = client.segmentsSent;',
+  ),
+  rule(
+    3,
+    'retransmits are the word of the sender',
+    1,
+    'ledger.ts',
+    'flow.forwardRetransmits = client.retransmits;',
+    'flow.forwardRetransmits = max(client.retransmits, server.retransmits);',
+  ),
+  rule(
+    3,
+    'of adopted totals the least is where counting starts',
+    2,
+    'ledger.ts',
+    'flow.forwardBytes = min(flow.forwardBytes, server.bytesReceived);',
+    'flow.forwardBytes = max(flow.forwardBytes, server.bytesReceived);',
+  ),
+  rule(
+    3,
+    'a committed baseline never lowers booked',
+    2,
+    'ledger.ts',
+    'flow.forwardBytes = max(flow.forwardBytes, base.bytesSent);',
+    'flow.forwardBytes = base.bytesSent;',
+  ),
+  rule(3, 'a failed connect is counted once', 1, 'counts.ts', 'if (!mark(flow, FLOW_FAILURE_COUNTED)) return;', ''),
+  rule(
+    4,
+    'late bytes name the first window that they cover',
+    1,
+    'ledger.ts',
+    'if (from < out.fromWindow) out.fromWindow = from;',
+    '',
+  ),
+  rule(
+    5,
+    'without a key the ends join by their tuple',
+    1,
+    'flow-key.ts',
+    'setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3));',
+    'setKey(KeyKind.Tuple, tupleHash(open, true, 2), tupleHash(open, true, 3));',
+  ),
+  rule(
+    5,
+    'a third socket that claims a taken side is refused',
+    1,
+    'claims.ts',
+    'const reason = isSame ?',
+    'if (!isSame) return merge(flow, taken, open, node);\n  const reason = isSame ?',
+  ),
+  rule(
+    5,
+    'a second live session with the same socket is refused',
+    1,
+    'claims.ts',
+    'const reason = isSame ?',
+    'if (isSame) return merge(flow, taken, open, node);\n  const reason = isSame ?',
+  ),
+];
+
+/** The random fleets live in one space, so this one needs a story. */
+export const SPACE_EDIT: Edit = {
+  file: `${MATCH}/flow-key.ts`,
+  find: 'stableHashPair(open.addressSpace,',
+  replace: 'stableHashPair(0,',
+};
