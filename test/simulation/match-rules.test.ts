@@ -1,11 +1,15 @@
 // The rules of match-rules.ts are needed: switched off, each makes the noted seed differ from the naive ledger.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AgentCore } from '../../host/agent/agent-core.ts';
+import { itemsOf } from '../../host/agent/testing/decode.ts';
+import { encodeEvents, ipv4 } from '../../host/agent/testing/kernel-event.ts';
 import { announceFrame, openFrame, SPACE } from '../../wasm-modules/testing/agent-frames.ts';
 import { checkAgainstNaive } from '../../wasm-modules/testing/fleet-replay.ts';
 import { clientEnd, serverEnd, TwoHosts } from '../../wasm-modules/testing/two-hosts.ts';
 import { compileEdited } from './edited-sources.ts';
-import { MATCH_RULES, SPACE_EDIT } from './match-rules.ts';
+import { MATCH_RULES, SPACE_EDITS } from './match-rules.ts';
+import type { Edit } from './rules.ts';
 
 const WITH_ALL_RULES = await compileEdited('reducer', []);
 
@@ -51,7 +55,32 @@ function edgesOfTwoSpaces(module: WebAssembly.Module): string[] {
 test('tuples are compared within one address space, and without that rule two hosts join that never met', async (context) => {
   const apart = ['10.0.0.1 > host-2/nginx :80', 'host-1/curl > 10.0.0.2 :80'];
   assert.deepEqual(edgesOfTwoSpaces(WITH_ALL_RULES), apart);
-  const joined = edgesOfTwoSpaces(await compileEdited('reducer', [SPACE_EDIT]));
+  const joined = edgesOfTwoSpaces(await compileEdited('reducer', [SPACE_EDITS.tuple]));
   assert.deepEqual(joined, ['host-1/curl > host-2/nginx :80']);
   context.diagnostic(`5 tuples are compared within one address space: two hosts: ${joined} instead of ${apart.join()}`);
+});
+
+/** One loopback address in two network namespaces of a host: the spaces that its agent tells. */
+async function spacesOfLoopback(edits: Edit[]): Promise<number[]> {
+  const module = await compileEdited('agent', edits);
+  const options = { module, hashSeed: [1n, 2n] as const, limits: {}, windowNs: 1_000_000_000n };
+  const nameProcess = () => ({
+    executable: '/bin/program',
+    unit: '',
+    containerId: '',
+    containerRuntime: '',
+    cgroup: '/',
+  });
+  const core = new AgentCore({ ...options, addressSpace: 'default', boot: 'boot' }, { nameProcess });
+  const remoteAddress = ipv4(127, 0, 0, 1);
+  core.events(encodeEvents({ cookie: 1n, remoteAddress, netns: 5 }, { cookie: 2n, remoteAddress, netns: 6 }));
+  const payloads = core.encodeWindow(1, { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 });
+  return itemsOf(payloads, 'Open').map(({ addressSpace }) => addressSpace);
+}
+
+test('loopback belongs to a network namespace, and without that rule two namespaces share a space', async (context) => {
+  const [apart, shared] = [await spacesOfLoopback([]), await spacesOfLoopback([SPACE_EDITS.namespace])];
+  assert.equal(new Set(apart).size, 2);
+  assert.equal(new Set(shared).size, 1);
+  context.diagnostic(`5 loopback belongs to a network namespace: one host: spaces ${shared} instead of ${apart}`);
 });

@@ -90,9 +90,12 @@ export const MATCH_RULES: readonly MatchRule[] = [
   ),
 ];
 
-/** The random fleets live in one space, so this one needs a story. */
-export const SPACE_EDIT: Edit = {
-  file: `${MATCH}/flow-key.ts`,
-  find: 'stableHashPair(open.addressSpace,',
-  replace: 'stableHashPair(0,',
-};
+/** The random fleets live in one space, so these two need a story. */
+export const SPACE_EDITS = {
+  tuple: { file: `${MATCH}/flow-key.ts`, find: 'stableHashPair(open.addressSpace,', replace: 'stableHashPair(0,' },
+  namespace: {
+    file: 'wasm-modules/assembly/agent/address-spaces.ts',
+    find: 'if (!isLocalToNetns(localHi, localLo) && !isLocalToNetns(remoteHi, remoteLo)) return DEFAULT_SPACE;',
+    replace: 'return DEFAULT_SPACE;',
+  },
+} satisfies Record<string, Edit>;
