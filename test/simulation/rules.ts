@@ -272,6 +272,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   ),
   rule(
     6,
+    'an agent leaves a reducer that is silent',
+    `${WIRE}/agent-channel.ts`,
+    'const SILENCE_MS_MAX = 5_000;',
+    'const SILENCE_MS_MAX = 1e9;',
+  ),
+  rule(
+    6,
     'nothing is sent beyond the credit',
     `${WIRE}/channel-sender.ts`,
     'if (costBytes > this.creditBytes && this.#options.rules.honourCredit) break;',
@@ -377,6 +384,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'host/export/export-queue.ts',
     'return this.#batches[0];',
     'this.#batches.reverse();\n    return this.#batches[0];',
+  ),
+  rule(
+    7,
+    'the next batch waits until the agents were told of the last',
+    'host/export/export-queue.ts',
+    'this.#untold = batch.lastWindow;',
+    '',
   ),
   rule(
     7,
