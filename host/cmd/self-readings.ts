@@ -24,6 +24,7 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'agent', reason: 'process_unnamed', counter: 'AgentProcessesUnnamed' },
   { stage: 'ingest', reason: 'refused_socket_report', counter: 'SocketReportsIgnored' },
   { stage: 'match', reason: 'linger_evicted', counter: 'FlowsEvicted' },
+  { stage: 'match', reason: 'fold_pair_limit', counter: 'FoldPairsRefused' },
   { stage: 'enrich', reason: 'node_limit', counter: 'NodesRefused' },
   { stage: 'enrich', reason: 'text_limit', counter: 'TextsRefused' },
   { stage: 'enrich', reason: 'text_cut', counter: 'TextsCut' },

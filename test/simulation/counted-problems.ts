@@ -7,6 +7,7 @@ const MUST_BE_ZERO = [
   'SessionsQuarantined',
   'ClaimsRefused',
   'FlowsEvicted',
+  'FoldPairsRefused',
   'TextsRefused',
   'NodesRefused',
   'AddressClaimsRefused',

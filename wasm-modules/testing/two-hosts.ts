@@ -20,14 +20,18 @@ export class TwoHosts {
   /** `from_window` of the first edge of each window that had one. */
   readonly fromWindows: number[] = [];
 
-  constructor(module: WebAssembly.Module, windowNs?: number) {
-    this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs });
+  readonly #workers: number;
+
+  /** Agents are spread over the workers by host. */
+  constructor(module: WebAssembly.Module, windowNs?: number, { workers = 1, seed = 1 } = {}) {
+    this.#workers = workers;
+    this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs, workers, seed });
   }
 
   /** An agent whose one process is the unit `unit`. */
   agent(host: number, unit: string, values: Partial<Hello> = {}): SessionRef {
     const identity = { nodeId: BigInt(host), bootId: BigInt(host), session: BigInt(host), nodeName: `host-${host}` };
-    const ref = this.fleet.open(0, hello({ ...identity, ...values }));
+    const ref = this.fleet.open(host % this.#workers, hello({ ...identity, ...values }));
     const spaces = [{ handle: SPACE, name: 'default' }];
     this.fleet.tell(ref, announceFrame({ addressSpaces: spaces, processes: [process(1, { unit })] }));
     this.#agents.push(ref);

@@ -152,6 +152,8 @@ export const ReducerCounter = {
   ActiveUnderflows: 119,
   EdgeFlowsAdded: 120,
   EdgeFlowsToOther: 121,
+  /** Match: folds that were booked as they are, because the table of pairs was full. */
+  FoldPairsRefused: 122,
   End: 128,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];

@@ -148,6 +148,8 @@ export namespace ReducerCounter {
   export const ActiveUnderflows: u16 = 119;
   export const EdgeFlowsAdded: u16 = 120;
   export const EdgeFlowsToOther: u16 = 121;
+  /** Match: folds that were booked as they are, because the table of pairs was full. */
+  export const FoldPairsRefused: u16 = 122;
   export const End: u16 = 128;
 }
 

@@ -114,29 +114,37 @@ function multiply(allowance: u64, factor: u64): u64 {
 export function applyFolds(session: Session, items: usize, itemCount: u32): void {
   for (let index: u32 = 0; index < itemCount; index++) {
     const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
-    const space = spaceOf(session, fold.addressSpace);
-    const worker = <u16>workerOfShard(shardOfFold(space, fold.remoteAddressHi, fold.remoteAddressLo));
-    const record = changetype<MatchFold>(stageRecord(session, RecordKind.MatchFold, MATCH_FOLD_SIZE, worker));
-    record.node = nodeOfHandle(session, fold.process);
-    retainNode(record.node);
-    record.addressSpace = space;
-    record.boot = session.boot;
-    record.localAddressHi = fold.localAddressHi;
-    record.localAddressLo = fold.localAddressLo;
-    record.remoteAddressHi = fold.remoteAddressHi;
-    record.remoteAddressLo = fold.remoteAddressLo;
-    record.serverPort = fold.serverPort;
-    record.role = fold.role;
-    record.protocol = fold.protocol;
-    record.sockets = fold.sockets;
-    record.connections = fold.connections;
-    record.refused = fold.refused;
-    record.timedOut = fold.timedOut;
-    record.abandoned = fold.abandoned;
-    record.unreachable = fold.unreachable;
-    record.other = fold.other;
-    record.resetsSent = fold.resetsSent;
-    record.resetsReceived = fold.resetsReceived;
-    memory.copy(changetype<usize>(record.totals), changetype<usize>(fold.totals), END_TOTALS_SIZE);
+    fillFold(session, fold);
+    const worker = <u16>workerOfShard(shardOfFold(filled));
+    const record = stageRecord(session, RecordKind.MatchFold, MATCH_FOLD_SIZE, worker);
+    memory.copy(record, changetype<usize>(filled), MATCH_FOLD_SIZE);
+    retainNode(filled.node);
   }
+}
+
+const filled: MatchFold = changetype<MatchFold>(memory.data(MATCH_FOLD_SIZE, 8));
+
+function fillFold(session: Session, fold: Fold): void {
+  const record = filled;
+  memory.fill(changetype<usize>(record), 0, MATCH_FOLD_SIZE);
+  record.node = nodeOfHandle(session, fold.process);
+  record.addressSpace = spaceOf(session, fold.addressSpace);
+  record.boot = session.boot;
+  record.localAddressHi = fold.localAddressHi;
+  record.localAddressLo = fold.localAddressLo;
+  record.remoteAddressHi = fold.remoteAddressHi;
+  record.remoteAddressLo = fold.remoteAddressLo;
+  record.serverPort = fold.serverPort;
+  record.role = fold.role;
+  record.protocol = fold.protocol;
+  record.sockets = fold.sockets;
+  record.connections = fold.connections;
+  record.refused = fold.refused;
+  record.timedOut = fold.timedOut;
+  record.abandoned = fold.abandoned;
+  record.unreachable = fold.unreachable;
+  record.other = fold.other;
+  record.resetsSent = fold.resetsSent;
+  record.resetsReceived = fold.resetsReceived;
+  memory.copy(changetype<usize>(record.totals), changetype<usize>(fold.totals), END_TOTALS_SIZE);
 }

@@ -1,7 +1,7 @@
 // What makes two ends one flow, and which slot of it an end takes. Both follow from the end's own words, alike on every worker and
 // whatever the seed of the tables, because the key also chooses the shard.
 import { CloseReason, Role } from '../gen/kernel-events';
-import { MatchOpen } from '../gen/records';
+import { MatchFold, MatchOpen } from '../gen/records';
 import { stableHashPair } from '../lib/hash';
 
 export namespace KeyKind {
@@ -47,9 +47,12 @@ export function keyOfSettled(joinKey: u64, role: u8): void {
   flowKey.slot = <u8>(role === Role.Server);
 }
 
-/** The shard of a fold: folds have no flow, so any spread serves. */
-export function shardOfFold(addressSpace: u64, remoteHigh: u64, remoteLow: u64): u32 {
-  return <u32>stableHashPair(remoteHigh ^ addressSpace, remoteLow) % SHARD_COUNT;
+/** The shard of a fold: the folds of the two ends of a pair of addresses meet there. */
+export function shardOfFold(fold: MatchFold): u32 {
+  const local = stableHashPair(fold.localAddressHi, fold.localAddressLo);
+  const remote = stableHashPair(fold.remoteAddressHi, fold.remoteAddressLo);
+  const ends = fold.role === Role.Server ? stableHashPair(remote, local) : stableHashPair(local, remote);
+  return <u32>stableHashPair(ends ^ fold.addressSpace, fold.serverPort) % SHARD_COUNT;
 }
 
 export function isConnectFailure(reason: u8): bool {

@@ -1,5 +1,6 @@
-// Closed sockets that an agent summed up because it had to forget them one by one. Their join keys are gone, so they are booked as they are,
-// on the edge of their addresses; what the other end told of the same connections cannot be taken off.
+// Closed sockets that an agent summed up because it had to forget them one by one. Their join keys are gone: the folds of the two ends meet by
+// their pair, in the ledger of fold-pairs.ts. A side of a pair of which the ledger books all that a window told is booked fold by fold, on
+// the edge of each owner; else the ledger's remainder is booked once. Either way the order in which folds come makes no difference.
 
 import { edgeOf } from '../aggregate/edges';
 import { nodeOfAddress } from '../enrich/address-table';
@@ -10,6 +11,18 @@ import { EdgeFlow, MATCH_FOLD_SIZE, MatchFold, ReducerCounter, RefusalReason } f
 import { add, countRefusal } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
+import {
+  addToPair,
+  expirePairs,
+  FoldSums,
+  fillSums,
+  initFoldPairs,
+  isPairWhole,
+  judgePair,
+  pairOfFold,
+  remainderNode,
+  remainderOf,
+} from './fold-pairs';
 
 /** Folds of one window, per worker; what exceeds it is refused and counted. */
 export const FOLD_COUNT_MAX: u32 = 1 << 17;
@@ -18,13 +31,18 @@ export const FOLD_COUNT_MAX: u32 = 1 << 17;
 class FoldRow {
   next: u32;
   node: u32;
+  /** 0 = booked as it is. */
+  pair: u32;
+  pad0: u32;
 }
 
 let folds: RowPool = changetype<RowPool>(0);
 let head: u32 = 0;
+const sums: FoldSums = changetype<FoldSums>(memory.data(offsetof<FoldSums>(), 8));
 
-export function initFolds(): void {
+export function initFolds(windowNs: u64): void {
   folds = RowPool.create(offsetof<FoldRow>() + MATCH_FOLD_SIZE, FOLD_COUNT_MAX);
+  initFoldPairs(windowNs);
 }
 
 export function keepFold(from: u32, fold: MatchFold): void {
@@ -37,55 +55,88 @@ export function keepFold(from: u32, fold: MatchFold): void {
   kept.next = head;
   kept.node = nodeOfChannel(from, fold.node);
   retainNode(kept.node);
-  memory.copy(folds.at(row) + offsetof<FoldRow>(), changetype<usize>(fold), MATCH_FOLD_SIZE);
+  kept.pair = pairOfFold(fold);
+  if (kept.pair !== 0) addToPair(kept.pair, fold, kept.node);
+  memory.copy(foldOf(row), changetype<usize>(fold), MATCH_FOLD_SIZE);
   head = row;
 }
 
-/** Books one kept fold; returns false when there is none. */
+function foldOf(row: u32): usize {
+  return folds.at(row) + offsetof<FoldRow>();
+}
+
+/** Books one kept fold; returns false when there is none, which ends the window. */
 export function bookFold(window: u32): bool {
   const row = head;
-  if (row === 0) return false;
+  if (row === 0) {
+    expirePairs(window);
+    return false;
+  }
   const kept = changetype<FoldRow>(folds.at(row));
   head = kept.next;
-  const fold = changetype<MatchFold>(folds.at(row) + offsetof<FoldRow>());
+  const fold = changetype<MatchFold>(foldOf(row));
   add(ReducerCounter.Folds, 1);
-  emitFold(fold, kept.node, window);
+  if (kept.pair !== 0 && judgePair(kept.pair, window)) {
+    emitRemainder(kept.pair, Role.Client, fold, window);
+    emitRemainder(kept.pair, Role.Server, fold, window);
+  }
+  emitFold(fold, kept.node, kept.pair === 0 || isPairWhole(kept.pair, fold.role), window);
   releaseNode(kept.node);
   folds.give(row);
   return true;
 }
 
-function emitFold(fold: MatchFold, node: u32, window: u32): void {
-  const remote = nodeOfAddress(fold.remoteAddressHi, fold.remoteAddressLo, fold.addressSpace);
-  const local = node !== 0 ? node : nodeOfAddress(fold.localAddressHi, fold.localAddressLo, fold.addressSpace);
+/** What a side of the pair adds; `fold` is any of the pair and gives its addresses. */
+function emitRemainder(pair: u32, role: u8, fold: MatchFold, window: u32): void {
+  if (isPairWhole(pair, role)) return;
+  const remainder = remainderOf(pair, role);
+  const edge = edgeOfFold(fold, fold.role === role, remainderNode(pair, role));
+  emitSums(remainder, role === Role.Server, edge, remainder.fromWindow, 0, window);
+}
+
+function emitFold(fold: MatchFold, node: u32, isWhole: bool, window: u32): void {
   const isServer = fold.role === Role.Server;
-  const edge = isServer
-    ? edgeOf(remote, local, fold.serverPort, fold.protocol)
-    : edgeOf(local, remote, fold.serverPort, fold.protocol);
-  emitTotals(fold, isServer, edge, window);
+  const edge = edgeOfFold(fold, true, node);
+  fillSums(sums, fold);
+  if (!isWhole) memory.fill(changetype<usize>(sums), 0, offsetof<FoldSums>());
+  emitSums(sums, isServer, edge, fold.fromWindow, fold.totalsRetransmits, window);
   emitReason(edge, window, CloseReason.ConnectRefused, fold.refused, 0);
   emitReason(edge, window, CloseReason.ConnectTimedOut, fold.timedOut, 0);
   emitReason(edge, window, CloseReason.ConnectAbandoned, fold.abandoned, 0);
   emitReason(edge, window, CloseReason.ConnectUnreachable, fold.unreachable, 0);
   emitReason(edge, window, CloseReason.ConnectOther, fold.other, 0);
-  emitReason(edge, window, CloseReason.ResetSent, fold.resetsSent, isServer ? 2 : 1);
-  emitReason(edge, window, CloseReason.ResetReceived, fold.resetsReceived, isServer ? 1 : 2);
 }
 
-function emitTotals(fold: MatchFold, isServer: bool, edge: u32, window: u32): void {
-  const out = blankEdgeFlow();
-  out.fromWindow = min(fold.fromWindow, window);
-  out.forwardBytes = isServer ? fold.totalsBytesReceived : fold.totalsBytesSent;
-  out.reverseBytes = isServer ? fold.totalsBytesSent : fold.totalsBytesReceived;
-  out.forwardPackets = isServer ? fold.totalsSegmentsReceived : fold.totalsSegmentsSent;
-  out.reversePackets = isServer ? fold.totalsSegmentsSent : fold.totalsSegmentsReceived;
-  if (isServer) out.reverseRetransmits = fold.totalsRetransmits;
-  else out.forwardRetransmits = fold.totalsRetransmits;
-  out.connections = fold.connections;
-  out.closed = fold.sockets;
-  if (out.fromWindow < window) out.lateBytes = out.forwardBytes + out.reverseBytes;
-  out.match = isServer ? 2 : 1;
-  emitEdgeFlow(edge, out);
+/** `isOwn`: the owner `node` is at the fold's own end, else at the other; 0 = its address names it. */
+function edgeOfFold(fold: MatchFold, isOwn: bool, node: u32): u32 {
+  let local = isOwn ? node : 0;
+  let remote = isOwn ? 0 : node;
+  if (local === 0) local = nodeOfAddress(fold.localAddressHi, fold.localAddressLo, fold.addressSpace);
+  if (remote === 0) remote = nodeOfAddress(fold.remoteAddressHi, fold.remoteAddressLo, fold.addressSpace);
+  return fold.role === Role.Server
+    ? edgeOf(remote, local, fold.serverPort, fold.protocol)
+    : edgeOf(local, remote, fold.serverPort, fold.protocol);
+}
+
+function emitSums(from: FoldSums, isServer: bool, edge: u32, fromWindow: u32, retransmits: u64, window: u32): void {
+  const isNews = from.hasNews();
+  if (isNews || retransmits !== 0) {
+    const out = blankEdgeFlow();
+    out.fromWindow = min(fromWindow, window);
+    out.forwardBytes = from.forwardBytes;
+    out.reverseBytes = from.reverseBytes;
+    out.forwardPackets = from.forwardPackets;
+    out.reversePackets = from.reversePackets;
+    if (isServer) out.reverseRetransmits = retransmits;
+    else out.forwardRetransmits = retransmits;
+    out.connections = <u32>from.connections;
+    out.closed = <u32>from.closed;
+    if (out.fromWindow < window) out.lateBytes = out.forwardBytes + out.reverseBytes;
+    if (isNews) out.match = isServer ? 2 : 1;
+    emitEdgeFlow(edge, out);
+  }
+  emitReason(edge, window, isServer ? CloseReason.ResetReceived : CloseReason.ResetSent, <u32>from.clientResets, 1);
+  emitReason(edge, window, isServer ? CloseReason.ResetSent : CloseReason.ResetReceived, <u32>from.serverResets, 2);
 }
 
 function emitReason(edge: u32, window: u32, reason: u8, count: u32, resetBy: u8): void {

@@ -67,7 +67,7 @@ export function reducer_init(
   initFlowTable(<u64>windowNs);
   initBaselines();
   initHistories();
-  initFolds();
+  initFolds(<u64>windowNs);
   initClaimedAddresses();
   initEmit(worker);
   initSessions();
