@@ -8,6 +8,8 @@ import { type FeedLink, feedRecording } from './recording-feed.ts';
 import { realTime } from './replay.ts';
 
 const POLL_MS = 10;
+/** An agent's next recording may arrive before the reducer has heard the goodbye of the one before: it tries again. */
+const DUPLICATE_COUNT_MAX = 20;
 
 export interface TcpReplayOptions extends ReachOptions {
   /** The last window of a recording that is told at once: it becomes the reducer's last whole one, and the others precede it. */
@@ -43,6 +45,8 @@ class TcpFeedLink implements FeedLink {
   readonly #agent: RecordingAgent;
   readonly #link: AgentLink;
   #isStopped = false;
+  #isWelcome = false;
+  #duplicateCount = 0;
   #loss: Error | undefined;
 
   constructor(agent: RecordingAgent, { address, insecure }: ReachOptions, shift: number, clock: Clock) {
@@ -90,14 +94,19 @@ class TcpFeedLink implements FeedLink {
 
   #handle(news: AgentNews): void {
     const { path, hello } = this.#agent;
-    if (news.kind === 'lost')
+    if (news.kind === 'lost' && !this.#isDuplicate(news.detail))
       this.#loss = new Error(`${path}: the reducer is lost: ${news.reason} ${news.detail}`.trimEnd());
     if (news.kind !== 'welcome') return;
+    this.#isWelcome = true;
     const { windowNs } = news.welcome;
     if (windowNs !== hello.windowNs) {
       this.#loss = new Error(
         `${path} has windows of ${hello.windowNs} ns, the reducer of ${windowNs} ns: start it with the same --window`,
       );
     }
+  }
+
+  #isDuplicate(detail: string): boolean {
+    return detail === 'DuplicateAgent' && !this.#isWelcome && ++this.#duplicateCount <= DUPLICATE_COUNT_MAX;
   }
 }

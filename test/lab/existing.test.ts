@@ -187,6 +187,8 @@ for (const [first, second] of [
     await exchange(1_111, 2_222);
     await untilBytes(1_111, 2_222, false);
     await lab.startAgent(second).logged(/connected/);
+    // Both ends report it in one window, so that the flow is seen from both.
+    await lab.earlyInWindow();
     await exchange(30_000, 4_000);
     await untilBytes(31_111, 6_222, true);
     await client.order('close', clientSocket);
