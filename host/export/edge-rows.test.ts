@@ -76,3 +76,10 @@ test('histograms with different first buckets merge bucket by bucket', () => {
   const merged = mergeHistograms({ scale: 3, offset: -2, counts: [1, 1] }, { scale: 3, offset: 1, counts: [5] });
   assert.deepEqual(merged, { scale: 3, offset: -2, counts: [1, 1, 0, 5] });
 });
+
+test('what several workers have open of one edge in one window adds up', () => {
+  const worker = (active: bigint): Uint8Array =>
+    encodeWindowOutput(1, [{ role: '(other)' }, { role: '(other)' }], [{ ...AZ, active }]);
+  const [row] = sortedRows(decodeWindow([worker(2n), worker(3n)], LEVELS));
+  assert.equal(row.active, 5);
+});
