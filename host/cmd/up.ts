@@ -44,7 +44,7 @@ async function run(flags: UpFlags): Promise<void> {
   if (level === undefined)
     throw new UsageError('TRB_LEVEL', `--level ${flags.level}: use one of ${Object.keys(LEVEL_NAMES).join(', ')}`);
   // On a terminal the picture is the message; what goes wrong is still said.
-  const log = createLog('up', process.stdout.isTTY ? 'error' : 'warn');
+  const log = createLog('up', { level: process.stdout.isTTY ? 'error' : 'warn' });
   const directory = await mkdtemp(join(tmpdir(), 'tributary-up-'));
   try {
     await runIn(directory, flags, level, log);
