@@ -4,14 +4,21 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { ApiServer } from '../api/api-server.ts';
 import { WindowStore } from '../api/window-store.ts';
+import { CumulativeSums } from '../export/cumulative-sums.ts';
+import { decodeWindow } from '../export/edge-rows.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
 import { isOtlpConfigured, OtlpExporter, temporalityFrom } from '../export/otlp-exporter.ts';
+import type { SelfReading } from '../export/otlp-metrics.ts';
+import { PrometheusServer } from '../export/prometheus-server.ts';
+import { reducerResource } from '../export/resource.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
+import type { ClosedWindow } from '../reducer/closed-window.ts';
 import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
 import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
 import { sumWireTotals } from '../reducer/wire-totals.ts';
 import type { PipelineTotals } from '../view/health-line.ts';
+import type { Level } from '../wire/gen/records-layout.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { readSelf } from './self-readings.ts';
 
@@ -19,6 +26,8 @@ export interface ReducerServiceOptions extends ReducerOptions {
   api: ListenAddress;
   /** Levels that are exported. */
   levels: readonly LevelName[];
+  /** Where a Prometheus may scrape; nowhere when undefined. */
+  prometheus?: ListenAddress;
 }
 
 export interface ReducerServiceDependencies {
@@ -29,6 +38,7 @@ export interface ReducerServiceDependencies {
   environment: NodeJS.ProcessEnv;
 }
 
+const PROFILE = 'otel';
 const COUNTERS_REFRESH_MS = 1_000;
 const NO_COUNTERS = addStageCounters([]);
 
@@ -38,7 +48,10 @@ export class ReducerService {
   readonly #dependencies: ReducerServiceDependencies;
   readonly #reducer: Reducer;
   readonly #api: ApiServer;
+  readonly #levels: ReadonlySet<Level>;
+  readonly #sums = new CumulativeSums();
   readonly #exporter: OtlpExporter | undefined;
+  readonly #prometheus: PrometheusServer | undefined;
   #counters: StageCounters = NO_COUNTERS;
   #wire = sumWireTotals([]);
   #refresh: NodeJS.Timeout | undefined;
@@ -48,6 +61,7 @@ export class ReducerService {
     this.#dependencies = dependencies;
     const { log, fail, onClosed, environment } = dependencies;
     const clock = startClock();
+    this.#levels = new Set(options.levels.map((name) => LEVEL_NAMES[name]));
     this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
     this.#reducer = new Reducer(options, {
       log,
@@ -57,12 +71,15 @@ export class ReducerService {
         this.store.push(closed);
         onClosed?.();
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
-        if (this.#exporter === undefined) this.#reducer.exported(closed.window);
-        else this.#exporter.push(closed);
+        this.#export(closed);
       },
-      committed: (window) => this.#exporter?.committed(window),
+      committed: (window) => {
+        this.#sums.committed(window);
+        this.#exporter?.committed(window);
+      },
       fail,
     });
+    this.#prometheus = options.prometheus && this.#createPrometheus(options.prometheus);
     this.#api = new ApiServer(
       { address: options.api, insecure: options.insecure },
       {
@@ -80,6 +97,7 @@ export class ReducerService {
   /** Throws UsageError when an address cannot be had or a part is missing. */
   async start(): Promise<void> {
     await this.#api.start();
+    await this.#prometheus?.start();
     await this.#reducer.start();
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
@@ -91,6 +109,7 @@ export class ReducerService {
     await this.#reducer.settle();
     await this.#exporter?.stop();
     await this.#reducer.stop();
+    await this.#prometheus?.stop();
     await this.#api.stop();
   }
 
@@ -111,17 +130,46 @@ export class ReducerService {
 
   #createExporter(clock: Clock): OtlpExporter {
     const { log, environment } = this.#dependencies;
-    const levels = new Set(this.#options.levels.map((name) => LEVEL_NAMES[name]));
     return new OtlpExporter(
-      { levels, profile: 'otel', temporality: temporalityFrom(environment) },
+      { profile: PROFILE, temporality: temporalityFrom(environment) },
       {
-        log,
-        clock,
-        random: Math.random,
+        ...{ log, clock, random: Math.random, sums: this.#sums },
         onExported: (window) => this.#reducer.exported(window),
-        readSelf: () => readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
+        readSelf: () => this.#readSelf(),
       },
     );
+  }
+
+  #createPrometheus(address: ListenAddress): PrometheusServer {
+    return new PrometheusServer(
+      { address, insecure: this.#options.insecure, profile: PROFILE },
+      {
+        snapshot: () => ({
+          rows: [...this.#sums.snapshot().values()],
+          self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],
+          resource: reducerResource(this.#reducer.incarnation),
+        }),
+      },
+    );
+  }
+
+  /** Hands a closed window to whoever exports; without a push exporter it commits at once. */
+  #export(closed: ClosedWindow): void {
+    if (this.#exporter !== undefined || this.#prometheus !== undefined) {
+      const rows = decodeWindow(closed.outputs, this.#levels);
+      if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
+        this.#sums.add(closed.window, closed.windowNs, rows);
+      this.#exporter?.push(closed, rows);
+    }
+    if (this.#exporter === undefined) this.#reducer.exported(closed.window);
+  }
+
+  #readSelf(): SelfReading[] {
+    return [
+      ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
+      ...this.#sums.readings(),
+      ...(this.#prometheus?.readings() ?? []),
+    ];
   }
 
   async #readCounters(): Promise<void> {

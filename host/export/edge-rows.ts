@@ -122,7 +122,11 @@ export function mergeRows(rows: RowsByKey, later: Iterable<EdgeRow>): RowsByKey 
  * `rows` so that `known` and they have at most `countMax` keys, and one of (other) for each level and protocol: what has no place there is
  * added to (other), as the stages do at their limits. `overflow`: rows that were.
  */
-export function boundRows(rows: RowsByKey, known: RowsByKey, countMax: number): { rows: RowsByKey; overflow: number } {
+export function boundRows(
+  rows: RowsByKey,
+  known: Pick<RowsByKey, 'has' | 'size'>,
+  countMax: number,
+): { rows: RowsByKey; overflow: number } {
   const bounded: RowsByKey = new Map();
   let room = Math.max(0, countMax - known.size);
   let overflow = 0;
@@ -257,20 +261,27 @@ function mapKey(row: EdgeRow): string {
 function mergeRow(rows: RowsByKey, row: EdgeRow, active: number): void {
   const key = mapKey(row);
   const known = rows.get(key);
-  if (known === undefined) {
-    rows.set(key, {
-      ...row,
-      sums: { ...row.sums },
-      histogram: row.histogram && { ...row.histogram, counts: [...row.histogram.counts] },
-    });
-    return;
-  }
-  for (const field of SUM_FIELDS) known.sums[field] += row.sums[field];
-  known.active = active;
-  known.fromWindow = Math.min(known.fromWindow, row.fromWindow);
-  if (row.rttMinUs > 0) known.rttMinUs = known.rttMinUs === 0 ? row.rttMinUs : Math.min(known.rttMinUs, row.rttMinUs);
-  known.rttMaxUs = Math.max(known.rttMaxUs, row.rttMaxUs);
-  known.histogram = mergeHistograms(known.histogram, row.histogram);
+  if (known === undefined) rows.set(key, copyRow(row));
+  else addInto(known, row, active);
+}
+
+/** A row whose sums can be changed without changing those of `row`. */
+export function copyRow(row: EdgeRow): EdgeRow {
+  return {
+    ...row,
+    sums: { ...row.sums },
+    histogram: row.histogram && { ...row.histogram, counts: [...row.histogram.counts] },
+  };
+}
+
+/** Adds what `row` says of the same edge. */
+export function addInto(total: EdgeRow, row: EdgeRow, active: number): void {
+  for (const field of SUM_FIELDS) total.sums[field] += row.sums[field];
+  total.active = active;
+  total.fromWindow = Math.min(total.fromWindow, row.fromWindow);
+  if (row.rttMinUs > 0) total.rttMinUs = total.rttMinUs === 0 ? row.rttMinUs : Math.min(total.rttMinUs, row.rttMinUs);
+  total.rttMaxUs = Math.max(total.rttMaxUs, row.rttMaxUs);
+  total.histogram = mergeHistograms(total.histogram, row.histogram);
 }
 
 /** Sum of two histograms of one scale. */

@@ -14,6 +14,8 @@ import { requirePart } from '../../test/parts/go-program.ts';
 import { startOtelCollector } from '../../test/parts/otelcol.ts';
 import { startClock } from '../lib/clock.ts';
 import { Level } from '../wire/gen/records-layout.ts';
+import { CumulativeSums } from './cumulative-sums.ts';
+import { decodeWindow } from './edge-rows.ts';
 import { EXPORT_QUEUE_MAX } from './export-queue.ts';
 import {
   CUMULATIVE_BATCHES_MAX,
@@ -67,20 +69,26 @@ interface Received {
   metrics: { name: string; sum?: { dataPoints: Point[] }; exponentialHistogram?: { dataPoints: Point[] } }[];
 }
 
+interface BenchOptions extends Partial<OtlpExporterOptions> {
+  rowsMax?: number;
+}
+
 class Bench {
   readonly exporter: OtlpExporter;
+  readonly sums: CumulativeSums;
   readonly gate: Gate;
   readonly committed: number[] = [];
   /** Added to the clock, so that a retry is due without waiting for it. */
   aheadMs = 0;
   readonly #finish: () => Promise<Received[]>;
 
-  constructor(gate: Gate, options: Partial<OtlpExporterOptions>, finish: () => Promise<Received[]>) {
+  constructor(gate: Gate, { rowsMax, ...options }: BenchOptions, finish: () => Promise<Received[]>) {
     this.gate = gate;
+    this.sums = new CumulativeSums({ rowsMax });
     this.#finish = finish;
     const clock = startClock();
     this.exporter = new OtlpExporter(
-      { levels: new Set([Level.AzAz]), profile: 'otel', temporality: DELTA, ...options },
+      { profile: 'otel', temporality: DELTA, ...options },
       {
         log: pino({ enabled: false }),
         clock: () => ({ ms: clock().ms + this.aheadMs, unixNs: BigInt(FIRST) * 1_000_000_000n }),
@@ -89,7 +97,8 @@ class Bench {
           this.committed.push(window);
           setImmediate(() => this.exporter.committed(window));
         },
-        readSelf: () => [{ metric: 'agents', attributes: {}, value: 3 }],
+        readSelf: () => [{ metric: 'agents', attributes: {}, value: 3 }, ...this.sums.readings()],
+        sums: this.sums,
       },
     );
     this.exporter.start();
@@ -98,7 +107,9 @@ class Bench {
   close(window: number, point: PointSpec, roles = ['curl', 'nginx']): void {
     const nodes = roles.map((role) => ({ role }));
     const outputs = [encodeWindowOutput(window, nodes, [{ level: Level.AzAz, ...point }])];
-    this.exporter.push({ window, windowNs: 1e9, incarnation: 0xabn, outputs });
+    const rows = decodeWindow(outputs, new Set([Level.AzAz]));
+    this.sums.add(window, 1e9, rows);
+    this.exporter.push({ window, windowNs: 1e9, incarnation: 0xabn, outputs }, rows);
   }
 
   async until(condition: () => boolean, what: string): Promise<void> {
@@ -117,7 +128,7 @@ class Bench {
   }
 }
 
-async function startBench(context: TestContext, options: Partial<OtlpExporterOptions> = {}): Promise<Bench> {
+async function startBench(context: TestContext, options: BenchOptions = {}): Promise<Bench> {
   const directory = mkdtempSync(join(tmpdir(), 'tributary-otlp-'));
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
@@ -169,7 +180,7 @@ test('the collector receives sums, histogram, resource, headers and own readings
   const resource = new Map(received.resource.attributes.map(({ key, value }) => [key, value.stringValue]));
   assert.equal(resource.get('service.name'), 'tributary-reducer');
   assert.equal(resource.get('service.instance.id'), '00000000000000ab');
-  assert.equal(points(received, 'tributary.reducer.agent.count')[0].asInt, '3');
+  assert.equal(points(received, 'tributary.reducer.agent.active')[0].asInt, '3');
   assert.deepEqual(bench.gate.headers, ['blue']);
 });
 
@@ -212,7 +223,7 @@ for (const [name, temporality, batches] of [
 }
 
 test('cumulative sums of more edges than are kept add up in (other), counted', { skip: part.skip }, async (context) => {
-  const bench = await startBench(context, { temporality: CUMULATIVE, cumulativeRowsMax: 2 });
+  const bench = await startBench(context, { temporality: CUMULATIVE, rowsMax: 2 });
   for (const [index, role] of ['a', 'b', 'c', 'd', 'a', 'c'].entries())
     bench.close(FIRST + index, { forwardBytes: 1n << BigInt(index) }, [role, 'nginx']);
   await bench.until(() => bench.committed.at(-1) === FIRST + 5, 'the commit of the last window');

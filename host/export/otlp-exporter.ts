@@ -4,24 +4,21 @@
  */
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
-import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
-import type { Level } from '../wire/gen/records-layout.ts';
-import { boundRows, decodeWindow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
+import type { CumulativeSums } from './cumulative-sums.ts';
+import { type EdgeRow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { ExportQueue } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
 import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
+import { reducerResource } from './resource.ts';
 
 export interface OtlpExporterOptions {
-  levels: ReadonlySet<Level>;
   profile: Profile;
   temporality: AggregationTemporality;
-  /** Series of cumulative sums; CUMULATIVE_ROWS_MAX unless a test wants fewer. */
-  cumulativeRowsMax?: number;
 }
 
 export interface OtlpExporterDependencies {
@@ -31,6 +28,8 @@ export interface OtlpExporterDependencies {
   /** Called when a batch has arrived: every window up to and with this one may be committed. */
   onExported: (window: number) => void;
   readSelf: () => readonly SelfReading[];
+  /** Told instead of a window's own rows when the temporality is cumulative; it has taken in each window before `push`. */
+  sums: CumulativeSums;
 }
 
 /** ExportResultCode.SUCCESS of OpenTelemetry's core package. */
@@ -38,9 +37,6 @@ const EXPORT_SUCCESS = 0;
 const RETRY_CHECK_MS = 200;
 /** How long stop() waits for the batch in flight and the rest. */
 const STOP_TIMEOUT_MS = 4_000;
-/** Cumulative sums are kept as long as the incarnation lives; rows of further edges add up in (other). */
-const CUMULATIVE_ROWS_MAX = 65_536;
-
 export const CUMULATIVE_BATCHES_MAX = 2;
 
 /** A batch as it was when its window closed: a retry tells the same. */
@@ -83,22 +79,18 @@ export class OtlpExporter {
   readonly #exporter = new OTLPMetricExporter();
   readonly #queue: ExportQueue<Content>;
   readonly #processStartNs: bigint;
-  /** Sums since the incarnation began; used when the temporality is cumulative. */
-  #cumulative: RowsByKey = new Map();
-  #firstWindow: number | undefined;
   #windowNs = 0n;
   #incarnation = 0n;
   #timer: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
   #isStopped = false;
-  #overflow = 0;
 
   constructor(options: OtlpExporterOptions, dependencies: OtlpExporterDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
     this.#processStartNs = dependencies.clock().unixNs;
     this.#queue = new ExportQueue({
-      merge: this.#isDelta
+      merge: this.isDelta
         ? (older, newer) => ({
             rows: mergeRows(settleActive(older.rows, newer.rows), newer.rows.values()),
             self: newer.self,
@@ -106,11 +98,12 @@ export class OtlpExporter {
         : (_, newer) => newer,
       random: dependencies.random,
       // Cumulative sums tell all that was before: one batch in flight and the newest are enough.
-      ...(this.#isDelta ? {} : { countMax: CUMULATIVE_BATCHES_MAX }),
+      ...(this.isDelta ? {} : { countMax: CUMULATIVE_BATCHES_MAX }),
     });
   }
 
-  get #isDelta(): boolean {
+  /** False: it tells the cumulative sums, and they have to be kept. */
+  get isDelta(): boolean {
     return this.#options.temporality === AggregationTemporality.DELTA;
   }
 
@@ -144,20 +137,13 @@ export class OtlpExporter {
       );
   }
 
-  /** Takes the bytes of a closed window as they are now: what is exported later does not change any more. */
-  push(closed: ClosedWindow): void {
-    this.#firstWindow ??= closed.window;
+  /** Takes the rows of a closed window, and owns them if it tells increments: what is exported later does not change any more. */
+  push(closed: ClosedWindow, increments: RowsByKey): void {
     this.#windowNs = BigInt(closed.windowNs);
     this.#incarnation = closed.incarnation;
-    let rows = decodeWindow(closed.outputs, this.#options.levels);
-    if (!this.#isDelta) {
-      const { cumulativeRowsMax = CUMULATIVE_ROWS_MAX } = this.#options;
-      const bounded = boundRows(rows, this.#cumulative, cumulativeRowsMax);
-      this.#overflow += bounded.overflow;
-      mergeRows(settleActive(this.#cumulative, bounded.rows), bounded.rows.values());
-      rows = mergeRows(new Map(), this.#cumulative.values());
-    }
-    const self = [...this.#dependencies.readSelf(), ...this.readings()];
+    const { readSelf, sums } = this.#dependencies;
+    const rows = this.isDelta ? increments : sums.snapshot();
+    const self = [...readSelf(), ...this.readings()];
     this.#queue.push({ firstWindow: closed.window, lastWindow: closed.window, content: { rows, self } });
     this.#pump();
   }
@@ -173,8 +159,7 @@ export class OtlpExporter {
       { metric: 'exportQueue', attributes: {}, value: this.#queue.length },
       { metric: 'exports', attributes: { reason: 'success' }, value: this.#queue.successes },
       { metric: 'exports', attributes: { reason: 'failure' }, value: this.#queue.failures },
-      { metric: 'exports', attributes: { reason: this.#isDelta ? 'merged' : 'superseded' }, value: this.#queue.merged },
-      { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
+      { metric: 'exports', attributes: { reason: this.isDelta ? 'merged' : 'superseded' }, value: this.#queue.merged },
     ];
   }
 
@@ -183,20 +168,17 @@ export class OtlpExporter {
     if (this.#isStopped) return;
     const batch = this.#queue.next(clock().ms);
     if (batch === undefined) return;
-    const firstWindow = this.#isDelta ? batch.firstWindow : (this.#firstWindow ?? batch.firstWindow);
+    const startWindow = (row: EdgeRow): number => (this.isDelta ? batch.firstWindow : row.fromWindow);
     const metrics = toResourceMetrics(
       {
-        startNs: BigInt(firstWindow) * this.#windowNs,
+        startNs: (row) => BigInt(startWindow(row)) * this.#windowNs,
         endNs: BigInt(batch.lastWindow + 1) * this.#windowNs,
         temporality: this.#options.temporality,
         rows: sortedRows(batch.content.rows),
         self: batch.content.self,
         processStartNs: this.#processStartNs,
       },
-      resourceFromAttributes({
-        'service.name': 'tributary-reducer',
-        'service.instance.id': this.#incarnation.toString(16).padStart(16, '0'),
-      }),
+      reducerResource(this.#incarnation),
       this.#options.profile,
     );
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);

@@ -31,7 +31,13 @@ function metricsOf(temporality: AggregationTemporality, levels: Level[]): Map<st
     })),
   );
   const batch: MetricsBatch = {
-    ...{ startNs: 100_000_000_000n, endNs: 110_500_000_000n, processStartNs: 90_000_000_007n, temporality, self: SELF },
+    ...{
+      startNs: () => 100_000_000_000n,
+      endNs: 110_500_000_000n,
+      processStartNs: 90_000_000_007n,
+      temporality,
+      self: SELF,
+    },
     rows: sortedRows(decodeWindow([output], new Set(levels))),
   };
   const { scopeMetrics } = toResourceMetrics(batch, emptyResource(), 'otel');
@@ -85,7 +91,7 @@ for (const [name, temporality] of [['delta', DELTA] as const, ['cumulative', CUM
     const frames = metrics.get('tributary.reducer.frame.count');
     assert.equal(frames?.aggregationTemporality, CUMULATIVE);
     assert.deepEqual(frames.dataPoints, [{ ...point, value: 12, attributes: { 'tributary.reason': 'accepted' } }]);
-    const agents = metrics.get('tributary.reducer.agent.count');
+    const agents = metrics.get('tributary.reducer.agent.active');
     assert.ok(agents !== undefined && 'isMonotonic' in agents && !agents.isMonotonic);
   });
 }

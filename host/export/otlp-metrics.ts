@@ -29,17 +29,22 @@ export interface SelfReading {
   value: number;
 }
 
-export interface MetricsBatch {
-  startNs: bigint;
+/** What the points of a batch have in common. */
+export interface BatchTimes {
+  /** From when on a row counts. */
+  startNs: (row: EdgeRow) => bigint;
   endNs: bigint;
   temporality: AggregationTemporality;
-  rows: readonly EdgeRow[];
-  /** Own readings, always cumulative since `processStartNs`. */
-  self: readonly SelfReading[];
+  /** Since when levels and our own readings count, whatever the temporality of the rest. */
   processStartNs: bigint;
 }
 
-const SCOPE = { name: 'tributary', version: '0.1.0' };
+export interface MetricsBatch extends BatchTimes {
+  rows: readonly EdgeRow[];
+  self: readonly SelfReading[];
+}
+
+export const SCOPE = { name: 'tributary', version: '0.1.0' };
 const US_PER_S = 1e6;
 
 /** The value of the attribute that tells the fields of one metric apart. */
@@ -63,31 +68,47 @@ const VARIANTS: Partial<Record<string, { attribute: AttributeId; value: string }
 };
 
 export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profile: Profile): ResourceMetrics {
-  const attributed = batch.rows.map((row) => ({ row, attributes: rowAttributes(row) }));
-  const metrics: MetricData[] = [];
-  for (const metric of Object.values(METRICS) as Metric[]) {
-    const name = metric.profiles[profile];
-    if (name === undefined) continue;
-    const data =
-      metric.instrument === 'exponential_histogram'
-        ? histogramData(metric, name, attributed, batch)
-        : sumData(metric, name, attributed, batch);
-    if (data.dataPoints.length > 0) metrics.push(data);
-  }
-  return { resource, scopeMetrics: [{ scope: SCOPE, metrics: [...metrics, ...selfData(batch)] }] };
+  const rows = withAttributes(batch.rows);
+  const metrics = metricsIn(profile).map(({ metric, name }) => metricData(metric, name, rows, batch));
+  const told = [...metrics.filter(({ dataPoints }) => dataPoints.length > 0), ...selfData(batch)];
+  return { resource, scopeMetrics: [{ scope: SCOPE, metrics: told }] };
 }
 
-interface AttributedRow {
+/** The metrics that a profile emits, under its names. */
+export function metricsIn(profile: Profile): { metric: Metric; name: string }[] {
+  return (Object.values(METRICS) as Metric[]).flatMap((metric) => {
+    const name = metric.profiles[profile];
+    return name === undefined ? [] : [{ metric, name }];
+  });
+}
+
+export interface AttributedRow {
   row: EdgeRow;
   attributes: Attributes;
 }
 
-function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], batch: MetricsBatch): MetricData {
+export function withAttributes(rows: readonly EdgeRow[]): AttributedRow[] {
+  return rows.map((row) => ({ row, attributes: rowAttributes(row) }));
+}
+
+/** The points of one metric; none of a row that has nothing to say. */
+export function metricData(
+  metric: Metric,
+  name: string,
+  rows: readonly AttributedRow[],
+  times: BatchTimes,
+): MetricData {
+  return metric.instrument === 'exponential_histogram'
+    ? histogramData(metric, name, rows, times)
+    : sumData(metric, name, rows, times);
+}
+
+function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], times: BatchTimes): MetricData {
   const isMonotonic = metric.instrument === 'counter';
-  const startTime = hrTime(isMonotonic ? batch.startNs : batch.processStartNs);
-  const endTime = hrTime(batch.endNs);
+  const endTime = hrTime(times.endNs);
   const dataPoints: DataPoint<number>[] = [];
   for (const { row, attributes } of rows) {
+    const startTime = hrTime(isMonotonic ? times.startNs(row) : times.processStartNs);
     for (const field of metric.value) {
       const value = field === 'active' ? row.active : row.sums[field as SumField];
       // A level of something is told when it is zero, too; an increment of zero says nothing.
@@ -98,24 +119,24 @@ function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], b
   return {
     descriptor: { name, description: metric.description, unit: metric.unit, valueType: ValueType.INT },
     // The number of open connections is a level: it is the same whatever the temporality of increments.
-    aggregationTemporality: isMonotonic ? batch.temporality : AggregationTemporality.CUMULATIVE,
+    aggregationTemporality: isMonotonic ? times.temporality : AggregationTemporality.CUMULATIVE,
     dataPointType: DataPointType.SUM,
     isMonotonic,
     dataPoints,
   };
 }
 
-function histogramData(metric: Metric, name: string, rows: readonly AttributedRow[], batch: MetricsBatch): MetricData {
-  const startTime = hrTime(batch.startNs);
-  const endTime = hrTime(batch.endNs);
+function histogramData(metric: Metric, name: string, rows: readonly AttributedRow[], times: BatchTimes): MetricData {
+  const endTime = hrTime(times.endNs);
   const dataPoints: DataPoint<ExponentialHistogram>[] = [];
   for (const { row, attributes } of rows) {
-    if (row.histogram !== undefined)
-      dataPoints.push({ startTime, endTime, attributes, value: toExponential(row, row.histogram) });
+    if (row.histogram === undefined) continue;
+    const startTime = hrTime(times.startNs(row));
+    dataPoints.push({ startTime, endTime, attributes, value: toExponential(row, row.histogram) });
   }
   return {
     descriptor: { name, description: metric.description, unit: metric.unit, valueType: ValueType.DOUBLE },
-    aggregationTemporality: batch.temporality,
+    aggregationTemporality: times.temporality,
     dataPointType: DataPointType.EXPONENTIAL_HISTOGRAM,
     dataPoints,
   };
@@ -135,7 +156,11 @@ function toExponential(row: EdgeRow, { scale, offset, counts }: Histogram): Expo
   };
 }
 
-function selfData({ self, processStartNs, endNs }: MetricsBatch): MetricData[] {
+export function selfData({
+  self,
+  processStartNs,
+  endNs,
+}: Pick<MetricsBatch, 'self' | 'processStartNs' | 'endNs'>): MetricData[] {
   const startTime = hrTime(processStartNs);
   const endTime = hrTime(endNs);
   const byMetric = Map.groupBy(self, (reading) => reading.metric);

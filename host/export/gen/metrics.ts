@@ -258,7 +258,7 @@ export const SELF_METRICS = {
     attributes: ['stage', 'reason'],
   },
   agents: {
-    name: 'tributary.reducer.agent.count',
+    name: 'tributary.reducer.agent.active',
     instrument: 'updowncounter',
     unit: '{agent}',
     source: 'reducer',
@@ -282,7 +282,7 @@ export const SELF_METRICS = {
     attributes: ['reason'],
   },
   series: {
-    name: 'tributary.series.count',
+    name: 'tributary.series.active',
     instrument: 'updowncounter',
     unit: '{series}',
     source: 'aggregate',
@@ -296,6 +296,22 @@ export const SELF_METRICS = {
     source: 'reducer',
     description: 'What was added to (other) because a limit was reached: flows of a window in aggregate, rows of a window in export.',
     attributes: ['stage'],
+  },
+  seriesExpired: {
+    name: 'tributary.series.expired',
+    instrument: 'counter',
+    unit: '{series}',
+    source: 'export',
+    description: 'Rows whose cumulative sums are not told any more, because no window has mentioned the edge for a while.',
+    attributes: ['stage'],
+  },
+  scrapes: {
+    name: 'tributary.prometheus.scrape.count',
+    instrument: 'counter',
+    unit: '{scrape}',
+    source: 'export',
+    description: 'Answers to a Prometheus; reason is complete, aborted when it hung up before the end, or busy when too many came at once.',
+    attributes: ['reason'],
   },
   exports: {
     name: 'tributary.export.window.count',

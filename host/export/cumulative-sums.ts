@@ -1,0 +1,89 @@
+/**
+ * What every edge adds up to since the incarnation began: what cumulative OTLP and Prometheus tell. A row is replaced, never changed, so that
+ * a list of rows taken at any moment is a snapshot.
+ *
+ * A window mentions each edge that moved or has an open connection. An edge that none has mentioned for `staleNs` is dropped, so that edges
+ * that are gone do not fill the table; the sums of one that comes back start at zero, as its `fromWindow` says. It is dropped no earlier than
+ * its last change is committed: a receiver that was away is told of it first.
+ */
+import { addInto, boundRows, copyRow, type EdgeRow, type RowsByKey } from './edge-rows.ts';
+import type { SelfReading } from './otlp-metrics.ts';
+
+/** Rows that are kept; rows of further edges add up in (other). */
+export const CUMULATIVE_ROWS_MAX = 65_536;
+export const STALE_NS = 900_000_000_000n;
+
+export interface CumulativeSumsOptions {
+  /** At least 1; CUMULATIVE_ROWS_MAX by default. */
+  rowsMax?: number;
+  /** Nanoseconds; STALE_NS by default. */
+  staleNs?: bigint;
+}
+
+interface CumulativeRow extends EdgeRow {
+  /** The newest window that mentioned the edge. `fromWindow` is the first one since it was last dropped. */
+  lastWindow: number;
+}
+
+export class CumulativeSums {
+  readonly #rowsMax: number;
+  readonly #staleNs: bigint;
+  /** The row that was mentioned longest ago is the first. */
+  readonly #rows = new Map<string, CumulativeRow>();
+  #committed = -1;
+  #overflow = 0;
+  #expired = 0;
+
+  constructor({ rowsMax = CUMULATIVE_ROWS_MAX, staleNs = STALE_NS }: CumulativeSumsOptions = {}) {
+    this.#rowsMax = rowsMax;
+    this.#staleNs = staleNs;
+  }
+
+  /** Takes the rows of a closed window, which stay as they are. */
+  add(window: number, windowNs: number, rows: RowsByKey): void {
+    this.#dropStale(window - Math.ceil(Number(this.#staleNs) / windowNs));
+    const bounded = boundRows(rows, this.#rows, this.#rowsMax);
+    this.#overflow += bounded.overflow;
+    // An edge that the window does not mention has no open connection.
+    for (const [key, row] of this.#rows)
+      if (row.active !== 0 && !bounded.rows.has(key)) this.#rows.set(key, { ...row, active: 0 });
+    for (const [key, row] of bounded.rows) {
+      const known = this.#rows.get(key);
+      this.#rows.delete(key);
+      this.#rows.set(key, { ...sum(known, row), fromWindow: known?.fromWindow ?? window, lastWindow: window });
+    }
+  }
+
+  /** Every push exporter has confirmed everything up to and with `window`. */
+  committed(window: number): void {
+    this.#committed = window;
+  }
+
+  /** The rows as of the last closed window. */
+  snapshot(): RowsByKey {
+    return new Map(this.#rows);
+  }
+
+  readings(): SelfReading[] {
+    return [
+      { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
+      { metric: 'seriesExpired', attributes: { stage: 'export' }, value: this.#expired },
+    ];
+  }
+
+  #dropStale(window: number): void {
+    for (const [key, row] of this.#rows) {
+      // The window after the last one that mentioned it says that it has no open connection.
+      if (row.lastWindow > window || row.lastWindow >= this.#committed) return;
+      this.#rows.delete(key);
+      this.#expired++;
+    }
+  }
+}
+
+function sum(known: EdgeRow | undefined, row: EdgeRow): EdgeRow {
+  if (known === undefined) return copyRow(row);
+  const total = copyRow(known);
+  addInto(total, row, row.active);
+  return total;
+}

@@ -1,0 +1,70 @@
+/**
+ * The text that a Prometheus scrapes, in pieces: the stock serializer writes the points of one metric for some rows at a time, and the event
+ * loop gets its turn after each piece, so that a scrape of many edges holds up no window.
+ */
+import { setImmediate } from 'node:timers/promises';
+import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import type { Resource } from '@opentelemetry/resources';
+import { AggregationTemporality, DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
+import type { EdgeRow } from './edge-rows.ts';
+import { toExplicit } from './explicit-buckets.ts';
+import type { Profile } from './gen/metrics.ts';
+import {
+  type BatchTimes,
+  metricData,
+  metricsIn,
+  SCOPE,
+  type SelfReading,
+  selfData,
+  withAttributes,
+} from './otlp-metrics.ts';
+import { withUnit } from './prometheus-names.ts';
+
+export interface Snapshot {
+  rows: readonly EdgeRow[];
+  self: readonly SelfReading[];
+  resource: Resource;
+}
+
+/** A histogram has about 20 lines, so this is some milliseconds of work. */
+const ROWS_PER_PIECE = 64;
+/** The text carries no times: samples have the time of the scrape, and sums begin when they are first seen or fall. */
+const NO_TIMES: BatchTimes = {
+  startNs: () => 0n,
+  endNs: 0n,
+  temporality: AggregationTemporality.CUMULATIVE,
+  processStartNs: 0n,
+};
+
+/** Text exposition format 0.0.4. */
+export async function* exposeText({ rows, self, resource }: Snapshot, profile: Profile): AsyncGenerator<string> {
+  const serialize = (serializer: PrometheusSerializer, metrics: MetricData[]): string =>
+    serializer.serialize({ resource, scopeMetrics: [{ scope: SCOPE, metrics: metrics.map(toPrometheus) }] });
+  yield serialize(new PrometheusSerializer(), selfData({ ...NO_TIMES, self }));
+  const withoutTarget = new PrometheusSerializer(undefined, false, undefined, true);
+  for (const { metric, name } of metricsIn(profile)) {
+    let hasHead = false;
+    for (let first = 0; first < rows.length; first += ROWS_PER_PIECE) {
+      await setImmediate();
+      const data = metricData(metric, name, withAttributes(rows.slice(first, first + ROWS_PER_PIECE)), NO_TIMES);
+      if (data.dataPoints.length === 0) continue;
+      const text = serialize(withoutTarget, [data]);
+      yield hasHead ? withoutHead(text) : text;
+      hasHead = true;
+    }
+  }
+}
+
+/** A metric's HELP and TYPE are told once, before its first points. */
+function withoutHead(text: string): string {
+  return text.slice(text.indexOf('\n', text.indexOf('# TYPE ')) + 1);
+}
+
+function toPrometheus(metric: MetricData): MetricData {
+  const { name, unit } = metric.descriptor;
+  // The name tells the unit; the serializer's UNIT line belongs to another format.
+  const descriptor = { ...metric.descriptor, name: withUnit(name, unit), unit: '' };
+  if (metric.dataPointType !== DataPointType.EXPONENTIAL_HISTOGRAM) return { ...metric, descriptor };
+  const dataPoints = metric.dataPoints.map((point) => ({ ...point, value: toExplicit(point.value) }));
+  return { ...metric, descriptor, dataPointType: DataPointType.HISTOGRAM, dataPoints };
+}
