@@ -5,7 +5,8 @@
 import { Readable } from 'node:stream';
 import { createGzip } from 'node:zlib';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { assertReachable, listenError, type ReachOptions } from '../wire/transport/tcp.ts';
+import { listenError } from '../wire/transport/listen-error.ts';
+import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import type { Profile } from './gen/metrics.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 import { exposeText, type Snapshot } from './prometheus-text.ts';

@@ -1,11 +1,13 @@
 // The coordinator with its worker threads. What they decide between themselves happens here; what concerns the outside, closed and
 // committed windows and agents that come and go, is handed on.
 import type { Clock } from '../lib/clock.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { Coordinator, type CoordinatorAction, type CoordinatorOptions } from './coordinator.ts';
 import type { FromWorker } from './messages.ts';
 import { compileReducer } from './reducer-module.ts';
-import type { RelayMessage } from './worker.ts';
+import type { ListenOptions, RelayMessage } from './worker.ts';
 import { WorkerPool, type WorkerReading } from './worker-pool.ts';
 
 const TICK_MS = 50;
@@ -22,6 +24,8 @@ export interface EngineDependencies {
   handle: (news: EngineNews) => void;
   /** What a worker says on a connection that the main thread speaks for; only a replay has any. */
   relayed?: (worker: number, message: RelayMessage) => void;
+  /** A connection, before it could say anything; a replay has none. */
+  refused?: (refused: RefusedConnection) => void;
   fail: (worker: number, error: Error) => void;
 }
 
@@ -61,15 +65,20 @@ export class Engine {
       latenessNs,
       openWindow: coordinator.openWindow,
     };
-    const relayed = this.#dependencies.relayed ?? noConnections;
-    const pool = new WorkerPool(poolOptions, { receive, relayed, fail });
+    const { relayed = noConnections, refused = () => {} } = this.#dependencies;
+    const pool = new WorkerPool(poolOptions, { receive, relayed, refused, fail });
     pool.start();
     const ticker = setInterval(() => this.#perform(coordinator.tick(clock())), TICK_MS);
     this.#running = { coordinator, pool, ticker };
   }
 
-  listen(address: ListenAddress, insecure: boolean): Promise<ListenAddress> {
-    return this.pool.listen(address, insecure);
+  listen(options: Omit<ListenOptions, 'reusePort'>): Promise<ListenAddress> {
+    return this.pool.listen(options);
+  }
+
+  /** For connections from now on. */
+  renew(credentials: Credentials): void {
+    this.pool.renew(credentials);
   }
 
   receive(worker: number, message: FromWorker): void {

@@ -4,6 +4,9 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { HANDSHAKE_REFUSALS, type RefusedConnection } from '../tls/refusal.ts';
 import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
@@ -14,6 +17,8 @@ import type { WorkerReading } from './worker-pool.ts';
 export interface ReducerOptions {
   listen: readonly ListenAddress[];
   insecure: boolean;
+  /** With them TCP addresses are for TLS. */
+  credentials?: Credentials;
   workers: number;
   windowNs: bigint;
   latenessNs: bigint;
@@ -43,6 +48,7 @@ export class Reducer {
   readonly #engine: Engine;
   readonly #incarnation: bigint;
   readonly #windows: WindowCounts = { complete: 0, late: 0 };
+  readonly #limitedLog: LimitedLog;
   #addresses: ListenAddress[] = [];
 
   constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
@@ -50,12 +56,14 @@ export class Reducer {
     const { workers, windowNs, latenessNs } = options;
     this.#options = options;
     this.#dependencies = dependencies;
+    this.#limitedLog = new LimitedLog(log);
     this.#incarnation = random64();
     this.#engine = new Engine(
       { workers, windowNs, latenessNs, incarnation: this.#incarnation, hashSeed: random64() },
       {
         clock,
         handle: (news) => this.#handle(news),
+        refused: (refused) => this.#connectionRefused(refused),
         fail: (worker, error) => {
           log.fatal({ worker, err: error }, 'a worker failed');
           fail(error);
@@ -84,10 +92,10 @@ export class Reducer {
 
   /** Throws UsageError when an address is taken or must not be used, and an Error when reducer.wasm is missing. */
   async start(): Promise<void> {
-    const { listen, insecure, workers, windowNs } = this.#options;
+    const { listen, insecure, credentials, workers, windowNs } = this.#options;
     await this.#engine.start();
     try {
-      for (const address of listen) this.#addresses.push(await this.#engine.listen(address, insecure));
+      for (const address of listen) this.#addresses.push(await this.#engine.listen({ address, insecure, credentials }));
     } catch (error) {
       await this.#engine.stop();
       throw error;
@@ -105,6 +113,11 @@ export class Reducer {
     this.#engine.exported(window);
   }
 
+  /** For connections from now on; those that exist go on. */
+  renew(credentials: Credentials): void {
+    this.#engine.renew(credentials);
+  }
+
   readCounters(): Promise<WorkerReading[]> {
     return this.#engine.readCounters();
   }
@@ -117,6 +130,12 @@ export class Reducer {
   /** Says goodbye to all agents. */
   async stop(): Promise<void> {
     await this.#engine.stop();
+    this.#limitedLog.flush();
+  }
+
+  #connectionRefused({ refusal, peer, detail }: RefusedConnection): void {
+    const message = `connection of ${peer} refused: ${HANDSHAKE_REFUSALS[refusal]}`;
+    this.#limitedLog.warn(refusal, { peer, ...(detail === '' ? {} : { detail }) }, message);
   }
 
   #handle(news: EngineNews): void {

@@ -2,13 +2,16 @@
 // the process (docs/protocol.md, section 9), so it is handed on and nothing is tried again.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { UsageError } from '../lib/usage-error.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
+import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { allocateDoorbells } from './doorbell.ts';
 import { allocateRings } from './mesh.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import type { WireTotals } from './wire-totals.ts';
-import type { FromThread, RelayMessage, ToThread, WorkerCounts, WorkerThreadOptions } from './worker.ts';
+import type { FromThread, ListenOptions, RelayMessage, ToThread, WorkerCounts, WorkerThreadOptions } from './worker.ts';
 
 const STOP_TIMEOUT_MS = 3_000;
 
@@ -18,6 +21,7 @@ export interface WorkerPoolDependencies {
   receive: (worker: number, message: FromWorker) => void;
   /** What a worker says on a connection that the main thread speaks for. */
   relayed: (worker: number, message: RelayMessage) => void;
+  refused: (refused: RefusedConnection) => void;
   /** A thread has died. */
   fail: (worker: number, error: Error) => void;
 }
@@ -73,19 +77,25 @@ export class WorkerPool {
   }
 
   /** Every worker accepts on a TCP address; a unix socket is the first one's. Returns the bound address. Throws UsageError. */
-  async listen(address: ListenAddress, insecure: boolean): Promise<ListenAddress> {
-    if ('path' in address || this.#threads.length === 1)
-      return this.#listen(this.#threads[0], { address, insecure, reusePort: false });
+  async listen(options: Omit<ListenOptions, 'reusePort'>): Promise<ListenAddress> {
+    if ('path' in options.address || this.#threads.length === 1)
+      return this.#listen(this.#threads[0], { ...options, reusePort: false });
     // A port that others share could also be shared with another process: only a bind without sharing tells that it is free.
-    const probe = new Listener({ address, insecure }, (connection) => {
+    const accept = (connection: Connection): ConnectionEvents => {
       connection.close();
       return { bytes: () => {}, drained: () => {}, closed: () => {} };
-    });
+    };
+    const probe = new Listener(options, { accept, refused: () => {} });
     await probe.start();
-    const bound = probe.address;
+    const address = probe.address;
     await probe.stop();
-    for (const thread of this.#threads) await this.#listen(thread, { address: bound, insecure, reusePort: true });
-    return bound;
+    for (const thread of this.#threads) await this.#listen(thread, { ...options, address, reusePort: true });
+    return address;
+  }
+
+  /** For connections from now on. */
+  renew(credentials: Credentials): void {
+    for (const thread of this.#threads) this.#post(thread, { kind: 'renew', credentials });
   }
 
   async readCounters(): Promise<WorkerReading[]> {
@@ -126,15 +136,13 @@ export class WorkerPool {
       for (const each of message.messages) this.#dependencies.receive(worker, each);
       return;
     }
+    if (message.kind === 'refused') return this.#dependencies.refused(message.refused);
     if (message.kind === 'relay') return this.#dependencies.relayed(worker, message.message);
     const index = thread.waiting.findIndex(({ kinds }) => kinds.includes(message.kind));
     if (index >= 0) thread.waiting.splice(index, 1)[0].resolve(message);
   }
 
-  async #listen(
-    thread: Thread,
-    options: { address: ListenAddress; insecure: boolean; reusePort: boolean },
-  ): Promise<ListenAddress> {
+  async #listen(thread: Thread, options: ListenOptions): Promise<ListenAddress> {
     const answer = await this.#ask(thread, { kind: 'listen', ...options }, ['listening', 'not_listening']);
     if (answer.kind === 'not_listening') throw new UsageError(answer.code, answer.message);
     return answer.address;

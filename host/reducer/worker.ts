@@ -3,8 +3,11 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { startClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import type { HandshakeRefusal, RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
-import { type Connection, type ConnectionEvents, Listener } from '../wire/transport/tcp.ts';
+import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
+import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
 import { Mesh, type MeshMemory } from './mesh.ts';
 import { acceptorOf, type ConnectionId, connectionId, type FromWorker, type ToWorker } from './messages.ts';
@@ -13,6 +16,8 @@ import { ReducerWorkerCore } from './worker-core.ts';
 import { type WorkerAction, WorkerNode } from './worker-node.ts';
 
 const TICK_MS = 200;
+/** Refused connections that are told one by one, in a tick; the others are counted. */
+const REFUSALS_TOLD_MAX = 8;
 
 export interface WorkerThreadOptions {
   worker: number;
@@ -28,9 +33,19 @@ export interface WorkerThreadOptions {
   peers: (MessagePort | undefined)[];
 }
 
+export interface ListenOptions {
+  address: ListenAddress;
+  insecure: boolean;
+  /** With them a TCP address is one for TLS. */
+  credentials: Credentials | undefined;
+  reusePort: boolean;
+}
+
 export type ToThread =
   | { kind: 'order'; message: ToWorker }
-  | { kind: 'listen'; address: ListenAddress; insecure: boolean; reusePort: boolean }
+  | ({ kind: 'listen' } & ListenOptions)
+  /** For connections from now on. */
+  | { kind: 'renew'; credentials: Credentials }
   /** The main thread speaks for a connection, as acceptor number `workers`. */
   | { kind: 'relay'; message: RelayMessage }
   | { kind: 'count' }
@@ -40,6 +55,8 @@ export type ToThread =
 export type FromThread =
   | { kind: 'news'; messages: FromWorker[] }
   | { kind: 'relay'; message: RelayMessage }
+  /** A connection, before it could say anything. */
+  | { kind: 'refused'; refused: RefusedConnection }
   | { kind: 'listening'; address: ListenAddress }
   | { kind: 'not_listening'; code: string; message: string }
   | { kind: 'counters'; stages: BigUint64Array; wire: WireTotals; counts: WorkerCounts }
@@ -52,7 +69,11 @@ export interface WorkerCounts {
   meshBlocksSent: number;
   meshBytesSent: number;
   meshRingsFull: number;
+  /** Connections that were accepted with a certificate, and refused ones by reason. */
+  handshakes: HandshakeCounts;
 }
+
+export type HandshakeCounts = Partial<Record<'accepted' | HandshakeRefusal, number>>;
 
 /** Between the worker that accepted a connection and the one that has its session. */
 export type RelayMessage =
@@ -77,6 +98,8 @@ class WorkerThread {
   readonly #accepted = new Map<ConnectionId, Accepted>();
   readonly #listeners: Listener[] = [];
   #nextSerial = 1;
+  readonly #handshakes: HandshakeCounts = {};
+  #refusalsTold = 0;
   #isScheduled = false;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -94,7 +117,10 @@ class WorkerThread {
     this.#port.on('message', (message: ToThread) => this.#receive(message));
     for (const [peer, port] of this.#options.peers.entries())
       port?.on('message', (message: RelayMessage) => this.#relayed(peer, message));
-    this.#ticker = setInterval(() => this.#perform(this.#node.tick(this.#clock())), TICK_MS);
+    this.#ticker = setInterval(() => {
+      this.#refusalsTold = 0;
+      this.#perform(this.#node.tick(this.#clock()));
+    }, TICK_MS);
     this.#schedule();
   }
 
@@ -104,6 +130,9 @@ class WorkerThread {
         return this.#perform(this.#node.receive(message.message, this.#clock()));
       case 'listen':
         return void this.#listen(message);
+      case 'renew':
+        for (const listener of this.#listeners) listener.renew(message.credentials);
+        return;
       case 'relay':
         return this.#relayed(this.#options.workers, message.message);
       case 'count':
@@ -113,8 +142,11 @@ class WorkerThread {
     }
   }
 
-  async #listen({ address, insecure, reusePort }: ToThread & { kind: 'listen' }): Promise<void> {
-    const listener = new Listener({ address, insecure, reusePort }, (connection) => this.#accept(connection));
+  async #listen(options: ListenOptions): Promise<void> {
+    const listener = new Listener(options, {
+      accept: (connection) => this.#accept(connection),
+      refused: (refused) => this.#refused(refused),
+    });
     try {
       await listener.start();
     } catch (error) {
@@ -129,6 +161,7 @@ class WorkerThread {
     const id = connectionId(this.#options.worker, this.#nextSerial++);
     const accepted: Accepted = { connection, owner: undefined };
     this.#accepted.set(id, accepted);
+    if (connection.certificate !== undefined) this.#countHandshake('accepted');
     this.#node.accepted(id, this.#clock());
     return {
       bytes: (piece) => {
@@ -145,6 +178,15 @@ class WorkerThread {
         else this.#relay(accepted.owner, { kind: 'gone', connection: id });
       },
     };
+  }
+
+  #refused(refused: RefusedConnection): void {
+    this.#countHandshake(refused.refusal);
+    if (this.#refusalsTold++ < REFUSALS_TOLD_MAX) this.#post({ kind: 'refused', refused });
+  }
+
+  #countHandshake(outcome: keyof HandshakeCounts): void {
+    this.#handshakes[outcome] = (this.#handshakes[outcome] ?? 0) + 1;
   }
 
   #relayed(peer: number, message: RelayMessage): void {
@@ -217,6 +259,7 @@ class WorkerThread {
       meshBlocksSent: blocksSent,
       meshBytesSent: bytesSent,
       meshRingsFull: ringsFull,
+      handshakes: this.#handshakes,
     };
     this.#post({ kind: 'counters', stages: this.#core.counters(), wire: this.#node.wireTotals(), counts });
   }

@@ -18,10 +18,15 @@ import { encodeHello, type Hello } from './gen/wire-tables.ts';
 import { SealedWindows } from './sealed-windows.ts';
 
 const CONNECT_TIMEOUT_MS = 2_000;
+/** A reducer to which a whole fleet returns makes one handshake after the other. */
+const SECURE_TIMEOUT_MS = 10_000;
 /** The reducer gives a sign of life each second. */
 const SILENCE_MS_MAX = 5_000;
 const RECONNECT_FIRST_MS = 100;
 const RECONNECT_MAX_MS = 2_000;
+/** Whoever is refused for its certificate is so until somebody changes a file. */
+const REFUSED_FIRST_MS = 1_000;
+const REFUSED_MAX_MS = 30_000;
 /** How long a Goodbye may wait for its receipt. */
 const STOP_TIMEOUT_MS = 2_000;
 
@@ -42,6 +47,7 @@ export type AgentAction =
 export type AgentLoss =
   | 'closed'
   | 'connect_timeout'
+  | 'handshake'
   | 'silent'
   | 'goodbye'
   | 'refused'
@@ -53,6 +59,15 @@ export type AgentIdentity = Omit<
   Hello,
   'protocolVersion' | 'incarnation' | 'agentTimeNs' | 'firstWindow' | 'committedWindow' | 'committedClosedWindow'
 >;
+
+const CERTIFICATE_REASONS: ReadonlySet<number> = new Set([
+  GoodbyeReason.TlsRequired,
+  GoodbyeReason.NoCertificate,
+  GoodbyeReason.UnknownAuthority,
+  GoodbyeReason.CertificateExpired,
+  GoodbyeReason.CertificateRefused,
+  GoodbyeReason.NodeName,
+]);
 
 export interface AgentChannelOptions {
   identity: AgentIdentity;
@@ -70,6 +85,7 @@ export class AgentChannel {
   readonly #options: Required<AgentChannelOptions>;
   readonly #sender: ChannelSender;
   readonly #backoff: Backoff;
+  readonly #refusedBackoff: Backoff;
   readonly #clock = new ClockOffset();
   readonly #sealed = new SealedWindows();
   #decoder = new FrameDecoder();
@@ -78,6 +94,7 @@ export class AgentChannel {
   /** Of the current state: when to connect, or since when the peer has been silent. */
   #sinceMs = -Infinity;
   #connectAtMs = -Infinity;
+  #connectTimeoutMs = CONNECT_TIMEOUT_MS;
   /** The incarnation that knows this channel; 0 = none. */
   #incarnation = 0n;
   #grantBytes = 0;
@@ -93,7 +110,9 @@ export class AgentChannel {
     this.#options = { zstd: false, frameBytesMax: FRAME_BYTES_MAX, rules: RULES, ...options };
     this.#windowNs = options.identity.windowNs;
     this.#sender = new ChannelSender({ zstd: this.#options.zstd, rules: this.#options.rules });
-    this.#backoff = new Backoff({ firstMs: RECONNECT_FIRST_MS, maxMs: RECONNECT_MAX_MS, random: options.random });
+    const { random } = options;
+    this.#backoff = new Backoff({ firstMs: RECONNECT_FIRST_MS, maxMs: RECONNECT_MAX_MS, random });
+    this.#refusedBackoff = new Backoff({ firstMs: REFUSED_FIRST_MS, maxMs: REFUSED_MAX_MS, random });
   }
 
   /**
@@ -162,9 +181,23 @@ export class AgentChannel {
     return this.#take();
   }
 
-  disconnected(now: Instant): AgentAction[] {
-    if (this.#state === 'connecting' || this.#isConnected()) this.#lose('closed', '', now);
+  /** The connection stands; before it is `connected` its ends prove who they are. */
+  securing(now: Instant): void {
+    if (this.#state !== 'connecting') return;
+    this.#sinceMs = now.ms;
+    this.#connectTimeoutMs = SECURE_TIMEOUT_MS;
+  }
+
+  /** `detail`: why, in words. With `handshake` the ends did not agree on who they are. */
+  disconnected(now: Instant, reason: 'closed' | 'handshake' = 'closed', detail = ''): AgentAction[] {
+    if (this.#state === 'connecting' || this.#isConnected()) this.#lose(reason, detail, now);
     return this.#take();
+  }
+
+  /** What made connections fail has been changed: the next attempt is due. */
+  retry(): void {
+    this.#refusedBackoff.reset();
+    this.#connectAtMs = -Infinity;
   }
 
   /** To be called a few times a second. */
@@ -172,10 +205,11 @@ export class AgentChannel {
     if (this.#stop !== undefined && now.ms >= this.#stop.deadlineMs) this.#finish();
     if (this.#state === 'waiting' && now.ms >= this.#connectAtMs) {
       this.#enter('connecting', now);
+      this.#connectTimeoutMs = CONNECT_TIMEOUT_MS;
       this.#actions.push({ kind: 'connect' });
     }
     const silentMs = now.ms - this.#sinceMs;
-    if (this.#state === 'connecting' && silentMs >= CONNECT_TIMEOUT_MS) this.#lose('connect_timeout', '', now);
+    if (this.#state === 'connecting' && silentMs >= this.#connectTimeoutMs) this.#lose('connect_timeout', '', now);
     if (this.#isConnected() && silentMs >= SILENCE_MS_MAX) this.#lose('silent', `${Math.round(silentMs)} ms`, now);
     return this.#take();
   }
@@ -235,6 +269,7 @@ export class AgentChannel {
     this.#windowNs = welcome.windowNs;
     this.#enter('open', now);
     this.#backoff.reset();
+    this.#refusedBackoff.reset();
     if (isStranger) this.#clock.reset();
     this.#measure(welcome.agentTimeNs, welcome.reducerTimeNs, now);
     if (rules.commitBeforeSnapshot) this.#commitTold(welcome, isStranger);
@@ -282,7 +317,7 @@ export class AgentChannel {
     // A reducer that refused this channel's frames would refuse them again.
     if (reason === GoodbyeReason.Quarantined) this.#incarnation = 0n;
     const name = Object.entries(GoodbyeReason).find(([, value]) => value === reason)?.[0];
-    this.#lose('goodbye', name ?? `reason ${reason}`, now);
+    this.#lose('goodbye', name ?? `reason ${reason}`, now, CERTIFICATE_REASONS.has(reason));
   }
 
   #measure(agentTimeNs: bigint, reducerTimeNs: bigint, now: Instant): void {
@@ -293,11 +328,11 @@ export class AgentChannel {
       this.#actions.push({ kind: 'clock', offsetNs, roundTripNs });
   }
 
-  #lose(reason: AgentLoss, detail: string, now: Instant): void {
+  #lose(reason: AgentLoss, detail: string, now: Instant, isRefused = reason === 'handshake'): void {
     this.#actions.push({ kind: 'lost', reason, detail });
     if (this.#stop !== undefined) return this.#finish();
-    if (reason !== 'closed') this.#actions.push({ kind: 'close' });
-    this.#connectAtMs = now.ms + this.#backoff.nextMs();
+    if (reason !== 'closed' && reason !== 'handshake') this.#actions.push({ kind: 'close' });
+    this.#connectAtMs = now.ms + (isRefused ? this.#refusedBackoff : this.#backoff).nextMs();
     this.#enter('waiting', now);
   }
 

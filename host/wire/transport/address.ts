@@ -6,6 +6,9 @@ export type ListenAddress = { path: string } | { host: string; port: number };
 
 const FORMS = 'HOST:PORT, [IPV6]:PORT, :PORT or unix:PATH';
 
+/** sun_path holds 108 bytes with its NUL (unix(7)); Node would cut a longer one. */
+export const SOCKET_PATH_BYTES_MAX = 107;
+
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
@@ -36,9 +39,8 @@ export function isLocal(address: ListenAddress): boolean {
 
 function parsePath(text: string): string {
   const path = text.slice('unix:'.length);
-  // sun_path holds 108 bytes with its NUL (unix(7)); Node would cut a longer one.
-  if (path === '' || Buffer.byteLength(path) > 107) {
-    throw new UsageError('TRB_ADDRESS', `the path in "${text}" has 0 or more than 107 bytes`);
+  if (path === '' || Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
+    throw new UsageError('TRB_ADDRESS', `the path in "${text}" has 0 or more than ${SOCKET_PATH_BYTES_MAX} bytes`);
   }
   return path;
 }

@@ -15,7 +15,8 @@ import { ReducerSession } from '../reducer-session.ts';
 import { SessionRegistry } from '../session-registry.ts';
 import type { ListenAddress } from './address.ts';
 import { AgentLink, type AgentNews } from './agent-link.ts';
-import { type Connection, type ConnectionEvents, Listener } from './tcp.ts';
+import type { Connection, ConnectionEvents } from './connection.ts';
+import { Listener } from './tcp.ts';
 
 const clock = startClock();
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -32,7 +33,11 @@ class ReducerEnd {
   #ticker: NodeJS.Timeout | undefined;
 
   constructor(address: ListenAddress) {
-    this.#listener = new Listener({ address, insecure: false }, (connection) => this.#accept(connection));
+    const accept = (connection: Connection): ConnectionEvents => this.#accept(connection);
+    this.#listener = new Listener(
+      { address, insecure: false },
+      { accept, refused: ({ refusal }) => assert.fail(refusal) },
+    );
   }
 
   get address(): ListenAddress {

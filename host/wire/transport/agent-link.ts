@@ -2,14 +2,16 @@
 import type { Clock } from '../../lib/clock.ts';
 import { type AgentAction, AgentChannel, type AgentChannelOptions } from '../agent-channel.ts';
 import type { Payload } from '../channel-sender.ts';
-import { type Connection, type ConnectionEvents, connect, type ReachOptions } from './tcp.ts';
+import type { Connection } from './connection.ts';
+import { describeFailure, isHandshakeFailure } from './secure-connect.ts';
+import { type ConnectEvents, type ConnectOptions, connect } from './tcp.ts';
 
 const TICK_MS = 100;
 
 /** What the agent has to act on; the rest of the actions is carried out here. */
 export type AgentNews = Exclude<AgentAction, { kind: 'connect' | 'send' | 'close' }>;
 
-export interface AgentLinkOptions extends ReachOptions {
+export interface AgentLinkOptions extends ConnectOptions {
   channel: AgentChannelOptions;
 }
 
@@ -56,6 +58,11 @@ export class AgentLink {
     this.#perform(this.#channel.offer(payloads));
   }
 
+  /** There are new certificates: a reducer that refused the old ones is tried again at once. */
+  retry(): void {
+    this.#channel.retry();
+  }
+
   #perform(actions: readonly AgentAction[]): void {
     for (const action of actions) {
       switch (action.kind) {
@@ -82,22 +89,26 @@ export class AgentLink {
   #connect(): void {
     const { clock } = this.#dependencies;
     const isCurrent = (): boolean => this.#connection === connection;
-    const events: ConnectionEvents = {
+    const events: ConnectEvents = {
+      securing: () => {
+        if (isCurrent()) this.#channel.securing(clock());
+      },
+      connected: () => {
+        if (isCurrent()) this.#perform(this.#channel.connected(clock()));
+      },
       bytes: (piece) => {
         if (isCurrent()) this.#perform(this.#channel.bytes(piece, clock()));
       },
       // What waits in the socket's buffer is within the credit.
       drained: () => {},
-      closed: () => {
+      closed: (error) => {
         if (!isCurrent()) return;
         this.#connection = undefined;
-        this.#perform(this.#channel.disconnected(clock()));
+        const reason = isHandshakeFailure(error) ? 'handshake' : 'closed';
+        this.#perform(this.#channel.disconnected(clock(), reason, describeFailure(error)));
       },
     };
-    const connected = (): void => {
-      if (isCurrent()) this.#perform(this.#channel.connected(clock()));
-    };
-    const connection = connect(this.#options, connected, events);
+    const connection = connect(this.#options, events);
     this.#connection = connection;
   }
 }

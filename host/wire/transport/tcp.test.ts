@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { formatAddress, isLocal, type ListenAddress, parseListenAddress } from './address.ts';
-import { assertReachable, type Connection, type ConnectionEvents, connect, Listener } from './tcp.ts';
+import type { Connection, ConnectionEvents } from './connection.ts';
+import { assertReachable, type ConnectEvents, connect, Listener, type ListenerDependencies } from './tcp.ts';
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 };
 
@@ -47,18 +48,29 @@ test('plaintext stays on this host unless insecure is given', () => {
   for (const text of [':1', '0.0.0.0:1', '10.0.0.1:1', '[2001:db8::1]:1', 'localhost.example:1']) {
     const address = parseListenAddress(text);
     assert.equal(isLocal(address), false, text);
-    assert.throws(() => assertReachable({ address, insecure: false }), { code: 'TRB_INSECURE', message: /--insecure/ });
-    assertReachable({ address, insecure: true });
+    assert.throws(() => assertReachable({ address, insecure: false }, false), {
+      code: 'TRB_INSECURE',
+      message: /--insecure/,
+    });
+    assertReachable({ address, insecure: true }, false);
+    assertReachable({ address, insecure: false }, true);
   }
 });
 
 /** Collects what happens on a connection and echoes nothing. */
-class Recorder implements ConnectionEvents {
+class Recorder implements ConnectEvents {
   readonly pieces: Uint8Array[] = [];
   readonly isClosed = Promise.withResolvers<Error | undefined>();
   readonly isDrained = Promise.withResolvers<void>();
   connection: Connection | undefined;
   onBytes: () => void = () => {};
+  onConnected: () => void = () => {};
+
+  securing(): void {}
+
+  connected(): void {
+    this.onConnected();
+  }
 
   bytes(piece: Uint8Array): void {
     this.pieces.push(piece);
@@ -78,6 +90,10 @@ class Recorder implements ConnectionEvents {
   }
 }
 
+function listening(accept: (connection: Connection) => ConnectionEvents): ListenerDependencies {
+  return { accept, refused: ({ refusal }) => assert.fail(refusal) };
+}
+
 function inTemporaryFolder(use: (folder: string) => Promise<void>): () => Promise<void> {
   return async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tributary-tcp-'));
@@ -91,10 +107,11 @@ function inTemporaryFolder(use: (folder: string) => Promise<void>): () => Promis
 
 async function exchange(address: ListenAddress): Promise<void> {
   const server = new Recorder();
-  const listener = new Listener({ address, insecure: false }, (connection) => {
+  const accept = (connection: Connection): ConnectionEvents => {
     server.connection = connection;
     return server;
-  });
+  };
+  const listener = new Listener({ address, insecure: false }, listening(accept));
   await listener.start();
   server.onBytes = () => {
     if (!server.text.endsWith('bye')) return;
@@ -102,11 +119,8 @@ async function exchange(address: ListenAddress): Promise<void> {
     server.connection?.close();
   };
   const client = new Recorder();
-  const connection = connect(
-    { address: listener.address, insecure: false },
-    () => connection.send(Buffer.from('hello, bye')),
-    client,
-  );
+  client.onConnected = () => connection.send(Buffer.from('hello, bye'));
+  const connection = connect({ address: listener.address, insecure: false }, client);
   assert.equal(await client.isClosed.promise, undefined);
   assert.equal(server.text, 'hello, bye');
   assert.equal(client.text, 'goodbye', 'what was sent before close arrives');
@@ -125,27 +139,42 @@ test(
     const code = `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`;
     const killed = spawn(process.execPath, ['-e', code]);
     await once(killed.stdout, 'data');
-    const second = new Listener({ address: { path }, insecure: false }, () => new Recorder());
+    const second = new Listener(
+      { address: { path }, insecure: false },
+      listening(() => new Recorder()),
+    );
     await assert.rejects(second.start(), { code: 'TRB_LISTEN_IN_USE' });
     killed.kill('SIGKILL');
     await once(killed, 'exit');
     await exchange({ path });
-    const listener = new Listener({ address: { path }, insecure: false }, () => new Recorder());
+    const listener = new Listener(
+      { address: { path }, insecure: false },
+      listening(() => new Recorder()),
+    );
     await listener.start();
     assert.equal(statSync(path).mode & 0o777, 0o660);
     await listener.stop();
     const file = join(folder, 'file');
     writeFileSync(file, 'precious');
-    const third = new Listener({ address: { path: file }, insecure: false }, () => new Recorder());
+    const third = new Listener(
+      { address: { path: file }, insecure: false },
+      listening(() => new Recorder()),
+    );
     await assert.rejects(third.start(), { code: 'TRB_LISTEN' });
     assert.equal(statSync(file).size, 8);
   }),
 );
 
 test('a port that is taken is an error that names it', async () => {
-  const first = new Listener({ address: ANY_PORT, insecure: false }, () => new Recorder());
+  const first = new Listener(
+    { address: ANY_PORT, insecure: false },
+    listening(() => new Recorder()),
+  );
   await first.start();
-  const second = new Listener({ address: first.address, insecure: false }, () => new Recorder());
+  const second = new Listener(
+    { address: first.address, insecure: false },
+    listening(() => new Recorder()),
+  );
   await assert.rejects(second.start(), {
     code: 'TRB_LISTEN_IN_USE',
     message: new RegExp(formatAddress(first.address)),
@@ -156,10 +185,11 @@ test('a port that is taken is an error that names it', async () => {
 test('a reader that does not read makes send return false, and drained follows when it does', async () => {
   const server = new Recorder();
   const accepted = Promise.withResolvers<Connection>();
-  const listener = new Listener({ address: ANY_PORT, insecure: false }, (connection) => {
+  const accept = (connection: Connection): ConnectionEvents => {
     accepted.resolve(connection);
     return server;
-  });
+  };
+  const listener = new Listener({ address: ANY_PORT, insecure: false }, listening(accept));
   await listener.start();
   const { address } = listener;
   assert.ok('port' in address);
@@ -179,14 +209,19 @@ test('a reader that does not read makes send return false, and drained follows w
 
 test('a connect that is given up or refused is reported as closed', async () => {
   const refused = new Recorder();
-  const listener = new Listener({ address: ANY_PORT, insecure: false }, () => new Recorder());
+  const listener = new Listener(
+    { address: ANY_PORT, insecure: false },
+    listening(() => new Recorder()),
+  );
   await listener.start();
   const { address } = listener;
   await listener.stop();
-  connect({ address, insecure: false }, () => assert.fail('connected'), refused);
+  refused.onConnected = () => assert.fail('connected');
+  connect({ address, insecure: false }, refused);
   assert.equal(((await refused.isClosed.promise) as NodeJS.ErrnoException).code, 'ECONNREFUSED');
   const given = new Recorder();
-  connect({ address, insecure: false }, () => assert.fail('connected'), given).close();
+  given.onConnected = refused.onConnected;
+  connect({ address, insecure: false }, given).close();
   await given.isClosed.promise;
 });
 
@@ -194,10 +229,11 @@ test('two threads listen on one port and both get connections', async () => {
   const source = `
     import { parentPort, workerData } from 'node:worker_threads';
     const { Listener } = await import(workerData.module);
-    const listener = new Listener({ address: workerData.address, insecure: false, reusePort: true }, (connection) => {
+    const accept = () => {
       parentPort.postMessage('connection');
       return { bytes() {}, drained() {}, closed() {} };
-    });
+    };
+    const listener = new Listener({ address: workerData.address, insecure: false, reusePort: true }, { accept });
     await listener.start();
     parentPort.postMessage(listener.address);
     parentPort.once('message', async () => { await listener.stop(); });

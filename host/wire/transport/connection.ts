@@ -1,0 +1,76 @@
+import type { Socket } from 'node:net';
+import { formatAddress } from './address.ts';
+
+/** A dead host is noticed after about this, times the kernel's number of probes. */
+const KEEP_ALIVE_MS = 10_000;
+/** How long the last bytes, a Goodbye, may take to leave after `close`. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** What happens on a connection. `closed` comes once and last. */
+export interface ConnectionEvents {
+  /** `piece` is not reused. */
+  bytes(piece: Uint8Array): void;
+  /** After `send` had returned false: everything has been handed to the kernel. */
+  drained(): void;
+  closed(error: Error | undefined): void;
+}
+
+/** The certificate of a peer whose handshake was accepted. */
+export interface PeerCertificate {
+  names: string[];
+  serial: string;
+  /** ISO 8601. */
+  expires: string;
+}
+
+/** Over TCP, TLS or a unix socket. */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #peer: string;
+  /** Undefined without TLS. */
+  readonly certificate: PeerCertificate | undefined;
+
+  constructor(socket: Socket, certificate?: PeerCertificate) {
+    this.#socket = socket;
+    this.#peer = peerOf(socket);
+    this.certificate = certificate;
+  }
+
+  /** Address and port of an accepted connection, also when it has ended. */
+  get peer(): string {
+    return this.#peer;
+  }
+
+  /** False when the bytes had to be buffered in this process: `drained` will follow. */
+  send(bytes: Uint8Array): boolean {
+    return !this.#socket.writable || this.#socket.write(bytes);
+  }
+
+  /** After what was sent. Nothing is reported any more but `closed`. */
+  close(): void {
+    if (this.#socket.connecting) this.#socket.destroy();
+    this.#socket.removeAllListeners('data').removeAllListeners('drain').resume().end();
+    setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS).unref();
+  }
+
+  /** Ends it at once; `closed` will tell why. */
+  fail(error: Error): void {
+    this.#socket.destroy(error);
+  }
+
+  /** Reports events from now on. */
+  listen(events: ConnectionEvents): void {
+    let failure: Error | undefined;
+    this.#socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
+    this.#socket.on('data', (piece: Buffer) => events.bytes(piece));
+    this.#socket.on('drain', () => events.drained());
+    this.#socket.on('error', (error) => {
+      failure = error;
+    });
+    this.#socket.once('close', () => events.closed(failure));
+  }
+}
+
+export function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return remoteAddress === undefined ? 'unix' : formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
+}
