@@ -9,8 +9,27 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { runStep } from '../../host/launch/run-step.ts';
 
-const PARTS = ['otelcol'] as const;
-export type PartName = (typeof PARTS)[number];
+interface Recipe {
+  /** Executables that the build makes, each named after the last part of its package. */
+  programs: readonly string[];
+  packages: readonly string[];
+  flags: readonly string[];
+}
+
+/** By the folder of the module. */
+const RECIPES = {
+  otelcol: { programs: ['otelcol'], packages: ['.'], flags: [] },
+  prometheus: {
+    programs: ['prometheus', 'promtool'],
+    packages: ['prometheus', 'promtool'].map((name) => `github.com/prometheus/prometheus/cmd/${name}`),
+    // Without the clients of every cloud, since a test names its targets.
+    flags: ['-tags', 'netgo,remove_all_sd'],
+  },
+} as const satisfies Record<string, Recipe>;
+
+export type PartName = keyof typeof RECIPES;
+const PART_NAMES = Object.keys(RECIPES) as PartName[];
+export type ProgramName = (typeof RECIPES)[PartName]['programs'][number];
 
 /** Either the program's path, or why a test that needs it is to be skipped. */
 export type Part = { path: string; skip?: undefined } | { path?: undefined; skip: string };
@@ -20,8 +39,8 @@ const GO_RELEASE = 'go1.26.8';
 /** From here on a Go that is too old for a module fetches a newer one by itself. */
 const GO_MINOR_OF_TOOLCHAINS = 21;
 
-/** The part from the cache. Builds nothing: a test should not take minutes of a processor unasked. */
-export async function requirePart(name: PartName): Promise<Part> {
+/** The program from the cache. Builds nothing: a test should not take minutes of a processor unasked. */
+export async function requirePart(name: ProgramName): Promise<Part> {
   const path = cachePath(name);
   return existsSync(path) ? { path } : { skip: `${name} is not built; npm test builds it` };
 }
@@ -29,7 +48,8 @@ export async function requirePart(name: PartName): Promise<Part> {
 /** Builds every part that is not in the cache. Returns a sentence for each that cannot be had. */
 export async function buildParts(): Promise<string[]> {
   const complaints: string[] = [];
-  for (const name of PARTS.filter((part) => !existsSync(cachePath(part)))) {
+  const isMissing = (part: PartName): boolean => !RECIPES[part].programs.every((name) => existsSync(cachePath(name)));
+  for (const name of PART_NAMES.filter(isMissing)) {
     await buildPart(name).catch((error: Error) => {
       complaints.push(`${name} cannot be had, tests that need it are skipped: ${error.message}`);
     });
@@ -42,8 +62,8 @@ interface GoEnvironment extends NodeJS.ProcessEnv {
 }
 
 async function buildPart(name: PartName): Promise<void> {
-  const path = cachePath(name);
-  const work = `${path}.${process.pid}`;
+  const { programs, packages, flags } = RECIPES[name];
+  const work = `${cachePath(name)}.${process.pid}`;
   mkdirSync(work, { recursive: true });
   const env: GoEnvironment = {
     CGO_ENABLED: '0',
@@ -56,11 +76,11 @@ async function buildPart(name: PartName): Promise<void> {
     await runStep({
       title: `build ${name} (once per machine, minutes)`,
       command: 'nice',
-      args: ['-n', '10', await findGo(env), ...BUILD_ARGS, '-o', join(work, name), '.'],
+      args: ['-n', '10', await findGo(env), ...BUILD_ARGS, ...flags, '-o', `${work}/`, ...packages],
       cwd: join(import.meta.dirname, name),
       env,
     });
-    renameSync(join(work, name), path);
+    for (const program of programs) renameSync(join(work, program), cachePath(program));
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -85,14 +105,17 @@ async function fetchGo(env: GoEnvironment): Promise<string> {
   return join(folder, 'bin/go');
 }
 
-function cachePath(name: PartName): string {
+function cachePath(program: ProgramName): string {
+  const part = PART_NAMES.find((name) => (RECIPES[name].programs as readonly string[]).includes(program));
+  if (part === undefined) throw new TypeError(`${program} belongs to no part`);
   const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  return join(cache, 'tributary/parts', hashRecipe(name), name);
+  return join(cache, 'tributary/parts', hashRecipe(part), program);
 }
 
 function hashRecipe(name: PartName): string {
   const folder = join(import.meta.dirname, name);
-  const hash = createHash('sha256').update(BUILD_ARGS.join('\0'));
+  const { flags } = RECIPES[name];
+  const hash = createHash('sha256').update([...BUILD_ARGS, ...flags].join('\0'));
   for (const file of readdirSync(folder).sort()) hash.update(`\0${file}\0`).update(readFileSync(join(folder, file)));
   return hash.digest('hex').slice(0, 16);
 }

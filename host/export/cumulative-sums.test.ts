@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Level } from '../wire/gen/records-layout.ts';
+import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
+import { decodeWindow, type EdgeRow } from './edge-rows.ts';
+import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
+
+const SECOND_NS = 1_000_000_000;
+const FIRST = 100;
+
+/** Closes windows of one second in which each edge is known by the role of its client. */
+class Bench {
+  readonly sums: CumulativeSums;
+  window = FIRST;
+
+  constructor(options: CumulativeSumsOptions = {}) {
+    this.sums = new CumulativeSums(options);
+  }
+
+  /** `points` by role. What a push exporter would confirm is confirmed, unless `isCommitted` is false. */
+  close(points: Record<string, PointSpec> = {}, isCommitted = true): void {
+    const roles = Object.keys(points);
+    const nodes = [...roles.map((role) => ({ role })), { role: 'nginx' }];
+    const told = roles.map((role, clientNode) => ({
+      ...{ level: Level.AzAz, clientNode, serverNode: roles.length },
+      ...points[role],
+    }));
+    const rows = decodeWindow([encodeWindowOutput(this.window, nodes, told)], new Set([Level.AzAz]));
+    this.sums.add(this.window, SECOND_NS, rows);
+    if (isCommitted) this.sums.committed(this.window);
+    this.window++;
+  }
+
+  row(role: string): EdgeRow | undefined {
+    return [...this.sums.snapshot().values()].find((row) => row.client.role === role);
+  }
+
+  reading(metric: string): number | undefined {
+    return this.sums.readings().find((reading) => reading.metric === metric)?.value;
+  }
+}
+
+const forward = (bytes: number): PointSpec => ({ forwardBytes: BigInt(bytes) });
+
+test('an edge adds up over windows, and has no open connection in a window that does not mention it', () => {
+  const bench = new Bench();
+  const histogram = { scale: 3, offset: -90, counts: [2, 0, 5] };
+  bench.close({ curl: { ...forward(3), active: 2n, histogram } });
+  bench.close({ curl: { ...forward(4), active: 1n, histogram: { ...histogram, offset: -91 } } });
+  assert.deepEqual([bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.active], [7, 1]);
+  assert.deepEqual(bench.row('curl')?.histogram, { scale: 3, offset: -91, counts: [2, 2, 5, 5] });
+  bench.close();
+  assert.deepEqual([bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.active], [7, 0]);
+});
+
+test('a snapshot stays as it was', () => {
+  const bench = new Bench();
+  bench.close({ curl: { ...forward(3), active: 1n, histogram: { scale: 3, offset: 0, counts: [1] } } });
+  const snapshot = bench.sums.snapshot();
+  const before = structuredClone([...snapshot.values()]);
+  bench.close({ curl: { ...forward(4), histogram: { scale: 3, offset: 0, counts: [1] } }, wget: forward(1) });
+  bench.close();
+  assert.deepEqual(structuredClone([...snapshot.values()]), before);
+});
+
+test('adding a window changes none of its rows: they may be told as increments, too', () => {
+  const sums = new CumulativeSums();
+  const decode = () =>
+    decodeWindow(
+      [encodeWindowOutput(1, [{ role: 'a' }, { role: 'b' }], [{ level: Level.AzAz, ...forward(5), active: 1n }])],
+      new Set([Level.AzAz]),
+    );
+  const rows = [decode(), decode()];
+  for (const [index, window] of rows.entries()) sums.add(FIRST + index, SECOND_NS, window);
+  for (const window of rows) assert.deepEqual(window, decode());
+});
+
+test('an edge that no window mentions is dropped in time, counted, and starts again when it comes back', () => {
+  const bench = new Bench({ staleNs: 3_000_000_000n });
+  bench.close({ gone: forward(8), busy: forward(1) });
+  for (let count = 0; count < 3; count++) {
+    assert.equal(bench.row('gone')?.sums.forwardBytes, 8);
+    bench.close({ busy: forward(1) });
+  }
+  assert.equal(bench.row('gone'), undefined);
+  assert.equal(bench.row('busy')?.sums.forwardBytes, 4);
+  assert.equal(bench.row('busy')?.fromWindow, FIRST);
+  assert.equal(bench.reading('seriesExpired'), 1);
+  bench.close({ gone: forward(2) });
+  assert.deepEqual([bench.row('gone')?.sums.forwardBytes, bench.row('gone')?.fromWindow], [2, FIRST + 4]);
+});
+
+test('an edge stays until its last change is committed, however long that takes', () => {
+  const bench = new Bench({ staleNs: 1_000_000_000n });
+  bench.close({ gone: forward(8) }, false);
+  for (let count = 0; count < 50; count++) bench.close({}, false);
+  assert.equal(bench.row('gone')?.sums.forwardBytes, 8);
+  bench.sums.committed(FIRST + 1);
+  bench.close({}, false);
+  assert.equal(bench.row('gone'), undefined);
+});
+
+test('edges beyond the limit add up in (other); edges that are dropped make room', () => {
+  const bench = new Bench({ rowsMax: 3, staleNs: 2_000_000_000n });
+  bench.close({ a: forward(1), b: forward(2), c: forward(4), d: forward(8) });
+  bench.close({ c: forward(16), d: forward(32) });
+  assert.equal(bench.row('(other)')?.sums.forwardBytes, 40);
+  assert.equal(bench.reading('seriesOverflow'), 2);
+  bench.close({ c: forward(64), d: forward(128) });
+  assert.deepEqual([bench.row('a'), bench.row('b')], [undefined, undefined]);
+  assert.deepEqual([bench.row('c')?.sums.forwardBytes, bench.row('d')?.sums.forwardBytes], [84, 128]);
+});
