@@ -10,9 +10,13 @@ import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { ApiServer } from './api-server.ts';
 import { fetchJson } from './client.ts';
-import type { EdgesAnswer } from './edges.ts';
+import type { EdgesAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
 
+const PIPELINE = {
+  ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
+  ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: { Structure: 2 } },
+};
 const NODES = [{ id: 'h/curl', role: 'curl' }, { role: 'nginx' }];
 
 function temporaryFolder(context: TestContext): string {
@@ -23,7 +27,7 @@ function temporaryFolder(context: TestContext): string {
 
 async function startServer(context: TestContext, path: string, store = new WindowStore()): Promise<void> {
   const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
-  const server = new ApiServer({ address: { path }, insecure: false }, { store, notReady, pipeline: () => ({}) });
+  const server = new ApiServer({ address: { path }, insecure: false }, { store, notReady, pipeline: () => PIPELINE });
   await server.start();
   context.after(() => server.stop());
 }
@@ -111,7 +115,7 @@ test('the socket of a killed process is replaced, that of a living one is not', 
 });
 
 test('other hosts are served only when that was asked for', async () => {
-  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => ({}) };
+  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);
   await assert.rejects(server.start(), { code: 'TRB_INSECURE' });
 });

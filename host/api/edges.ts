@@ -1,70 +1,86 @@
-// What /api/v1/edges answers and `tributary edges` prints.
-import { type EdgeRow, type Node, sortedRows, transportName } from '../export/edge-rows.ts';
+// What /api/v1/edges and /api/v1/edges/history answer, and what the CLI and the live view show.
+import { hash } from 'node:crypto';
+import {
+  type EdgeRow,
+  type Histogram,
+  mergeHistograms,
+  type Node,
+  sortedRows,
+  transportName,
+} from '../export/edge-rows.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
-import type { WindowStore } from './window-store.ts';
+import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer } from './edge-answer.ts';
+import { sortEdges } from './edge-order.ts';
+import { type EdgesQuery, edgeTest, type HistoryQuery } from './edge-query.ts';
+import type { WindowRange, WindowStore } from './window-store.ts';
 
-export interface EdgeEnd extends Omit<Node, 'kind'> {
-  /** How the node was named. */
-  kind: string;
-}
+/** 132 bits, which no two edges share. */
+const KEY_CHARACTERS = 22;
 
-export interface BothWays {
-  forward: number;
-  reverse: number;
-}
-
-export interface Edge {
-  client: EdgeEnd;
-  server: EdgeEnd;
-  transport: string;
-  /** Null when it is not known which end is the server. */
-  serverPort: number | null;
-  bytes: BothWays;
-  packets: BothWays;
-  retransmits: BothWays;
-  /** Microseconds; null without a sample. */
-  rtt: { count: number; minUs: number; maxUs: number; meanUs: number } | null;
-  connections: number;
-  closed: number;
-  /** Open at the end of `lastWindow`. */
-  active: number;
-  failures: { refused: number; timedOut: number; abandoned: number; unreachable: number; other: number };
-  resets: { client: number; server: number };
-  /** Flows that moved in a window, by the ends that saw them. */
-  match: { both: number; client: number; server: number };
-  residualBytes: number;
-  judgedBytes: number;
-  lateBytes: number;
-  /** Seconds over which the bytes moved: longer than the windows when some were late. */
-  spanSeconds: number;
-}
-
-export interface EdgesAnswer {
-  level: LevelName;
-  windowNs: number;
-  /** Unix time divided by windowNs; null before the first window has closed. */
-  firstWindow: number | null;
-  lastWindow: number | null;
-  edges: Edge[];
-}
-
-/** The edges of one level over the last `windows` closed windows, in canonical order. */
-export function readEdges(store: WindowStore, level: LevelName, windows: number): EdgesAnswer {
-  const range = store.read(LEVEL_NAMES[level], windows);
+/** The edges of one level over `windows` closed windows up to `until`, or the newest, in canonical order. */
+export function readEdges(store: WindowStore, level: LevelName, windows: number, until?: number): EdgesAnswer {
+  const range = store.read(LEVEL_NAMES[level], windows, until);
   if (range === undefined) return { level, windowNs: 0, firstWindow: null, lastWindow: null, edges: [] };
-  const { windowNs, firstWindow, lastWindow, rows } = range;
-  const edges = sortedRows(rows).map((row) =>
-    toEdge(row, ((lastWindow - Math.min(firstWindow, row.fromWindow) + 1) * windowNs) / 1e9),
-  );
-  return { level, windowNs, firstWindow, lastWindow, edges };
+  const { windowNs, firstWindow, lastWindow } = range;
+  return { level, windowNs, firstWindow, lastWindow, edges: sortedRows(range.rows).map((row) => toEdge(row, range)) };
 }
 
-function toEdge({ sums, ...row }: EdgeRow, spanSeconds: number): Edge {
+/** What is left of the edges by the filter, in the order and number that was asked for. */
+export function queryEdges(store: WindowStore, query: EdgesQuery): EdgesAnswer {
+  const answer = readEdges(store, query.level, query.windows, query.until);
+  const found = answer.edges.filter(edgeTest(query));
+  const ordered = query.by === undefined ? found : sortEdges(found, query.by);
+  return { ...answer, edges: ordered.slice(0, query.limit) };
+}
+
+/** One edge, window by window. Undefined when no window of the range tells of it. */
+export function readHistory(
+  store: WindowStore,
+  { level, key, windows, until }: HistoryQuery,
+): HistoryAnswer | undefined {
+  const range = store.read(LEVEL_NAMES[level], windows, until);
+  const total = range && findRow(range.rows.values(), key);
+  if (range === undefined || total === undefined) return undefined;
+  const told: EdgeWindow[] = [];
+  let histogram: Histogram | undefined;
+  for (const { window, rows } of store.readEach(LEVEL_NAMES[level], windows, until)) {
+    const row = rows.get(total.key.toString('latin1'));
+    if (row === undefined) continue;
+    told.push({ window, ...toCounts(row) });
+    histogram = mergeHistograms(histogram, row.histogram);
+  }
+  const { windowNs, firstWindow, lastWindow } = range;
   return {
+    ...{ level, windowNs, firstWindow, lastWindow },
+    edge: toEdge(total, range),
+    rttHistogram: histogram ?? null,
+    windows: told,
+  };
+}
+
+function findRow(rows: Iterable<EdgeRow>, key: string): EdgeRow | undefined {
+  for (const row of rows) if (keyText(row) === key) return row;
+  return undefined;
+}
+
+function keyText({ key }: EdgeRow): string {
+  return hash('sha256', key, 'base64url').slice(0, KEY_CHARACTERS);
+}
+
+function toEdge(row: EdgeRow, { windowNs, firstWindow, lastWindow }: WindowRange): Edge {
+  return {
+    key: keyText(row),
     client: toEnd(row.client),
     server: toEnd(row.server),
     transport: transportName(row.protocol),
     serverPort: row.serverPort === 0 ? null : row.serverPort,
+    ...toCounts(row),
+    spanSeconds: ((lastWindow - Math.min(firstWindow, row.fromWindow) + 1) * windowNs) / 1e9,
+  };
+}
+
+function toCounts({ sums, active, rttMinUs, rttMaxUs }: EdgeRow): Omit<EdgeWindow, 'window'> {
+  return {
     bytes: { forward: sums.forwardBytes, reverse: sums.reverseBytes },
     packets: { forward: sums.forwardPackets, reverse: sums.reversePackets },
     retransmits: { forward: sums.forwardRetransmits, reverse: sums.reverseRetransmits },
@@ -73,13 +89,13 @@ function toEdge({ sums, ...row }: EdgeRow, spanSeconds: number): Edge {
         ? null
         : {
             count: sums.rttCount,
-            minUs: row.rttMinUs,
-            maxUs: row.rttMaxUs,
+            minUs: rttMinUs,
+            maxUs: rttMaxUs,
             meanUs: Math.round(sums.rttSumUs / sums.rttCount),
           },
     connections: sums.connections,
     closed: sums.closed,
-    active: row.active,
+    active,
     failures: {
       refused: sums.refused,
       timedOut: sums.timedOut,
@@ -92,7 +108,6 @@ function toEdge({ sums, ...row }: EdgeRow, spanSeconds: number): Edge {
     residualBytes: sums.residualBytes,
     judgedBytes: sums.judgedBytes,
     lateBytes: sums.lateBytes,
-    spanSeconds,
   };
 }
 

@@ -18,9 +18,42 @@ export interface WindowRange {
 export class WindowStore {
   #windows: ClosedWindow[] = [];
   #bytes = 0;
+  readonly #waiting = new Set<() => void>();
 
   get newest(): number | undefined {
     return this.#windows.at(-1)?.window;
+  }
+
+  get oldest(): number | undefined {
+    return this.#windows[0]?.window;
+  }
+
+  /** Nanoseconds; 0 before the first window has closed. */
+  get windowNs(): number {
+    return this.#windows.at(-1)?.windowNs ?? 0;
+  }
+
+  /** Who waits in nextClosed. */
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  has(window: number): boolean {
+    return this.#windows.some((closed) => closed.window === window);
+  }
+
+  /** Numbers of the closed windows behind `window`, oldest first. */
+  since(window: number): number[] {
+    return this.#windows.map((closed) => closed.window).filter((each) => each > window);
+  }
+
+  /** Resolves when a window has closed, or with `signal`. */
+  async nextClosed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    this.#waiting.delete(resolve);
   }
 
   /** Rows of the newest window in each level. */
@@ -42,11 +75,12 @@ export class WindowStore {
       const oldest = this.#windows.shift();
       if (oldest !== undefined) this.#bytes -= bytesOf(oldest);
     }
+    for (const resume of this.#waiting) resume();
   }
 
-  /** The last `count` windows added up, `active` of the newest. Undefined before the first window has closed. */
-  read(level: Level, count: number): WindowRange | undefined {
-    const windows = this.#windows.slice(-count);
+  /** The `count` windows that end with `until`, added up, `active` of the last. Undefined when that window is not here. */
+  read(level: Level, count: number, until = this.newest): WindowRange | undefined {
+    const windows = this.#upTo(count, until);
     const newest = windows.at(-1);
     if (newest === undefined) return undefined;
     const rows: RowsByKey = new Map();
@@ -55,6 +89,17 @@ export class WindowStore {
       mergeRows(rows, decodeWindow(outputs, new Set([level])).values());
     }
     return { windowNs: newest.windowNs, firstWindow: windows[0].window, lastWindow: newest.window, rows };
+  }
+
+  /** The same windows one by one, oldest first. */
+  *readEach(level: Level, count: number, until = this.newest): Generator<{ window: number; rows: RowsByKey }> {
+    for (const { window, outputs } of this.#upTo(count, until))
+      yield { window, rows: decodeWindow(outputs, new Set([level])) };
+  }
+
+  #upTo(count: number, until: number | undefined): ClosedWindow[] {
+    const last = this.#windows.findLastIndex(({ window }) => window === until);
+    return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
 }
 

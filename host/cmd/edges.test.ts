@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ApiServer } from '../api/api-server.ts';
-import type { EdgesAnswer } from '../api/edges.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { WindowStore } from '../api/window-store.ts';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
@@ -15,7 +15,7 @@ import { Level } from '../wire/gen/records-layout.ts';
 const MAIN = join(import.meta.dirname, 'main.ts');
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
-  ...{ lost: 0, lateWindows: 0, exportQueue: 0 },
+  ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
 };
 
 interface Reducer {

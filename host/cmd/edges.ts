@@ -2,10 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { fetchJson } from '../api/client.ts';
-import type { EdgesAnswer } from '../api/edges.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
+import { SORT_KEYS, type SortKey, sortEdges } from '../api/edge-order.ts';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
 import { UsageError } from '../lib/usage-error.ts';
-import { PIPE_COLUMNS, renderTable, SORT_KEYS, type SortKey, sortEdges } from '../view/edges-table.ts';
+import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
 import { healthLine, type PipelineTotals } from '../view/health-line.ts';
 import { LiveView } from '../view/live-view.ts';
 import { parseListenAddress } from '../wire/transport/address.ts';

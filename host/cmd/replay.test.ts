@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { zstdDecompressSync } from 'node:zlib';
 import { pino } from 'pino';
-import type { EdgesAnswer } from '../api/edges.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { readEdges } from '../api/edges.ts';
 import { startClock } from '../lib/clock.ts';
 import { seededRandom } from '../lib/random.ts';

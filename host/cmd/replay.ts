@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { sortEdges } from '../api/edge-order.ts';
 import { readEdges } from '../api/edges.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from '../api/window-store.ts';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
@@ -12,7 +13,7 @@ import type { RecordingAgent } from '../reducer/recording-agent.ts';
 import { inSuccession, openRecordings, replay } from '../reducer/replay.ts';
 import { lastWindowOf, replayOverTcp } from '../reducer/replay-tcp.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
-import { PIPE_COLUMNS, renderTable, sortEdges } from '../view/edges-table.ts';
+import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
 import { parseListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 import { WORKER_COUNT_MAX } from './reducer-options.ts';

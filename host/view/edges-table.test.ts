@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edges.ts';
-import { renderLine, renderTable, sortEdges } from './edges-table.ts';
+import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
+import { sortEdges } from '../api/edge-order.ts';
+import { renderLine, renderTable } from './edges-table.ts';
 
 const END: EdgeEnd = {
   ...{ kind: 'process', id: '', role: '', zone: '', host: '', address: '', process: '', container: '' },
 };
 
 const EDGE: Edge = {
+  key: 'iperf3',
   client: { ...END, id: 'client/iperf3', role: 'iperf3' },
   server: { ...END, id: 'web/iperf3', role: 'iperf3' },
   transport: 'tcp',
@@ -30,6 +32,7 @@ const EDGE: Edge = {
 
 const LONG: Edge = {
   ...EDGE,
+  key: 'long',
   client: { ...END, id: 'a-host-with-a-long-name.example.org/system-backup-nightly.service' },
   server: { ...END, id: '2001:db8:1111:2222:3333:4444:5555:6666', address: '2001:db8:1111:2222:3333:4444:5555:6666' },
   bytes: { forward: 987_600_000, reverse: 123_400_000 },

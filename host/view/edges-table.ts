@@ -1,10 +1,8 @@
 // Edges as a table for people and as lines for logs.
-import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edges.ts';
+import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
+import { failureCount } from '../api/edge-order.ts';
 import { type EndLevel, endLevels, LEVEL_NAMES } from '../export/levels.ts';
 import { formatCount, formatLatency, formatRate, formatShare } from './format.ts';
-
-export const SORT_KEYS = ['rate', 'bytes', 'rtt', 'retransmits', 'failures', 'active', 'new'] as const;
-export type SortKey = (typeof SORT_KEYS)[number];
 
 /** A pipe has no width; a log line of this length still reads. */
 export const PIPE_COLUMNS = 160;
@@ -16,21 +14,6 @@ interface Column {
   /** Gives way on a narrow terminal, the greatest first. */
   spare?: number;
 }
-
-/** Highest first; ties stay in canonical order. */
-export function sortEdges(edges: readonly Edge[], by: SortKey): Edge[] {
-  return [...edges].sort((a, b) => SORT_VALUES[by](b) - SORT_VALUES[by](a));
-}
-
-const SORT_VALUES: Record<SortKey, (edge: Edge) => number> = {
-  rate: (edge) => totalBytes(edge) / edge.spanSeconds,
-  bytes: totalBytes,
-  rtt: (edge) => edge.rtt?.meanUs ?? 0,
-  retransmits: (edge) => edge.retransmits.forward + edge.retransmits.reverse,
-  failures: failureCount,
-  active: (edge) => edge.active,
-  new: (edge) => edge.connections,
-};
 
 /** At most `rows` edges. Lines have at most `width` characters, if that is 80 or more: names give way first, then the spare columns. */
 export function renderTable(
@@ -80,14 +63,6 @@ export function renderLine(answer: EdgesAnswer, edge: Edge): string {
     `seen ${seenBy(edge)}`,
   ];
   return parts.join(' ');
-}
-
-function totalBytes({ bytes }: Edge): number {
-  return bytes.forward + bytes.reverse;
-}
-
-function failureCount({ failures }: Edge): number {
-  return failures.refused + failures.timedOut + failures.abandoned + failures.unreachable + failures.other;
 }
 
 function failureTexts({ failures }: Edge): string[] {

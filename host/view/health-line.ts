@@ -1,17 +1,8 @@
+import type { PipelineAnswer } from '../api/edge-answer.ts';
 import { formatCount } from './format.ts';
 
-/** What the pipeline says of itself; totals since the reducer started. */
-export interface PipelineTotals {
-  agents: number;
-  framesAccepted: number;
-  framesRefused: number;
-  socketsLive: number;
-  socketsRefused: number;
-  /** Events and sockets that no agent could tell: the ring or a table was full. */
-  lost: number;
-  lateWindows: number;
-  exportQueue: number;
-}
+/** What the health line shows. */
+export type PipelineTotals = Omit<PipelineAnswer, 'refused'>;
 
 /** One line of pipeline health; what is zero and should be zero is left out. */
 export function healthLine(totals: PipelineTotals): string {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WriteStream } from 'node:tty';
 import { stripVTControlCharacters } from 'node:util';
-import type { EdgesAnswer } from '../api/edges.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { healthLine } from './health-line.ts';
 import { LiveView } from './live-view.ts';
 

@@ -3,8 +3,9 @@
  * prints one line per edge and window, so that a pipe or a log gets every window once.
  */
 import type { WriteStream } from 'node:tty';
-import type { EdgesAnswer } from '../api/edges.ts';
-import { renderLine, renderTable, type SortKey, sortEdges } from './edges-table.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
+import { type SortKey, sortEdges } from '../api/edge-order.ts';
+import { renderLine, renderTable } from './edges-table.ts';
 
 export interface LiveViewOptions {
   by: SortKey;

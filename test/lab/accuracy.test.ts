@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Edge, EdgesAnswer } from '../../host/api/edges.ts';
+import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
 import { Lab } from './lab.ts';
 import type { LabHost } from './network.ts';
 import { Nginx } from './nginx.ts';

@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { listPrograms } from '@tributary/bpf';
-import type { Edge, EdgesAnswer } from '../../host/api/edges.ts';
+import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
 import { requirePart } from '../parts/go-program.ts';
 import { startOtelCollector } from '../parts/otelcol.ts';
 import { Lab } from './lab.ts';

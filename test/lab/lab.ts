@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { EdgesAnswer } from '../../host/api/edges.ts';
+import type { EdgesAnswer } from '../../host/api/edge-answer.ts';
 import type { LevelName } from '../../host/export/levels.ts';
 import { type LabHost, LabNetwork } from './network.ts';
 import { waitFor } from './wait.ts';

@@ -2,7 +2,7 @@
 // sequence numbers, tells them apart.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Edge, EdgesAnswer } from '../../host/api/edges.ts';
+import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
 import { Lab } from './lab.ts';
 import { Sockets } from './sockets.ts';
 

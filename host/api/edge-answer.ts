@@ -1,0 +1,134 @@
+// What the API answers, as schemas: they type the answers here and describe them in docs/openapi.json.
+import { z } from 'zod';
+import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
+
+export const LEVELS = Object.keys(LEVEL_NAMES) as [LevelName, ...LevelName[]];
+
+const count = z.int().min(0);
+const window = z.int().min(0);
+
+const BothWays = z
+  .object({ forward: count, reverse: count })
+  .meta({ id: 'BothWays', description: 'From client to server, and back.' });
+
+const EdgeEnd = z
+  .object({
+    kind: z
+      .string()
+      .describe('How the node was named: container, service, process, host, private_address, public_address, other.'),
+    id: z.string().describe('Empty at the az and role levels.'),
+    role: z.string().describe('Process, systemd unit or container without its place.'),
+    zone: z.string(),
+    host: z.string(),
+    address: z.string().describe('Of an end that is known by nothing else.'),
+    process: z.string().describe('Of an end that is named after its process.'),
+    container: z.string(),
+  })
+  .meta({ id: 'EdgeEnd', description: 'A node: what an end is. Texts that are not known are empty.' });
+
+const Rtt = z
+  .object({ count, minUs: count, maxUs: count, meanUs: count })
+  .nullable()
+  .describe('Smoothed round-trip time, microseconds; null without a sample.');
+
+const Failures = z
+  .object({ refused: count, timedOut: count, abandoned: count, unreachable: count, other: count })
+  .meta({ id: 'Failures', description: 'Connects that failed, by reason.' });
+
+/** What is counted of an edge, over one window or several. */
+const COUNTS = {
+  bytes: BothWays,
+  packets: BothWays,
+  retransmits: BothWays,
+  rtt: Rtt,
+  connections: count.describe('Established in these windows.'),
+  closed: count,
+  active: count.describe('Open at the end of the last window.'),
+  failures: Failures,
+  resets: z.object({ client: count, server: count }).describe('By the end that sent them.'),
+  match: z
+    .object({ both: count, client: count, server: count })
+    .describe('Flows that moved, in each window, by the ends that saw them.'),
+  residualBytes: count.describe('Difference between what one end sent and the other received.'),
+  judgedBytes: count.describe('Bytes of which both ends told, over which the residual was taken.'),
+  lateBytes: count.describe('Bytes of earlier windows that were told late.'),
+};
+
+const Edge = z
+  .object({
+    key: z.string().describe('The same edge has the same key in each window and in each process.'),
+    client: EdgeEnd,
+    server: EdgeEnd,
+    transport: z.string().describe('tcp, udp, or the IANA number of another protocol.'),
+    serverPort: z.int().min(1).max(65_535).nullable().describe('Null when it is not known which end is the server.'),
+    ...COUNTS,
+    spanSeconds: z
+      .number()
+      .positive()
+      .describe('Over which the bytes moved: longer than the windows when some were late.'),
+  })
+  .meta({ id: 'Edge', description: 'Who talks to whom. Sums over the windows, unless it says otherwise.' });
+
+const RANGE = {
+  level: z.enum(LEVELS),
+  windowNs: z.int().min(0).describe('Length of a window; 0 before the first has closed.'),
+  firstWindow: window.nullable().describe('Unix time divided by windowNs; null before the first window has closed.'),
+  lastWindow: window.nullable(),
+};
+
+export const EdgesAnswerSchema = z.object({ ...RANGE, edges: z.array(Edge) }).meta({ id: 'EdgesAnswer' });
+
+const HistogramSchema = z.object({ scale: z.int(), offset: z.int(), counts: z.array(count) }).meta({
+  id: 'Histogram',
+  description:
+    'Exponential histogram of seconds (OpenTelemetry metrics data model): counts[i] is the number of samples v with base^(offset+i) < v <= base^(offset+i+1), base = 2^(2^-scale).',
+});
+
+const EdgeWindow = z.object({ window, ...COUNTS }).meta({ id: 'EdgeWindow', description: 'One edge in one window.' });
+
+export const HistoryAnswerSchema = z
+  .object({
+    ...RANGE,
+    edge: Edge.describe('All windows added up.'),
+    rttHistogram: HistogramSchema.nullable().describe('Null at levels that keep none, and without a sample.'),
+    windows: z
+      .array(EdgeWindow)
+      .describe('Windows in which the edge is told of, oldest first; in others it was still.'),
+  })
+  .meta({ id: 'HistoryAnswer' });
+
+export const WindowsAnswerSchema = z
+  .object({
+    windowNs: RANGE.windowNs,
+    oldest: window.nullable().describe('Oldest window that is kept; null before the first has closed.'),
+    newest: window.nullable(),
+    windows: z.array(window).describe('Closed windows behind `since`, oldest first.'),
+  })
+  .meta({ id: 'WindowsAnswer' });
+
+export const PipelineAnswerSchema = z
+  .object({
+    agents: count,
+    framesAccepted: count,
+    framesRefused: count,
+    socketsLive: count,
+    socketsRefused: count,
+    lost: count.describe('Events and sockets that no agent could tell: the ring or a table was full.'),
+    lateWindows: count.describe('Windows that closed without waiting for all agents.'),
+    exportQueue: count.describe('Windows that wait for the exporter.'),
+    refused: z.record(z.string(), count).describe('What was refused, by reason.'),
+  })
+  .meta({ id: 'PipelineAnswer', description: 'What the pipeline says of itself; totals since the reducer started.' });
+
+export const ErrorAnswerSchema = z
+  .object({ error: z.string().describe('Names the parameter and what is allowed.') })
+  .meta({ id: 'ErrorAnswer' });
+
+export type BothWays = z.infer<typeof BothWays>;
+export type EdgeEnd = z.infer<typeof EdgeEnd>;
+export type Edge = z.infer<typeof Edge>;
+export type EdgeWindow = z.infer<typeof EdgeWindow>;
+export type EdgesAnswer = z.infer<typeof EdgesAnswerSchema>;
+export type HistoryAnswer = z.infer<typeof HistoryAnswerSchema>;
+export type WindowsAnswer = z.infer<typeof WindowsAnswerSchema>;
+export type PipelineAnswer = z.infer<typeof PipelineAnswerSchema>;
