@@ -1,4 +1,5 @@
 // The routes of the HTTP API. The schemas that check their queries also describe them, at /api/v1/openapi.json.
+import { STATUS_CODES } from 'node:http';
 import swagger from '@fastify/swagger';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject, type ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -32,7 +33,9 @@ export interface ApiServerDependencies {
 /** Requests that wait for a window to close; further ones are answered at once. */
 const WAITING_COUNT_MAX = 64;
 
-const HealthAnswerSchema = z.object({ status: z.string(), reason: z.string().optional() }).meta({ id: 'HealthAnswer' });
+const HealthAnswerSchema = z
+  .strictObject({ status: z.string(), reason: z.string().optional() })
+  .meta({ id: 'HealthAnswer' });
 
 type Routes = ReturnType<typeof withZod>;
 
@@ -61,7 +64,7 @@ export function addApi(server: FastifyInstance, dependencies: ApiServerDependenc
       },
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: describeAnswers,
   });
   // The description lists routes that are added after its plugin has loaded.
   server.register(async (scope) => {
@@ -70,6 +73,18 @@ export function addApi(server: FastifyInstance, dependencies: ApiServerDependenc
     scope.get('/api/v1/openapi.json', { schema: { hide: true } }, () => server.swagger());
   });
 }
+
+/** Queries are spelled out with their routes; of each shared schema only the form in which it is answered is referred to. */
+const describeAnswers: typeof jsonSchemaTransformObject = (document) => {
+  const described = jsonSchemaTransformObject(document);
+  if (!('components' in described)) return described;
+  const { schemas = {} } = described.components ?? {};
+  for (const name of Object.keys(schemas)) if (name.endsWith('Input')) delete schemas[name];
+  for (const path of Object.values(described.paths ?? {}))
+    for (const [status, response] of Object.entries(path?.get?.responses ?? {}))
+      if ('description' in response) response.description = STATUS_CODES[status] ?? status;
+  return described;
+};
 
 function withZod(server: FastifyInstance) {
   return server.withTypeProvider<ZodTypeProvider>();

@@ -76,25 +76,6 @@ test('the edges of several windows are added up; active is that of the last', as
   assert.deepEqual([client.id, bytes.forward, active, spanSeconds], ['h/curl', 15, 2, 2]);
 });
 
-test('a question that cannot be answered is refused with what would be right', async (context) => {
-  const path = join(temporaryFolder(context), 'api.sock');
-  await startServer(context, path);
-  const cases: [string, RegExp][] = [
-    ['level=pod', /level is one of id_id/],
-    ['level=id_id&level=az_az', /level is one of id_id/],
-    ['windows=0', /from 1 to 1024/],
-    ['windows=1025', /from 1 to 1024/],
-    ['windows=1.5', /from 1 to 1024/],
-    ['windows=', /from 1 to 1024/],
-    ['windows=1&windows=2', /from 1 to 1024/],
-  ];
-  for (const [query, message] of cases) {
-    const { status, body } = await get(path, `/api/v1/edges?${query}`);
-    assert.equal(status, 400, query);
-    assert.match(JSON.stringify(body), message);
-  }
-});
-
 test('the folder of the socket is made, and others can neither read nor write the socket', async (context) => {
   const path = join(temporaryFolder(context), 'run/api.sock');
   await startServer(context, path);

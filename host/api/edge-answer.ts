@@ -8,11 +8,11 @@ const count = z.int().min(0);
 const window = z.int().min(0);
 
 const BothWays = z
-  .object({ forward: count, reverse: count })
+  .strictObject({ forward: count, reverse: count })
   .meta({ id: 'BothWays', description: 'From client to server, and back.' });
 
 const EdgeEnd = z
-  .object({
+  .strictObject({
     kind: z
       .string()
       .describe('How the node was named: container, service, process, host, private_address, public_address, other.'),
@@ -27,12 +27,12 @@ const EdgeEnd = z
   .meta({ id: 'EdgeEnd', description: 'A node: what an end is. Texts that are not known are empty.' });
 
 const Rtt = z
-  .object({ count, minUs: count, maxUs: count, meanUs: count })
+  .strictObject({ count, minUs: count, maxUs: count, meanUs: count })
   .nullable()
   .describe('Smoothed round-trip time, microseconds; null without a sample.');
 
 const Failures = z
-  .object({ refused: count, timedOut: count, abandoned: count, unreachable: count, other: count })
+  .strictObject({ refused: count, timedOut: count, abandoned: count, unreachable: count, other: count })
   .meta({ id: 'Failures', description: 'Connects that failed, by reason.' });
 
 /** What is counted of an edge, over one window or several. */
@@ -45,7 +45,7 @@ const COUNTS = {
   closed: count,
   active: count.describe('Open at the end of the last window.'),
   failures: Failures,
-  resets: z.object({ client: count, server: count }).describe('By the end that sent them.'),
+  resets: z.strictObject({ client: count, server: count }).describe('By the end that sent them.'),
   match: z
     .object({ both: count, client: count, server: count })
     .describe('Flows that moved, in each window, by the ends that saw them.'),
@@ -55,7 +55,7 @@ const COUNTS = {
 };
 
 const Edge = z
-  .object({
+  .strictObject({
     key: z.string().describe('The same edge has the same key in each window and in each process.'),
     client: EdgeEnd,
     server: EdgeEnd,
@@ -76,18 +76,20 @@ const RANGE = {
   lastWindow: window.nullable(),
 };
 
-export const EdgesAnswerSchema = z.object({ ...RANGE, edges: z.array(Edge) }).meta({ id: 'EdgesAnswer' });
+export const EdgesAnswerSchema = z.strictObject({ ...RANGE, edges: z.array(Edge) }).meta({ id: 'EdgesAnswer' });
 
-const HistogramSchema = z.object({ scale: z.int(), offset: z.int(), counts: z.array(count) }).meta({
+const HistogramSchema = z.strictObject({ scale: z.int(), offset: z.int(), counts: z.array(count) }).meta({
   id: 'Histogram',
   description:
     'Exponential histogram of seconds (OpenTelemetry metrics data model): counts[i] is the number of samples v with base^(offset+i) < v <= base^(offset+i+1), base = 2^(2^-scale).',
 });
 
-const EdgeWindow = z.object({ window, ...COUNTS }).meta({ id: 'EdgeWindow', description: 'One edge in one window.' });
+const EdgeWindow = z
+  .strictObject({ window, ...COUNTS })
+  .meta({ id: 'EdgeWindow', description: 'One edge in one window.' });
 
 export const HistoryAnswerSchema = z
-  .object({
+  .strictObject({
     ...RANGE,
     edge: Edge.describe('All windows added up.'),
     rttHistogram: HistogramSchema.nullable().describe('Null at levels that keep none, and without a sample.'),
@@ -98,7 +100,7 @@ export const HistoryAnswerSchema = z
   .meta({ id: 'HistoryAnswer' });
 
 export const WindowsAnswerSchema = z
-  .object({
+  .strictObject({
     windowNs: RANGE.windowNs,
     oldest: window.nullable().describe('Oldest window that is kept; null before the first has closed.'),
     newest: window.nullable(),
@@ -107,7 +109,7 @@ export const WindowsAnswerSchema = z
   .meta({ id: 'WindowsAnswer' });
 
 export const PipelineAnswerSchema = z
-  .object({
+  .strictObject({
     agents: count,
     framesAccepted: count,
     framesRefused: count,
@@ -121,7 +123,7 @@ export const PipelineAnswerSchema = z
   .meta({ id: 'PipelineAnswer', description: 'What the pipeline says of itself; totals since the reducer started.' });
 
 export const ErrorAnswerSchema = z
-  .object({ error: z.string().describe('Names the parameter and what is allowed.') })
+  .strictObject({ error: z.string().describe('Names the parameter and what is allowed.') })
   .meta({ id: 'ErrorAnswer' });
 
 export type BothWays = z.infer<typeof BothWays>;
