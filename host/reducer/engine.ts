@@ -17,6 +17,8 @@ export type EngineNews = Exclude<CoordinatorAction, { kind: 'tell' | 'tell_all' 
 export interface EngineOptions extends Omit<CoordinatorOptions, 'start'> {
   /** 64 secret bits. */
   hashSeed: bigint;
+  /** Histograms of single nodes too. */
+  idHistograms?: boolean;
 }
 
 export interface EngineDependencies {
@@ -54,7 +56,7 @@ export class Engine {
     const module = await compileReducer();
     const start = clock();
     const coordinator = new Coordinator({ ...this.#options, start });
-    const { workers, hashSeed, incarnation, windowNs, latenessNs } = this.#options;
+    const { workers, hashSeed, incarnation, windowNs, latenessNs, idHistograms = false } = this.#options;
     const receive = (worker: number, message: FromWorker): void => this.receive(worker, message);
     const poolOptions = {
       module,
@@ -64,6 +66,7 @@ export class Engine {
       windowNs,
       latenessNs,
       openWindow: coordinator.openWindow,
+      idHistograms,
     };
     const { relayed = noConnections, refused = () => {} } = this.#dependencies;
     const pool = new WorkerPool(poolOptions, { receive, relayed, refused, fail });

@@ -50,11 +50,8 @@ interface ReducerExports {
 
 /** Bits by records.Level; 0 is every level. The API serves any level, so all of them are put out. */
 const OUTPUT_LEVELS = 0;
-/** A histogram for each pair of ids would cost more than it tells. */
-const HISTOGRAM_LEVELS = [Level.AzAz, Level.RoleAz, Level.AzRole, Level.RoleRole].reduce(
-  (bits, level) => bits | (1 << level),
-  0,
-);
+const HISTOGRAM_LEVELS = levelBits(Level.AzAz, Level.RoleAz, Level.AzRole, Level.RoleRole);
+const ID_LEVELS = levelBits(Level.IdId, Level.IdAz, Level.AzId);
 
 export interface ReducerModuleOptions {
   module: WebAssembly.Module;
@@ -64,6 +61,8 @@ export interface ReducerModuleOptions {
   hashSeed: bigint;
   windowNs: bigint;
   openWindow: number;
+  /** A histogram for each pair of ids too: in a fleet it costs more than it tells. */
+  idHistograms?: boolean;
 }
 
 /** One instance. Addresses are byte offsets of linear memory, valid until the next call that may allocate. */
@@ -72,7 +71,8 @@ export class ReducerModule {
   #bytes: Uint8Array<ArrayBuffer>;
   #view: DataView;
 
-  constructor({ module, worker, workers, hashSeed, windowNs, openWindow }: ReducerModuleOptions) {
+  constructor(options: ReducerModuleOptions) {
+    const { module, worker, workers, hashSeed, windowNs, openWindow, idHistograms = false } = options;
     this.exports = new WebAssembly.Instance(module, {}).exports as ReducerExports;
     const [seedLo, seedHi] = [Number(BigInt.asIntN(32, hashSeed)), Number(BigInt.asIntN(32, hashSeed >> 32n))];
     this.exports.reducer_init(
@@ -83,7 +83,7 @@ export class ReducerModule {
       Number(windowNs),
       openWindow,
       OUTPUT_LEVELS,
-      HISTOGRAM_LEVELS,
+      idHistograms ? HISTOGRAM_LEVELS | ID_LEVELS : HISTOGRAM_LEVELS,
     );
     this.#bytes = new Uint8Array(this.exports.memory.buffer);
     this.#view = new DataView(this.exports.memory.buffer);
@@ -128,4 +128,8 @@ export class ReducerModule {
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
   }
+}
+
+function levelBits(...levels: Level[]): number {
+  return levels.reduce((bits, level) => bits | (1 << level), 0);
 }

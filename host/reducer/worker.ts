@@ -28,6 +28,7 @@ export interface WorkerThreadOptions {
   windowNs: bigint;
   latenessNs: bigint;
   openWindow: number;
+  idHistograms: boolean;
   mesh: MeshMemory;
   /** Ports to the other workers, by their number. */
   peers: (MessagePort | undefined)[];
