@@ -131,5 +131,5 @@ export class ReducerModule {
 }
 
 function levelBits(...levels: Level[]): number {
-  return levels.reduce((bits, level) => bits | (1 << level), 0);
+  return levels.reduce<number>((bits, level) => bits | (1 << level), 0);
 }
