@@ -8,10 +8,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Collector } from '@tributary/bpf';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
+import { CredentialKeeper } from '../tls/credential-keeper.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
 import { PeerRole } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
+import { describeGoodbye } from '../wire/goodbye-words.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import { AgentCore } from './agent-core.ts';
@@ -70,6 +73,8 @@ export class Agent {
   #source: KernelSource | undefined;
   #look: Look | undefined;
   #link: AgentLink | undefined;
+  readonly #limitedLog: LimitedLog;
+  readonly #credentials: CredentialKeeper | undefined;
   #recorder: Recorder | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
   #tellTimer: NodeJS.Timeout | undefined;
@@ -78,6 +83,10 @@ export class Agent {
   constructor(options: AgentOptions, dependencies: AgentDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
+    this.#limitedLog = new LimitedLog(dependencies.log);
+    const files = options.reducer?.tls;
+    const renewed = (): void => this.#link?.retry();
+    this.#credentials = files && new CredentialKeeper({ files }, { log: dependencies.log, now: Date.now, renewed });
     this.#scope = options.scope === undefined ? '' : `netns:${options.scope.inode}`;
     const hashSeed = [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()] as const;
     const { boot } = this.#identity;
@@ -90,6 +99,7 @@ export class Agent {
 
   /** Throws UsageError when another agent looks already, or when nothing can be observed. */
   async start(): Promise<void> {
+    await this.#credentials?.start();
     this.#lock = await AgentLock.take(this.#identity, this.#scope);
     this.#look = this.#startLooking();
     await this.#readAddresses();
@@ -104,11 +114,18 @@ export class Agent {
     this.#dependencies.log.info({ node: this.#options.node, scope: this.#scope }, 'looking');
   }
 
+  /** Reads what can change without a restart: the certificates. */
+  async reload(): Promise<void> {
+    await this.#credentials?.reload();
+  }
+
   /** Tells the open window, says goodbye, detaches; also after a start that failed. Takes at most about four seconds. */
   async stop(): Promise<void> {
     clearTimeout(this.#drainTimer);
     clearTimeout(this.#tellTimer);
     clearInterval(this.#addressTimer);
+    this.#credentials?.stop();
+    this.#limitedLog.flush();
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
     await this.#link?.stop();
     try {
@@ -168,7 +185,11 @@ export class Agent {
       random: Math.random,
       zstd: this.#options.zstd,
     };
-    this.#link = new AgentLink({ ...reducer, channel }, { clock, handle: (news) => this.#handle(look, news) });
+    const { address, insecure, serverName } = reducer;
+    const keeper = this.#credentials;
+    const tls = keeper && { credentials: () => keeper.credentials, serverName };
+    const handle = (news: AgentNews): void => this.#handle(look, news);
+    this.#link = new AgentLink({ address, insecure, tls, channel }, { clock, handle });
     this.#link.start();
   }
 
@@ -192,7 +213,9 @@ export class Agent {
   #handle({ session }: Look, news: AgentNews): void {
     const { log, clock } = this.#dependencies;
     if (news.kind === 'lost') {
-      log.warn({ reason: news.reason, detail: news.detail }, `connection lost: ${news.reason}`);
+      const why = news.reason === 'goodbye' ? describeGoodbye(news.detail) : news.detail;
+      const message = `connection lost: ${news.reason}${why === '' ? '' : `: ${why}`}`;
+      this.#limitedLog.warn(news.reason, { detail: news.detail }, message);
     } else if (news.kind === 'welcome') {
       const incarnation = news.welcome.incarnation.toString(16).padStart(16, '0');
       const address = this.#options.reducer === undefined ? '' : formatAddress(this.#options.reducer.address);

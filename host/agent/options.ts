@@ -5,6 +5,8 @@ import { basename } from 'node:path';
 import { z } from 'zod';
 import { parseDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/usage-error.ts';
+import type { TlsFiles } from '../tls/credentials.ts';
+import { parseTlsFiles } from '../tls/tls-options.ts';
 import { type ListenAddress, parseListenAddress } from '../wire/transport/address.ts';
 
 const WINDOW_NS_MIN = 100_000_000n;
@@ -13,7 +15,13 @@ const WINDOW_NS_MAX = 3_600_000_000_000n;
 const NAME_LENGTH_MAX = 63;
 
 export interface AgentOptions {
-  reducer?: { address: ListenAddress; insecure: boolean };
+  reducer?: {
+    address: ListenAddress;
+    insecure: boolean;
+    tls?: TlsFiles;
+    /** What the reducer's certificate has to stand for, unless it is the host of the address. */
+    serverName?: string;
+  };
   /** File for the same frames. */
   output?: string;
   /** The only network namespace to look at. */
@@ -46,6 +54,10 @@ const flags = z.object({
   node: name.optional(),
   zone: z.string().max(NAME_LENGTH_MAX, `at most ${NAME_LENGTH_MAX} characters`).default(''),
   insecure: z.boolean().default(false),
+  tlsCa: z.string().optional(),
+  tlsCert: z.string().optional(),
+  tlsKey: z.string().optional(),
+  tlsServerName: z.string().optional(),
   zstd: z.boolean().default(false),
 });
 
@@ -60,6 +72,8 @@ export function parseAgentOptions(given: AgentFlags): AgentOptions {
     throw new UsageError('TRB_AGENT_OPTION', `--${flag} ${given[flag as keyof AgentFlags]}: expected ${message}`);
   }
   const { reducer, output, scope: scopeText, window: windowNs, node, zone, insecure, zstd } = parsed.data;
+  const { tlsCa: ca, tlsCert: cert, tlsKey: key, tlsServerName: serverName } = parsed.data;
+  const tls = parseTlsFiles({ ca, cert, key }, insecure);
   if (reducer === undefined && output === undefined) {
     throw new UsageError(
       'TRB_AGENT_OUTPUT',
@@ -68,7 +82,15 @@ export function parseAgentOptions(given: AgentFlags): AgentOptions {
   }
   const scope = scopeText === undefined ? undefined : readScope(scopeText.slice('netns='.length));
   return {
-    ...(reducer === undefined ? {} : { reducer: { address: parseListenAddress(reducer), insecure } }),
+    ...(reducer === undefined
+      ? {}
+      : {
+          reducer: {
+            ...{ address: parseListenAddress(reducer), insecure },
+            ...(tls === undefined ? {} : { tls }),
+            ...(serverName === undefined ? {} : { serverName }),
+          },
+        }),
     ...(output === undefined ? {} : { output: output.slice('file:'.length) }),
     ...(scope === undefined ? {} : { scope }),
     windowNs,

@@ -1,80 +1,104 @@
-// The reducer's HTTP API: /healthz, /readyz, /api/v1/edges, /api/v1/pipeline. On a unix socket by default, since it shows other users' connections.
-import { chmod, mkdir } from 'node:fs/promises';
+// Where the reducer's HTTP API listens: on a unix socket by default, since it shows other users' connections.
+import { mkdir } from 'node:fs/promises';
+import { createServer } from 'node:https';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
-import { LEVEL_NAMES, parseLevel } from '../export/levels.ts';
 import { UsageError } from '../lib/usage-error.ts';
-import { assertReachable, listenError, type ReachOptions, removeStaleSocket } from '../wire/transport/tcp.ts';
-import { readEdges } from './edges.ts';
-import { WINDOW_COUNT_MAX, type WindowStore } from './window-store.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import { TLS_VERSION } from '../tls/parameters.ts';
+import { type HandshakeRefusal, refusalOfHandshake } from '../tls/refusal.ts';
+import { listenError } from '../wire/transport/listen-error.ts';
+import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
+import { giveToGroup, placeSocket, removeSocket } from '../wire/transport/unix-socket.ts';
+import { type ApiRefusal, readOrMakeToken, requireToken } from './api-access.ts';
+import { type ApiServerDependencies, addApi } from './api-routes.ts';
 
-export interface ApiServerDependencies {
-  store: WindowStore;
-  /** Why the reducer is not ready; undefined when it is. */
-  notReady: () => string | undefined;
-  /** Totals of the pipeline, for the health line. */
-  pipeline: () => object;
+export interface ApiServerOptions extends ReachOptions {
+  /** Holds the token that is asked for over TCP; without it the token of this host is used. */
+  tokenFile?: string;
 }
 
 export class ApiServer {
-  readonly #options: ReachOptions;
-  readonly #server: FastifyInstance;
+  readonly #options: ApiServerOptions;
+  readonly #dependencies: ApiServerDependencies;
+  readonly #refused: Partial<Record<ApiRefusal | HandshakeRefusal, number>> = {};
+  #server: FastifyInstance | undefined;
+  #renew: ((credentials: Credentials) => void) | undefined;
 
-  constructor(options: ReachOptions, dependencies: ApiServerDependencies) {
+  constructor(options: ApiServerOptions, dependencies: ApiServerDependencies) {
     this.#options = options;
-    this.#server = fastify({ logger: false, forceCloseConnections: true });
-    addRoutes(this.#server, dependencies);
+    this.#dependencies = dependencies;
   }
 
-  /** Throws UsageError when the address is taken, cannot be made or must not be used. */
-  async start(): Promise<void> {
-    assertReachable(this.#options);
-    const { address } = this.#options;
-    if ('path' in address) {
+  /** Requests and connections refused since the start, by reason; reasons that never occurred are left out. */
+  get refused(): Readonly<Partial<Record<ApiRefusal | HandshakeRefusal, number>>> {
+    return this.#refused;
+  }
+
+  /** With `credentials` a TCP address is HTTPS. Throws UsageError when the address is taken, cannot be made or must not be used. */
+  async start(credentials?: Credentials): Promise<void> {
+    const { address, tokenFile } = this.#options;
+    assertReachable(this.#options, credentials !== undefined);
+    const isTcp = 'port' in address;
+    const server = isTcp && credentials !== undefined ? this.#createSecure(credentials) : createPlain();
+    if (isTcp) requireToken(server, await readOrMakeToken(tokenFile), (refusal) => this.#count(refusal));
+    addApi(server, this.#dependencies);
+    const listen = async (options: { path: string } | { host: string; port: number }): Promise<void> => {
+      await server.listen(options).catch((error: NodeJS.ErrnoException) => {
+        throw listenError(address, error);
+      });
+    };
+    if (isTcp) {
+      await listen(address);
+    } else {
       await makeFolder(dirname(address.path));
-      await removeStaleSocket(address.path);
+      await placeSocket(address.path, (path) => listen({ path }));
     }
-    await this.#server.listen(address).catch((error: NodeJS.ErrnoException) => {
-      throw listenError(address, error);
-    });
-    if ('path' in address) await chmod(address.path, 0o660);
+    this.#server = server;
+  }
+
+  /** For connections from now on. */
+  renew(credentials: Credentials): void {
+    this.#renew?.(credentials);
   }
 
   async stop(): Promise<void> {
+    const { address } = this.#options;
+    if (this.#server === undefined) return;
+    if ('path' in address) await removeSocket(address.path);
     await this.#server.close();
+  }
+
+  #createSecure(credentials: Credentials): FastifyInstance {
+    return fastify({
+      ...{ logger: false, forceCloseConnections: true },
+      serverFactory: (handler) => {
+        const server = createServer(contextOf(credentials), handler);
+        server.on('tlsClientError', (error: NodeJS.ErrnoException) => this.#count(refusalOfHandshake(error.code)));
+        this.#renew = (renewed) => server.setSecureContext(contextOf(renewed));
+        return server;
+      },
+    });
+  }
+
+  #count(refusal: ApiRefusal | HandshakeRefusal): void {
+    this.#refused[refusal] = (this.#refused[refusal] ?? 0) + 1;
   }
 }
 
-/** As a parameter is given twice, its value is a list. */
-interface EdgesQuery {
-  level?: string | string[];
-  windows?: string | string[];
+function createPlain(): FastifyInstance {
+  return fastify({ logger: false, forceCloseConnections: true });
 }
 
-function addRoutes(server: FastifyInstance, { store, notReady, pipeline }: ApiServerDependencies): void {
-  server.get('/healthz', () => ({ status: 'ok' }));
-  server.get('/readyz', (_request, reply) => {
-    const reason = notReady();
-    return reply
-      .code(reason === undefined ? 200 : 503)
-      .send({ status: reason === undefined ? 'ready' : 'not ready', reason });
-  });
-  server.get('/api/v1/pipeline', () => pipeline());
-  server.get<{ Querystring: EdgesQuery }>('/api/v1/edges', (request, reply) => {
-    const level = parseLevel(String(request.query.level ?? 'az_az'));
-    const windows = Number(request.query.windows ?? 1);
-    if (level === undefined)
-      return reply.code(400).send({ error: `level is one of ${Object.keys(LEVEL_NAMES).join(', ')}` });
-    if (!Number.isInteger(windows) || windows < 1 || windows > WINDOW_COUNT_MAX) {
-      return reply.code(400).send({ error: `windows is a whole number from 1 to ${WINDOW_COUNT_MAX}` });
-    }
-    return reply.send(readEdges(store, level, windows));
-  });
+/** The token tells who asks: browsers and curl have no certificates. */
+function contextOf({ cert, key }: Credentials): { cert: string; key: string; minVersion: typeof TLS_VERSION } {
+  return { cert, key, minVersion: TLS_VERSION };
 }
 
 /** /run/tributary does not survive a restart of the machine. */
 async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o750 }).catch((error: NodeJS.ErrnoException) => {
+  const made = await mkdir(path, { recursive: true, mode: 0o750 }).catch((error: NodeJS.ErrnoException) => {
     throw new UsageError('TRB_API_FOLDER', `cannot make ${path}: ${error.message}; run this as root or choose --api`);
   });
+  if (made !== undefined) await giveToGroup(path);
 }

@@ -18,6 +18,10 @@ export function register(command: Command): void {
     .option('--zone <NAME>', 'availability zone of this host', '')
     .option('--zstd', 'compress what is told to the reducer', false)
     .option('--insecure', 'allow plaintext to another host', false)
+    .option('--tls-ca <FILE>', 'certificates of the authorities that a reducer may have its certificate from')
+    .option('--tls-cert <FILE>', 'certificate of this agent')
+    .option('--tls-key <FILE>', 'key of this agent')
+    .option('--tls-server-name <NAME>', 'name in the certificate of the reducer (default: the host of its address)')
     .action(run);
 }
 

@@ -10,7 +10,7 @@ const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.was
 
 /** An agent with its real parts. `fail`: it cannot tell anything any more. Throws UsageError. */
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
-  if (options.reducer !== undefined) assertReachable(options.reducer);
+  if (options.reducer !== undefined) assertReachable(options.reducer, options.reducer.tls !== undefined);
   // Loaded here: the usage is explained on machines that cannot observe, too.
   const { load } = await import('@tributary/bpf');
   return new Agent(options, {

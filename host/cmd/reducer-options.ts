@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { LEVEL_NAMES, parseLevel } from '../export/levels.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/usage-error.ts';
+import { parseTlsFiles } from '../tls/tls-options.ts';
 import { parseListenAddress } from '../wire/transport/address.ts';
 import type { ReducerServiceOptions } from './reducer-service.ts';
 
@@ -39,6 +40,10 @@ const FLAGS = z.strictObject({
   lateness: duration(1n, WINDOW_NS_MAX, '1ms to 5m'),
   level: z.array(level).min(1, 'needs a level'),
   insecure: z.boolean(),
+  tlsCa: z.string().optional(),
+  tlsCert: z.string().optional(),
+  tlsKey: z.string().optional(),
+  apiTokenFile: z.string().optional(),
 });
 
 /** As commander hands them over. */
@@ -57,5 +62,11 @@ export function parseReducerFlags(flags: ReducerFlags): ReducerServiceOptions {
     throw new UsageError('TRB_OPTION', `--${String(path[0])}: ${message}`);
   }
   const { listen, api, workers: workerCount, window, lateness, level: levels, insecure } = result.data;
-  return { listen, api, workers: workerCount, windowNs: window, latenessNs: lateness, levels, insecure };
+  const { tlsCa: ca, tlsCert: cert, tlsKey: key, apiTokenFile } = result.data;
+  const tls = parseTlsFiles({ ca, cert, key }, insecure);
+  return {
+    ...{ listen, api, workers: workerCount, windowNs: window, latenessNs: lateness, levels, insecure },
+    ...(tls === undefined ? {} : { tls }),
+    ...(apiTokenFile === undefined ? {} : { apiTokenFile }),
+  };
 }

@@ -4,19 +4,21 @@ import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { ApiServer } from '../api/api-server.ts';
 import { WindowStore } from '../api/window-store.ts';
-import { CumulativeSums } from '../export/cumulative-sums.ts';
+import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.ts';
 import { decodeWindow } from '../export/edge-rows.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
 import { isOtlpConfigured, OtlpExporter, temporalityFrom } from '../export/otlp-exporter.ts';
 import type { SelfReading } from '../export/otlp-metrics.ts';
-import { PrometheusServer } from '../export/prometheus-server.ts';
+import { PrometheusServer, type TcpAddress } from '../export/prometheus-server.ts';
 import { reducerResource } from '../export/resource.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
 import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
 import { sumWireTotals } from '../reducer/wire-totals.ts';
+import { CredentialKeeper } from '../tls/credential-keeper.ts';
+import type { TlsFiles } from '../tls/credentials.ts';
 import type { PipelineTotals } from '../view/health-line.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
@@ -24,10 +26,13 @@ import { readSelf } from './self-readings.ts';
 
 export interface ReducerServiceOptions extends ReducerOptions {
   api: ListenAddress;
+  apiTokenFile?: string;
+  /** With them TCP addresses are for TLS. */
+  tls?: TlsFiles;
   /** Levels that are exported. */
   levels: readonly LevelName[];
   /** Where a Prometheus may scrape; nowhere when undefined. */
-  prometheus?: ListenAddress;
+  prometheus?: TcpAddress;
 }
 
 export interface ReducerServiceDependencies {
@@ -48,8 +53,9 @@ export class ReducerService {
   readonly #dependencies: ReducerServiceDependencies;
   readonly #reducer: Reducer;
   readonly #api: ApiServer;
+  readonly #credentials: CredentialKeeper | undefined;
   readonly #levels: ReadonlySet<Level>;
-  readonly #sums = new CumulativeSums();
+  readonly #sums: CumulativeSums;
   readonly #exporter: OtlpExporter | undefined;
   readonly #prometheus: PrometheusServer | undefined;
   #counters: StageCounters = NO_COUNTERS;
@@ -61,6 +67,7 @@ export class ReducerService {
     this.#dependencies = dependencies;
     const { log, fail, onClosed, environment } = dependencies;
     const clock = startClock();
+    this.#sums = new CumulativeSums(options.prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
     this.#levels = new Set(options.levels.map((name) => LEVEL_NAMES[name]));
     this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
     this.#reducer = new Reducer(options, {
@@ -79,9 +86,10 @@ export class ReducerService {
       },
       fail,
     });
+    this.#credentials = options.tls && this.#keepCredentials(options.tls);
     this.#prometheus = options.prometheus && this.#createPrometheus(options.prometheus);
     this.#api = new ApiServer(
-      { address: options.api, insecure: options.insecure },
+      { address: options.api, insecure: options.insecure, tokenFile: options.apiTokenFile },
       {
         store: this.store,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
@@ -90,15 +98,21 @@ export class ReducerService {
     );
   }
 
+  /** Reads what can change without a restart: the certificates. */
+  async reload(): Promise<void> {
+    await this.#credentials?.reload();
+  }
+
   get addresses(): readonly ListenAddress[] {
     return this.#reducer.addresses;
   }
 
   /** Throws UsageError when an address cannot be had or a part is missing. */
   async start(): Promise<void> {
-    await this.#api.start();
+    const credentials = await this.#credentials?.start();
+    await this.#api.start(credentials);
     await this.#prometheus?.start();
-    await this.#reducer.start();
+    await this.#reducer.start(credentials);
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
   }
@@ -106,6 +120,7 @@ export class ReducerService {
   /** Lets the window that is closing close, exports what is queued, says goodbye to all agents. */
   async stop(): Promise<void> {
     clearInterval(this.#refresh);
+    this.#credentials?.stop();
     await this.#reducer.settle();
     await this.#exporter?.stop();
     await this.#reducer.stop();
@@ -128,6 +143,20 @@ export class ReducerService {
     };
   }
 
+  #keepCredentials(files: TlsFiles): CredentialKeeper {
+    return new CredentialKeeper(
+      { files },
+      {
+        log: this.#dependencies.log,
+        now: Date.now,
+        renewed: (credentials) => {
+          this.#reducer.renew(credentials);
+          this.#api.renew(credentials);
+        },
+      },
+    );
+  }
+
   #createExporter(clock: Clock): OtlpExporter {
     const { log, environment } = this.#dependencies;
     return new OtlpExporter(
@@ -140,7 +169,7 @@ export class ReducerService {
     );
   }
 
-  #createPrometheus(address: ListenAddress): PrometheusServer {
+  #createPrometheus(address: TcpAddress): PrometheusServer {
     return new PrometheusServer(
       { address, insecure: this.#options.insecure, profile: PROFILE },
       {

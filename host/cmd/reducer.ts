@@ -1,5 +1,6 @@
 // `tributary reducer`: joins, names and rolls up what agents tell until it is told to stop.
 import type { Command } from 'commander';
+import { DEFAULT_TOKEN_FILE } from '../api/api-access.ts';
 import { createLog } from '../telemetry/log.ts';
 import { DEFAULT_API, EXIT_TRAP } from './defaults.ts';
 import {
@@ -30,6 +31,13 @@ export function register(command: Command): void {
     .option('--lateness <DURATION>', 'how long a window waits for agents after its end', DEFAULT_LATENESS)
     .option('--level <LEVEL>', `level that is exported; may be repeated (default: "${DEFAULT_LEVEL}")`, collect, [])
     .option('--insecure', 'accept plaintext from other hosts', false)
+    .option('--tls-ca <FILE>', 'certificates of the authorities that agents may have their certificates from')
+    .option('--tls-cert <FILE>', 'certificate of this reducer')
+    .option('--tls-key <FILE>', 'key of this reducer')
+    .option(
+      '--api-token-file <FILE>',
+      `holds the token that the API asks for over TCP (default: "${DEFAULT_TOKEN_FILE}")`,
+    )
     .action(run);
 }
 

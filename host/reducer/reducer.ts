@@ -17,11 +17,11 @@ import type { WorkerReading } from './worker-pool.ts';
 export interface ReducerOptions {
   listen: readonly ListenAddress[];
   insecure: boolean;
-  /** With them TCP addresses are for TLS. */
-  credentials?: Credentials;
   workers: number;
   windowNs: bigint;
   latenessNs: bigint;
+  /** Histograms of RTT at the id levels too; a single host can afford them. */
+  idHistograms?: boolean;
 }
 
 export interface ReducerDependencies {
@@ -53,13 +53,13 @@ export class Reducer {
 
   constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
     const { log, clock, random64, fail } = dependencies;
-    const { workers, windowNs, latenessNs } = options;
+    const { workers, windowNs, latenessNs, idHistograms } = options;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#limitedLog = new LimitedLog(log);
     this.#incarnation = random64();
     this.#engine = new Engine(
-      { workers, windowNs, latenessNs, incarnation: this.#incarnation, hashSeed: random64() },
+      { workers, windowNs, latenessNs, idHistograms, incarnation: this.#incarnation, hashSeed: random64() },
       {
         clock,
         handle: (news) => this.#handle(news),
@@ -90,9 +90,12 @@ export class Reducer {
     return this.#windows;
   }
 
-  /** Throws UsageError when an address is taken or must not be used, and an Error when reducer.wasm is missing. */
-  async start(): Promise<void> {
-    const { listen, insecure, credentials, workers, windowNs } = this.#options;
+  /**
+   * With `credentials` TCP addresses are for TLS. Throws UsageError when an address is taken or must not be used, and an Error when
+   * reducer.wasm is missing.
+   */
+  async start(credentials?: Credentials): Promise<void> {
+    const { listen, insecure, workers, windowNs } = this.#options;
     await this.#engine.start();
     try {
       for (const address of listen) this.#addresses.push(await this.#engine.listen({ address, insecure, credentials }));

@@ -6,10 +6,11 @@ import { partOf, readSources } from './sources.ts';
 
 const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
   'host/cmd': 'everything',
-  'host/agent': ['host/wire', 'bpf/addon'],
-  'host/reducer': ['host/wire'],
+  'host/wire': ['host/tls'],
+  'host/agent': ['host/tls', 'host/wire', 'bpf/addon'],
+  'host/reducer': ['host/tls', 'host/wire'],
   'host/export': ['host/wire', 'host/reducer'],
-  'host/api': ['host/wire', 'host/reducer', 'host/export'],
+  'host/api': ['host/tls', 'host/wire', 'host/reducer', 'host/export'],
   'host/view': ['host/export', 'host/api'],
   'wasm/reducer': ['wasm/ingest', 'wasm/match', 'wasm/enrich', 'wasm/aggregate'],
   'wasm/ingest': ['wasm/match', 'wasm/enrich'],
