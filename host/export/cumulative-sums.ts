@@ -11,6 +11,8 @@ import type { SelfReading } from './otlp-metrics.ts';
 
 /** Rows that are kept; rows of further edges add up in (other). */
 export const CUMULATIVE_ROWS_MAX = 65_536;
+/** A row is about 30 samples, and a scrape of a million would take longer than the ten seconds that a Prometheus waits. */
+export const PROMETHEUS_ROWS_MAX = 10_000;
 export const STALE_NS = 900_000_000_000n;
 
 export interface CumulativeSumsOptions {

@@ -2,17 +2,29 @@
  * GET /metrics for Prometheus, on a listener of its own. A scrape tells the sums as of the last closed window and our own counters as of now.
  * It reads and consumes nothing: windows close and commit whether or not anybody scrapes, and two scrapers see the same.
  */
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https';
 import { Readable } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
 import { createGzip } from 'node:zlib';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import type { Credentials } from '../tls/credentials.ts';
+import { TLS_VERSION } from '../tls/parameters.ts';
+import { formatAddress, isLocal, type ListenAddress } from '../wire/transport/address.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import type { Profile } from './gen/metrics.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 import { exposeText, type Snapshot } from './prometheus-text.ts';
 
+/** A Prometheus scrapes no unix sockets. */
+export type TcpAddress = Exclude<ListenAddress, { path: string }>;
+
 export interface PrometheusServerOptions extends ReachOptions {
+  address: TcpAddress;
   profile: Profile;
+  /** Beyond loopback a scraper has to show a certificate of their authority. On loopback it is plain HTTP. */
+  credentials?: Credentials;
 }
 
 export interface PrometheusServerDependencies {
@@ -20,7 +32,7 @@ export interface PrometheusServerDependencies {
   snapshot: () => Snapshot;
 }
 
-/** Answers at once; each keeps the rows of its window in memory. */
+/** Scrapes that are answered at the same time; each keeps the rows of its window in memory. */
 export const SCRAPES_MAX = 8;
 /** A scraper that takes nothing for so long is gone. */
 const SILENCE_MS = 30_000;
@@ -29,28 +41,45 @@ const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 export class PrometheusServer {
   readonly #options: PrometheusServerOptions;
   readonly #snapshot: () => Snapshot;
-  readonly #server: FastifyInstance;
+  readonly #fastify: FastifyInstance<Server | SecureServer>;
   #running = 0;
-  #counts = { complete: 0, aborted: 0, busy: 0 };
+  #counts = { complete: 0, aborted: 0, busy: 0, refused: 0 };
 
   constructor(options: PrometheusServerOptions, { snapshot }: PrometheusServerDependencies) {
     this.#options = options;
     this.#snapshot = snapshot;
-    this.#server = fastify({ logger: false, forceCloseConnections: true, connectionTimeout: SILENCE_MS });
-    this.#server.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
+    this.#fastify = fastify<Server | SecureServer>({
+      forceCloseConnections: true,
+      serverFactory: (answer) => this.#createServer(answer),
+    });
+    this.#fastify.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
+  }
+
+  /** Where to scrape, with the port that was chosen when it was 0. */
+  get url(): string {
+    const { address } = this.#options;
+    const bound = this.#fastify.server.address();
+    const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
+    return `${this.#isSecure ? 'https' : 'http'}://${formatAddress({ host: address.host, port })}/metrics`;
   }
 
   /** Throws UsageError when the address is taken or must not be used. */
   async start(): Promise<void> {
-    assertReachable(this.#options);
+    assertReachable(this.#options, this.#isSecure);
     const { address } = this.#options;
-    await this.#server.listen(address).catch((error: NodeJS.ErrnoException) => {
+    await this.#fastify.listen(address).catch((error: NodeJS.ErrnoException) => {
       throw listenError(address, error);
     });
   }
 
   async stop(): Promise<void> {
-    await this.#server.close();
+    await this.#fastify.close();
+  }
+
+  /** For connections from now on. */
+  renew(credentials: Credentials): void {
+    const { server } = this.#fastify;
+    if (server instanceof SecureServer) server.setSecureContext(contextOf(credentials));
   }
 
   readings(): SelfReading[] {
@@ -59,6 +88,21 @@ export class PrometheusServer {
       attributes: { reason },
       value,
     }));
+  }
+
+  get #isSecure(): boolean {
+    const { address, credentials } = this.#options;
+    return credentials !== undefined && !isLocal(address);
+  }
+
+  #createServer(answer: RequestListener): Server | SecureServer {
+    const { credentials } = this.#options;
+    const server =
+      credentials === undefined || !this.#isSecure
+        ? createServer(answer)
+        : createSecureServer({ ...contextOf(credentials), requestCert: true, rejectUnauthorized: true }, answer);
+    server.on('tlsClientError', () => this.#counts.refused++);
+    return server.setTimeout(SILENCE_MS);
   }
 
   #scrape(acceptEncoding: string, reply: FastifyReply): FastifyReply {
@@ -77,4 +121,8 @@ export class PrometheusServer {
     if (!/\bgzip\b/.test(acceptEncoding)) return reply.send(text);
     return reply.header('content-encoding', 'gzip').send(text.compose(createGzip()));
   }
+}
+
+function contextOf({ ca, cert, key }: Credentials): SecureContextOptions {
+  return { ca, cert, key, minVersion: TLS_VERSION };
 }
