@@ -174,7 +174,7 @@ test_all() {
   fi
   if [ -n "$dry_run" ]; then
     show_plan $needs
-    [ -z "$needs" ] || echo 'test parts, where not in the cache: OpenTelemetry Collector'
+    [ -z "$needs" ] || echo 'test parts, where not in the cache: OpenTelemetry Collector, Prometheus'
     echo "then: the tests in ${*:-all folders}"
     return
   fi
