@@ -9,7 +9,7 @@ const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
   'host/wire': ['host/tls'],
   'host/agent': ['host/tls', 'host/wire', 'bpf/addon'],
   'host/reducer': ['host/tls', 'host/wire'],
-  'host/export': ['host/wire', 'host/reducer'],
+  'host/export': ['host/tls', 'host/wire', 'host/reducer'],
   'host/api': ['host/tls', 'host/wire', 'host/reducer', 'host/export'],
   'host/view': ['host/export', 'host/api'],
   'wasm/reducer': ['wasm/ingest', 'wasm/match', 'wasm/enrich', 'wasm/aggregate'],
