@@ -111,7 +111,7 @@ export class ReducerService {
   async start(): Promise<void> {
     const credentials = await this.#credentials?.start();
     await this.#api.start(credentials);
-    await this.#prometheus?.start();
+    await this.#prometheus?.start(credentials);
     await this.#reducer.start(credentials);
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
@@ -152,6 +152,7 @@ export class ReducerService {
         renewed: (credentials) => {
           this.#reducer.renew(credentials);
           this.#api.renew(credentials);
+          this.#prometheus?.renew(credentials);
         },
       },
     );

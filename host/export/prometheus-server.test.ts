@@ -12,6 +12,7 @@ import { waitFor } from '../../test/lab/wait.ts';
 import { requirePart } from '../../test/parts/go-program.ts';
 import { checkMetrics, findFreePort, Prometheus, type PrometheusOptions } from '../../test/parts/prometheus.ts';
 import { createAuthority, issueCertificate } from '../tls/authority.ts';
+import type { Credentials } from '../tls/credentials.ts';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
 import { decodeWindow } from './edge-rows.ts';
@@ -49,6 +50,10 @@ class Bench {
     );
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.server.address.port}/metrics`;
+  }
+
   /** A window of one second with edges to nginx, by the role of the client. */
   close(points: Record<string, PointSpec> = {}): void {
     const nodes = [...Object.keys(points).map((role) => ({ role, zone: 'a', kind: NodeKind.Process })), NGINX];
@@ -69,9 +74,10 @@ class Bench {
 async function startBench(
   context: TestContext,
   options: Partial<PrometheusServerOptions> & CumulativeSumsOptions = {},
+  credentials?: Credentials,
 ): Promise<Bench> {
   const bench = new Bench(options);
-  await bench.server.start();
+  await bench.server.start(credentials);
   context.after(async () => {
     await bench.server.stop();
     rmSync(bench.folder, { recursive: true });
@@ -81,11 +87,11 @@ async function startBench(
 
 async function startPrometheus(
   context: TestContext,
-  { folder: directory, server }: Bench,
+  { folder: directory, url }: Bench,
   options: Partial<PrometheusOptions> = {},
 ): Promise<Prometheus> {
   const port = await findFreePort();
-  const prometheus = await Prometheus.start({ directory, port, targets: [server.url], ...options });
+  const prometheus = await Prometheus.start({ directory, port, targets: [url], ...options });
   context.after(() => prometheus.stop());
   return prometheus;
 }
@@ -140,9 +146,9 @@ test('a Prometheus reads sums, levels, histograms, own counters and the resource
 
 test('promtool has nothing to say about a scrape', { skip: part.skip }, async (context) => {
   const bench = await startBench(context);
-  assert.equal(await checkMetrics(await scrape(bench.server.url)), '', 'before the first window');
+  assert.equal(await checkMetrics(await scrape(bench.url)), '', 'before the first window');
   bench.close({ curl: BUSY, wget: { ...BUSY, unreachable: 1, lateBytes: 3n, reverseRetransmits: 1n, flowsClient: 1 } });
-  const text = await scrape(bench.server.url);
+  const text = await scrape(bench.url);
   assert.equal(await checkMetrics(text), '');
   assert.match(await checkMetrics(text.replace(/^# HELP .*\n/m, '')), /exit code 3/, 'it does judge');
 });
@@ -152,11 +158,11 @@ test('two Prometheus see the same increase, and how often they ask changes nothi
 }, async (context) => {
   const bench = await startBench(context);
   bench.close({ curl: { forwardBytes: 1_000n } });
-  const prometheus = await startPrometheus(context, bench, { targets: [bench.server.url, bench.server.url] });
+  const prometheus = await startPrometheus(context, bench, { targets: [bench.url, bench.url] });
   const series = (job: string): string => `tributary_flow_io_bytes_total{job="${job}"}`;
   for (const job of ['tributary', 'tributary-1']) await prometheus.until(series(job), 1_000);
   const rows = [...bench.sums.snapshot().values()];
-  await Promise.all(Array.from({ length: 5 }, () => scrape(bench.server.url)));
+  await Promise.all(Array.from({ length: 5 }, () => scrape(bench.url)));
   assert.deepEqual([...bench.sums.snapshot().values()], rows);
   bench.close({ curl: { forwardBytes: 234n } });
   for (const job of ['tributary', 'tributary-1']) {
@@ -180,7 +186,7 @@ test('pieces of a long answer are one group of lines for each metric, compressed
   const bench = await startBench(context);
   const clients = Array.from({ length: 300 }, (_, index) => [`client-${index}`, { forwardBytes: BigInt(index + 1) }]);
   bench.close(Object.fromEntries(clients));
-  const plain = await scrapeRaw(bench.server.url, 'identity');
+  const plain = await scrapeRaw(bench.url, 'identity');
   const heads = plain.match(/^# TYPE .*$/gm) ?? [];
   assert.equal(new Set(heads).size, heads.length);
   assert.deepEqual(
@@ -191,7 +197,7 @@ test('pieces of a long answer are one group of lines for each metric, compressed
   );
   // Values of the listener's own counters differ; fetch unpacks.
   const withoutScrapes = (text: string): string => text.replace(/^tributary_prometheus_scrape.*$/gm, '');
-  assert.equal(withoutScrapes(await scrape(bench.server.url)), withoutScrapes(plain));
+  assert.equal(withoutScrapes(await scrape(bench.url)), withoutScrapes(plain));
 });
 
 test('a scraper that reads nothing keeps no other waiting, and too many at once are refused and counted', async (context) => {
@@ -201,14 +207,14 @@ test('a scraper that reads nothing keeps no other waiting, and too many at once 
     const roles = Array.from({ length: 20 }, (_, index) => `${window}-${index}-${'x'.repeat(200)}`);
     bench.close(Object.fromEntries(roles.map((role) => [role, BUSY])));
   }
-  const { port } = new URL(bench.server.url);
+  const { port } = new URL(bench.url);
   const silent = Array.from({ length: SCRAPES_MAX }, () => connect(Number(port), '127.0.0.1').pause());
   context.after(() => {
     for (const socket of silent) socket.destroy();
   });
   for (const socket of silent) socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
   const statusOf = async (): Promise<number> => {
-    const response = await fetch(bench.server.url);
+    const response = await fetch(bench.url);
     await response.text();
     return response.status;
   };
@@ -228,9 +234,9 @@ test('beyond loopback it takes a certificate of the authority or --insecure', { 
     issueCertificate(authority, { name: '127.0.0.1', alternativeNames: [], purposes: [purpose], days: 1, now });
   const [own, scraper] = [await issue('server'), await issue('client')];
   const credentials = { ca: authority.certificate, cert: own.certificate, key: own.key };
-  const bench = await startBench(context, { address, credentials });
+  const bench = await startBench(context, { address }, credentials);
   bench.close({ curl: BUSY });
-  const url = bench.server.url.replace('0.0.0.0', '127.0.0.1');
+  const url = bench.url.replace('http', 'https');
   await assert.rejects(requestOnce(requestSecure(url, { ca: authority.certificate })));
   await assert.rejects(requestOnce(requestPlain(url.replace('https', 'http'))));
   assert.equal(bench.scrapes('refused'), 2);

@@ -2,15 +2,15 @@
  * GET /metrics for Prometheus, on a listener of its own. A scrape tells the sums as of the last closed window and our own counters as of now.
  * It reads and consumes nothing: windows close and commit whether or not anybody scrapes, and two scrapers see the same.
  */
-import { createServer, type RequestListener, type Server } from 'node:http';
-import { createServer as createSecureServer, Server as SecureServer } from 'node:https';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createSecureServer, type Server } from 'node:https';
 import { Readable } from 'node:stream';
 import type { SecureContextOptions } from 'node:tls';
 import { createGzip } from 'node:zlib';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import type { Credentials } from '../tls/credentials.ts';
 import { TLS_VERSION } from '../tls/parameters.ts';
-import { formatAddress, isLocal, type ListenAddress } from '../wire/transport/address.ts';
+import type { ListenAddress } from '../wire/transport/address.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import type { Profile } from './gen/metrics.ts';
@@ -23,8 +23,6 @@ export type TcpAddress = Exclude<ListenAddress, { path: string }>;
 export interface PrometheusServerOptions extends ReachOptions {
   address: TcpAddress;
   profile: Profile;
-  /** Beyond loopback a scraper has to show a certificate of their authority. On loopback it is plain HTTP. */
-  credentials?: Credentials;
 }
 
 export interface PrometheusServerDependencies {
@@ -41,45 +39,51 @@ const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 export class PrometheusServer {
   readonly #options: PrometheusServerOptions;
   readonly #snapshot: () => Snapshot;
-  readonly #fastify: FastifyInstance<Server | SecureServer>;
+  #server: FastifyInstance | undefined;
+  #renew: ((credentials: Credentials) => void) | undefined;
   #running = 0;
   #counts = { complete: 0, aborted: 0, busy: 0, refused: 0 };
 
   constructor(options: PrometheusServerOptions, { snapshot }: PrometheusServerDependencies) {
     this.#options = options;
     this.#snapshot = snapshot;
-    this.#fastify = fastify<Server | SecureServer>({
+  }
+
+  /** Where it listens, with the port that was chosen when it was 0. */
+  get address(): TcpAddress {
+    const { address } = this.#options;
+    const bound = this.#server?.server.address();
+    return bound && typeof bound === 'object' ? { host: address.host, port: bound.port } : address;
+  }
+
+  /**
+   * With `credentials` it is HTTPS, and a scraper has to show a certificate of their authority. Throws UsageError when the address is taken or
+   * must not be used.
+   */
+  async start(credentials?: Credentials): Promise<void> {
+    assertReachable(this.#options, credentials !== undefined);
+    const { address } = this.#options;
+    const server = fastify({
       forceCloseConnections: true,
-      serverFactory: (answer) => this.#createServer(answer),
+      serverFactory: (answer) =>
+        (credentials === undefined ? createServer(answer) : this.#createSecure(credentials, answer)).setTimeout(
+          SILENCE_MS,
+        ),
     });
-    this.#fastify.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
-  }
-
-  /** Where to scrape, with the port that was chosen when it was 0. */
-  get url(): string {
-    const { address } = this.#options;
-    const bound = this.#fastify.server.address();
-    const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
-    return `${this.#isSecure ? 'https' : 'http'}://${formatAddress({ host: address.host, port })}/metrics`;
-  }
-
-  /** Throws UsageError when the address is taken or must not be used. */
-  async start(): Promise<void> {
-    assertReachable(this.#options, this.#isSecure);
-    const { address } = this.#options;
-    await this.#fastify.listen(address).catch((error: NodeJS.ErrnoException) => {
+    server.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
+    await server.listen(address).catch((error: NodeJS.ErrnoException) => {
       throw listenError(address, error);
     });
+    this.#server = server;
   }
 
   async stop(): Promise<void> {
-    await this.#fastify.close();
+    await this.#server?.close();
   }
 
   /** For connections from now on. */
   renew(credentials: Credentials): void {
-    const { server } = this.#fastify;
-    if (server instanceof SecureServer) server.setSecureContext(contextOf(credentials));
+    this.#renew?.(credentials);
   }
 
   readings(): SelfReading[] {
@@ -90,19 +94,14 @@ export class PrometheusServer {
     }));
   }
 
-  get #isSecure(): boolean {
-    const { address, credentials } = this.#options;
-    return credentials !== undefined && !isLocal(address);
-  }
-
-  #createServer(answer: RequestListener): Server | SecureServer {
-    const { credentials } = this.#options;
-    const server =
-      credentials === undefined || !this.#isSecure
-        ? createServer(answer)
-        : createSecureServer({ ...contextOf(credentials), requestCert: true, rejectUnauthorized: true }, answer);
+  #createSecure(credentials: Credentials, answer: RequestListener): Server {
+    const server = createSecureServer(
+      { ...contextOf(credentials), requestCert: true, rejectUnauthorized: true },
+      answer,
+    );
     server.on('tlsClientError', () => this.#counts.refused++);
-    return server.setTimeout(SILENCE_MS);
+    this.#renew = (renewed) => server.setSecureContext(contextOf(renewed));
+    return server;
   }
 
   #scrape(acceptEncoding: string, reply: FastifyReply): FastifyReply {
