@@ -30,6 +30,13 @@ const level = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const scraped = z.string().transform((text, context) => {
+  const address = parseListenAddress(text);
+  if ('port' in address) return address;
+  context.addIssue(`"${text}": a Prometheus scrapes HOST:PORT, not a unix socket`);
+  return z.NEVER;
+});
+
 const workers = z.coerce.number('has to be a number').int('has to be whole').min(1, 'has to be at least 1');
 
 const FLAGS = z.strictObject({
@@ -44,6 +51,7 @@ const FLAGS = z.strictObject({
   tlsCert: z.string().optional(),
   tlsKey: z.string().optional(),
   apiTokenFile: z.string().optional(),
+  prometheusListen: scraped.optional(),
 });
 
 /** As commander hands them over. */
@@ -62,11 +70,12 @@ export function parseReducerFlags(flags: ReducerFlags): ReducerServiceOptions {
     throw new UsageError('TRB_OPTION', `--${String(path[0])}: ${message}`);
   }
   const { listen, api, workers: workerCount, window, lateness, level: levels, insecure } = result.data;
-  const { tlsCa: ca, tlsCert: cert, tlsKey: key, apiTokenFile } = result.data;
+  const { tlsCa: ca, tlsCert: cert, tlsKey: key, apiTokenFile, prometheusListen: prometheus } = result.data;
   const tls = parseTlsFiles({ ca, cert, key }, insecure);
   return {
     ...{ listen, api, workers: workerCount, windowNs: window, latenessNs: lateness, levels, insecure },
     ...(tls === undefined ? {} : { tls }),
     ...(apiTokenFile === undefined ? {} : { apiTokenFile }),
+    ...(prometheus === undefined ? {} : { prometheus }),
   };
 }

@@ -18,10 +18,10 @@ import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
 import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
 import { sumWireTotals } from '../reducer/wire-totals.ts';
 import { CredentialKeeper } from '../tls/credential-keeper.ts';
-import type { TlsFiles } from '../tls/credentials.ts';
+import type { Credentials, TlsFiles } from '../tls/credentials.ts';
 import type { PipelineTotals } from '../view/health-line.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
-import type { ListenAddress } from '../wire/transport/address.ts';
+import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import { readSelf } from './self-readings.ts';
 
 export interface ReducerServiceOptions extends ReducerOptions {
@@ -111,7 +111,7 @@ export class ReducerService {
   async start(): Promise<void> {
     const credentials = await this.#credentials?.start();
     await this.#api.start(credentials);
-    await this.#prometheus?.start(credentials);
+    await this.#startPrometheus(credentials);
     await this.#reducer.start(credentials);
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
@@ -181,6 +181,13 @@ export class ReducerService {
         }),
       },
     );
+  }
+
+  async #startPrometheus(credentials: Credentials | undefined): Promise<void> {
+    if (this.#prometheus === undefined) return;
+    await this.#prometheus.start(credentials);
+    const url = `${credentials === undefined ? 'http' : 'https'}://${formatAddress(this.#prometheus.address)}/metrics`;
+    this.#dependencies.log.info({ url }, `metrics for Prometheus at ${url}`);
   }
 
   /** Hands a closed window to whoever exports; without a push exporter it commits at once. */

@@ -38,6 +38,7 @@ export function register(command: Command): void {
       '--api-token-file <FILE>',
       `holds the token that the API asks for over TCP (default: "${DEFAULT_TOKEN_FILE}")`,
     )
+    .option('--prometheus-listen <HOST:PORT>', 'serve /metrics for a Prometheus there')
     .action(run);
 }
 

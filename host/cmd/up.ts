@@ -20,6 +20,7 @@ import { stopSignal } from './stop-signal.ts';
 
 interface UpFlags {
   api: string;
+  prometheusListen?: string;
   level: string;
   by: SortKey;
   window: string;
@@ -36,6 +37,7 @@ export function register(command: Command): void {
     .option('--window <DURATION>', 'how often the picture changes', '1s')
     .option('--lateness <DURATION>', 'how long a window waits for the agent', '1s')
     .option('--api <ADDRESS>', 'HOST:PORT or unix:PATH of the HTTP API', DEFAULT_API)
+    .option('--prometheus-listen <HOST:PORT>', 'serve /metrics for a Prometheus there')
     .action(run);
 }
 
@@ -56,7 +58,7 @@ async function run(flags: UpFlags): Promise<void> {
 async function runIn(directory: string, flags: UpFlags, level: LevelName, log: Logger): Promise<void> {
   const socket = `unix:${join(directory, 'agents.sock')}`;
   const failed = Promise.withResolvers<never>();
-  const { window, lateness, api } = flags;
+  const { window, lateness, api, prometheusListen } = flags;
   const options = parseReducerFlags({
     listen: [socket],
     api,
@@ -65,6 +67,7 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, log: L
     lateness,
     level: ['az_az'],
     insecure: false,
+    ...(prometheusListen === undefined ? {} : { prometheusListen }),
   });
   let isShown = false;
   const windows = process.stdout.isTTY ? WINDOWS_SHOWN : 1;
