@@ -16,6 +16,8 @@ export interface PrometheusOptions {
   targets: readonly string[];
   /** How to start a program; inside a network namespace, for example. */
   spawn?: (program: string, args: string[], options: SpawnOptions) => ChildProcess;
+  /** How to get a URL of its API; with fetch unless it runs where this process has no network. Throws when the answer is no success. */
+  get?: (url: string) => Promise<string>;
   /** PEM files for targets that want a client certificate. */
   tls?: { ca: string; cert: string; key: string };
 }
@@ -101,11 +103,16 @@ export class Prometheus {
   }
 
   async #get<T>(path: string): Promise<T> {
-    const response = await fetch(`http://127.0.0.1:${this.#options.port}${path}`);
-    const body = await response.text();
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${body}`);
-    return JSON.parse(body) as T;
+    const { port, get = fetchText } = this.#options;
+    return JSON.parse(await get(`http://127.0.0.1:${port}${path}`)) as T;
   }
+}
+
+async function fetchText(url: string): Promise<string> {
+  const response = await fetch(url);
+  const body = await response.text();
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${body}`);
+  return body;
 }
 
 export async function findFreePort(): Promise<number> {
