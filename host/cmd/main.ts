@@ -17,6 +17,7 @@ const ROLES: Readonly<Record<string, Role>> = {
   agent: { summary: 'observe the sockets of this host and tell a reducer or a file', load: () => import('./agent.ts') },
   reducer: { summary: 'join, name and roll up what agents tell; export it', load: () => import('./reducer.ts') },
   edges: { summary: 'print who talks to whom, from the API of a reducer', load: () => import('./edges.ts') },
+  certs: { summary: 'a small authority for the certificates of agents and reducers', load: () => import('./certs.ts') },
   replay: { summary: 'feed recordings of agents through a reducer', load: () => import('./replay.ts') },
 };
 
