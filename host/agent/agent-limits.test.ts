@@ -43,7 +43,7 @@ test('a full table refuses sockets, and takes them again when there is room', ()
   assert.equal(itemsOf(payloads, 'UpdateWide').length + itemsOf(payloads, 'UpdateNarrow').length, 1);
 });
 
-test('beyond the retention limit the oldest fold by owner, addresses and port', () => {
+test('beyond the retention limit the oldest fold by owner, addresses, port and shard', () => {
   const core = createCore({ closedRetained: 2 });
   const closed = (cookie: bigint, event: Partial<SocketEvent>) => ({
     cookie,
@@ -54,9 +54,9 @@ test('beyond the retention limit the oldest fold by owner, addresses and port', 
   const failed = { type: ConnectFailed, joinKey: 0n, closeReason: CloseReason.ConnectRefused };
   core.events(
     encodeEvents(
-      closed(1n, { bytesSent: 10n, closeReason: CloseReason.ResetSent }),
-      closed(2n, { bytesSent: 5n }),
-      closed(3n, { bytesSent: 7n, remotePort: 81 }),
+      closed(1n, { joinKey: 9n, bytesSent: 10n, closeReason: CloseReason.ResetSent }),
+      closed(2n, { joinKey: 9n, bytesSent: 5n }),
+      closed(3n, { joinKey: 9n, bytesSent: 7n, remotePort: 81 }),
       { cookie: 4n, ...failed },
       closed(5n, { bytesSent: 1n }),
       closed(6n, { bytesSent: 2n }),
@@ -73,21 +73,25 @@ test('beyond the retention limit the oldest fold by owner, addresses and port', 
     fold.connections,
     fold.refused,
     fold.resetsSent,
+    fold.closed,
+    fold.openings,
     fold.totals.bytesSent,
+    fold.last.bytesSent,
   ]);
   assert.deepEqual(folds, [
-    [80, 3, 2, 1, 1, 15n],
-    [81, 1, 1, 0, 0, 7n],
+    [80, 2, 2, 0, 1, 2, 2, 15n, 15n],
+    [81, 1, 1, 0, 0, 1, 1, 7n, 7n],
+    [80, 1, 0, 1, 0, 0, 0, 0n, 0n],
   ]);
   assert.equal(itemsOf(payloads, 'WindowEnd')[0].socketsFolded, 4n);
-  assert.equal(itemsOf(core.encodeSnapshot(2, 2n, 0n), 'Fold').length, 2);
+  assert.equal(itemsOf(core.encodeSnapshot(2, 2n, 0n), 'Fold').length, 3);
   core.encodeWindow(2, CONTEXT);
   core.commit(2);
   assert.deepEqual([core.counters.folds, core.counters.processes], [0n, 1n]);
 });
 
 test('beyond the limit of folds one for each role takes the rest, and loses no byte', () => {
-  const FOLDS = 65_536;
+  const FOLDS = 262_144;
   const core = createCore({ closedRetained: 1 });
   for (let first = 0; first < FOLDS + 1_000; first += 1_000) {
     core.events(

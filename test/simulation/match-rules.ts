@@ -69,8 +69,8 @@ export const MATCH_RULES: readonly MatchRule[] = [
     'without a key the ends join by their tuple',
     1,
     'flow-key.ts',
-    'setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3));',
-    'setKey(KeyKind.Tuple, tupleHash(open, true, 2), tupleHash(open, true, 3));',
+    'tupleHash(open, isLower, 2), tupleHash(open, isLower, 3)',
+    'tupleHash(open, true, 2), tupleHash(open, true, 3)',
   ),
   rule(
     5,

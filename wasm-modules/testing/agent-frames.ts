@@ -75,6 +75,34 @@ export const settledFrame = (items: wire.Settled[]) =>
   batch(FrameKind.Settled, wire.SETTLED_SIZE, wire.writeSettled, items);
 export const foldFrame = (items: wire.Fold[]) => batch(FrameKind.Fold, wire.FOLD_SIZE, wire.writeFold, items);
 
+/** Of connections from 10.0.0.1 to port 80 of 10.0.0.2 that nobody told of before. */
+export function fold(values: Partial<wire.Fold> = {}): wire.Fold {
+  const { sockets = 1, refused = 0, timedOut = 0, abandoned = 0, unreachable = 0, other = 0 } = values;
+  const closed = sockets - refused - timedOut - abandoned - unreachable - other;
+  return {
+    process: 1,
+    addressSpace: SPACE,
+    localAddress: ipv4(10, 0, 0, 1),
+    remoteAddress: ipv4(10, 0, 0, 2),
+    serverPort: 80,
+    role: Role.Client,
+    protocol: 6,
+    ...{ sockets, refused, timedOut, abandoned, unreachable, other, closed },
+    connections: closed,
+    openings: closed,
+    resetsSent: 0,
+    resetsReceived: 0,
+    shard: 0,
+    totals: totals(),
+    last: values.totals ?? totals(),
+    ...values,
+  };
+}
+
+export function settled(values: Partial<wire.Settled> = {}): wire.Settled {
+  return { joinKey: 0n, pair: 0n, role: Role.Client, counted: 0, window: 0, totals: totals(), ...values };
+}
+
 export function once(values: { open: wire.Open; totals?: wire.Totals; reason?: number }): wire.Once {
   return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, error: 0, ...values };
 }

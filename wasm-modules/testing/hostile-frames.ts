@@ -85,7 +85,14 @@ export class Liar {
         return baselineFrame(many(() => ({ handle: handle(), kind: random.below(4), totals: some() })));
       case 6:
         return settledFrame(
-          many(() => ({ joinKey: value(), role: random.below(4), counted: random.below(3), window, totals: some() })),
+          many(() => ({
+            joinKey: value(),
+            pair: value(),
+            role: random.below(4),
+            counted: random.below(3),
+            window,
+            totals: some(),
+          })),
         );
       case 7:
         return foldFrame(
@@ -102,7 +109,11 @@ export class Liar {
             other: 0,
             resetsSent: 0,
             resetsReceived: random.below(3),
-            totals: some(),
+            closed: random.below(9),
+            openings: random.below(3),
+            shard: random.below(256),
+            totals: random.chance(0.5) ? some() : totals(),
+            last: some(),
           })),
         );
       case 8:

@@ -217,6 +217,7 @@ export class PlannedAgent {
         settledFrame(
           settled.map(({ socket }) => ({
             joinKey: socket.open.joinKey,
+            pair: 0n,
             role: socket.open.role,
             counted: 1,
             window,

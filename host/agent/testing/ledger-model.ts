@@ -261,6 +261,10 @@ export class LedgerModel {
   #fold(fold: layout.Fold): void {
     this.folds++;
     this.#checkReferences(fold.process, fold.addressSpace);
+    assert(
+      FIELDS.every((field) => fold.last[field] >= fold.totals[field]),
+      'a fold adds more than its sockets ever told',
+    );
     addSums(this.#staged, fold.totals);
     this.#staged.connections += fold.connections;
     for (const [index, field] of (['refused', 'timedOut', 'abandoned', 'unreachable', 'other'] as const).entries()) {

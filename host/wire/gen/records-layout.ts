@@ -154,6 +154,8 @@ export const ReducerCounter = {
   EdgeFlowsToOther: 121,
   /** Match: folds that were booked as they are, because the table of pairs was full. */
   FoldPairsRefused: 122,
+  /** Match: flows that were booked as they are beside folds of their pair, because the table of such flows was full. */
+  FoldFlowsRefused: 123,
   End: 128,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
@@ -592,6 +594,8 @@ export function writeMatchOnce(view: DataView, offset: number, value: MatchOnce)
 
 export interface MatchSettled {
   joinKey: bigint;
+  /** wire.Settled.pair in its address space; 0 = unknown. */
+  pair: bigint;
   boot: bigint;
   session: bigint;
   role: number;
@@ -600,43 +604,46 @@ export interface MatchSettled {
 }
 
 /** Bytes. */
-export const MATCH_SETTLED_SIZE = 80;
+export const MATCH_SETTLED_SIZE = 88;
 
 /** Byte offset of each field. */
 export const MATCH_SETTLED_OFFSET = {
   joinKey: 0,
-  boot: 8,
-  session: 16,
-  role: 24,
-  counted: 25,
-  pad1: 26,
-  pad2: 28,
-  totals: 32,
+  pair: 8,
+  boot: 16,
+  session: 24,
+  role: 32,
+  counted: 33,
+  pad1: 34,
+  pad2: 36,
+  totals: 40,
 } as const;
 
 export function readMatchSettled(view: DataView, offset: number): MatchSettled {
   return {
     joinKey: view.getBigUint64(offset, true),
-    boot: view.getBigUint64(offset + 8, true),
-    session: view.getBigUint64(offset + 16, true),
-    role: view.getUint8(offset + 24),
-    counted: view.getUint8(offset + 25),
-    totals: readEndTotals(view, offset + 32),
+    pair: view.getBigUint64(offset + 8, true),
+    boot: view.getBigUint64(offset + 16, true),
+    session: view.getBigUint64(offset + 24, true),
+    role: view.getUint8(offset + 32),
+    counted: view.getUint8(offset + 33),
+    totals: readEndTotals(view, offset + 40),
   };
 }
 
 export function writeMatchSettled(view: DataView, offset: number, value: MatchSettled): void {
   view.setBigUint64(offset, value.joinKey, true);
-  view.setBigUint64(offset + 8, value.boot, true);
-  view.setBigUint64(offset + 16, value.session, true);
-  view.setUint8(offset + 24, value.role);
-  view.setUint8(offset + 25, value.counted);
-  view.setUint16(offset + 26, 0, true);
-  view.setUint32(offset + 28, 0, true);
-  writeEndTotals(view, offset + 32, value.totals);
+  view.setBigUint64(offset + 8, value.pair, true);
+  view.setBigUint64(offset + 16, value.boot, true);
+  view.setBigUint64(offset + 24, value.session, true);
+  view.setUint8(offset + 32, value.role);
+  view.setUint8(offset + 33, value.counted);
+  view.setUint16(offset + 34, 0, true);
+  view.setUint32(offset + 36, 0, true);
+  writeEndTotals(view, offset + 40, value.totals);
 }
 
-/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 144 bytes. */
+/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 208 bytes. */
 export interface MatchFold {
   node: number;
   fromWindow: number;
@@ -656,11 +663,15 @@ export interface MatchFold {
   other: number;
   resetsSent: number;
   resetsReceived: number;
+  closed: number;
+  openings: number;
+  shard: number;
   totals: EndTotals;
+  last: EndTotals;
 }
 
 /** Bytes. */
-export const MATCH_FOLD_SIZE = 144;
+export const MATCH_FOLD_SIZE = 208;
 
 /** Byte offset of each field. */
 export const MATCH_FOLD_OFFSET = {
@@ -682,7 +693,14 @@ export const MATCH_FOLD_OFFSET = {
   other: 84,
   resetsSent: 88,
   resetsReceived: 92,
-  totals: 96,
+  closed: 96,
+  openings: 100,
+  shard: 104,
+  pad0: 105,
+  pad1: 106,
+  pad2: 108,
+  totals: 112,
+  last: 160,
 } as const;
 
 export function readMatchFold(view: DataView, offset: number): MatchFold {
@@ -705,7 +723,11 @@ export function readMatchFold(view: DataView, offset: number): MatchFold {
     other: view.getUint32(offset + 84, true),
     resetsSent: view.getUint32(offset + 88, true),
     resetsReceived: view.getUint32(offset + 92, true),
-    totals: readEndTotals(view, offset + 96),
+    closed: view.getUint32(offset + 96, true),
+    openings: view.getUint32(offset + 100, true),
+    shard: view.getUint8(offset + 104),
+    totals: readEndTotals(view, offset + 112),
+    last: readEndTotals(view, offset + 160),
   };
 }
 
@@ -728,7 +750,14 @@ export function writeMatchFold(view: DataView, offset: number, value: MatchFold)
   view.setUint32(offset + 84, value.other, true);
   view.setUint32(offset + 88, value.resetsSent, true);
   view.setUint32(offset + 92, value.resetsReceived, true);
-  writeEndTotals(view, offset + 96, value.totals);
+  view.setUint32(offset + 96, value.closed, true);
+  view.setUint32(offset + 100, value.openings, true);
+  view.setUint8(offset + 104, value.shard);
+  view.setUint8(offset + 105, 0);
+  view.setUint16(offset + 106, 0, true);
+  view.setUint32(offset + 108, 0, true);
+  writeEndTotals(view, offset + 112, value.totals);
+  writeEndTotals(view, offset + 160, value.last);
 }
 
 /** Follows the last record of `window` on its hop: 1 = ingest -> match, 2 = match -> aggregate. */

@@ -76,6 +76,15 @@ export const GoodbyeReason = {
   /** Refused frames beyond the limit. */
   Quarantined: 5,
   AgentLimit: 6,
+  /** Plaintext came to a TLS port, and this goodbye is plaintext, too. */
+  TlsRequired: 7,
+  /** The agent's certificate: the handshake was done when it was looked at. */
+  NoCertificate: 8,
+  UnknownAuthority: 9,
+  CertificateExpired: 10,
+  CertificateRefused: 11,
+  /** The certificate stands for other names than the node's. */
+  NodeName: 12,
 } as const;
 export type GoodbyeReason = (typeof GoodbyeReason)[keyof typeof GoodbyeReason];
 
@@ -461,9 +470,14 @@ export function writeOnce(view: DataView, offset: number, value: Once): void {
   view.setUint32(offset + 140, 0, true);
 }
 
-/** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 64 bytes. */
+/** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 72 bytes. */
 export interface Settled {
   joinKey: bigint;
+  /**
+   * Hash of its addresses and server port, alike at both ends (wasm-modules/assembly/lib/flow-place.ts); 0 = its role is unknown, or its
+   * address space is not the configured one, which has handle 1.
+   */
+  pair: bigint;
   /** kernel.Role. */
   role: number;
   /** 1: its opening was seen, so the connection has been counted (OpenFlags.Counted). */
@@ -474,38 +488,41 @@ export interface Settled {
 }
 
 /** Bytes. */
-export const SETTLED_SIZE = 64;
+export const SETTLED_SIZE = 72;
 
 /** Byte offset of each field. */
 export const SETTLED_OFFSET = {
   joinKey: 0,
-  role: 8,
-  counted: 9,
-  pad1: 10,
-  window: 12,
-  totals: 16,
+  pair: 8,
+  role: 16,
+  counted: 17,
+  pad1: 18,
+  window: 20,
+  totals: 24,
 } as const;
 
 export function readSettled(view: DataView, offset: number): Settled {
   return {
     joinKey: view.getBigUint64(offset, true),
-    role: view.getUint8(offset + 8),
-    counted: view.getUint8(offset + 9),
-    window: view.getUint32(offset + 12, true),
-    totals: readTotals(view, offset + 16),
+    pair: view.getBigUint64(offset + 8, true),
+    role: view.getUint8(offset + 16),
+    counted: view.getUint8(offset + 17),
+    window: view.getUint32(offset + 20, true),
+    totals: readTotals(view, offset + 24),
   };
 }
 
 export function writeSettled(view: DataView, offset: number, value: Settled): void {
   view.setBigUint64(offset, value.joinKey, true);
-  view.setUint8(offset + 8, value.role);
-  view.setUint8(offset + 9, value.counted);
-  view.setUint16(offset + 10, 0, true);
-  view.setUint32(offset + 12, value.window, true);
-  writeTotals(view, offset + 16, value.totals);
+  view.setBigUint64(offset + 8, value.pair, true);
+  view.setUint8(offset + 16, value.role);
+  view.setUint8(offset + 17, value.counted);
+  view.setUint16(offset + 18, 0, true);
+  view.setUint32(offset + 20, value.window, true);
+  writeTotals(view, offset + 24, value.totals);
 }
 
-/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role). 144 bytes. */
+/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 192 bytes. */
 export interface Fold {
   process: number;
   addressSpace: number;
@@ -514,7 +531,7 @@ export interface Fold {
   serverPort: number;
   role: number;
   protocol: number;
-  /** Sockets in the fold, and those among them that raise the connection count. */
+  /** Sockets in the fold, one for each window that told a part of it, and those among them that raise the connection count. */
   sockets: number;
   connections: number;
   /** Failed connects by kernel.CloseReason, from ConnectRefused on. */
@@ -525,12 +542,19 @@ export interface Fold {
   other: number;
   resetsSent: number;
   resetsReceived: number;
+  /** Connections that closed, and those among them whose opening the agent saw, committed or not. */
+  closed: number;
+  openings: number;
+  /** The shard of the flows of its sockets (flow-place.ts); 0 for failed connects. */
+  shard: number;
   /** Sums of what was not committed; srtt_us and min_rtt_us 0. */
   totals: Totals;
+  /** Sums of the running totals with which these sockets closed, committed or not, without the history from before the agent looked. */
+  last: Totals;
 }
 
 /** Bytes. */
-export const FOLD_SIZE = 144;
+export const FOLD_SIZE = 192;
 
 /** Byte offset of each field. */
 export const FOLD_OFFSET = {
@@ -550,9 +574,14 @@ export const FOLD_OFFSET = {
   other: 68,
   resetsSent: 72,
   resetsReceived: 76,
-  pad0: 80,
-  pad1: 88,
+  closed: 80,
+  openings: 84,
+  shard: 88,
+  pad0: 89,
+  pad1: 90,
+  pad2: 92,
   totals: 96,
+  last: 144,
 } as const;
 
 export function readFold(view: DataView, offset: number): Fold {
@@ -573,7 +602,11 @@ export function readFold(view: DataView, offset: number): Fold {
     other: view.getUint32(offset + 68, true),
     resetsSent: view.getUint32(offset + 72, true),
     resetsReceived: view.getUint32(offset + 76, true),
+    closed: view.getUint32(offset + 80, true),
+    openings: view.getUint32(offset + 84, true),
+    shard: view.getUint8(offset + 88),
     totals: readTotals(view, offset + 96),
+    last: readTotals(view, offset + 144),
   };
 }
 
@@ -594,9 +627,14 @@ export function writeFold(view: DataView, offset: number, value: Fold): void {
   view.setUint32(offset + 68, value.other, true);
   view.setUint32(offset + 72, value.resetsSent, true);
   view.setUint32(offset + 76, value.resetsReceived, true);
-  view.setBigUint64(offset + 80, 0n, true);
-  view.setBigUint64(offset + 88, 0n, true);
+  view.setUint32(offset + 80, value.closed, true);
+  view.setUint32(offset + 84, value.openings, true);
+  view.setUint8(offset + 88, value.shard);
+  view.setUint8(offset + 89, 0);
+  view.setUint16(offset + 90, 0, true);
+  view.setUint32(offset + 92, 0, true);
   writeTotals(view, offset + 96, value.totals);
+  writeTotals(view, offset + 144, value.last);
 }
 
 /** Everything up to and with `window` has been told; `from_window` < `window` when unsent windows were coalesced. 72 bytes. */

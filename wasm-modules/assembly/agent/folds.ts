@@ -1,8 +1,10 @@
-// Closed sockets beyond the retention limit, summed by (process, addresses, server port, role) and by the window in which they were told,
-// so that a commit still removes exactly what it covers. Window 0: not told on this channel. When the table is full, one fold for each role
-// takes the rest, without process and addresses; what of it was told is kept until its last window is committed.
+// Closed sockets beyond the retention limit, summed by (process, addresses, server port, role, shard) and by the window in which they were
+// told, so that a commit still removes exactly what it covers. Window 0: not told on this channel. The shard brings a fold to where the other
+// ends of its sockets are matched. When the table is full, one fold for each role takes the rest, without process and addresses; what of it
+// was told is kept until its last window is committed.
 import { CloseReason, Role } from '../gen/kernel-events';
 import { FOLD_SIZE, Fold, Totals } from '../gen/wire';
+import { shardOfJoinKey, shardOfTuple } from '../lib/flow-place';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
@@ -10,7 +12,7 @@ import { DEFAULT_SPACE, releaseSpace, retainSpace } from './address-spaces';
 import { pendingEntry, pendingEntryBefore } from './journal';
 import { FOLD_COUNT_MAX } from './limits';
 import { releaseProcess, retainProcess } from './processes';
-import { SocketFlag, SocketRow } from './socket-row';
+import { clearTotals, SocketFlag, SocketRow } from './socket-row';
 
 const FOLD_OFFSET: usize = 16;
 /** One for each role, told and untold, and one of each on its way from untold to told. */
@@ -48,6 +50,12 @@ class FoldRow {
   private fold15: u64;
   private fold16: u64;
   private fold17: u64;
+  private fold18: u64;
+  private fold19: u64;
+  private fold20: u64;
+  private fold21: u64;
+  private fold22: u64;
+  private fold23: u64;
 
   get fold(): Fold {
     return changetype<Fold>(changetype<usize>(this) + FOLD_OFFSET);
@@ -59,7 +67,7 @@ if (offsetof<FoldRow>() !== FOLD_OFFSET + FOLD_SIZE) ERROR('FoldRow holds one wi
 
 let byKey: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
-const draft = changetype<Fold>(memory.data(144, 8));
+const draft = changetype<Fold>(memory.data(FOLD_SIZE, 8));
 let untold: u32 = 0;
 let folded: u64 = 0;
 let merged: u64 = 0;
@@ -88,34 +96,49 @@ export function foldsMerged(): u64 {
 /** Adds what is not committed of a closed socket, which then may be forgotten: each part to the fold of the window that told it. */
 export function foldSocket(socket: SocketRow): void {
   folded++;
-  const isNew = !socket.hasBaseline && !socket.has(SocketFlag.Failed);
+  describe(socket);
+  const isMerged = !hasRoomFor(socket);
+  if (isMerged) {
+    merged++;
+    generalise(draft);
+  }
+  countEnd(draft, socket);
   let entry = pendingEntry(socket);
   let end = socket.now;
   let window = socket.closeWindow;
   while (true) {
     const isFirst = changetype<usize>(entry) === 0;
-    describe(socket);
-    if (end === socket.now) countEnd(draft, socket);
-    if (isFirst && isNew) draft.connections = 1;
+    if (isFirst) draft.connections = socket.hasBaseline || socket.has(SocketFlag.Failed) ? 0 : 1;
     subtract(draft.totals, end, isFirst ? socket.committed : entry.totals);
-    addDraft(window);
+    addDraft(window, isMerged);
     if (isFirst) return;
+    clearEnd(draft);
     end = entry.totals;
     window = entry.window;
     entry = pendingEntryBefore(entry);
   }
 }
 
-function addDraft(window: u32): void {
-  let row = find(draft, window);
-  if (row === 0 && rows.live >= FOLD_COUNT_MAX) {
-    merged++;
-    generalise(draft);
-    row = find(draft, window === 0 ? 0 : ANY_WINDOW);
-    if (row === 0) row = add(draft, window, window === 0 ? 0 : ANY_WINDOW, true);
-  } else if (row === 0) {
-    row = add(draft, window, window, false);
+/** True when the parts of the socket in `draft` find room, all of them: they stay together. */
+function hasRoomFor(socket: SocketRow): bool {
+  let room = rows.live < FOLD_COUNT_MAX ? FOLD_COUNT_MAX - rows.live : 0;
+  let entry = pendingEntry(socket);
+  let window = socket.closeWindow;
+  while (true) {
+    if (find(draft, window) === 0) {
+      if (room === 0) return false;
+      room--;
+    }
+    if (changetype<usize>(entry) === 0) return true;
+    window = entry.window;
+    entry = pendingEntryBefore(entry);
   }
+}
+
+function addDraft(window: u32, isMerged: bool): void {
+  const keyWindow: u32 = isMerged && window !== 0 ? ANY_WINDOW : window;
+  let row = find(draft, keyWindow);
+  if (row === 0) row = add(draft, window, keyWindow, isMerged);
   const target = foldAt(row);
   absorb(target.fold, draft);
   target.window = max(target.window, window);
@@ -133,13 +156,52 @@ function describe(socket: SocketRow): void {
   draft.serverPort = serverPortOf(socket);
   draft.role = socket.role;
   draft.protocol = socket.protocol;
+  draft.shard = shardOf(socket);
   draft.sockets = 1;
 }
 
+/** A failed connect has no other end to meet. */
+function shardOf(socket: SocketRow): u8 {
+  if (socket.has(SocketFlag.Failed)) return 0;
+  if (socket.joinKey !== 0) return shardOfJoinKey(socket.joinKey);
+  return shardOfTuple(
+    socket.localAddressHi,
+    socket.localAddressLo,
+    socket.localPort,
+    socket.remoteAddressHi,
+    socket.remoteAddressLo,
+    socket.remotePort,
+    socket.protocol,
+  );
+}
+
+/** What belongs to the socket as a whole goes to the window that told its end. */
 function countEnd(fold: Fold, socket: SocketRow): void {
-  if (socket.has(SocketFlag.Failed)) countFailure(fold, socket.reason);
-  else if (socket.reason === CloseReason.ResetSent) fold.resetsSent = 1;
+  if (socket.has(SocketFlag.Failed)) {
+    countFailure(fold, socket.reason);
+    return;
+  }
+  fold.closed = 1;
+  if (socket.reason === CloseReason.ResetSent) fold.resetsSent = 1;
   else if (socket.reason === CloseReason.ResetReceived) fold.resetsReceived = 1;
+  const isAdopted = socket.has(SocketFlag.Adopted);
+  if (!isAdopted) fold.openings = 1;
+  // What is committed of an adopted socket is its history as long as no window is.
+  if (isAdopted && !socket.has(SocketFlag.OpenCommitted)) subtract(fold.last, socket.now, socket.committed);
+  else addTotals(fold.last, socket.now);
+}
+
+function clearEnd(fold: Fold): void {
+  fold.refused = 0;
+  fold.timedOut = 0;
+  fold.abandoned = 0;
+  fold.unreachable = 0;
+  fold.other = 0;
+  fold.closed = 0;
+  fold.openings = 0;
+  fold.resetsSent = 0;
+  fold.resetsReceived = 0;
+  clearTotals(fold.last);
 }
 
 function serverPortOf(socket: SocketRow): u16 {
@@ -173,6 +235,7 @@ function generalise(fold: Fold): void {
   fold.remoteAddressHi = 0;
   fold.remoteAddressLo = 0;
   fold.serverPort = 0;
+  fold.shard = 0;
 }
 
 function absorb(to: Fold, from: Fold): void {
@@ -185,11 +248,18 @@ function absorb(to: Fold, from: Fold): void {
   to.other += from.other;
   to.resetsSent += from.resetsSent;
   to.resetsReceived += from.resetsReceived;
-  to.totals.bytesSent += from.totals.bytesSent;
-  to.totals.bytesReceived += from.totals.bytesReceived;
-  to.totals.segmentsSent += from.totals.segmentsSent;
-  to.totals.segmentsReceived += from.totals.segmentsReceived;
-  to.totals.retransmits += from.totals.retransmits;
+  to.closed += from.closed;
+  to.openings += from.openings;
+  addTotals(to.totals, from.totals);
+  addTotals(to.last, from.last);
+}
+
+function addTotals(to: Totals, from: Totals): void {
+  to.bytesSent += from.bytesSent;
+  to.bytesReceived += from.bytesReceived;
+  to.segmentsSent += from.segmentsSent;
+  to.segmentsReceived += from.segmentsReceived;
+  to.retransmits += from.retransmits;
 }
 
 /** The row after `row` that is not told; 0 after the last. Start with 0. */
@@ -279,7 +349,7 @@ function find(key: Fold, keyWindow: u32): u32 {
 
 function hashKey(key: Fold, keyWindow: u32): u32 {
   const place = hashPair(key.localAddressHi ^ key.remoteAddressLo, key.localAddressLo);
-  const rest = ((<u64>key.process) << 32) | ((<u64>key.serverPort) << 16) | key.role;
+  const rest = ((<u64>key.process) << 32) | ((<u64>key.serverPort) << 16) | ((<u64>key.shard) << 8) | key.role;
   return hashPair(rest, (((<u64>place) << 32) | keyWindow) + key.remoteAddressHi);
 }
 
@@ -293,6 +363,7 @@ function isSameKey(a: Fold, b: Fold): bool {
     a.remoteAddressLo === b.remoteAddressLo &&
     a.serverPort === b.serverPort &&
     a.role === b.role &&
+    a.shard === b.shard &&
     a.protocol === b.protocol
   );
 }
@@ -306,5 +377,6 @@ function copyKey(to: Fold, from: Fold): void {
   to.remoteAddressLo = from.remoteAddressLo;
   to.serverPort = from.serverPort;
   to.role = from.role;
+  to.shard = from.shard;
   to.protocol = from.protocol;
 }

@@ -10,8 +10,8 @@ export const JOURNAL_ENTRIES_MAX: u32 = 1 << 20;
 export const SETTLED_COUNT_MAX: u32 = 131072;
 /** For how long a settled socket is kept (docs/decisions/settled.md). */
 export const SETTLED_NS: f64 = 600e9;
-/** Folds at once. Beyond: one fold for each role without process and addresses, counted. */
-export const FOLD_COUNT_MAX: u32 = 65536;
+/** Folds at once, up to 256 for a pair of addresses. Beyond: one fold for each role without process and addresses, counted. */
+export const FOLD_COUNT_MAX: u32 = 262144;
 /** Processes at once. Beyond: their sockets have no process, counted. */
 export const PROCESS_COUNT_MAX: u32 = 65536;
 /** A process without sockets keeps its name for so long: most come back. */

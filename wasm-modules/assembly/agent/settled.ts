@@ -1,6 +1,9 @@
 // What a new reducer has to hear of closed and committed sockets, so that the other end's late report is not booked again
 // (docs/decisions/settled.md). Kept as wire.Settled, oldest first.
+import { Role } from '../gen/kernel-events';
 import { Settled } from '../gen/wire';
+import { pairOf } from '../lib/flow-place';
+import { DEFAULT_SPACE } from './address-spaces';
 import { Fifo } from './fifo';
 import { SETTLED_NS } from './limits';
 import { copyTotals, SocketFlag, SocketRow } from './socket-row';
@@ -41,11 +44,24 @@ export function settle(socket: SocketRow): void {
   }
   const entry = settled.push();
   entry.joinKey = socket.joinKey;
+  entry.pair = pairOfSocket(socket);
   entry.role = socket.role;
   entry.counted = socket.has(SocketFlag.Adopted) ? 0 : 1;
   entry.pad1 = 0;
   entry.window = socket.closeWindow;
   copyTotals(entry.totals, socket.now);
+}
+
+/** By it the folds of the other end find what is settled. An entry outlives its address space, unless that is the configured one. */
+function pairOfSocket(socket: SocketRow): u64 {
+  if (socket.role === Role.Unknown || socket.space !== DEFAULT_SPACE) return 0;
+  const localHigh = socket.localAddressHi;
+  const localLow = socket.localAddressLo;
+  const remoteHigh = socket.remoteAddressHi;
+  const remoteLow = socket.remoteAddressLo;
+  return socket.role === Role.Client
+    ? pairOf(localHigh, localLow, remoteHigh, remoteLow, socket.remotePort, socket.protocol)
+    : pairOf(remoteHigh, remoteLow, localHigh, localLow, socket.localPort, socket.protocol);
 }
 
 export function expireSettled(window: u32): void {

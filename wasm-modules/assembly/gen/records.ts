@@ -150,6 +150,8 @@ export namespace ReducerCounter {
   export const EdgeFlowsToOther: u16 = 121;
   /** Match: folds that were booked as they are, because the table of pairs was full. */
   export const FoldPairsRefused: u16 = 122;
+  /** Match: flows that were booked as they are beside folds of their pair, because the table of such flows was full. */
+  export const FoldFlowsRefused: u16 = 123;
   export const End: u16 = 128;
 }
 
@@ -525,45 +527,48 @@ if (offsetof<MatchOnce>("totalsMinRttUs") !== 156) ERROR("MatchOnce must match s
 @unmanaged
 export class MatchSettled {
   joinKey: u64; // 0
-  boot: u64; // 8
-  session: u64; // 16
-  role: u8; // 24
-  counted: u8; // 25
-  pad1: u16; // 26
-  pad2: u32; // 28
-  totalsBytesSent: u64; // 32
-  totalsBytesReceived: u64; // 40
-  totalsSegmentsSent: u64; // 48
-  totalsSegmentsReceived: u64; // 56
-  totalsRetransmits: u64; // 64
-  totalsSrttUs: u32; // 72
-  totalsMinRttUs: u32; // 76
+  /** wire.Settled.pair in its address space; 0 = unknown. */
+  pair: u64; // 8
+  boot: u64; // 16
+  session: u64; // 24
+  role: u8; // 32
+  counted: u8; // 33
+  pad1: u16; // 34
+  pad2: u32; // 36
+  totalsBytesSent: u64; // 40
+  totalsBytesReceived: u64; // 48
+  totalsSegmentsSent: u64; // 56
+  totalsSegmentsReceived: u64; // 64
+  totalsRetransmits: u64; // 72
+  totalsSrttUs: u32; // 80
+  totalsMinRttUs: u32; // 84
 
   get totals(): EndTotals {
-    return changetype<EndTotals>(changetype<usize>(this) + 32);
+    return changetype<EndTotals>(changetype<usize>(this) + 40);
   }
 }
 
 /** Bytes. */
-export const MATCH_SETTLED_SIZE: u32 = 80;
+export const MATCH_SETTLED_SIZE: u32 = 88;
 
-if (offsetof<MatchSettled>() !== 80) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>() !== 88) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("joinKey") !== 0) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("boot") !== 8) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("session") !== 16) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("role") !== 24) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("counted") !== 25) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("pad1") !== 26) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("pad2") !== 28) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsBytesSent") !== 32) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsBytesReceived") !== 40) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsSegmentsSent") !== 48) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsSegmentsReceived") !== 56) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsRetransmits") !== 64) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsSrttUs") !== 72) ERROR("MatchSettled must match schemas/records.fbs");
-if (offsetof<MatchSettled>("totalsMinRttUs") !== 76) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("pair") !== 8) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("boot") !== 16) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("session") !== 24) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("role") !== 32) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("counted") !== 33) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("pad1") !== 34) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("pad2") !== 36) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsBytesSent") !== 40) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsBytesReceived") !== 48) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsSegmentsSent") !== 56) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsSegmentsReceived") !== 64) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsRetransmits") !== 72) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsSrttUs") !== 80) ERROR("MatchSettled must match schemas/records.fbs");
+if (offsetof<MatchSettled>("totalsMinRttUs") !== 84) ERROR("MatchSettled must match schemas/records.fbs");
 
-/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 144 bytes. */
+/** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 208 bytes. */
 @unmanaged
 export class MatchFold {
   node: u32; // 0
@@ -586,13 +591,26 @@ export class MatchFold {
   other: u32; // 84
   resetsSent: u32; // 88
   resetsReceived: u32; // 92
-  totalsBytesSent: u64; // 96
-  totalsBytesReceived: u64; // 104
-  totalsSegmentsSent: u64; // 112
-  totalsSegmentsReceived: u64; // 120
-  totalsRetransmits: u64; // 128
-  totalsSrttUs: u32; // 136
-  totalsMinRttUs: u32; // 140
+  closed: u32; // 96
+  openings: u32; // 100
+  shard: u8; // 104
+  pad0: u8; // 105
+  pad1: u16; // 106
+  pad2: u32; // 108
+  totalsBytesSent: u64; // 112
+  totalsBytesReceived: u64; // 120
+  totalsSegmentsSent: u64; // 128
+  totalsSegmentsReceived: u64; // 136
+  totalsRetransmits: u64; // 144
+  totalsSrttUs: u32; // 152
+  totalsMinRttUs: u32; // 156
+  lastBytesSent: u64; // 160
+  lastBytesReceived: u64; // 168
+  lastSegmentsSent: u64; // 176
+  lastSegmentsReceived: u64; // 184
+  lastRetransmits: u64; // 192
+  lastSrttUs: u32; // 200
+  lastMinRttUs: u32; // 204
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -605,14 +623,18 @@ export class MatchFold {
   }
 
   get totals(): EndTotals {
-    return changetype<EndTotals>(changetype<usize>(this) + 96);
+    return changetype<EndTotals>(changetype<usize>(this) + 112);
+  }
+
+  get last(): EndTotals {
+    return changetype<EndTotals>(changetype<usize>(this) + 160);
   }
 }
 
 /** Bytes. */
-export const MATCH_FOLD_SIZE: u32 = 144;
+export const MATCH_FOLD_SIZE: u32 = 208;
 
-if (offsetof<MatchFold>() !== 144) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>() !== 208) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("node") !== 0) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("fromWindow") !== 4) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("addressSpace") !== 8) ERROR("MatchFold must match schemas/records.fbs");
@@ -633,13 +655,26 @@ if (offsetof<MatchFold>("unreachable") !== 80) ERROR("MatchFold must match schem
 if (offsetof<MatchFold>("other") !== 84) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("resetsSent") !== 88) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("resetsReceived") !== 92) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsBytesSent") !== 96) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsBytesReceived") !== 104) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsSegmentsSent") !== 112) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsSegmentsReceived") !== 120) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsRetransmits") !== 128) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsSrttUs") !== 136) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("totalsMinRttUs") !== 140) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("closed") !== 96) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("openings") !== 100) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("shard") !== 104) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("pad0") !== 105) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("pad1") !== 106) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("pad2") !== 108) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsBytesSent") !== 112) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsBytesReceived") !== 120) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSegmentsSent") !== 128) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSegmentsReceived") !== 136) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsRetransmits") !== 144) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsSrttUs") !== 152) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("totalsMinRttUs") !== 156) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastBytesSent") !== 160) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastBytesReceived") !== 168) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastSegmentsSent") !== 176) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastSegmentsReceived") !== 184) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastRetransmits") !== 192) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastSrttUs") !== 200) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("lastMinRttUs") !== 204) ERROR("MatchFold must match schemas/records.fbs");
 
 /** Follows the last record of `window` on its hop: 1 = ingest -> match, 2 = match -> aggregate. */
 @unmanaged

@@ -74,6 +74,15 @@ export namespace GoodbyeReason {
   /** Refused frames beyond the limit. */
   export const Quarantined: u32 = 5;
   export const AgentLimit: u32 = 6;
+  /** Plaintext came to a TLS port, and this goodbye is plaintext, too. */
+  export const TlsRequired: u32 = 7;
+  /** The agent's certificate: the handshake was done when it was looked at. */
+  export const NoCertificate: u32 = 8;
+  export const UnknownAuthority: u32 = 9;
+  export const CertificateExpired: u32 = 10;
+  export const CertificateRefused: u32 = 11;
+  /** The certificate stands for other names than the node's. */
+  export const NodeName: u32 = 12;
 }
 
 export namespace PeerRole {
@@ -412,49 +421,55 @@ if (offsetof<Once>("pad0") !== 137) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("error") !== 138) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("pad1") !== 140) ERROR("Once must match schemas/wire.fbs");
 
-/** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 64 bytes. */
+/** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 72 bytes. */
 @unmanaged
 export class Settled {
   joinKey: u64; // 0
+  /**
+   * Hash of its addresses and server port, alike at both ends (wasm-modules/assembly/lib/flow-place.ts); 0 = its role is unknown, or its
+   * address space is not the configured one, which has handle 1.
+   */
+  pair: u64; // 8
   /** kernel.Role. */
-  role: u8; // 8
+  role: u8; // 16
   /** 1: its opening was seen, so the connection has been counted (OpenFlags.Counted). */
-  counted: u8; // 9
-  pad1: u16; // 10
+  counted: u8; // 17
+  pad1: u16; // 18
   /** The window in which the close was committed. */
-  window: u32; // 12
-  totalsBytesSent: u64; // 16
-  totalsBytesReceived: u64; // 24
-  totalsSegmentsSent: u64; // 32
-  totalsSegmentsReceived: u64; // 40
-  totalsRetransmits: u64; // 48
+  window: u32; // 20
+  totalsBytesSent: u64; // 24
+  totalsBytesReceived: u64; // 32
+  totalsSegmentsSent: u64; // 40
+  totalsSegmentsReceived: u64; // 48
+  totalsRetransmits: u64; // 56
   /** Smoothed RTT at the moment of the report, and the least RTT so far; 0 = no sample. */
-  totalsSrttUs: u32; // 56
-  totalsMinRttUs: u32; // 60
+  totalsSrttUs: u32; // 64
+  totalsMinRttUs: u32; // 68
 
   get totals(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 16);
+    return changetype<Totals>(changetype<usize>(this) + 24);
   }
 }
 
 /** Bytes. */
-export const SETTLED_SIZE: u32 = 64;
+export const SETTLED_SIZE: u32 = 72;
 
-if (offsetof<Settled>() !== 64) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>() !== 72) ERROR("Settled must match schemas/wire.fbs");
 if (offsetof<Settled>("joinKey") !== 0) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("role") !== 8) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("counted") !== 9) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("pad1") !== 10) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("window") !== 12) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsBytesSent") !== 16) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsBytesReceived") !== 24) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsSegmentsSent") !== 32) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsSegmentsReceived") !== 40) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsRetransmits") !== 48) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsSrttUs") !== 56) ERROR("Settled must match schemas/wire.fbs");
-if (offsetof<Settled>("totalsMinRttUs") !== 60) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("pair") !== 8) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("role") !== 16) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("counted") !== 17) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("pad1") !== 18) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("window") !== 20) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsBytesSent") !== 24) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsBytesReceived") !== 32) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsSegmentsSent") !== 40) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsSegmentsReceived") !== 48) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsRetransmits") !== 56) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsSrttUs") !== 64) ERROR("Settled must match schemas/wire.fbs");
+if (offsetof<Settled>("totalsMinRttUs") !== 68) ERROR("Settled must match schemas/wire.fbs");
 
-/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role). 144 bytes. */
+/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 192 bytes. */
 @unmanaged
 export class Fold {
   process: u32; // 0
@@ -466,7 +481,7 @@ export class Fold {
   serverPort: u16; // 40
   role: u8; // 42
   protocol: u8; // 43
-  /** Sockets in the fold, and those among them that raise the connection count. */
+  /** Sockets in the fold, one for each window that told a part of it, and those among them that raise the connection count. */
   sockets: u32; // 44
   connections: u32; // 48
   /** Failed connects by kernel.CloseReason, from ConnectRefused on. */
@@ -477,8 +492,14 @@ export class Fold {
   other: u32; // 68
   resetsSent: u32; // 72
   resetsReceived: u32; // 76
-  pad0: u64; // 80
-  pad1: u64; // 88
+  /** Connections that closed, and those among them whose opening the agent saw, committed or not. */
+  closed: u32; // 80
+  openings: u32; // 84
+  /** The shard of the flows of its sockets (flow-place.ts); 0 for failed connects. */
+  shard: u8; // 88
+  pad0: u8; // 89
+  pad1: u16; // 90
+  pad2: u32; // 92
   totalsBytesSent: u64; // 96
   totalsBytesReceived: u64; // 104
   totalsSegmentsSent: u64; // 112
@@ -487,6 +508,14 @@ export class Fold {
   /** Smoothed RTT at the moment of the report, and the least RTT so far; 0 = no sample. */
   totalsSrttUs: u32; // 136
   totalsMinRttUs: u32; // 140
+  lastBytesSent: u64; // 144
+  lastBytesReceived: u64; // 152
+  lastSegmentsSent: u64; // 160
+  lastSegmentsReceived: u64; // 168
+  lastRetransmits: u64; // 176
+  /** Smoothed RTT at the moment of the report, and the least RTT so far; 0 = no sample. */
+  lastSrttUs: u32; // 184
+  lastMinRttUs: u32; // 188
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -501,12 +530,16 @@ export class Fold {
   get totals(): Totals {
     return changetype<Totals>(changetype<usize>(this) + 96);
   }
+
+  get last(): Totals {
+    return changetype<Totals>(changetype<usize>(this) + 144);
+  }
 }
 
 /** Bytes. */
-export const FOLD_SIZE: u32 = 144;
+export const FOLD_SIZE: u32 = 192;
 
-if (offsetof<Fold>() !== 144) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>() !== 192) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("process") !== 0) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("addressSpace") !== 4) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("localAddressHi") !== 8) ERROR("Fold must match schemas/wire.fbs");
@@ -525,8 +558,12 @@ if (offsetof<Fold>("unreachable") !== 64) ERROR("Fold must match schemas/wire.fb
 if (offsetof<Fold>("other") !== 68) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("resetsSent") !== 72) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("resetsReceived") !== 76) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("pad0") !== 80) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("pad1") !== 88) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("closed") !== 80) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("openings") !== 84) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("shard") !== 88) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("pad0") !== 89) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("pad1") !== 90) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("pad2") !== 92) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("totalsBytesSent") !== 96) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("totalsBytesReceived") !== 104) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("totalsSegmentsSent") !== 112) ERROR("Fold must match schemas/wire.fbs");
@@ -534,6 +571,13 @@ if (offsetof<Fold>("totalsSegmentsReceived") !== 120) ERROR("Fold must match sch
 if (offsetof<Fold>("totalsRetransmits") !== 128) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("totalsSrttUs") !== 136) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("totalsMinRttUs") !== 140) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastBytesSent") !== 144) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastBytesReceived") !== 152) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSegmentsSent") !== 160) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSegmentsReceived") !== 168) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastRetransmits") !== 176) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSrttUs") !== 184) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastMinRttUs") !== 188) ERROR("Fold must match schemas/wire.fbs");
 
 /** Everything up to and with `window` has been told; `from_window` < `window` when unsent windows were coalesced. 72 bytes. */
 @unmanaged

@@ -17,15 +17,19 @@ import {
   ReducerCounter,
   RefusalReason,
 } from '../gen/records';
-import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled } from '../gen/wire';
+import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled, Totals } from '../gen/wire';
 import { count } from '../lib/counters';
-import { flowKey, keyOfOpen, keyOfSettled, shardOfFold } from '../match/flow-key';
+import { pairInSpace } from '../lib/flow-place';
+import { flowKey, keyOfOpen, keyOfSettled } from '../match/flow-key';
 import { allowanceSince, areTotalsWithin, isProtocol } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
 import { workerOfShard } from './shards';
 import { canStage, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
+
+/** The handle of an agent's configured address space. */
+const CONFIGURED_SPACE: u32 = 1;
 
 export function checkOnces(session: Session, items: usize, itemCount: u32): u8 {
   if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_ONCE_SIZE))) return RefusalReason.Memory;
@@ -78,6 +82,8 @@ export function applySettled(session: Session, items: usize, itemCount: u32): vo
     const worker = <u16>workerOfShard(flowKey.shard);
     const record = changetype<MatchSettled>(stageRecord(session, RecordKind.MatchSettled, MATCH_SETTLED_SIZE, worker));
     record.joinKey = settled.joinKey;
+    const space = spaceOf(session, CONFIGURED_SPACE);
+    record.pair = settled.pair === 0 || space === 0 ? 0 : pairInSpace(settled.pair, space);
     record.boot = session.boot;
     record.session = session.session;
     record.role = settled.role;
@@ -95,6 +101,7 @@ export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
     if (spaceOf(session, fold.addressSpace) === 0) return RefusalReason.UnknownAddressSpace;
     if (fold.role > Role.Server || !isProtocol(fold.protocol, 4)) return RefusalReason.EnumValue;
     if (!areCountsPossible(fold)) return RefusalReason.Counts;
+    if (!areTotalsBelow(fold.totals, fold.last)) return RefusalReason.TotalsFell;
     if (!areTotalsWithin(changetype<EndTotals>(fold.totals), multiply(allowance, fold.sockets)))
       return RefusalReason.TotalsRate;
   }
@@ -104,7 +111,22 @@ export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
 function areCountsPossible(fold: Fold): bool {
   const failures = <u64>fold.refused + fold.timedOut + fold.abandoned + fold.unreachable + fold.other;
   const sockets: u64 = fold.sockets;
-  return fold.connections + failures <= sockets && <u64>fold.resetsSent + fold.resetsReceived <= sockets;
+  return (
+    fold.connections + failures <= sockets &&
+    fold.closed + failures <= sockets &&
+    fold.openings <= fold.closed &&
+    <u64>fold.resetsSent + fold.resetsReceived <= fold.closed
+  );
+}
+
+function areTotalsBelow(totals: Totals, last: Totals): bool {
+  return (
+    totals.bytesSent <= last.bytesSent &&
+    totals.bytesReceived <= last.bytesReceived &&
+    totals.segmentsSent <= last.segmentsSent &&
+    totals.segmentsReceived <= last.segmentsReceived &&
+    totals.retransmits <= last.retransmits
+  );
 }
 
 function multiply(allowance: u64, factor: u64): u64 {
@@ -115,7 +137,7 @@ export function applyFolds(session: Session, items: usize, itemCount: u32): void
   for (let index: u32 = 0; index < itemCount; index++) {
     const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
     fillFold(session, fold);
-    const worker = <u16>workerOfShard(shardOfFold(filled));
+    const worker = <u16>workerOfShard(fold.shard);
     const record = stageRecord(session, RecordKind.MatchFold, MATCH_FOLD_SIZE, worker);
     memory.copy(record, changetype<usize>(filled), MATCH_FOLD_SIZE);
     retainNode(filled.node);
@@ -146,5 +168,9 @@ function fillFold(session: Session, fold: Fold): void {
   record.other = fold.other;
   record.resetsSent = fold.resetsSent;
   record.resetsReceived = fold.resetsReceived;
+  record.closed = fold.closed;
+  record.openings = fold.openings;
+  record.shard = fold.shard;
   memory.copy(changetype<usize>(record.totals), changetype<usize>(fold.totals), END_TOTALS_SIZE);
+  memory.copy(changetype<usize>(record.last), changetype<usize>(fold.last), END_TOTALS_SIZE);
 }

@@ -9,6 +9,7 @@ import {
   baselineFrame,
   close,
   closeFrame,
+  fold,
   foldFrame,
   hello,
   narrowFrame,
@@ -17,6 +18,7 @@ import {
   open,
   openFrame,
   process,
+  settled,
   settledFrame,
   snapshotMark,
   totals,
@@ -25,7 +27,7 @@ import {
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { ReducerFleet } from '../../testing/reducer-fleet.ts';
-import { addressOf, clientEnd, FIRST_WINDOW, TwoHosts } from '../../testing/two-hosts.ts';
+import { clientEnd, FIRST_WINDOW, TwoHosts } from '../../testing/two-hosts.ts';
 import { mergeOutputs } from '../../testing/window-output.ts';
 
 const MODULE = compileModule('reducer/index.ts', 'release');
@@ -47,26 +49,6 @@ const kindOf = (frame: Uint8Array, kind: number): Uint8Array => {
   new DataView(changed.buffer).setUint16(4, kind, true);
   return changed;
 };
-const fold = {
-  process: 1,
-  addressSpace: 1,
-  localAddress: addressOf(1),
-  remoteAddress: addressOf(2),
-  serverPort: 80,
-  role: 1,
-  protocol: 6,
-  sockets: 1,
-  connections: 1,
-  refused: 0,
-  timedOut: 0,
-  abandoned: 0,
-  unreachable: 0,
-  other: 0,
-  resetsSent: 0,
-  resetsReceived: 0,
-  totals: totals(),
-};
-
 /** Each frame comes after: socket 1 open with totals BEFORE, window K - 1 told. */
 const REFUSED: [string, Uint8Array, number][] = [
   ['an update of a socket that was not opened', narrow(2), RefusalReason.UnknownHandle],
@@ -116,12 +98,15 @@ const REFUSED: [string, Uint8Array, number][] = [
   ['a window that was told', windowEnd(K - 1), RefusalReason.WindowOrder],
   ['a window that begins after its end', windowEnd(K, K + 1), RefusalReason.WindowOrder],
   ['a window far ahead', windowEnd(K + 65), RefusalReason.WindowAhead],
+  ['a settled socket without a join key', settledFrame([settled()]), RefusalReason.UnknownHandle],
+  ['a fold of fewer sockets than connections', foldFrame([fold({ connections: 2 })]), RefusalReason.Counts],
+  ['a fold of fewer sockets than closes', foldFrame([fold({ closed: 2 })]), RefusalReason.Counts],
+  ['a fold of fewer closes than openings', foldFrame([fold({ openings: 2 })]), RefusalReason.Counts],
   [
-    'a settled socket without a join key',
-    settledFrame([{ joinKey: 0n, role: 1, counted: 0, window: 0, totals: totals() }]),
-    RefusalReason.UnknownHandle,
+    'a fold that adds more than its sockets ever told',
+    foldFrame([fold({ totals: totals({ bytesSent: 2n }), last: totals({ bytesSent: 1n }) })]),
+    RefusalReason.TotalsFell,
   ],
-  ['a fold of fewer sockets than connections', foldFrame([{ ...fold, connections: 2 }]), RefusalReason.Counts],
   ['a process handle beyond the quota', announceFrame({ processes: [process(262_144)] }), RefusalReason.ProcessQuota],
   ['the end of an unknown process', announceFrame({ endedProcesses: [5] }), RefusalReason.UnknownProcess],
   [

@@ -3,11 +3,12 @@
 
 import { releaseEdge, retainEdge } from '../aggregate/edges';
 import { endHostAddresses } from '../enrich/address-table';
-import { EdgeFlow, ReducerCounter } from '../gen/records';
+import { CloseReason } from '../gen/kernel-events';
+import { EDGE_FLOW_SIZE, EdgeFlow, ReducerCounter } from '../gen/records';
 import { set } from '../lib/counters';
 import { isOutboxFull } from '../lib/outbox';
 import { applyClaims } from './claimed-addresses';
-import { countFlow, isClosed } from './counts';
+import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
 import {
   coldFlowAt,
@@ -24,12 +25,20 @@ import {
   NO_WINDOW,
 } from './flow';
 import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from './flow-table';
-import { bookFold } from './folds';
+import { endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
+import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
+import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
+import { bookFold, emitReason } from './folds';
 import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
 import { orientFlow } from './orientation';
 
+/** Flows that are looked at for as long as one is booked. */
+const SEARCH_COUNT: u32 = 32;
+
 let isClosing = false;
+/** The pair of folds whose flows are being sent. */
+let judged: u32 = 0;
 
 /** Books at most `budget` flows; returns true when `window` is closed and everything of it was sent. */
 export function closeWindow(window: u32, budget: u32): bool {
@@ -39,7 +48,7 @@ export function closeWindow(window: u32, budget: u32): bool {
     if (isOutboxFull()) return false;
     const flow = takeTouchedFlow();
     if (flow !== 0) bookFlow(flow, window);
-    else if (!bookFold(window)) {
+    else if (!searchMembers(SEARCH_COUNT) && !sendHeld(window) && !bookFold(window)) {
       finish(window);
       return true;
     }
@@ -74,10 +83,53 @@ function bookFlow(flow: u32, window: u32): void {
   out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
   countFlow(flow, client, server, out);
   const isActive = (endOrNone(client).openCount | endOrNone(server).openCount) !== 0;
-  sendNews(flow, isActive, window, out);
+  if (!hasFoldPairs() || !holdNews(flow, out)) sendNews(flow, isActive, window, out);
   beginEndWindow(client);
   beginEndWindow(server);
   if (!isActive) lingerFlow(flow, window, isClosed(client) && isClosed(server));
+}
+
+/** Judges one pair of folds, or sends the news of one flow that waited for it; false when there is none left. */
+function sendHeld(window: u32): bool {
+  const member = judged === 0 ? 0 : takeWaiting(judged);
+  if (member !== 0) {
+    sendLeft(member, window);
+    return true;
+  }
+  judged = takeTouchedPair();
+  if (judged !== 0) judgePair(judged, window);
+  return judged !== 0;
+}
+
+function sendLeft(row: u32, window: u32): void {
+  const member = memberAt(row);
+  const hot = flowAt(member.flow);
+  const isActive = (endOrNone(hot.end0).openCount | endOrNone(hot.end1).openCount) !== 0;
+  const out = blankEdgeFlow();
+  memory.copy(changetype<usize>(out), changetype<usize>(member.news), EDGE_FLOW_SIZE);
+  const clientResets = leftOf(row, CLIENT_RESETS, out.resetBy === RESET_BY_CLIENT ? out.reasonCount : 0);
+  const serverResets = leftOf(row, SERVER_RESETS, out.resetBy === RESET_BY_SERVER ? out.reasonCount : 0);
+  out.forwardBytes = leftOf(row, 0, out.forwardBytes);
+  out.reverseBytes = leftOf(row, 1, out.reverseBytes);
+  out.forwardPackets = leftOf(row, 2, out.forwardPackets);
+  out.reversePackets = leftOf(row, 3, out.reversePackets);
+  out.connections = <u32>leftOf(row, 4, out.connections);
+  out.closed = <u32>leftOf(row, 5, out.closed);
+  out.lateBytes = min(out.lateBytes, out.forwardBytes + out.reverseBytes);
+  out.reason = CloseReason.None;
+  out.resetBy = 0;
+  out.reasonCount = 0;
+  sendNews(member.flow, isActive, window, out);
+  if ((clientResets | serverResets) !== 0) sendResets(member.flow, clientResets, serverResets, window);
+  endWaiting(row);
+}
+
+/** One record can tell of one reset. */
+function sendResets(flow: u32, byClient: u64, byServer: u64, window: u32): void {
+  const edge = flowAt(flow).edge !== 0 ? flowAt(flow).edge : findEdge(flow);
+  if (edge === 0) return;
+  emitReason(edge, window, CloseReason.ResetSent, <u32>byClient, RESET_BY_CLIENT);
+  emitReason(edge, window, CloseReason.ResetSent, <u32>byServer, RESET_BY_SERVER);
 }
 
 /** Sends what the flow adds to its edge. While a flow is active its edge is retained, and a flow that is named anew takes its 1 along. */

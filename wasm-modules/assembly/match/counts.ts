@@ -19,8 +19,8 @@ import {
 import { KeyKind } from './flow-key';
 import { judgeResidual } from './ledger';
 
-const RESET_BY_CLIENT: u8 = 1;
-const RESET_BY_SERVER: u8 = 2;
+export const RESET_BY_CLIENT: u8 = 1;
+export const RESET_BY_SERVER: u8 = 2;
 const SEEN_CLIENT: u8 = 1;
 const SEEN_SERVER: u8 = 2;
 
@@ -91,7 +91,8 @@ function countClose(flow: u32, client: u32, server: u32, isSettled: bool, out: E
   out.reasonCount = 1;
 }
 
-function resetSender(client: u32, server: u32): u8 {
+/** RESET_BY_CLIENT, RESET_BY_SERVER, or 0. */
+export function resetSender(client: u32, server: u32): u8 {
   const clientReason = reasonOf(client);
   const serverReason = reasonOf(server);
   if (clientReason === CloseReason.ResetSent || serverReason === CloseReason.ResetReceived) return RESET_BY_CLIENT;

@@ -1,7 +1,8 @@
 // What makes two ends one flow, and which slot of it an end takes. Both follow from the end's own words, alike on every worker and
 // whatever the seed of the tables, because the key also chooses the shard.
 import { CloseReason, Role } from '../gen/kernel-events';
-import { MatchFold, MatchOpen } from '../gen/records';
+import { MatchOpen } from '../gen/records';
+import { shardOfJoinKey, shardOfTuple } from '../lib/flow-place';
 import { stableHashPair } from '../lib/hash';
 
 export namespace KeyKind {
@@ -12,8 +13,6 @@ export namespace KeyKind {
   /** A connect that failed: hashes of (boot, cookie) and of the tuple. There is no other end. */
   export const Socket: u8 = 2;
 }
-
-export const SHARD_COUNT: u32 = 256;
 
 @unmanaged
 export class FlowKey {
@@ -31,39 +30,44 @@ export const flowKey: FlowKey = changetype<FlowKey>(memory.data(offsetof<FlowKey
 export function keyOfOpen(open: MatchOpen, reason: u8): void {
   const isLower = isLocalLower(open);
   if (isConnectFailure(reason)) {
-    setKey(KeyKind.Socket, stableHashPair(open.boot, open.cookie), tupleHash(open, isLower, 1));
+    const socket = stableHashPair(open.boot, open.cookie);
+    setKey(KeyKind.Socket, socket, tupleHash(open, isLower, 1), <u8>socket);
     flowKey.slot = 0;
   } else if (open.joinKey !== 0) {
-    setKey(KeyKind.Join, open.joinKey, 0);
+    setKey(KeyKind.Join, open.joinKey, 0, shardOfJoinKey(open.joinKey));
     flowKey.slot = open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server);
   } else {
-    setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3));
+    setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3), shardOf(open));
     flowKey.slot = <u8>!isLower;
   }
 }
 
 export function keyOfSettled(joinKey: u64, role: u8): void {
-  setKey(KeyKind.Join, joinKey, 0);
+  setKey(KeyKind.Join, joinKey, 0, shardOfJoinKey(joinKey));
   flowKey.slot = <u8>(role === Role.Server);
-}
-
-/** The shard of a fold: the folds of the two ends of a pair of addresses meet there. */
-export function shardOfFold(fold: MatchFold): u32 {
-  const local = stableHashPair(fold.localAddressHi, fold.localAddressLo);
-  const remote = stableHashPair(fold.remoteAddressHi, fold.remoteAddressLo);
-  const ends = fold.role === Role.Server ? stableHashPair(remote, local) : stableHashPair(local, remote);
-  return <u32>stableHashPair(ends ^ fold.addressSpace, fold.serverPort) % SHARD_COUNT;
 }
 
 export function isConnectFailure(reason: u8): bool {
   return reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther;
 }
 
-function setKey(kind: u8, high: u64, low: u64): void {
+function setKey(kind: u8, high: u64, low: u64, shard: u8): void {
   flowKey.kind = kind;
   flowKey.high = high;
   flowKey.low = low;
-  flowKey.shard = <u8>stableHashPair(high, low + kind);
+  flowKey.shard = shard;
+}
+
+function shardOf(open: MatchOpen): u8 {
+  return shardOfTuple(
+    open.localAddressHi,
+    open.localAddressLo,
+    open.localPort,
+    open.remoteAddressHi,
+    open.remoteAddressLo,
+    open.remotePort,
+    open.protocol,
+  );
 }
 
 /** Order of (address, port), the address as bytes. */

@@ -8,8 +8,10 @@ import { releaseNode } from '../enrich/nodes';
 import { ReducerCounter } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { add } from '../lib/counters';
+import { SHARD_COUNT } from '../lib/flow-place';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
+import { dropExported } from './exported';
 import {
   coldFlowAt,
   endAt,
@@ -23,7 +25,8 @@ import {
   initFlows,
   takeFlow,
 } from './flow';
-import { flowKey, SHARD_COUNT } from './flow-key';
+import { flowKey } from './flow-key';
+import { dropMember } from './fold-members';
 import { dropHistory } from './history';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
@@ -168,6 +171,8 @@ function forgetUpTo(list: LingerList, window: u32): void {
 export function forgetFlow(flow: u32): void {
   const cold = coldFlowAt(flow);
   dropHistory(flow);
+  dropExported(flow);
+  dropMember(flow);
   table.remove(hashPair(cold.keyHigh, cold.keyLow), flow);
   forgetEnd(flowAt(flow).end0);
   forgetEnd(flowAt(flow).end1);

@@ -1,7 +1,7 @@
 // A flow is a connection with up to two ends, in two slots. Which slot an end takes follows from what it says alone (flow-key.ts), so
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
-//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (48 B)  key, linger list, flags
+//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (56 B)  key, linger list, flags
 //   End  (64 B, hot)    totals as last told, open count        EndCold  (80 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
@@ -70,6 +70,10 @@ export class FlowCold {
   pad0: u8;
   /** Row of what was left out at the start (history.ts); 0 = nothing. */
   history: u32;
+  /** Row of what earlier incarnations exported (exported.ts); 0 = nothing. */
+  exported: u32;
+  /** Row of its membership in a pair of folds (fold-members.ts); 0 = none. */
+  member: u32;
   pad1: u32;
 }
 
@@ -131,6 +135,15 @@ export class EndCold {
   roleSource: u8;
   closeReason: u8;
   protocol: u8;
+
+  /** Of an END_SETTLED end, which has no tuple: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
+  get settledPair(): u64 {
+    return this.localHigh;
+  }
+
+  set settledPair(pair: u64) {
+    this.localHigh = pair;
+  }
 }
 
 let flows: RowPool = changetype<RowPool>(0);
@@ -171,7 +184,10 @@ export function takeFlow(): u32 {
   return flow;
 }
 
+/** What the row keeps says that it is free: it has no ends. */
 export function giveFlow(flow: u32): void {
+  flowAt(flow).end0 = 0;
+  flowAt(flow).end1 = 0;
   flows.give(flow);
   coldFlows.give(flow);
 }
@@ -190,6 +206,11 @@ export function takeEnd(): u32 {
 export function giveEnd(end: u32): void {
   ends.give(end);
   coldEnds.give(end);
+}
+
+/** One above the greatest row ever taken. */
+export function flowEnd(): u32 {
+  return flows.end;
 }
 
 export function liveFlows(): u32 {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
 import type { Fold } from '../../../host/wire/gen/wire-layout.ts';
-import { foldFrame, totals } from '../../testing/agent-frames.ts';
+import { fold, foldFrame, totals } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { addressOf, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -14,34 +14,22 @@ const CLIENT_EDGE = 'host-1/curl > 10.0.0.2 :80';
 const SERVER_EDGE = '10.0.0.1 > host-2/nginx :80';
 
 /** A fold of connections from host 1 to port 80 of host 2 that carried `bytes` towards the server. */
-function fold(role: number, bytes: number, connections: number, values: Partial<Fold> = {}): Fold {
+function foldOf(role: number, bytes: number, connections: number, values: Partial<Fold> = {}): Fold {
   const isServer = role === Role.Server;
-  return {
-    process: 1,
-    addressSpace: 1,
+  return fold({
     localAddress: addressOf(isServer ? 2 : 1),
     remoteAddress: addressOf(isServer ? 1 : 2),
-    serverPort: 80,
     role,
-    protocol: 6,
     sockets: connections,
-    connections,
-    refused: 0,
-    timedOut: 0,
-    abandoned: 0,
-    unreachable: 0,
-    other: 0,
-    resetsSent: 0,
-    resetsReceived: 0,
     totals: totals(isServer ? { bytesReceived: BigInt(bytes) } : { bytesSent: BigInt(bytes) }),
     ...values,
-  };
+  });
 }
 
 const clientFold = (bytes: number, connections: number, values?: Partial<Fold>): Uint8Array =>
-  foldFrame([fold(Role.Client, bytes, connections, values)]);
+  foldFrame([foldOf(Role.Client, bytes, connections, values)]);
 const serverFold = (bytes: number, connections: number, values?: Partial<Fold>): Uint8Array =>
-  foldFrame([fold(Role.Server, bytes, connections, values)]);
+  foldFrame([foldOf(Role.Server, bytes, connections, values)]);
 
 function watched(windowNs?: number) {
   const hosts = new TwoHosts(MODULE, windowNs);
@@ -52,7 +40,7 @@ function watched(windowNs?: number) {
 test('connections that both ends folded count once, with a reset and with what only one end knows', () => {
   const { hosts, client, server } = watched();
   hosts.say(server, serverFold(70, 5, { resetsReceived: 1 }));
-  hosts.say(client, clientFold(70, 5, { resetsSent: 1, sockets: 7, refused: 2 }));
+  hosts.say(client, clientFold(70, 5, { resetsSent: 1, sockets: 7, connections: 5, openings: 5, refused: 2 }));
   assert.deepEqual(hosts.close(), {
     [CLIENT_EDGE]: { forwardBytes: 70, connections: 5, closed: 5, resetsClient: 1, refused: 2, flowsClient: 1 },
   });

@@ -1,4 +1,4 @@
-// Closed sockets that an agent summed up because it had to forget them one by one. Their join keys are gone: the folds of the two ends meet by
+// Closed sockets that an agent summed up because it had to forget them one by one. Their join keys are gone: they meet the other ends by
 // their pair, in the ledger of fold-pairs.ts. A side of a pair of which the ledger books all that a window told is booked fold by fold, on
 // the edge of each owner; else the ledger's remainder is booked once. Either way the order in which folds come makes no difference.
 
@@ -11,21 +11,23 @@ import { EdgeFlow, MATCH_FOLD_SIZE, MatchFold, ReducerCounter, RefusalReason } f
 import { add, countRefusal } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
+import { FLOW_LINGER_NS } from './flow-table';
+import { dropMembers, initFoldMembers } from './fold-members';
 import {
   addToPair,
-  expirePairs,
-  FoldSums,
-  fillSums,
+  expiredPair,
+  givePair,
   initFoldPairs,
   isPairWhole,
-  judgePair,
+  pairAt,
   pairOfFold,
-  remainderNode,
-  remainderOf,
+  Sum,
+  takeRemainder,
 } from './fold-pairs';
+import { FoldSums, fillNews } from './fold-sums';
 
 /** Folds of one window, per worker; what exceeds it is refused and counted. */
-export const FOLD_COUNT_MAX: u32 = 1 << 17;
+export const FOLD_COUNT_MAX: u32 = 1 << 19;
 
 @unmanaged
 class FoldRow {
@@ -42,7 +44,8 @@ const sums: FoldSums = changetype<FoldSums>(memory.data(offsetof<FoldSums>(), 8)
 
 export function initFolds(windowNs: u64): void {
   folds = RowPool.create(offsetof<FoldRow>() + MATCH_FOLD_SIZE, FOLD_COUNT_MAX);
-  initFoldPairs(windowNs);
+  initFoldPairs(<u32>((FLOW_LINGER_NS + windowNs - 1) / windowNs));
+  initFoldMembers();
 }
 
 export function keepFold(from: u32, fold: MatchFold): void {
@@ -65,7 +68,7 @@ function foldOf(row: u32): usize {
   return folds.at(row) + offsetof<FoldRow>();
 }
 
-/** Books one kept fold; returns false when there is none, which ends the window. */
+/** Books one kept fold, after all pairs were judged; returns false when there is none, which ends the window. */
 export function bookFold(window: u32): bool {
   const row = head;
   if (row === 0) {
@@ -76,7 +79,7 @@ export function bookFold(window: u32): bool {
   head = kept.next;
   const fold = changetype<MatchFold>(foldOf(row));
   add(ReducerCounter.Folds, 1);
-  if (kept.pair !== 0 && judgePair(kept.pair, window)) {
+  if (kept.pair !== 0 && takeRemainder(kept.pair)) {
     emitRemainder(kept.pair, Role.Client, fold, window);
     emitRemainder(kept.pair, Role.Server, fold, window);
   }
@@ -86,19 +89,28 @@ export function bookFold(window: u32): bool {
   return true;
 }
 
+function expirePairs(window: u32): void {
+  for (let pair = expiredPair(window); pair !== 0; pair = expiredPair(window)) {
+    dropMembers(pair);
+    givePair(pair);
+  }
+}
+
 /** What a side of the pair adds; `fold` is any of the pair and gives its addresses. */
-function emitRemainder(pair: u32, role: u8, fold: MatchFold, window: u32): void {
-  if (isPairWhole(pair, role)) return;
-  const remainder = remainderOf(pair, role);
-  const edge = edgeOfFold(fold, fold.role === role, remainderNode(pair, role));
-  emitSums(remainder, role === Role.Server, edge, remainder.fromWindow, 0, window);
+function emitRemainder(row: u32, role: u8, fold: MatchFold, window: u32): void {
+  if (isPairWhole(row, role)) return;
+  const isServer = role === Role.Server;
+  const pair = pairAt(row);
+  const edge = edgeOfFold(fold, fold.role === role, isServer ? pair.serverNode : pair.clientNode);
+  const news = pair.sums(isServer ? Sum.ServerNews : Sum.ClientNews);
+  emitSums(news, isServer, edge, isServer ? pair.serverFrom : pair.clientFrom, 0, window);
 }
 
 function emitFold(fold: MatchFold, node: u32, isWhole: bool, window: u32): void {
   const isServer = fold.role === Role.Server;
   const edge = edgeOfFold(fold, true, node);
-  fillSums(sums, fold);
-  if (!isWhole) memory.fill(changetype<usize>(sums), 0, offsetof<FoldSums>());
+  if (isWhole) fillNews(sums, fold);
+  else sums.clear();
   emitSums(sums, isServer, edge, fold.fromWindow, fold.totalsRetransmits, window);
   emitReason(edge, window, CloseReason.ConnectRefused, fold.refused, 0);
   emitReason(edge, window, CloseReason.ConnectTimedOut, fold.timedOut, 0);
@@ -119,7 +131,7 @@ function edgeOfFold(fold: MatchFold, isOwn: bool, node: u32): u32 {
 }
 
 function emitSums(from: FoldSums, isServer: bool, edge: u32, fromWindow: u32, retransmits: u64, window: u32): void {
-  const isNews = from.hasNews();
+  const isNews = !from.isZero();
   if (isNews || retransmits !== 0) {
     const out = blankEdgeFlow();
     out.fromWindow = min(fromWindow, window);
@@ -139,7 +151,7 @@ function emitSums(from: FoldSums, isServer: bool, edge: u32, fromWindow: u32, re
   emitReason(edge, window, isServer ? CloseReason.ResetSent : CloseReason.ResetReceived, <u32>from.serverResets, 2);
 }
 
-function emitReason(edge: u32, window: u32, reason: u8, count: u32, resetBy: u8): void {
+export function emitReason(edge: u32, window: u32, reason: u8, count: u32, resetBy: u8): void {
   if (count === 0) return;
   const out: EdgeFlow = blankEdgeFlow();
   out.fromWindow = window;

@@ -80,6 +80,6 @@ function above(leftOut: u64, clientKnows: u64, serverKnows: u64): u64 {
   return leftOut > known ? leftOut - known : 0;
 }
 
-function historyAt(row: u32): History {
+export function historyAt(row: u32): History {
   return changetype<History>(histories.at(row));
 }

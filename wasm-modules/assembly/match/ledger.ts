@@ -7,6 +7,7 @@
 import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { Baseline, baselineAt, dropBaseline } from './baselines';
+import { noteExported } from './exported';
 import { coldFlowAt, END_EXISTING, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
 import { bookHistory, keepHistory, returnHistory } from './history';
 
@@ -36,9 +37,21 @@ export function applyBaselines(flow: u32): void {
     }
     if (isOfKind(clientBase, BaselineKind.Committed)) raiseForClient(hot, baselineAt(clientBase));
     if (isOfKind(serverBase, BaselineKind.Committed)) raiseForServer(hot, baselineAt(serverBase));
+    keepExported(flow, clientBase, serverBase);
     if (client !== 0) dropBaseline(client);
     if (server !== 0) dropBaseline(server);
   }
+}
+
+function keepExported(flow: u32, clientBase: u32, serverBase: u32): void {
+  const isClientCommitted = isOfKind(clientBase, BaselineKind.Committed);
+  const isServerCommitted = isOfKind(serverBase, BaselineKind.Committed);
+  if (!isClientCommitted && !isServerCommitted) return;
+  noteExported(
+    flow,
+    isClientCommitted ? baselineAt(clientBase) : noBaseline,
+    isServerCommitted ? baselineAt(serverBase) : noBaseline,
+  );
 }
 
 /** What was left out at the start may have been traffic: an end that came later knows. */

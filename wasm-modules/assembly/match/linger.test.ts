@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
-import { foldFrame, once, onceFrame, openFrame, settledFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
+import {
+  fold,
+  foldFrame,
+  once,
+  onceFrame,
+  openFrame,
+  settled,
+  settledFrame,
+  totals,
+  wideFrame,
+} from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -48,7 +58,7 @@ test('what an agent settled with an earlier reducer is not booked or counted whe
   for (const isLate of [true, false]) {
     const hosts = new TwoHosts(MODULE);
     const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
-    hosts.say(client, settledFrame([{ joinKey: 5n, role: Role.Client, counted: 1, window: 1, totals: sent(100n) }]));
+    hosts.say(client, settledFrame([settled({ joinKey: 5n, counted: 1, window: 1, totals: sent(100n) })]));
     if (isLate) assert.deepEqual(hosts.close(), {});
     hosts.say(server, onceFrame([once({ open: serverEnd({ joinKey: 5n }), totals: totals({ bytesReceived: 104n }) })]));
     assert.deepEqual(hosts.close(), { '10.0.0.1 > host-2/nginx :80': { forwardBytes: 4, flowsBoth: 1 } });
@@ -80,23 +90,9 @@ test('beyond the limit the oldest window of a shard is forgotten as a whole, and
 test('a fold books its bytes, connections, failures and resets', () => {
   const hosts = new TwoHosts(MODULE);
   const server = hosts.agent(2, 'nginx');
-  const none = { refused: 0, timedOut: 0, abandoned: 0, unreachable: 0, other: 0, resetsSent: 0, resetsReceived: 0 };
-  const names = { process: 1, addressSpace: 1, localAddress: addressOf(2), remoteAddress: addressOf(1) };
-  const kind = { serverPort: 80, role: Role.Server, protocol: 6 };
-  hosts.say(
-    server,
-    foldFrame([
-      {
-        ...names,
-        ...kind,
-        ...none,
-        sockets: 30,
-        connections: 20,
-        resetsSent: 2,
-        totals: totals({ bytesSent: 9n, bytesReceived: 4n }),
-      },
-    ]),
-  );
+  const names = { localAddress: addressOf(2), remoteAddress: addressOf(1), role: Role.Server };
+  const sums = { sockets: 30, connections: 20, resetsSent: 2, totals: totals({ bytesSent: 9n, bytesReceived: 4n }) };
+  hosts.say(server, foldFrame([fold({ ...names, ...sums })]));
   assert.deepEqual(hosts.close(), {
     '10.0.0.1 > host-2/nginx :80': {
       forwardBytes: 4,

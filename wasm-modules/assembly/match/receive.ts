@@ -130,6 +130,7 @@ function receiveSettled(settled: MatchSettled): void {
   keyOfSettled(settled.joinKey, settled.role);
   const end = claimSettled(settled.boot, settled.session, settled.role, settled.counted !== 0);
   if (end === 0) return;
+  coldEndAt(end).settledPair = settled.pair;
   addBaseline(end, BaselineKind.Committed, settled.totals);
   raiseTotals(endAt(end), settled.totals);
 }

@@ -29,6 +29,7 @@ import { initChannelEnds } from '../match/channel-ends';
 import { initClaimedAddresses } from '../match/claimed-addresses';
 import { closeWindow } from '../match/close';
 import { initEmit } from '../match/emit';
+import { initExported } from '../match/exported';
 import { forgetCommitted, initFlowTable } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
@@ -67,6 +68,7 @@ export function reducer_init(
   initFlowTable(<u64>windowNs);
   initBaselines();
   initHistories();
+  initExported();
   initFolds(<u64>windowNs);
   initClaimedAddresses();
   initEmit(worker);
