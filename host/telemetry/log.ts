@@ -11,6 +11,8 @@ export interface LogOptions {
   level?: string;
   /** `auto` is text on a terminal and JSON lines elsewhere; TRIBUTARY_LOG_FORMAT has the last word. */
   format?: string;
+  /** In place of standard error. */
+  destination?: DestinationStream;
 }
 
 const STDERR = 2;
@@ -21,11 +23,12 @@ const CONTROLS = /[\x00-\x1f\x7f-\x9f]/g;
 const CONTROLS_IN_LINES = /[\x00-\x09\x0b-\x1f\x7f-\x9f]/g;
 
 /** Throws UsageError TRB_LOG for an unknown level or format. */
-export function createLog(name: string, { level = 'info', format = 'auto' }: LogOptions = {}): Logger {
+export function createLog(name: string, options: LogOptions = {}): Logger {
+  const { level = 'info', format = 'auto' } = options;
   const wantedLevel = choose('TRIBUTARY_LOG_LEVEL', level, LOG_LEVELS);
   const wantedFormat = choose('TRIBUTARY_LOG_FORMAT', format, LOG_FORMATS);
   // Written when the call returns: the last words of a process are the ones that matter.
-  const destination = pino.destination({ dest: STDERR, sync: true });
+  const destination = options.destination ?? pino.destination({ dest: STDERR, sync: true });
   const { isTTY } = process.stderr;
   const isText = wantedFormat === 'text' || (wantedFormat === 'auto' && isTTY);
   const hasColors = isTTY && process.stderr.hasColors();
