@@ -14,6 +14,7 @@ import { PrometheusServer, type TcpAddress } from '../export/prometheus-server.t
 import { reducerResource } from '../export/resource.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
+import { addHandshakes, type HandshakeCounts } from '../reducer/handshake-counts.ts';
 import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
 import { addStageCounters, type StageCounters } from '../reducer/stage-counters.ts';
 import { sumWireTotals } from '../reducer/wire-totals.ts';
@@ -22,6 +23,7 @@ import type { Credentials, TlsFiles } from '../tls/credentials.ts';
 import type { PipelineTotals } from '../view/health-line.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
+import { readAccess } from './access-readings.ts';
 import { readSelf } from './self-readings.ts';
 
 export interface ReducerServiceOptions extends ReducerOptions {
@@ -43,7 +45,6 @@ export interface ReducerServiceDependencies {
   environment: NodeJS.ProcessEnv;
 }
 
-const PROFILE = 'otel';
 const COUNTERS_REFRESH_MS = 1_000;
 const NO_COUNTERS = addStageCounters([]);
 
@@ -60,6 +61,7 @@ export class ReducerService {
   readonly #prometheus: PrometheusServer | undefined;
   #counters: StageCounters = NO_COUNTERS;
   #wire = sumWireTotals([]);
+  #handshakes: HandshakeCounts = {};
   #refresh: NodeJS.Timeout | undefined;
 
   constructor(options: ReducerServiceOptions, dependencies: ReducerServiceDependencies) {
@@ -161,7 +163,7 @@ export class ReducerService {
   #createExporter(clock: Clock): OtlpExporter {
     const { log, environment } = this.#dependencies;
     return new OtlpExporter(
-      { profile: PROFILE, temporality: temporalityFrom(environment) },
+      { profile: 'otel', temporality: temporalityFrom(environment) },
       {
         ...{ log, clock, random: Math.random, sums: this.#sums },
         onExported: (window) => this.#reducer.exported(window),
@@ -172,7 +174,7 @@ export class ReducerService {
 
   #createPrometheus(address: TcpAddress): PrometheusServer {
     return new PrometheusServer(
-      { address, insecure: this.#options.insecure, profile: PROFILE },
+      { address, insecure: this.#options.insecure },
       {
         snapshot: () => ({
           rows: [...this.#sums.snapshot().values()],
@@ -205,6 +207,7 @@ export class ReducerService {
     return [
       ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
       ...this.#sums.readings(),
+      ...readAccess(this.#handshakes, this.#api.refused, this.#credentials?.secondsToExpiry),
       ...(this.#prometheus?.readings() ?? []),
     ];
   }
@@ -213,5 +216,6 @@ export class ReducerService {
     const readings = await this.#reducer.readCounters();
     this.#counters = addStageCounters(readings.map((reading) => reading.stages));
     this.#wire = sumWireTotals(readings.map((reading) => reading.wire));
+    this.#handshakes = addHandshakes(readings.map((reading) => reading.counts.handshakes));
   }
 }

@@ -75,7 +75,7 @@ export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profi
 }
 
 /** The metrics that a profile emits, under its names. */
-export function metricsIn(profile: Profile): { metric: Metric; name: string }[] {
+function metricsIn(profile: Profile): { metric: Metric; name: string }[] {
   return (Object.values(METRICS) as Metric[]).flatMap((metric) => {
     const name = metric.profiles[profile];
     return name === undefined ? [] : [{ metric, name }];
@@ -156,21 +156,19 @@ function toExponential(row: EdgeRow, { scale, offset, counts }: Histogram): Expo
   };
 }
 
-export function selfData({
-  self,
-  processStartNs,
-  endNs,
-}: Pick<MetricsBatch, 'self' | 'processStartNs' | 'endNs'>): MetricData[] {
+/** `key`: which of its names a metric gets. */
+export function selfData(
+  { self, processStartNs, endNs }: Pick<MetricsBatch, 'self' | 'processStartNs' | 'endNs'>,
+  key: 'name' | 'prometheus' = 'name',
+): MetricData[] {
   const startTime = hrTime(processStartNs);
   const endTime = hrTime(endNs);
   const byMetric = Map.groupBy(self, (reading) => reading.metric);
   return [...byMetric].map(([id, readings]) => {
-    const { name, description, unit, instrument } = SELF_METRICS[id];
-    return {
+    const { [key]: name, description, unit, instrument } = SELF_METRICS[id];
+    const data = {
       descriptor: { name, description, unit, valueType: unit === 's' ? ValueType.DOUBLE : ValueType.INT },
       aggregationTemporality: AggregationTemporality.CUMULATIVE,
-      dataPointType: DataPointType.SUM,
-      isMonotonic: instrument === 'counter',
       dataPoints: readings.map(({ attributes, value }) => ({
         startTime,
         endTime,
@@ -178,6 +176,8 @@ export function selfData({
         attributes: named(attributes),
       })),
     };
+    if (instrument === 'gauge') return { ...data, dataPointType: DataPointType.GAUGE };
+    return { ...data, dataPointType: DataPointType.SUM, isMonotonic: instrument === 'counter' };
   });
 }
 

@@ -4,11 +4,12 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { startClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { Credentials } from '../tls/credentials.ts';
-import type { HandshakeRefusal, RefusedConnection } from '../tls/refusal.ts';
+import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
+import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
 import { Mesh, type MeshMemory } from './mesh.ts';
 import { acceptorOf, type ConnectionId, connectionId, type FromWorker, type ToWorker } from './messages.ts';
 import type { WireTotals } from './wire-totals.ts';
@@ -73,8 +74,6 @@ export interface WorkerCounts {
   /** Connections that were accepted with a certificate, and refused ones by reason. */
   handshakes: HandshakeCounts;
 }
-
-export type HandshakeCounts = Partial<Record<'accepted' | HandshakeRefusal, number>>;
 
 /** Between the worker that accepted a connection and the one that has its session. */
 export type RelayMessage =
@@ -162,7 +161,7 @@ class WorkerThread {
     const id = connectionId(this.#options.worker, this.#nextSerial++);
     const accepted: Accepted = { connection, owner: undefined };
     this.#accepted.set(id, accepted);
-    if (connection.certificate !== undefined) this.#countHandshake('accepted');
+    if (connection.certificate !== undefined) countHandshake(this.#handshakes, 'accepted');
     this.#node.accepted(id, this.#clock());
     return {
       bytes: (piece) => {
@@ -182,12 +181,8 @@ class WorkerThread {
   }
 
   #refused(refused: RefusedConnection): void {
-    this.#countHandshake(refused.refusal);
+    countHandshake(this.#handshakes, refused.refusal);
     if (this.#refusalsTold++ < REFUSALS_TOLD_MAX) this.#post({ kind: 'refused', refused });
-  }
-
-  #countHandshake(outcome: keyof HandshakeCounts): void {
-    this.#handshakes[outcome] = (this.#handshakes[outcome] ?? 0) + 1;
   }
 
   #relayed(peer: number, message: RelayMessage): void {

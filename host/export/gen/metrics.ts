@@ -25,10 +25,13 @@ export interface Metric {
   readonly description: string;
   /** Name in each profile that emits it. */
   readonly profiles: Readonly<Partial<Record<Profile, string>>>;
+  /** Name of profile otel in Prometheus. */
+  readonly prometheus: string;
 }
 
 export interface SelfMetric {
   readonly name: string;
+  readonly prometheus: string;
   readonly instrument: Instrument;
   readonly unit: string;
   /** The component that counts. */
@@ -140,6 +143,7 @@ export const METRICS = {
     value: ['forwardBytes', 'reverseBytes'],
     description: 'Payload bytes, booked once whoever saw them.',
     profiles: { otel: 'tributary.flow.io', obi: 'obi.network.flow.bytes', 'network-explorer': 'tcp.bytes' },
+    prometheus: 'tributary_flow_io_bytes_total',
     attributes: ['direction'],
   },
   flowPackets: {
@@ -148,6 +152,7 @@ export const METRICS = {
     value: ['forwardPackets', 'reversePackets'],
     description: 'Segments, retransmitted ones included.',
     profiles: { otel: 'tributary.flow.packet.count', obi: 'obi.network.flow.packets', 'network-explorer': 'tcp.packets' },
+    prometheus: 'tributary_flow_packet_count_total',
     attributes: ['direction'],
   },
   flowActive: {
@@ -156,6 +161,7 @@ export const METRICS = {
     value: ['active'],
     description: 'Connections open at the end of the window.',
     profiles: { otel: 'tributary.flow.active', 'network-explorer': 'tcp.active' },
+    prometheus: 'tributary_flow_active',
     attributes: [],
   },
   flowMatch: {
@@ -164,6 +170,7 @@ export const METRICS = {
     value: ['flowsBoth', 'flowsClient', 'flowsServer'],
     description: 'Flows that moved in a window, by the ends that saw them.',
     profiles: { otel: 'tributary.flow.match.count' },
+    prometheus: 'tributary_flow_match_count_total',
     attributes: ['match'],
   },
   flowResidual: {
@@ -172,6 +179,7 @@ export const METRICS = {
     value: ['residualBytes'],
     description: 'Difference between what the two ends reported, judged when both had closed.',
     profiles: { otel: 'tributary.flow.match.residual' },
+    prometheus: 'tributary_flow_match_residual_bytes_total',
     attributes: [],
   },
   flowJudged: {
@@ -180,6 +188,7 @@ export const METRICS = {
     value: ['judgedBytes'],
     description: 'Bytes for which the residual was judged.',
     profiles: { otel: 'tributary.flow.match.judged' },
+    prometheus: 'tributary_flow_match_judged_bytes_total',
     attributes: [],
   },
   flowLate: {
@@ -188,6 +197,7 @@ export const METRICS = {
     value: ['lateBytes'],
     description: 'Bytes booked into a later window than the one in which they moved.',
     profiles: { otel: 'tributary.flow.late.io' },
+    prometheus: 'tributary_flow_late_io_bytes_total',
     attributes: [],
   },
   tcpConnections: {
@@ -196,6 +206,7 @@ export const METRICS = {
     value: ['connections', 'refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'],
     description: 'Connections opened; with error.type, connects that failed.',
     profiles: { otel: 'tributary.tcp.connection.count', obi: 'obi.stat.tcp.failed.connections', 'network-explorer': 'tcp.new_sockets' },
+    prometheus: 'tributary_tcp_connection_count_total',
     attributes: ['error'],
   },
   tcpRtt: {
@@ -204,6 +215,7 @@ export const METRICS = {
     value: ['histogram'],
     description: 'Smoothed round-trip time, one sample for each flow that moved in a window.',
     profiles: { otel: 'tributary.tcp.rtt.duration', obi: 'obi.stat.tcp.rtt' },
+    prometheus: 'tributary_tcp_rtt_duration_seconds',
     attributes: [],
   },
   tcpRetransmits: {
@@ -212,6 +224,7 @@ export const METRICS = {
     value: ['forwardRetransmits', 'reverseRetransmits'],
     description: 'Retransmitted segments.',
     profiles: { otel: 'tributary.tcp.retransmit.count', obi: 'obi.stat.tcp.retransmits', 'network-explorer': 'tcp.retrans' },
+    prometheus: 'tributary_tcp_retransmit_count_total',
     attributes: ['direction'],
   },
   tcpResets: {
@@ -220,6 +233,7 @@ export const METRICS = {
     value: ['resetsClient', 'resetsServer'],
     description: 'Connections ended by a reset, by its sender.',
     profiles: { otel: 'tributary.tcp.reset.count', 'network-explorer': 'tcp.resets' },
+    prometheus: 'tributary_tcp_reset_count_total',
     attributes: ['resetSender'],
   },
 } as const satisfies Readonly<Record<string, Metric>>;
@@ -231,6 +245,7 @@ export const SELF_METRICS = {
     unit: '{frame}',
     source: 'ingest',
     description: 'Frames received; reason is accepted, skipped or why it was refused.',
+    prometheus: 'tributary_reducer_frame_count_total',
     attributes: ['reason'],
   },
   socketsRefused: {
@@ -239,6 +254,7 @@ export const SELF_METRICS = {
     unit: '{socket}',
     source: 'ingest',
     description: 'Sockets not taken into the twin or the join, by reason.',
+    prometheus: 'tributary_reducer_socket_refused_total',
     attributes: ['stage', 'reason'],
   },
   records: {
@@ -247,6 +263,7 @@ export const SELF_METRICS = {
     unit: '{record}',
     source: 'reducer',
     description: 'Records between the stages; reason is received or sent.',
+    prometheus: 'tributary_reducer_record_count_total',
     attributes: ['stage', 'reason'],
   },
   eventsLost: {
@@ -255,6 +272,7 @@ export const SELF_METRICS = {
     unit: '{event}',
     source: 'agent',
     description: 'Everything lost on the way, from the ring buffer to the exporter.',
+    prometheus: 'tributary_events_lost_total',
     attributes: ['stage', 'reason'],
   },
   agents: {
@@ -263,6 +281,7 @@ export const SELF_METRICS = {
     unit: '{agent}',
     source: 'reducer',
     description: 'Sessions of agents; one whose connection broke counts for five minutes more.',
+    prometheus: 'tributary_reducer_agent_active',
     attributes: [],
   },
   agentBlind: {
@@ -271,6 +290,7 @@ export const SELF_METRICS = {
     unit: 's',
     source: 'agent',
     description: 'For how long nobody looked at a host between two agent processes.',
+    prometheus: 'tributary_agent_blind_duration_seconds_total',
     attributes: [],
   },
   windows: {
@@ -279,6 +299,7 @@ export const SELF_METRICS = {
     unit: '{window}',
     source: 'reducer',
     description: 'Windows closed; reason is complete, or late when an agent was not waited for.',
+    prometheus: 'tributary_reducer_window_count_total',
     attributes: ['reason'],
   },
   series: {
@@ -287,6 +308,7 @@ export const SELF_METRICS = {
     unit: '{series}',
     source: 'aggregate',
     description: 'Rows of the last closed window in each level.',
+    prometheus: 'tributary_series_active',
     attributes: ['level'],
   },
   seriesOverflow: {
@@ -295,6 +317,7 @@ export const SELF_METRICS = {
     unit: '{record}',
     source: 'reducer',
     description: 'What was added to (other) because a limit was reached: flows of a window in aggregate, rows of a window in export.',
+    prometheus: 'tributary_series_overflow_total',
     attributes: ['stage'],
   },
   seriesExpired: {
@@ -303,6 +326,7 @@ export const SELF_METRICS = {
     unit: '{series}',
     source: 'export',
     description: 'Rows whose cumulative sums are not told any more, because no window has mentioned the edge for a while.',
+    prometheus: 'tributary_series_expired_total',
     attributes: ['stage'],
   },
   scrapes: {
@@ -311,6 +335,34 @@ export const SELF_METRICS = {
     unit: '{scrape}',
     source: 'export',
     description: 'Answers to a Prometheus; reason is complete, aborted when it hung up before the end, or busy when too many came at once.',
+    prometheus: 'tributary_prometheus_scrape_count_total',
+    attributes: ['reason'],
+  },
+  handshakes: {
+    name: 'tributary.tls.handshake.count',
+    instrument: 'counter',
+    unit: '{handshake}',
+    source: 'reducer',
+    description: 'Connections of agents that had to prove who they are; reason is accepted, or why one was refused (docs/tls.md).',
+    prometheus: 'tributary_tls_handshake_count_total',
+    attributes: ['reason'],
+  },
+  certificateExpiry: {
+    name: 'tributary.tls.certificate.expiry',
+    instrument: 'gauge',
+    unit: 's',
+    source: 'reducer',
+    description: 'Time until the certificate of the reducer expires; negative after that.',
+    prometheus: 'tributary_tls_certificate_expiry_seconds',
+    attributes: [],
+  },
+  apiRefused: {
+    name: 'tributary.api.request.refused',
+    instrument: 'counter',
+    unit: '{request}',
+    source: 'api',
+    description: 'Requests and connections that the API over TCP refused; reason is no_token, wrong_token, or why TLS failed.',
+    prometheus: 'tributary_api_request_refused_total',
     attributes: ['reason'],
   },
   exports: {
@@ -319,6 +371,7 @@ export const SELF_METRICS = {
     unit: '{window}',
     source: 'export',
     description: 'Windows handed to the exporter; reason is success, failure, superseded or merged.',
+    prometheus: 'tributary_export_window_count_total',
     attributes: ['reason'],
   },
   exportQueue: {
@@ -327,6 +380,7 @@ export const SELF_METRICS = {
     unit: '{window}',
     source: 'export',
     description: 'Closed windows that no exporter has confirmed yet.',
+    prometheus: 'tributary_export_queue_length',
     attributes: [],
   },
 } as const satisfies Readonly<Record<string, SelfMetric>>;
