@@ -34,7 +34,7 @@ class Bench {
   constructor(options: Partial<PrometheusServerOptions> & CumulativeSumsOptions) {
     this.sums = new CumulativeSums(options);
     this.server = new PrometheusServer(
-      { address: { host: '127.0.0.1', port: 0 }, insecure: false, profile: 'otel', ...options },
+      { address: { host: '127.0.0.1', port: 0 }, insecure: false, ...options },
       {
         snapshot: () => ({
           rows: [...this.sums.snapshot().values()],

@@ -13,7 +13,6 @@ import { TLS_VERSION } from '../tls/parameters.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
-import type { Profile } from './gen/metrics.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 import { exposeText, type Snapshot } from './prometheus-text.ts';
 
@@ -22,7 +21,6 @@ export type TcpAddress = Exclude<ListenAddress, { path: string }>;
 
 export interface PrometheusServerOptions extends ReachOptions {
   address: TcpAddress;
-  profile: Profile;
 }
 
 export interface PrometheusServerDependencies {
@@ -115,7 +113,7 @@ export class PrometheusServer {
       if (reply.raw.writableFinished) this.#counts.complete++;
       else this.#counts.aborted++;
     });
-    const text = Readable.from(exposeText(this.#snapshot(), this.#options.profile), { objectMode: false });
+    const text = Readable.from(exposeText(this.#snapshot()), { objectMode: false });
     reply.header('content-type', CONTENT_TYPE);
     if (!/\bgzip\b/.test(acceptEncoding)) return reply.send(text);
     return reply.header('content-encoding', 'gzip').send(text.compose(createGzip()));

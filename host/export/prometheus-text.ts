@@ -8,17 +8,8 @@ import type { Resource } from '@opentelemetry/resources';
 import { AggregationTemporality, DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import type { EdgeRow } from './edge-rows.ts';
 import { toExplicit } from './explicit-buckets.ts';
-import type { Profile } from './gen/metrics.ts';
-import {
-  type BatchTimes,
-  metricData,
-  metricsIn,
-  SCOPE,
-  type SelfReading,
-  selfData,
-  withAttributes,
-} from './otlp-metrics.ts';
-import { withUnit } from './prometheus-names.ts';
+import { METRICS, type Metric } from './gen/metrics.ts';
+import { type BatchTimes, metricData, SCOPE, type SelfReading, selfData, withAttributes } from './otlp-metrics.ts';
 
 export interface Snapshot {
   rows: readonly EdgeRow[];
@@ -37,16 +28,21 @@ const NO_TIMES: BatchTimes = {
 };
 
 /** Text exposition format 0.0.4. */
-export async function* exposeText({ rows, self, resource }: Snapshot, profile: Profile): AsyncGenerator<string> {
+export async function* exposeText({ rows, self, resource }: Snapshot): AsyncGenerator<string> {
   const serialize = (serializer: PrometheusSerializer, metrics: MetricData[]): string =>
     serializer.serialize({ resource, scopeMetrics: [{ scope: SCOPE, metrics: metrics.map(toPrometheus) }] });
-  yield serialize(new PrometheusSerializer(), selfData({ ...NO_TIMES, self }));
+  yield serialize(new PrometheusSerializer(), selfData({ ...NO_TIMES, self }, 'prometheus'));
   const withoutTarget = new PrometheusSerializer(undefined, false, undefined, true);
-  for (const { metric, name } of metricsIn(profile)) {
+  for (const metric of Object.values(METRICS) as Metric[]) {
     let hasHead = false;
     for (let first = 0; first < rows.length; first += ROWS_PER_PIECE) {
       await setImmediate();
-      const data = metricData(metric, name, withAttributes(rows.slice(first, first + ROWS_PER_PIECE)), NO_TIMES);
+      const data = metricData(
+        metric,
+        metric.prometheus,
+        withAttributes(rows.slice(first, first + ROWS_PER_PIECE)),
+        NO_TIMES,
+      );
       if (data.dataPoints.length === 0) continue;
       const text = serialize(withoutTarget, [data]);
       yield hasHead ? withoutHead(text) : text;
@@ -61,9 +57,8 @@ function withoutHead(text: string): string {
 }
 
 function toPrometheus(metric: MetricData): MetricData {
-  const { name, unit } = metric.descriptor;
   // The name tells the unit; the serializer's UNIT line belongs to another format.
-  const descriptor = { ...metric.descriptor, name: withUnit(name, unit), unit: '' };
+  const descriptor = { ...metric.descriptor, unit: '' };
   if (metric.dataPointType !== DataPointType.EXPONENTIAL_HISTOGRAM) return { ...metric, descriptor };
   const dataPoints = metric.dataPoints.map((point) => ({ ...point, value: toExplicit(point.value) }));
   return { ...metric, descriptor, dataPointType: DataPointType.HISTOGRAM, dataPoints };

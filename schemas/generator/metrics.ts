@@ -3,6 +3,7 @@
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { camelCase, generatedFrom } from './names.ts';
+import { prometheusName } from './prometheus-name.ts';
 import type { Schema } from './schema.ts';
 
 const PROFILES = ['otel', 'obi', 'network-explorer'] as const;
@@ -92,10 +93,13 @@ export interface Metric {
   readonly description: string;
   /** Name in each profile that emits it. */
   readonly profiles: Readonly<Partial<Record<Profile, string>>>;
+  /** Name of profile otel in Prometheus. */
+  readonly prometheus: string;
 }
 
 export interface SelfMetric {
   readonly name: string;
+  readonly prometheus: string;
   readonly instrument: Instrument;
   readonly unit: string;
   /** The component that counts. */
@@ -115,10 +119,18 @@ export function writeMetricsTs({ attributes, metrics, self_metrics }: Metrics): 
     constant(
       'METRICS',
       'Readonly<Record<string, Metric>>',
-      metrics.map((item) => ({ ...item, value: item.value.map(camelCase) })),
+      metrics.map((item) => ({ ...item, value: item.value.map(camelCase), prometheus: inPrometheus(item) })),
     ),
-    constant('SELF_METRICS', 'Readonly<Record<string, SelfMetric>>', self_metrics),
+    constant(
+      'SELF_METRICS',
+      'Readonly<Record<string, SelfMetric>>',
+      self_metrics.map((item) => ({ ...item, prometheus: prometheusName(item) })),
+    ),
   ].join('\n');
+}
+
+function inPrometheus({ profiles, unit, instrument }: Metrics['metrics'][number]): string {
+  return prometheusName({ name: profiles.otel, unit, instrument });
 }
 
 /** An object by id. Ids become camelCase, here and where attributes refer to them. */
@@ -148,12 +160,14 @@ export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics)
     '',
     'Every metric carries the attributes of both ends, `tributary.level`, `network.transport` and, where it is known,',
     '`server.port`; the tables name what comes on top. A profile without a name does not emit the metric.',
+    '[prometheus.md](prometheus.md) says how a Prometheus gets them.',
     '',
     '## Traffic',
     '',
     table(
       [
         'profile `otel`',
+        'in Prometheus',
         'instrument',
         'unit',
         'further attributes',
@@ -161,14 +175,15 @@ export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics)
         ...PROFILES.slice(1).map((name) => `profile \`${name}\``),
       ],
       metrics.map((item) => [
-        ...[code(item.profiles.otel), item.instrument, code(item.unit), namesOf(item.attributes), item.description],
+        ...[code(item.profiles.otel), code(inPrometheus(item))],
+        ...[item.instrument, code(item.unit), namesOf(item.attributes), item.description],
         ...PROFILES.slice(1).map((name) => (item.profiles[name] === undefined ? '–' : code(item.profiles[name]))),
       ]),
     ),
     '## Attributes',
     '',
     'SIDE is `source` (the client) or `destination` (the server). Cardinality says whether a backend that charges per series',
-    'should keep the attribute: fine, careful, avoid.',
+    'should keep the attribute: fine, careful, avoid. Labels in Prometheus have underscores for dots.',
     '',
     table(
       ['attribute', 'levels', 'cardinality', 'what'],
@@ -177,9 +192,17 @@ export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics)
     "## Tributary's own telemetry",
     '',
     table(
-      ['metric', 'instrument', 'unit', 'counted by', 'attributes', 'what'],
+      ['metric', 'in Prometheus', 'instrument', 'unit', 'counted by', 'attributes', 'what'],
       self_metrics.map((item) => [
-        ...[code(item.name), item.instrument, code(item.unit), item.source, namesOf(item.attributes), item.description],
+        ...[
+          code(item.name),
+          code(prometheusName(item)),
+          item.instrument,
+          code(item.unit),
+          item.source,
+          namesOf(item.attributes),
+          item.description,
+        ],
       ]),
     ),
   ].join('\n');
