@@ -3,7 +3,8 @@
  * are answered to everybody.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { UsageError } from '../lib/usage-error.ts';
@@ -39,10 +40,10 @@ export function requireToken(
   });
 }
 
-/** Without `path` the token of this host, which is made if there is none. Throws UsageError TRB_API_TOKEN. */
-export async function readOrMakeToken(path: string | undefined): Promise<string> {
-  if (path !== undefined) return readToken(path);
-  return readToken(DEFAULT_TOKEN_FILE).catch(() => makeToken(DEFAULT_TOKEN_FILE));
+/** Without `path` the token of this host, in `made`; it is made if there is none. Throws UsageError TRB_API_TOKEN. */
+export async function readOrMakeToken(path: string | undefined, made = DEFAULT_TOKEN_FILE): Promise<string> {
+  if (path === undefined && !existsSync(made)) await makeToken(made);
+  return readToken(path ?? made);
 }
 
 /** Throws UsageError TRB_API_TOKEN. */
@@ -58,16 +59,20 @@ export async function readToken(path: string): Promise<string> {
   );
 }
 
-async function makeToken(path: string): Promise<string> {
+/** The first of several that start at once makes it, and the others read that. */
+async function makeToken(path: string): Promise<void> {
   const token = randomBytes(TOKEN_BYTES).toString('base64url');
   const unfinished = `${path}.${randomBytes(4).toString('hex')}`;
   try {
-    const made = await mkdir(dirname(path), { recursive: true, mode: 0o750 });
-    if (made !== undefined) await giveToGroup(dirname(path));
+    const folder = await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+    if (folder !== undefined) await giveToGroup(folder);
     await writeFile(unfinished, `${token}\n`, { mode: 0o600, flag: 'wx' });
     await giveToGroup(unfinished);
     await chmod(unfinished, TOKEN_MODE);
-    await rename(unfinished, path);
+    await link(unfinished, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+    await unlink(unfinished);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(
@@ -75,7 +80,6 @@ async function makeToken(path: string): Promise<string> {
       `cannot keep a token for the API in ${path}: ${reason}; name one with api.token-file`,
     );
   }
-  return token;
 }
 
 function digest(text: string): Buffer {

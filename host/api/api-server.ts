@@ -74,7 +74,7 @@ export class ApiServer {
       ...{ logger: false, forceCloseConnections: true },
       serverFactory: (handler) => {
         const server = createServer(contextOf(credentials), handler);
-        server.on('tlsClientError', (error: NodeJS.ErrnoException) => this.#count(refusalOfHandshake(error.code)));
+        server.on('tlsClientError', (error: NodeJS.ErrnoException) => this.#count(refusalOfHandshake(error)));
         this.#renew = (renewed) => server.setSecureContext(contextOf(renewed));
         return server;
       },

@@ -1,5 +1,7 @@
 // Why a connection between hosts is refused before the first frame, in words for the log of the end that refuses.
 
+import { codeOf, type TlsError } from './openssl-error.ts';
+
 /** One counter each. */
 export const HANDSHAKE_REFUSALS = {
   plaintext: 'it spoke plaintext to a TLS port: give that agent tls.ca, tls.cert and tls.key',
@@ -56,7 +58,7 @@ export function refusalOfCertificate(code: string): HandshakeRefusal {
   return BY_VERIFY_CODE[code] ?? 'certificate';
 }
 
-/** `code`: of the error with which a handshake ended. */
-export function refusalOfHandshake(code: string | undefined): HandshakeRefusal {
-  return BY_ERROR_CODE[code ?? ''] ?? 'broken';
+/** `error`: with which a handshake ended. */
+export function refusalOfHandshake(error: TlsError): HandshakeRefusal {
+  return BY_ERROR_CODE[codeOf(error)] ?? 'broken';
 }

@@ -11,6 +11,7 @@ import { constants, type X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import { type Credentials, namesOf, oneLine } from '../../tls/credentials.ts';
+import { reasonOf, type TlsError } from '../../tls/openssl-error.ts';
 import { AGENT_PROTOCOL, TLS_VERSION } from '../../tls/parameters.ts';
 import {
   type HandshakeRefusal,
@@ -88,10 +89,10 @@ export class Handshakes {
       handshakeTimeout: this.#options.timeoutMs * 2,
     });
     this.#server.on('secureConnection', (socket) => this.#judge(socket));
-    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    this.#server.on('tlsClientError', (error: TlsError, socket) => {
       // When the peer has gone its address has, too: then the end of the TCP socket tells.
       const pending = this.#pending.get(peerOf(socket));
-      if (pending !== undefined) this.#refuse(pending, refusalOfHandshake(error.code), reasonOf(error));
+      if (pending !== undefined) this.#refuse(pending, refusalOfHandshake(error), reasonOf(error) || error.message);
     });
   }
 
@@ -205,11 +206,6 @@ function describe(socket: TLSSocket, certificate: X509Certificate | undefined): 
   const { subject, issuer, serialNumber, validTo } = certificate;
   const verdict = socket.authorizationError === null ? '' : `${socket.authorizationError}, `;
   return `${verdict}${oneLine(subject)} from ${oneLine(issuer)}, serial ${serialNumber}, valid to ${validTo}`;
-}
-
-/** OpenSSL's error messages carry its source lines; its reasons are a few words. */
-function reasonOf(error: NodeJS.ErrnoException & { reason?: string }): string {
-  return error.reason ?? error.code ?? error.message;
 }
 
 export function sayGoodbye(socket: Socket, reason: GoodbyeReason): void {

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { type ConnectionOptions, checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Credentials } from '../../tls/credentials.ts';
+import { codeOf, reasonOf, type TlsError } from '../../tls/openssl-error.ts';
 import { AGENT_PROTOCOL, TLS_VERSION } from '../../tls/parameters.ts';
 
 export interface SecureConnectOptions {
@@ -50,16 +51,12 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 /** Why a connection failed, for the log of the end that made it. Empty when it just ended. */
-export function describeFailure(error: (NodeJS.ErrnoException & { reason?: string }) | undefined): string {
-  if (error === undefined) return '';
-  const words = WORDS[error.code ?? ''];
-  if (words !== undefined) return words;
-  // "error:0A00010B:SSL routines:…:ssl/record/…c:68:" tells a reader nothing.
-  return error.code?.startsWith('ERR_SSL_') ? (error.reason ?? error.code) : error.message;
+export function describeFailure(error: TlsError | undefined): string {
+  return error === undefined ? '' : (WORDS[codeOf(error)] ?? (reasonOf(error) || error.message));
 }
 
 /** TLS will fail again in the same way until somebody changes a file. */
-export function isHandshakeFailure(error: NodeJS.ErrnoException | undefined): boolean {
-  const code = error?.code ?? '';
+export function isHandshakeFailure(error: TlsError | undefined): boolean {
+  const code = codeOf(error);
   return code in WORDS || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_');
 }
