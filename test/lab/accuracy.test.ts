@@ -2,24 +2,19 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
-import { Lab } from './lab.ts';
+import type { Edge } from '../../host/api/edge-answer.ts';
+import { atPort, closedAtBothEnds, joinedEdge, sumOf, sumsOf } from './edge-sums.ts';
+import { assertBooked, runIperf, startIperfServer } from './iperf.ts';
+import { Lab, listening } from './lab.ts';
 import type { LabHost } from './network.ts';
 import { Nginx } from './nginx.ts';
-import { waitFor } from './wait.ts';
+import { connect, Sockets } from './sockets.ts';
 
 const FAMILIES = ['IPv4', 'IPv6'] as const;
+const STREAM_PORT = 5300;
 
 const addressOf = (host: LabHost, family: (typeof FAMILIES)[number]): string => (family === 'IPv4' ? host.v4 : host.v6);
 const bracketed = (address: string): string => (address.includes(':') ? `[${address}]` : address);
-const atPort = (answer: EdgesAnswer, port: number): Edge[] => answer.edges.filter((edge) => edge.serverPort === port);
-
-function assertWithin(actual: number, truth: number, share: number, what: string): void {
-  assert.ok(
-    Math.abs(actual - truth) <= truth * share,
-    `${what}: ${actual} differs from ${truth} by more than ${share * 100} %`,
-  );
-}
 
 describe('two watched hosts', { concurrency: false }, () => {
   const lab = new Lab({ hosts: ['cli', 'srv', 'rtr'], unwatched: ['rtr'] });
@@ -28,46 +23,24 @@ describe('two watched hosts', { concurrency: false }, () => {
 
   for (const [index, family] of FAMILIES.entries()) {
     for (const direction of ['forward', 'reverse'] as const) {
-      test(`iperf3 over ${family}, ${direction}: one edge, both ends joined, bytes within 0.1 % of its report, each direction once`, async () => {
+      test(`iperf3 over ${family}, ${direction}: one edge, both ends joined, bytes within 0.1 % of its report, each direction once`, async (t) => {
         const port = 5201 + index * 2 + (direction === 'reverse' ? 1 : 0);
-        const [client, server] = [lab.network.host('cli'), lab.network.host('srv')];
-        lab.run('srv', 'iperf3', '-s', '-1', '-p', String(port));
-        await listening(server, port);
-        await lab.earlyInWindow();
-        const report = JSON.parse(
-          await client.exec(
-            'iperf3',
-            '-J',
-            '-c',
-            addressOf(server, family),
-            '-p',
-            String(port),
-            // Paced, so that little is unread when the receiver stops: only then does iperf3 know the truth.
-            ...['-t', '3', '-b', '800M'],
-            ...(direction === 'reverse' ? ['-R'] : []),
-          ),
-        ) as { end: { sum_sent: { bytes: number }; sum_received: { bytes: number } } };
-        const { sum_sent: sent, sum_received: received } = report.end;
-        assertWithin(sent.bytes, received.bytes, 0.001, "iperf3's own two ends");
-        const edge = await lab.untilEdges('id_id', `iperf3's edge to close`, (answer) => {
-          const edges = atPort(answer, port);
-          return edges.length > 0 && edges.every((candidate) => candidate.active === 0 && candidate.closed === 2)
-            ? single(edges)
-            : undefined;
-        });
-        assertWithin(edge.bytes[direction], received.bytes, 0.001, `${direction} bytes`);
+        const address = addressOf(lab.network.host('srv'), family);
+        await startIperfServer(lab, 'srv', port);
+        const reversed = direction === 'reverse' ? ['-R'] : [];
+        const report = await runIperf(lab, 'cli', address, port, '-t', '3', '-b', '800M', ...reversed);
+        const edges = await lab.untilEdges('id_id', 'its control and its data connection', closedAtBothEnds(port, 2));
+        const sums = sumsOf(edges);
         const other = direction === 'forward' ? 'reverse' : 'forward';
+        t.diagnostic(JSON.stringify({ booked: sums[direction], ...report }));
+        assertBooked(sums[direction], report);
+        assert.ok(sums[other] < 10_000, `only control messages go the other way, not ${sums[other]} bytes`);
+        assert.deepEqual([sums.connections, sums.closed], [2, 2], 'the control and the data connection');
         assert.ok(
-          edge.bytes[other] < 10_000,
-          `the other direction carries only iperf3's control messages, not ${edge.bytes[other]} bytes`,
-        );
-        assert.equal(edge.connections, 2, 'the control and the data connection');
-        assert.ok(edge.match.both > 0);
-        assert.equal(edge.match.client + edge.match.server, 0, 'both ends were seen in every window');
-        assert.ok(
-          edge.residualBytes <= sent.bytes - received.bytes,
+          sums.residualBytes <= report.sent - report.received,
           'the ends differ by no more than what the server left unread',
         );
+        const edge = joinedEdge(edges);
         assert.equal(edge.client.host, 'cli');
         assert.equal(edge.server.host, 'srv');
         assert.equal(edge.server.role, 'iperf3');
@@ -82,54 +55,28 @@ describe('two watched hosts', { concurrency: false }, () => {
       await client.exec('curl', '-sSg', '-H', 'Connection: close', ...requests(addressOf(server, family), port, 500));
       const log = await nginx.logged(500);
       assert.equal(log.requests, 500);
-      const edges = await lab.untilEdges('id_id', '500 closed connections', (answer) => {
-        const found = atPort(answer, port);
-        return sum(found, (edge) => edge.closed) >= 500 ? found : undefined;
-      });
-      assert.equal(
-        sum(edges, (edge) => edge.connections),
-        500,
-      );
-      assert.equal(
-        sum(edges, (edge) => edge.bytes.forward),
-        log.requestBytes,
-      );
-      assert.equal(
-        sum(edges, (edge) => edge.bytes.reverse),
-        log.responseBytes,
-      );
-      assert.equal(
-        sum(edges, (edge) => edge.active),
-        0,
-      );
-      assert.equal(
-        sum(edges, (edge) => edge.residualBytes),
-        0,
+      const edges = await lab.untilEdges('id_id', '500 closed connections', closedAtBothEnds(port, 500));
+      const { connections, closed, forward, reverse, residualBytes } = sumsOf(edges);
+      assert.deepEqual(
+        { connections, closed, forward, reverse, residualBytes },
+        { connections: 500, closed: 500, forward: log.requestBytes, reverse: log.responseBytes, residualBytes: 0 },
       );
     });
 
     test(`forced loss over ${family}: retransmits equal the namespace's own RetransSegs`, async () => {
       const port = 5180 + index;
       const [client, server] = [lab.network.host('cli'), lab.network.host('srv')];
-      lab.run('srv', 'iperf3', '-s', '-1', '-p', String(port));
-      await listening(server, port);
+      await startIperfServer(lab, 'srv', port);
       await server.nft(`table inet loss {
         chain in { type filter hook prerouting priority 0; tcp dport ${port} meta length > 500 numgen inc mod 30 == 7 drop; }
       }`);
-      await lab.earlyInWindow();
       const before = await retransSegs(client);
       await client.exec('iperf3', '-c', addressOf(server, family), '-p', String(port), '-n', '20M');
-      const truth = (await retransSegs(client)) - before;
       await server.nft('delete table inet loss');
+      const edges = await lab.untilEdges('id_id', 'the transfer to close', closedAtBothEnds(port, 2));
+      const truth = (await retransSegs(client)) - before;
       assert.ok(truth > 0, 'the rule made loss');
-      const edges = await lab.untilEdges('id_id', 'the transfer to close', (answer) => {
-        const found = atPort(answer, port);
-        return sum(found, (edge) => edge.closed) >= 2 ? found : undefined;
-      });
-      assert.equal(
-        sum(edges, (edge) => edge.retransmits.forward),
-        truth,
-      );
+      assert.equal(sumsOf(edges).forwardRetransmits, truth);
     });
 
     test(`connects that are refused, time out and are abandoned over ${family} are told apart`, async () => {
@@ -144,12 +91,12 @@ describe('two watched hosts', { concurrency: false }, () => {
       assert.notEqual((await client.attempt('curl', '-sS', `http://${target}:${silent}/`)).code, 0);
       await client.exec('sysctl', '-qw', 'net.ipv4.tcp_syn_retries=6');
       assert.notEqual(
-        (await client.attempt('curl', '-sS', '--connect-timeout', '1', `http://${target}:${abandoned}/`)).code,
+        (await client.attempt('curl', '-sS', '--connect-timeout', '2', `http://${target}:${abandoned}/`)).code,
         0,
       );
       await server.nft('delete table inet silent');
       const answer = await lab.untilEdges('id_id', 'three failures', (candidate) => {
-        const failed = [refused, silent, abandoned].map((port) => sum(atPort(candidate, port), failureCount));
+        const failed = [refused, silent, abandoned].map((port) => sumOf(atPort(candidate, port), failureCount));
         return failed.every((count) => count > 0) ? candidate : undefined;
       });
       const failures = (port: number): Edge['failures'] => single(atPort(answer, port)).failures;
@@ -169,20 +116,22 @@ describe('two watched hosts', { concurrency: false }, () => {
       chain pre { type nat hook prerouting priority -100; tcp dport 9999 dnat to ${server.v4}:8090; }
       chain post { type nat hook postrouting priority 100; tcp dport 8090 masquerade; }
     }`);
-    await lab.earlyInWindow();
     await client.exec('curl', '-sS', '-o', '/dev/null', `http://${router.v4}:9999/`);
     const log = await nginx.logged(1);
-    const edge = await lab.untilEdges('id_id', 'the translated flow', (answer) => {
-      const found = answer.edges.filter((candidate) => candidate.serverPort === 9999 || candidate.serverPort === 8090);
-      return sum(found, (candidate) => candidate.closed) > 0 ? single(found) : undefined;
+    const edges = await lab.untilEdges('id_id', 'the translated flow', (answer) => {
+      const found = atPort(answer, 9999, 8090);
+      return sumsOf(found).both > 0 ? found : undefined;
     });
-    assert.equal(edge.bytes.forward, log.requestBytes);
-    assert.equal(edge.bytes.reverse, log.responseBytes);
-    assert.equal(edge.client.host, 'cli');
-    assert.equal(edge.server.host, 'srv');
-    assert.equal(edge.connections, 1);
-    assert.ok(edge.match.both > 0);
-    assert.equal(edge.residualBytes, 0);
+    const { connections, closed, active, forward, reverse, residualBytes } = sumsOf(edges);
+    assert.deepEqual(
+      { connections, closed, active, forward, reverse, residualBytes },
+      {
+        ...{ connections: 1, closed: 1, active: 0, residualBytes: 0 },
+        ...{ forward: log.requestBytes, reverse: log.responseBytes },
+      },
+    );
+    const edge = joinedEdge(edges);
+    assert.deepEqual([edge.client.host, edge.server.host], ['cli', 'srv']);
   });
 });
 
@@ -191,32 +140,31 @@ for (const stopped of ['cli', 'srv'] as const) {
     const lab = new Lab({ hosts: ['cli', 'srv'] });
     t.after(() => lab.stop());
     await lab.start();
-    const [client, server] = [lab.network.host('cli'), lab.network.host('srv')];
-    lab.run('srv', 'iperf3', '-s', '-1', '-p', '5300');
-    await listening(server, 5300);
-    const running = client.exec('iperf3', '-J', '-c', server.v4, '-p', '5300', '-t', '12', '-b', '40M');
-    await lab.untilEdges('id_id', 'the edge to be seen from both ends', (answer) =>
-      sum(atPort(answer, 5300), (edge) => edge.match.both) > 2 ? true : undefined,
-    );
+    const [client, server] = [new Sockets(lab, 'cli'), new Sockets(lab, 'srv')];
+    await server.order('listen', STREAM_PORT);
+    const stream = await connect(client, server, lab.network.host('srv').v4, STREAM_PORT);
+    const drained = server.order('receive', stream.server, 1 << 30);
+    await client.order('stream', stream.client, 1_000);
+    const untilWindows = (what: string, seenFrom: 'both' | 'client' | 'server'): Promise<true> =>
+      lab.untilEdges('role_role', what, (answer) =>
+        sumsOf(atPort(answer, STREAM_PORT))[seenFrom] > 2 ? true : undefined,
+      );
+    await untilWindows('windows in which both ends were seen', 'both');
     assert.equal(await lab.agents.get(stopped)?.kill('SIGTERM'), 0);
-    const report = JSON.parse(await running) as { end: { sum_received: { bytes: number } } };
-    const edges = await lab.untilEdges('role_role', 'all sockets to close', (answer) => {
-      const found = atPort(answer, 5300);
-      return found.length > 0 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
+    await untilWindows('windows in which the other end alone was seen', stopped === 'cli' ? 'server' : 'client');
+    const total = await client.order('rest', stream.client);
+    await client.order('close', stream.client);
+    assert.equal(await drained, total);
+    await server.order('close', stream.server);
+    const edges = await lab.untilEdges('role_role', 'the stream to close', (answer) => {
+      const found = atPort(answer, STREAM_PORT);
+      const { closed, active } = sumsOf(found);
+      return closed > 0 && active === 0 ? found : undefined;
     });
-    assertWithin(
-      sum(edges, (edge) => edge.bytes.forward),
-      report.end.sum_received.bytes,
-      0.001,
-      'forward bytes',
-    );
-    assert.equal(
-      sum(edges, (edge) => edge.connections),
-      2,
-    );
-    assert.ok(
-      sum(edges, (edge) => (stopped === 'cli' ? edge.match.server : edge.match.client)) > 2,
-      'later windows were seen by the other end alone',
+    const { forward, reverse, connections, closed } = sumsOf(edges);
+    assert.deepEqual(
+      { forward, reverse, connections, closed },
+      { forward: total, reverse: 0, connections: 1, closed: 1 },
     );
   });
 }
@@ -231,20 +179,9 @@ function single(edges: Edge[]): Edge {
   return edges[0];
 }
 
-function sum(edges: Edge[], value: (edge: Edge) => number): number {
-  return edges.reduce((total, edge) => total + value(edge), 0);
-}
-
 function failureCount(edge: Edge): number {
   const { refused, timedOut, abandoned, unreachable, other } = edge.failures;
   return refused + timedOut + abandoned + unreachable + other;
-}
-
-async function listening(host: LabHost, port: number): Promise<void> {
-  await waitFor(
-    async () => ((await host.exec('ss', '-Hltn', `sport = :${port}`)).trim() !== '' ? true : undefined),
-    `a listener on port ${port} of ${host.name}`,
-  );
 }
 
 async function retransSegs(host: LabHost): Promise<number> {

@@ -2,8 +2,7 @@
 // says which live and what the kernel had counted before the agents came, the programs say what they moved since.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
+import { atPort, closedAtBothEnds, sumsOf } from './edge-sums.ts';
 import { Lab } from './lab.ts';
 import type { LabHost } from './network.ts';
 import { connect, Sockets } from './sockets.ts';
@@ -15,8 +14,6 @@ const IDLE = 3;
 /** Idle ones, and one each that is used, unaccepted, orphaned, passed on. */
 const CONNECTIONS = IDLE + 4;
 const EXCHANGES_MAX = 20;
-
-const atPort = (answer: EdgesAnswer, port: number): Edge[] => answer.edges.filter((edge) => edge.serverPort === port);
 
 test('sockets older than both agents are active without history until they close', async (t) => {
   const lab = new Lab({ hosts: ['cli', 'srv'] });
@@ -53,14 +50,10 @@ test('sockets older than both agents are active without history until they close
   await lab.begin();
   assert.equal((await socketsAt(clientHost, PORT)).length, CONNECTIONS, 'sockets of the client, says ss');
   const first = await lab.untilEdges('role_role', 'all of them to be active', (answer) => {
-    const edges = atPort(answer, PORT);
-    return sum(edges, (edge) => edge.active) === CONNECTIONS ? edges : undefined;
+    const sums = sumsOf(atPort(answer, PORT));
+    return sums.active === CONNECTIONS ? sums : undefined;
   });
-  assert.equal(
-    sum(first, (edge) => edge.bytes.forward + edge.bytes.reverse),
-    0,
-    'history is not traffic',
-  );
+  assert.deepEqual([first.forward, first.reverse], [0, 0], 'history is not traffic');
 
   const accepted = await server.order('accept');
   await client.order('send', used.client, 123_456);
@@ -75,46 +68,22 @@ test('sockets older than both agents are active without history until they close
   assert.equal(await client.order('receive', orphaned.client, filled + 1), filled, 'all, and then the end');
   const forward = 123_456;
   const reverse = 65_432 + 777 + 4_321 + filled - orphanedBefore;
-  await lab.untilEdges('role_role', 'what moved since', (answer) =>
-    sum(atPort(answer, PORT), (edge) => edge.bytes.forward) >= forward &&
-    sum(atPort(answer, PORT), (edge) => edge.bytes.reverse) >= reverse
-      ? true
-      : undefined,
-  );
+  await lab.untilEdges('role_role', 'what moved since', (answer) => {
+    const sums = sumsOf(atPort(answer, PORT));
+    return sums.forward >= forward && sums.reverse >= reverse ? true : undefined;
+  });
 
   for (const { client: number } of [...idle, used, passed, orphaned]) await client.order('close', number);
   await client.order('close', unaccepted);
   for (const number of [...idle.map((each) => each.server), used.server, passed.server, accepted])
     await server.order('close', number);
-  const edges = await lab.untilEdges('role_role', 'all of them to close', (answer) => {
-    const found = atPort(answer, PORT);
-    return sum(found, (edge) => edge.closed) >= CONNECTIONS && sum(found, (edge) => edge.active) === 0
-      ? found
-      : undefined;
-  });
+  const edges = await lab.untilEdges('role_role', 'all of them to close', closedAtBothEnds(PORT, CONNECTIONS));
   t.diagnostic(JSON.stringify(edges.map(({ client: from, server: to, bytes, match }) => ({ from, to, bytes, match }))));
-  assert.equal(
-    sum(edges, (edge) => edge.bytes.forward),
-    forward,
-  );
-  assert.equal(
-    sum(edges, (edge) => edge.bytes.reverse),
-    reverse,
-  );
-  assert.equal(
-    sum(edges, (edge) => edge.connections),
-    0,
-    'none of them is new',
-  );
-  assert.equal(
-    sum(edges, (edge) => edge.closed),
-    CONNECTIONS,
-  );
-  assert.ok(sum(edges, (edge) => edge.match.both) > 0);
-  assert.equal(
-    sum(edges, (edge) => edge.match.client + edge.match.server),
-    0,
-    'both ends were joined in every window',
+  const sums = sumsOf(edges);
+  assert.deepEqual(
+    { forward: sums.forward, reverse: sums.reverse, connections: sums.connections, closed: sums.closed },
+    { forward, reverse, connections: 0, closed: CONNECTIONS },
+    'none of them is new, and each closes once',
   );
 });
 
@@ -126,32 +95,27 @@ test('a socket that is in use while the agents start is booked from about then o
   await server.order('listen', STREAM_PORT);
   const stream = await connect(client, server, lab.network.host('srv').v4, STREAM_PORT);
   const drained = server.order('receive', stream.server, 1 << 30);
-  await client.order('stream', stream.client);
-  await sleep(500);
-  const beforeStart = await client.order('sent', stream.client);
+  await client.order('stream', stream.client, 1_000);
+  const sent = (): Promise<number> => client.order('sent', stream.client);
+  const beforeStart = await waitFor(async () => ((await sent()) > 100_000 ? sent() : undefined), 'the stream to flow');
   await lab.begin();
-  const afterStart = await client.order('sent', stream.client);
-  assert.ok(beforeStart > 100_000 && afterStart > beforeStart, 'it moved before and while the agents started');
-  await sleep(2_500);
+  const afterStart = await sent();
+  assert.ok(afterStart > beforeStart, 'it moved while the agents started');
+  await lab.untilEdges('role_role', 'windows in which both ends were seen', (answer) =>
+    sumsOf(atPort(answer, STREAM_PORT)).both > 1 ? true : undefined,
+  );
   const total = await client.order('rest', stream.client);
   await client.order('close', stream.client);
   assert.equal(await drained, total);
   await server.order('close', stream.server);
-  const edges = await lab.untilEdges('role_role', 'the stream to close', (answer) => {
-    const found = atPort(answer, STREAM_PORT);
-    return found.length > 0 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
-  });
-  const forward = sum(edges, (edge) => edge.bytes.forward);
+  const edges = await lab.untilEdges('role_role', 'the stream to close', closedAtBothEnds(STREAM_PORT, 1));
+  const { forward, connections } = sumsOf(edges);
   t.diagnostic(
     `${forward} booked; ${total - beforeStart} sent since before the start, ${total - afterStart} since after`,
   );
   assert.ok(forward >= total - afterStart, 'nothing is missing that moved while both agents looked');
   assert.ok(forward <= total - beforeStart, 'nothing of before is booked');
-  assert.equal(
-    sum(edges, (edge) => edge.connections),
-    0,
-  );
-  assert.ok(sum(edges, (edge) => edge.match.both) > 0);
+  assert.equal(connections, 0);
 });
 
 for (const [first, second] of [
@@ -172,37 +136,32 @@ for (const [first, second] of [
       await server.order('receive', serverSocket, forward);
       await server.order('send', serverSocket, reverse);
       await client.order('receive', clientSocket, reverse);
+    };
+    /** Returns once it is booked, with the number of windows so far in which both ends were seen. */
+    const exchangeAndBook = async (forward: number, reverse: number): Promise<number> => {
+      await exchange(forward, reverse);
       moved.forward += forward;
       moved.reverse += reverse;
-    };
-    /** In how many windows both ends were seen, once all that moved is booked. */
-    const windowsOfBothOnceBooked = (): Promise<number> =>
-      lab.untilEdges('role_role', `${moved.forward} and ${moved.reverse} bytes`, (answer) => {
-        const { forward, reverse, both } = sums(atPort(answer, PORT));
-        assert.ok(forward <= moved.forward && reverse <= moved.reverse, 'no byte is booked twice');
-        return forward === moved.forward && reverse === moved.reverse ? both : undefined;
+      return lab.untilEdges('role_role', `${moved.forward} and ${moved.reverse} bytes`, (answer) => {
+        const sums = sumsOf(atPort(answer, PORT));
+        assert.ok(sums.forward <= moved.forward && sums.reverse <= moved.reverse, 'no byte is booked twice');
+        return sums.forward === moved.forward && sums.reverse === moved.reverse ? sums.both : undefined;
       });
+    };
     await exchange(40_000, 50_000);
-    Object.assign(moved, { forward: 0, reverse: 0 });
     await lab.begin();
-    await exchange(1_111, 2_222);
-    assert.equal(await windowsOfBothOnceBooked(), 0, 'one end is watched');
+    assert.equal(await exchangeAndBook(1_111, 2_222), 0, 'one end is watched');
     await lab.startAgent(second).logged(/connected/);
-    // An exchange that goes on while the two agents end their windows is told by one of them in the next window: then the next one is told by both.
+    // While an exchange goes on, one agent may end its window and the other not yet: then each tells it in a window of its own.
     let windowsOfBoth = 0;
-    for (let exchanges = 0; windowsOfBoth === 0 && exchanges < EXCHANGES_MAX; exchanges++) {
-      await exchange(30_000, 4_000);
-      windowsOfBoth = await windowsOfBothOnceBooked();
-    }
-    assert.ok(windowsOfBoth > 0, `${EXCHANGES_MAX} exchanges were seen by one end at a time`);
+    for (let count = 0; windowsOfBoth === 0 && count < EXCHANGES_MAX; count++)
+      windowsOfBoth = await exchangeAndBook(30_000, 4_000);
+    assert.ok(windowsOfBoth > 0, `${EXCHANGES_MAX} exchanges were seen from one end at a time`);
     await client.order('close', clientSocket);
     await server.order('close', serverSocket);
-    const edges = await lab.untilEdges('role_role', 'the socket to close', (answer) => {
-      const found = atPort(answer, PORT);
-      return sum(found, (edge) => edge.closed) === 1 && sum(found, (edge) => edge.active) === 0 ? found : undefined;
-    });
-    const { forward, reverse, connections } = sums(edges);
-    assert.deepEqual({ forward, reverse, connections }, { ...moved, connections: 0 });
+    const edges = await lab.untilEdges('role_role', 'the socket to close', closedAtBothEnds(PORT, 1));
+    const { forward, reverse, connections, closed } = sumsOf(edges);
+    assert.deepEqual({ forward, reverse, connections, closed }, { ...moved, connections: 0, closed: 1 });
   });
 }
 
@@ -210,17 +169,4 @@ for (const [first, second] of [
 async function socketsAt(host: LabHost, port: number): Promise<string[]> {
   const output = await host.exec('ss', '-HtniO', 'state', 'connected', `( sport = :${port} or dport = :${port} )`);
   return output.split('\n').filter((line) => line.trim() !== '');
-}
-
-function sums(edges: Edge[]) {
-  return {
-    forward: sum(edges, (edge) => edge.bytes.forward),
-    reverse: sum(edges, (edge) => edge.bytes.reverse),
-    connections: sum(edges, (edge) => edge.connections),
-    both: sum(edges, (edge) => edge.match.both),
-  };
-}
-
-function sum(edges: Edge[], value: (edge: Edge) => number): number {
-  return edges.reduce((total, edge) => total + value(edge), 0);
 }

@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { EdgesAnswer } from '../../host/api/edge-answer.ts';
 import type { LevelName } from '../../host/export/levels.ts';
@@ -39,7 +38,7 @@ export class Role {
     return this.process.exitCode === null && this.process.signalCode === null;
   }
 
-  async logged(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpMatchArray> {
+  async logged(pattern: RegExp): Promise<RegExpMatchArray> {
     return waitFor(
       () => {
         const match = this.log.match(pattern);
@@ -47,7 +46,7 @@ export class Role {
         return match ?? undefined;
       },
       `${this.name} to log ${pattern}`,
-      { timeoutMs, detail: () => this.log },
+      { detail: () => this.log },
     );
   }
 
@@ -154,17 +153,6 @@ export class Lab {
     return agent;
   }
 
-  /**
-   * Waits for a moment a little after the beginning of a window. The two agents end their windows some milliseconds apart: a connection that
-   * opens just there is seen by one of them first, and its other end has its address for a name until the other agent tells.
-   */
-  async earlyInWindow(): Promise<void> {
-    const windowMs = this.windowSeconds * 1000;
-    const intoMs = Date.now() % windowMs;
-    const waitMs = (windowMs + 200 - intoMs) % windowMs;
-    await sleep(waitMs);
-  }
-
   /** Runs a long-lived program on a host; it ends with the lab. */
   run(host: string, program: string, ...args: string[]): ChildProcess {
     const child = this.network.host(host).spawn(program, args, { stdio: 'ignore' });
@@ -179,12 +167,7 @@ export class Lab {
   }
 
   /** Polls the edges until `done` returns a value. */
-  async untilEdges<T>(
-    level: LevelName,
-    what: string,
-    done: (answer: EdgesAnswer) => T | undefined,
-    timeoutMs = 30_000,
-  ): Promise<T> {
+  async untilEdges<T>(level: LevelName, what: string, done: (answer: EdgesAnswer) => T | undefined): Promise<T> {
     let last: EdgesAnswer | undefined;
     return waitFor(
       async () => {
@@ -192,7 +175,7 @@ export class Lab {
         return done(last);
       },
       what,
-      { timeoutMs, detail: () => `${JSON.stringify(last, undefined, 1)}\n${this.reducer.log.slice(-4000)}` },
+      { detail: () => `${JSON.stringify(last, undefined, 1)}\n${this.reducer.log.slice(-4000)}` },
     );
   }
 
@@ -203,6 +186,14 @@ export class Lab {
     await this.network.stop();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Resolves when a program on the host listens on the port. */
+export async function listening(host: LabHost, port: number): Promise<void> {
+  await waitFor(
+    async () => ((await host.exec('ss', '-Hltn', `sport = :${port}`)).trim() !== '' ? true : undefined),
+    `a listener on port ${port} of ${host.name}`,
+  );
 }
 
 function getOverUnix(socketPath: string, path: string): Promise<string> {

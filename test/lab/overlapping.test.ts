@@ -2,7 +2,7 @@
 // sequence numbers, tells them apart.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Edge, EdgesAnswer } from '../../host/api/edge-answer.ts';
+import { closedAtBothEnds, joinedEdge, sumsOf } from './edge-sums.ts';
 import { Lab } from './lab.ts';
 import { Sockets } from './sockets.ts';
 
@@ -28,7 +28,6 @@ test('equal addresses and ports on two networks are two edges, each with its own
   assert.equal(pairs[0].address, pairs[1].address, 'the servers have one address');
   assert.equal(pairs[0].source, pairs[1].source, 'the clients have one address');
 
-  await lab.earlyInWindow();
   await Promise.all(
     pairs.map(async ({ from, to, address, forward, reverse }) => {
       const client = await from.order('connect', address, PORT, CLIENT_PORT);
@@ -40,29 +39,19 @@ test('equal addresses and ports on two networks are two edges, each with its own
     }),
   );
 
-  const edges = await lab.untilEdges('id_id', 'both connections to close', (answer) => {
-    const found = atPort(answer);
-    return found.reduce((total, edge) => total + edge.closed, 0) === PAIRS.length ? found : undefined;
-  });
-  assert.deepEqual(
-    edges.map(described).sort(byClient),
-    PAIRS.map(({ client, server, forward, reverse }) => ({
-      ...{ client, server, forward, reverse, connections: 1, active: 0, residualBytes: 0, isJoined: true },
-    })),
+  const edges = await lab.untilEdges('id_id', 'both connections', closedAtBothEnds(PORT, PAIRS.length));
+  for (const { client, server, forward, reverse } of PAIRS) {
+    const ofPair = edges.filter((edge) => edge.client.host === client || edge.server.host === server);
+    const joined = joinedEdge(ofPair);
+    assert.deepEqual([joined.client.host, joined.server.host], [client, server]);
+    const { both: _, client: __, server: ___, ...sums } = sumsOf(ofPair);
+    assert.deepEqual(sums, {
+      ...{ forward, reverse, residualBytes: 0, forwardRetransmits: sums.forwardRetransmits },
+      ...{ connections: 1, closed: 1, active: 0, refused: 0 },
+    });
+  }
+  const ofNobody = edges.filter(
+    (edge) => !PAIRS.some(({ client, server }) => edge.client.host === client || edge.server.host === server),
   );
+  assert.deepEqual(ofNobody, []);
 });
-
-function atPort(answer: EdgesAnswer): Edge[] {
-  return answer.edges.filter((edge) => edge.serverPort === PORT);
-}
-
-function described({ client, server, bytes, connections, active, residualBytes, match }: Edge) {
-  return {
-    ...{ client: client.host, server: server.host, ...bytes, connections, active, residualBytes },
-    isJoined: match.both > 0 && match.client + match.server === 0,
-  };
-}
-
-function byClient(a: { client: string }, b: { client: string }): number {
-  return a.client < b.client ? -1 : 1;
-}

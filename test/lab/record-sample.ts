@@ -7,9 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Lab } from './lab.ts';
 import { Nginx } from './nginx.ts';
+import { SHORT_CONNECTIONS_CLIENT } from './short-connections.ts';
 
 const FOLDER = fileURLToPath(new URL('../golden/sample', import.meta.url));
-const CLIENT = fileURLToPath(new URL('./short-connections.ts', import.meta.url));
 const SAMPLE_BYTES_MAX = 1 << 20;
 const HOSTS = ['client', 'web', 'router'];
 
@@ -48,7 +48,7 @@ async function makeTraffic(): Promise<void> {
   const v6 = `http://[${web.v6}]/`;
   await client.exec('sysctl', '-qw', 'net.ipv4.tcp_syn_retries=1');
   await Promise.all([
-    client.exec(process.execPath, CLIENT, web.v4, '80', '81', '20', '12'),
+    client.exec(process.execPath, SHORT_CONNECTIONS_CLIENT, web.v4, '80', '81', '20', '12'),
     client.exec('iperf3', '-c', web.v4, '-t', '8', '-b', '20M'),
     client.exec('sh', '-c', `for i in 1 2 3 4 5 6; do curl -s -o /dev/null '${v6}'; sleep 1; done`),
     client.exec('sh', '-c', `for i in 1 2 3 4 5; do curl -s -o /dev/null http://${router.v4}:8443/; sleep 1; done`),

@@ -1,8 +1,11 @@
-// Run inside a lab host: opens short connections at a steady rate until its time is over, then prints what it did as JSON.
-//   node short-connections.ts ADDRESS PORT CLOSED_PORT RATE SECONDS
-// Each connection is one HTTP/1.0 request. Every twentieth attempt goes to CLOSED_PORT, where nobody listens.
-import { once } from 'node:events';
-import { connect } from 'node:net';
+// Short connections from a lab host, at a steady rate until the test has enough of them. What their client saw is the truth.
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type { Lab } from './lab.ts';
+
+export const SHORT_CONNECTIONS_CLIENT = fileURLToPath(new URL('./short-connections-client.ts', import.meta.url));
 
 export interface ShortConnectionsReport {
   connections: number;
@@ -10,40 +13,31 @@ export interface ShortConnectionsReport {
   other: number;
 }
 
-const REFUSED_SHARE = 20;
-
-async function request(address: string, port: number): Promise<void> {
-  const socket = connect({ host: address, port });
-  socket.end('GET / HTTP/1.0\r\n\r\n');
-  socket.resume();
-  await once(socket, 'close');
+export interface ShortConnectionsOptions {
+  /** Of the lab: where they come from. */
+  host: string;
+  address: string;
+  port: number;
+  /** Where nobody listens: some of the attempts go there. */
+  closedPort: number;
+  ratePerSecond: number;
 }
 
-async function main(address: string, port: number, closedPort: number, rate: number, seconds: number): Promise<void> {
-  const report: ShortConnectionsReport = { connections: 0, refused: 0, other: 0 };
-  const startMs = performance.now();
-  const running = new Set<Promise<void>>();
-  for (let attempt = 0; attempt < rate * seconds; attempt++) {
-    const dueMs = startMs + (attempt * 1000) / rate;
-    const waitMs = dueMs - performance.now();
-    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
-    const isRefused = attempt % REFUSED_SHARE === 0;
-    const one = request(address, isRefused ? closedPort : port).then(
-      () => {
-        report.connections++;
-      },
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ECONNREFUSED') report.refused++;
-        else report.other++;
-      },
-    );
-    running.add(one);
-    void one.finally(() => running.delete(one));
+export class ShortConnections {
+  readonly #client: ChildProcess;
+  readonly #output: Promise<string>;
+
+  constructor({ host, address, port, closedPort, ratePerSecond }: ShortConnectionsOptions, lab: Lab) {
+    const args = [SHORT_CONNECTIONS_CLIENT, address, ...[port, closedPort, ratePerSecond].map(String)];
+    this.#client = lab.network.host(host).spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    lab.others.push(this.#client);
+    assert.ok(this.#client.stdout !== null);
+    this.#output = text(this.#client.stdout);
   }
-  await Promise.all(running);
-  console.log(JSON.stringify(report));
-}
 
-const [address, ...numbers] = process.argv.slice(2);
-const [port, closedPort, rate, seconds] = numbers.map(Number);
-await main(address, port, closedPort, rate, seconds);
+  /** Opens no more, and returns when the last one has closed. */
+  async end(): Promise<ShortConnectionsReport> {
+    this.#client.kill('SIGTERM');
+    return JSON.parse(await this.#output) as ShortConnectionsReport;
+  }
+}

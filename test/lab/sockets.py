@@ -1,10 +1,10 @@
 """Run inside a lab host: holds TCP sockets and does with them what its standard input says, one command a line; answers each with one line.
 
     listen PORT | connect ADDRESS PORT [OWN_PORT] | accept | send SOCKET BYTES | receive SOCKET BYTES | fill SOCKET
-    stream SOCKET | sent SOCKET | rest SOCKET | pass SOCKET | close SOCKET
+    stream SOCKET BYTES | sent SOCKET | rest SOCKET | pass SOCKET | close SOCKET
 
 Sockets are numbered from 0 by connect and accept, whose answer is the number. Other answers are bytes. `fill` writes until the kernel takes no
-more; `stream` writes 1000 bytes each millisecond in a thread until `rest`; `pass` hands the socket to another process and closes it here, and
+more; `stream` writes BYTES each millisecond in a thread until `rest`; `pass` hands the socket to another process and closes it here, and
 that process goes on with the commands for it.
 """
 
@@ -17,16 +17,17 @@ import time
 
 
 class Streamer(threading.Thread):
-    def __init__(self, peer):
+    def __init__(self, peer, byte_count):
         super().__init__(daemon=True)
         self.peer = peer
+        self.piece = b"s" * byte_count
         self.running = True
         self.sent = 0
 
     def run(self):
         while self.running:
-            self.peer.sendall(b"s" * 1000)
-            self.sent += 1000
+            self.peer.sendall(self.piece)
+            self.sent += len(self.piece)
             time.sleep(0.001)
 
 
@@ -118,7 +119,7 @@ def main():
                 sockets[number] = Passed(held)
                 answer = 0
             elif command == "stream":
-                streamers[number] = Streamer(held)
+                streamers[number] = Streamer(held, byte_count)
                 streamers[number].start()
                 answer = 0
             elif command == "sent":

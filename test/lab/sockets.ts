@@ -10,8 +10,8 @@ type Command =
   | ['listen', port: number]
   | ['connect', address: string, port: number, ownPort?: number]
   | ['accept']
-  | ['send' | 'receive', socket: number, bytes: number]
-  | ['fill' | 'stream' | 'sent' | 'rest' | 'pass' | 'close', socket: number];
+  | ['send' | 'receive' | 'stream', socket: number, bytes: number]
+  | ['fill' | 'sent' | 'rest' | 'pass' | 'close', socket: number];
 
 export class Sockets {
   readonly #input: NodeJS.WritableStream;

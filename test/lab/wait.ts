@@ -1,5 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Far more than anything here takes: a busy machine is slow, and no test is about how fast something comes. */
+const PATIENCE_MS = 90_000;
+const PAUSE_MS = 100;
+
 export interface WaitOptions {
   timeoutMs?: number;
   /** What to show when the wait fails. */
@@ -12,11 +16,11 @@ export async function waitFor<T>(
   what: string,
   options: WaitOptions = {},
 ): Promise<T> {
-  const deadline = Date.now() + (options.timeoutMs ?? 20_000);
+  const deadline = Date.now() + (options.timeoutMs ?? PATIENCE_MS);
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}\n${options.detail?.() ?? ''}`);
-    await sleep(100);
+    await sleep(PAUSE_MS);
   }
 }
