@@ -115,6 +115,9 @@ export const EdgesQuerySchema = z
         });
   });
 
+/** Names of all parameters. */
+export const EDGE_PARAMETERS = Object.keys(EdgesQuerySchema.shape) as (keyof EdgesQuery)[];
+
 const ID_LEVELS = LEVELS.filter(keepsIds).join(', ');
 
 export const HistoryQuerySchema = z.strictObject({

@@ -1,89 +1,181 @@
-// `tributary edges`: who talks to whom, from a running reducer.
+// `tributary edges`: who talks to whom, from a running reducer. Its filters are the query parameters of the API, checked by the same schema.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { fetchJson } from '../api/client.ts';
-import type { EdgesAnswer } from '../api/edge-answer.ts';
-import { SORT_KEYS, type SortKey, sortEdges } from '../api/edge-order.ts';
-import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
+import { type ApiTarget, type ApiTargetOptions, resolveApiTarget } from '../api/api-target.ts';
+import { ApiError, fetchJson } from '../api/client.ts';
+import { type EdgesAnswer, LEVELS } from '../api/edge-answer.ts';
+import { SORT_KEYS } from '../api/edge-order.ts';
+import { describeIssue, EDGE_PARAMETERS, type EdgesQuery, EdgesQuerySchema } from '../api/edge-query.ts';
+import { followWindows } from '../api/window-follower.ts';
 import { UsageError } from '../lib/usage-error.ts';
+import { apiSource } from '../view/edge-source.ts';
+import { csvHead, csvRecords } from '../view/edges-csv.ts';
 import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
 import { healthLine, type PipelineTotals } from '../view/health-line.ts';
+import { LinePrinter } from '../view/line-printer.ts';
 import { LiveView } from '../view/live-view.ts';
-import { parseListenAddress } from '../wire/transport/address.ts';
+import { formatAddress } from '../wire/transport/address.ts';
 import { DEFAULT_API } from './defaults.ts';
 import { stopSignal } from './stop-signal.ts';
 
-interface EdgesOptions {
-  api: string;
-  level: string;
-  by: SortKey;
-  windows: string;
+const EXIT_NOTHING_FOUND = 1;
+const EXIT_NO_ANSWER = 3;
+const RETRY_MS = 1_000;
+
+const HELP = `
+An option that is given twice is met by either value; different options have to be met together. A PATTERN is looked
+for in everything that is said of either end.
+  TEXT     a part of a name, upper and lower case alike; a*b is a whole name, =TEXT the name exactly
+  ADDRESS  one address, or a range such as 10.0.0.0/8; PATTERN, --from and --to take them too
+  PORT     of the server: 443, or 8000-8999
+  RATE     bytes per second, both ways together: 500, 10kB, 1.5MiB
+Without --json or --csv, and with --watch on a terminal, the live view of \`tributary up\` is shown.
+Columns of --csv and fields of --json: docs/live-view.md and docs/openapi.json.
+Exit codes: 0 edges were found, 1 none was, 2 wrong usage, 3 the reducer did not answer.`;
+
+interface Flags extends ApiTargetOptions, Record<string, unknown> {
   json: boolean;
+  csv: boolean;
   watch: boolean;
 }
 
+interface Question {
+  target: ApiTarget;
+  query: EdgesQuery;
+  /** What was asked, as the API takes it. */
+  parameters: URLSearchParams;
+}
+
+const repeated = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
+
 export function register(command: Command): void {
+  const filter = (flags: string, text: string): Option => new Option(flags, text).argParser(repeated);
   command
+    .argument('[PATTERN...]', 'text, address or range, port or protocol of either end')
     .option('--api <ADDRESS>', 'unix:PATH or HOST:PORT of the reducer', DEFAULT_API)
-    .addOption(
-      new Option('--level <LEVEL>', `level of the tree: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'),
-    )
-    .addOption(new Option('--by <KEY>', 'sort by').choices(SORT_KEYS).default('rate'))
+    .option('--api-token-file <PATH>', 'file with the token of an API over TCP')
+    .option('--api-ca <PATH>', 'authorities that may have issued the certificate of the API; it then speaks TLS')
+    .option('--insecure', 'allow plaintext to another host', false)
+    .option('--level <LEVEL>', `level of the tree: ${LEVELS.join(', ')}`, 'id_id')
     .option('--windows <N>', 'add up the last N windows', '1')
-    .option('--json', 'print the answer of the API', false)
-    .option('--watch', 'print again for each window', false)
+    .addOption(filter('--from <TEXT>', 'client'))
+    .addOption(filter('--to <TEXT>', 'server'))
+    .addOption(filter('--process <TEXT>', 'process at either end, where the end is named after it'))
+    .addOption(filter('--unit <TEXT>', 'systemd unit at either end'))
+    .addOption(filter('--container <TEXT>', 'container id at either end'))
+    .addOption(filter('--address <ADDRESS>', 'address of an end that is known by nothing else'))
+    .addOption(filter('--port <PORT>', 'port of the server'))
+    .addOption(filter('--protocol <NAME>', 'tcp, udp, or the number of another protocol'))
+    .option('--failed', 'only edges on which a connect has failed')
+    .option('--min-rate <RATE>', 'at least so many bytes per second')
+    .option('--by <KEY>', `sort by ${SORT_KEYS.join(', ')}`, 'rate')
+    .option('--limit <N>', 'at most N edges')
+    .option('--json', 'print the answer of the API, one line', false)
+    .addOption(new Option('--csv', 'print comma-separated values').default(false).conflicts('json'))
+    .option('--watch', 'go on with each window that closes', false)
+    .addHelpText('after', HELP)
     .action(run);
 }
 
-async function run(options: EdgesOptions): Promise<void> {
-  const level = parseLevel(options.level);
-  if (level === undefined)
-    throw new UsageError('TRB_LEVEL', `--level ${options.level}: use one of ${Object.keys(LEVEL_NAMES).join(', ')}`);
-  if (!/^[1-9]\d*$/.test(options.windows))
-    throw new UsageError('TRB_WINDOWS', `--windows ${options.windows}: use a whole number from 1`);
-  if (options.watch) await watch(options, level);
-  else print(options, await fetchEdges(options, level));
-}
-
-async function fetchEdges({ api, windows }: EdgesOptions, level: LevelName): Promise<EdgesAnswer> {
-  return fetchJson<EdgesAnswer>(parseListenAddress(api), `/api/v1/edges?level=${level}&windows=${windows}`);
-}
-
-function print({ json, by }: EdgesOptions, answer: EdgesAnswer): void {
-  if (json) {
-    console.log(JSON.stringify(answer));
-    return;
+async function run(patterns: string[], flags: Flags): Promise<void> {
+  const question = { ...readQuestion(patterns, flags), target: await resolveApiTarget(flags) };
+  try {
+    if (flags.watch) await watch(question, flags);
+    else if (!(await printOnce(question, flags))) process.exitCode = EXIT_NOTHING_FOUND;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    console.error(`tributary: ${error.message} (${error.code})`);
+    process.exitCode = EXIT_NO_ANSWER;
   }
-  if (answer.edges.length === 0) {
+}
+
+/** Throws UsageError TRB_QUERY. */
+function readQuestion(patterns: readonly string[], flags: Flags): Omit<Question, 'target'> {
+  const match = patterns.length > 0 ? patterns : undefined;
+  const asked: Record<string, unknown> = { ...flags, match, min_rate: flags.minRate, failed: flags.failed && 'true' };
+  const entries = EDGE_PARAMETERS.flatMap((name) => (asked[name] === undefined ? [] : [[name, asked[name]] as const]));
+  const { success, data, error } = EdgesQuerySchema.safeParse(Object.fromEntries(entries));
+  if (!success) {
+    const { parameter, message } = describeIssue(error);
+    const flag = parameter === 'match' ? 'PATTERN' : `--${parameter.replace('_', '-')}`;
+    throw new UsageError('TRB_QUERY', `${flag} ${[asked[parameter]].flat().join(' ')}: ${message}`);
+  }
+  const parameters = new URLSearchParams();
+  for (const [name, value] of entries) for (const each of [value].flat()) parameters.append(name, String(each));
+  return { query: data, parameters };
+}
+
+function fetchEdges({ target, parameters }: Question, until?: number): Promise<EdgesAnswer> {
+  const query = until === undefined ? parameters : new URLSearchParams([...parameters, ['until', String(until)]]);
+  return fetchJson<EdgesAnswer>(target, `/api/v1/edges?${query}`);
+}
+
+/** False when there was nothing to print. */
+async function printOnce(question: Question, { json, csv }: Flags): Promise<boolean> {
+  const answer = await fetchEdges(question);
+  const { edges, lastWindow } = answer;
+  if (json) console.log(JSON.stringify(answer));
+  else if (csv) process.stdout.write(csvHead() + csvRecords(answer, edges));
+  else if (edges.length > 0) {
+    const { by } = question.query;
+    const width = process.stdout.columns ?? PIPE_COLUMNS;
+    for (const line of renderTable(answer, edges, { width, by })) console.log(line);
+  } else
     console.error(
-      answer.lastWindow === null
-        ? 'no window has closed yet'
-        : 'nothing moved in this window; --windows N adds up more of them',
+      lastWindow === null ? 'no window has closed yet' : 'no such edge moved; --windows N adds up more windows',
     );
-    return;
-  }
-  for (const line of renderTable(answer, sortEdges(answer.edges, by), process.stdout.columns ?? PIPE_COLUMNS))
-    console.log(line);
+  return edges.length > 0;
 }
 
-async function watch(options: EdgesOptions, level: LevelName): Promise<void> {
-  const address = parseListenAddress(options.api);
-  const view = new LiveView({ by: options.by, title: `edges at ${level} by ${options.by}` }, process.stdout);
+async function watch(question: Question, flags: Flags): Promise<void> {
   const stopping = new AbortController();
   void stopSignal().then(() => stopping.abort());
-  if (!options.json) view.start();
+  if (process.stdout.isTTY && !flags.json && !flags.csv) await watchOnScreen(question, stopping);
+  else await watchInPipe(question, flags, stopping.signal);
+}
+
+async function watchInPipe(question: Question, { json, csv }: Flags, signal: AbortSignal): Promise<void> {
+  const { target, query } = question;
+  const printer = new LinePrinter(query.by ?? 'rate', (text) => process.stdout.write(text));
+  if (csv) process.stdout.write(csvHead());
+  for await (const window of follow(target, signal)) {
+    const answer = await fetchEdges(question, window);
+    if (json) console.log(JSON.stringify(answer));
+    else if (csv) process.stdout.write(csvRecords(answer, answer.edges));
+    else printer.print(answer, healthLine(await fetchJson<PipelineTotals>(target, '/api/v1/pipeline')));
+  }
+}
+
+async function watchOnScreen({ target, query, parameters }: Question, stopping: AbortController): Promise<void> {
+  const { level, windows, by = 'rate' } = query;
+  for (const name of ['level', 'windows', 'by', 'limit']) parameters.delete(name);
+  const source = apiSource(target, parameters);
+  await source.edges({ level, windows, until: undefined });
+  const title = `tributary at ${formatAddress(target)}`;
+  const view = new LiveView(
+    { by, level, windows, title },
+    { source, input: process.stdin, output: process.stdout, environment: process.env },
+  );
+  await view.start();
+  void view.ended.then(() => stopping.abort());
   try {
-    let shown: number | null = null;
     while (!stopping.signal.aborted) {
-      const answer = await fetchEdges(options, level);
-      if (answer.lastWindow !== shown) {
-        shown = answer.lastWindow;
-        if (options.json) console.log(JSON.stringify(answer));
-        else view.show({ answer, health: healthLine(await fetchJson<PipelineTotals>(address, '/api/v1/pipeline')) });
-      }
-      await sleep(250, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await refreshEachWindow(target, view, stopping.signal).catch((error: Error) => {
+        if (!(error instanceof ApiError)) throw error;
+      });
+      await view.refresh();
+      await sleep(RETRY_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   } finally {
-    if (!options.json) view.stop();
+    view.stop();
   }
+}
+
+async function refreshEachWindow(target: ApiTarget, view: LiveView, signal: AbortSignal): Promise<void> {
+  for await (const _ of follow(target, signal)) await view.refresh();
+}
+
+function follow(target: ApiTarget, signal: AbortSignal): AsyncGenerator<number> {
+  const missed = (count: number): void => console.error(`${count} windows were dropped before they could be read`);
+  return followWindows(target, { signal, missed });
 }

@@ -88,7 +88,7 @@ function printWindow(closed: ClosedWindow, levels: readonly LevelName[]): void {
 function printTable(store: WindowStore, level: LevelName): void {
   const answer = readEdges(store, level, WINDOW_COUNT_MAX);
   const width = process.stdout.columns ?? PIPE_COLUMNS;
-  for (const line of renderTable(answer, sortEdges(answer.edges, 'bytes'), width)) console.log(line);
+  for (const line of renderTable(answer, sortEdges(answer.edges, 'bytes'), { width })) console.log(line);
 }
 
 /** What a damaged file did not tell is said, not hidden. */

@@ -48,29 +48,30 @@ const LONG: Edge = {
 const ANSWER: EdgesAnswer = { level: 'id_id', windowNs: 1e9, firstWindow: 9, lastWindow: 9, edges: [EDGE, LONG] };
 
 test('at 160 columns everything is written out', () => {
-  assert.deepEqual(renderTable(ANSWER, [EDGE], 160), [
+  assert.deepEqual(renderTable(ANSWER, [EDGE], { width: 160 }), [
     'CLIENT         SERVER                SENT  RECEIVED     RTT  RETRANS  ACTIVE  NEW  FAILED  SEEN',
     'client/iperf3  web/iperf3:5201  1.25 MB/s    21 B/s  121 us   0.40 %       -    2       -  both',
   ]);
-  const [head, , long] = renderTable(ANSWER, ANSWER.edges, 160);
+  const [head, , long] = renderTable(ANSWER, ANSWER.edges, { width: 160 });
   assert.ok(head.length <= 160 && long.length <= 160);
   assert.match(long, /…? {2}\[2001:db8:1111:2222:3333:4444:5555:6666\]:5201 {3}988 MB\/s {2}123 MB\/s/);
 });
 
 test('at 80 columns names are cut and the spare columns go, rates and ends stay', () => {
-  const lines = renderTable(ANSWER, ANSWER.edges, 80);
+  const lines = renderTable(ANSWER, ANSWER.edges, { width: 80 });
   for (const line of lines) assert.ok(line.length <= 80, line);
-  assert.match(lines[0], /^CLIENT .*SERVER .*SENT +RECEIVED +RTT +RETRANS +ACTIVE +(FAILED +)?SEEN$/);
-  assert.match(lines[2], /^a-host.*… {2}\[2001.*… +988 MB\/s +123 MB\/s +- +- +1234 .*client$/);
+  assert.match(lines[0], /^CLIENT .*SERVER .*SENT +RECEIVED +RTT +RETRANS +FAILED +SEEN$/);
+  assert.match(lines[2], /^a-host.*… {2}\[200.*…:5201 +988 MB\/s +123 MB\/s +- +- +3 +client$/);
 });
 
 test('every width from 80 on is kept', () => {
   for (let width = 80; width <= 200; width++)
-    for (const line of renderTable(ANSWER, ANSWER.edges, width)) assert.ok(line.length <= width, `${width}: ${line}`);
+    for (const line of renderTable(ANSWER, ANSWER.edges, { width }))
+      assert.ok(line.length <= width, `${width}: ${line}`);
 });
 
 test('only as many edges as there are rows for', () => {
-  assert.equal(renderTable(ANSWER, ANSWER.edges, 160, 1).length, 2);
+  assert.equal(renderTable(ANSWER, ANSWER.edges, { width: 160, rows: 1 }).length, 2);
 });
 
 test('a line says when, who, how much and how well', () => {
@@ -83,7 +84,10 @@ test('a line says when, who, how much and how well', () => {
 
 test('a program cannot command the terminal by its name', () => {
   const client = { ...END, id: 'h/\x1b]0;owned\x07\n\u009b2J\u202e' };
-  for (const line of [...renderTable(ANSWER, [{ ...EDGE, client }], 160), renderLine(ANSWER, { ...EDGE, client })])
+  for (const line of [
+    ...renderTable(ANSWER, [{ ...EDGE, client }], { width: 160 }),
+    renderLine(ANSWER, { ...EDGE, client }),
+  ])
     assert.doesNotMatch(line, /\p{C}/u);
 });
 

@@ -1,8 +1,10 @@
 // Edges as a table for people and as lines for logs.
+import stringWidth from 'string-width';
 import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
-import { failureCount } from '../api/edge-order.ts';
-import { type EndLevel, endLevels, LEVEL_NAMES } from '../export/levels.ts';
+import { failureCount, type SortKey } from '../api/edge-order.ts';
+import { type EndLevel, endLevels, LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import { formatCount, formatLatency, formatRate, formatShare } from './format.ts';
+import { fitText, type Line, type Piece, printable, type Tone, textOf } from './line.ts';
 
 /** A pipe has no width; a log line of this length still reads. */
 export const PIPE_COLUMNS = 160;
@@ -11,48 +13,82 @@ interface Column {
   title: string;
   align: 'left' | 'right';
   text: (edge: Edge) => string;
-  /** Gives way on a narrow terminal, the greatest first. */
+  tone?: (edge: Edge) => Tone;
+  /** End of the text that stays when it is cut. */
+  tail?: (edge: Edge) => string;
+  sorts?: readonly SortKey[];
+  /** Gives way on a narrow terminal, the greatest first; never the column that the edges are sorted by. */
   spare?: number;
 }
 
-/** At most `rows` edges. Lines have at most `width` characters, if that is 80 or more: names give way first, then the spare columns. */
-export function renderTable(
-  answer: EdgesAnswer,
-  edges: readonly Edge[],
-  width: number,
-  rows = Number.POSITIVE_INFINITY,
-): string[] {
+export interface TableOptions {
+  width: number;
+  /** At most so many edges. */
+  rows?: number;
+  by?: SortKey;
+}
+
+/** Lines have at most `width` columns, if that is 80 or more: names give way first, then the spare columns. */
+export function renderTable(answer: EdgesAnswer, edges: readonly Edge[], options: TableOptions): string[] {
+  return layTable(answer.level, edges, options).map((line) => textOf(line).trimEnd());
+}
+
+/** The head and one line for each edge. */
+export function layTable(level: LevelName, edges: readonly Edge[], { width, rows, by }: TableOptions): Line[] {
   const shown = edges.slice(0, rows);
-  const levels = endLevels(LEVEL_NAMES[answer.level]);
-  const all: Column[] = [
+  const { columns, cells, widths } = fitColumns(columnsFor(level, shown, by), shown, width);
+  const lay = (text: string, index: number, tone: Tone, tail?: string): Piece => {
+    const gap = index === columns.length - 1 ? '' : GAP;
+    return { text: fitText(text, widths[index], columns[index].align, tail) + gap, tone };
+  };
+  const head = columns.map(({ title, sorts }, index) =>
+    lay(title, index, by !== undefined && sorts?.includes(by) ? 'strong' : 'dim'),
+  );
+  const layEdge = (edge: Edge, row: number): Line =>
+    columns.map(({ tone, tail }, index) => lay(cells[row][index], index, tone?.(edge) ?? 'plain', tail?.(edge)));
+  return [head, ...shown.map(layEdge)];
+}
+
+const GAP = '  ';
+
+function columnsFor(level: LevelName, shown: readonly Edge[], by: SortKey | undefined): Column[] {
+  const levels = endLevels(LEVEL_NAMES[level]);
+  const failureTone = (edge: Edge): Tone => (failureCount(edge) > 0 ? 'bad' : 'plain');
+  const isFailing = shown.some((edge) => failureCount(edge) > 0);
+  const columns: Column[] = [
     { title: 'CLIENT', align: 'left', text: (edge) => endName(edge.client, levels.client) },
-    { title: 'SERVER', align: 'left', text: (edge) => serverName(edge, levels.server) },
-    { title: 'SENT', align: 'right', text: (edge) => formatRate(edge.bytes.forward / edge.spanSeconds) },
-    { title: 'RECEIVED', align: 'right', text: (edge) => formatRate(edge.bytes.reverse / edge.spanSeconds) },
-    { title: 'RTT', align: 'right', text: (edge) => (edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)) },
-    { title: 'RETRANS', align: 'right', text: retransmitShare },
-    { title: 'ACTIVE', align: 'right', text: (edge) => formatCount(edge.active) },
-    { title: 'NEW', align: 'right', text: (edge) => formatCount(edge.connections), spare: 2 },
-    { title: 'FAILED', align: 'right', text: (edge) => formatCount(failureCount(edge)), spare: 1 },
+    { title: 'SERVER', align: 'left', text: (edge) => serverName(edge, levels.server), tail: portText },
+    {
+      ...{ title: 'SENT', align: 'right', sorts: ['rate', 'bytes'] },
+      text: (edge) => formatRate(edge.bytes.forward / edge.spanSeconds),
+    },
+    {
+      ...{ title: 'RECEIVED', align: 'right', sorts: ['rate', 'bytes'] },
+      text: (edge) => formatRate(edge.bytes.reverse / edge.spanSeconds),
+    },
+    {
+      ...{ title: 'RTT', align: 'right', sorts: ['rtt'] },
+      text: (edge) => (edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)),
+    },
+    { title: 'RETRANS', align: 'right', text: retransmitShare, sorts: ['retransmits'], spare: 1 },
+    { title: 'ACTIVE', align: 'right', text: (edge) => formatCount(edge.active), sorts: ['active'], spare: 2 },
+    { title: 'NEW', align: 'right', text: (edge) => formatCount(edge.connections), sorts: ['new'], spare: 4 },
+    {
+      ...{ title: 'FAILED', align: 'right', sorts: ['failures'], spare: isFailing ? 0 : 3 },
+      text: (edge) => formatCount(failureCount(edge)),
+      tone: failureTone,
+    },
     { title: 'SEEN', align: 'left', text: seenBy },
   ];
-  const { columns, cells, widths } = fitColumns(all, shown, width);
-  const line = (texts: string[]): string =>
-    texts
-      .map((text, index) => fit(text, widths[index], columns[index].align))
-      .join('  ')
-      .trimEnd();
-  return [line(columns.map((column) => column.title)), ...cells.map(line)];
+  return columns.map((column) => (by !== undefined && column.sorts?.includes(by) ? { ...column, spare: 0 } : column));
 }
 
 /** `2026-11-25T14:18:02.000Z client -> server:443 tcp sent 1.20 MB/s received - rtt 800 us retrans - active 3 new 1 seen both` */
 export function renderLine(answer: EdgesAnswer, edge: Edge): string {
-  const levels = endLevels(LEVEL_NAMES[answer.level]);
   const endMs = answer.lastWindow === null ? 0 : ((answer.lastWindow + 1) * answer.windowNs) / 1e6;
   const parts = [
     new Date(endMs).toISOString(),
-    `${endName(edge.client, levels.client)} -> ${serverName(edge, levels.server)}`,
-    edge.transport,
+    edgeName(edge, answer.level),
     `sent ${formatRate(edge.bytes.forward / edge.spanSeconds)}`,
     `received ${formatRate(edge.bytes.reverse / edge.spanSeconds)}`,
     `rtt ${edge.rtt === null ? '-' : formatLatency(edge.rtt.meanUs)}`,
@@ -65,7 +101,14 @@ export function renderLine(answer: EdgesAnswer, edge: Edge): string {
   return parts.join(' ');
 }
 
-function failureTexts({ failures }: Edge): string[] {
+/** `client -> server:443 tcp` */
+export function edgeName(edge: Edge, level: LevelName): string {
+  const levels = endLevels(LEVEL_NAMES[level]);
+  return `${endName(edge.client, levels.client)} -> ${serverName(edge, levels.server)} ${edge.transport}`;
+}
+
+/** The reasons for which connects failed, with their numbers. */
+export function failureTexts({ failures }: Pick<Edge, 'failures'>): string[] {
   return Object.entries(failures)
     .filter(([, count]) => count > 0)
     .map(([reason, count]) => `${reason.replace('timedOut', 'timed out')} ${count}`);
@@ -88,15 +131,14 @@ function endName(end: EdgeEnd, level: EndLevel): string {
   return printable(level === 'az' && end.zone !== '' ? `${end.role}@${end.zone}` : end.role);
 }
 
-/** Any program chooses its name: it must not be able to command the terminal or to begin a line. */
-function printable(text: string): string {
-  return text.replace(/\p{C}/gu, '\u{fffd}');
-}
-
 function serverName(edge: Edge, level: EndLevel): string {
   const name = endName(edge.server, level);
   const shown = name.includes(':') && level === 'id' && edge.server.address !== '' ? `[${name}]` : name;
-  return edge.serverPort === null ? shown : `${shown}:${edge.serverPort}`;
+  return shown + portText(edge);
+}
+
+function portText({ serverPort }: Edge): string {
+  return serverPort === null ? '' : `:${serverPort}`;
 }
 
 const NAME_WIDTH_MIN = 10;
@@ -109,14 +151,13 @@ interface FittedColumns {
 
 function fitColumns(columns: readonly Column[], edges: readonly Edge[], width: number): FittedColumns {
   const cells = edges.map((edge) => columns.map((column) => column.text(edge)));
-  const widths = columns.map(({ title }, index) => Math.max(title.length, ...cells.map((row) => row[index].length)));
-  const spare = columns.reduce<Column | undefined>(
-    (most, column) => ((column.spare ?? 0) > (most?.spare ?? 0) ? column : most),
-    undefined,
+  const widths = columns.map(({ title }, index) =>
+    Math.max(title.length, ...cells.map((row) => stringWidth(row[index]))),
   );
-  if (shrinkNames(widths, width) || spare === undefined) return { columns, cells, widths };
+  const most = Math.max(...columns.map(({ spare = 0 }) => spare));
+  if (shrinkNames(widths, width) || most === 0) return { columns, cells, widths };
   return fitColumns(
-    columns.filter((column) => column !== spare),
+    columns.filter(({ spare = 0 }) => spare !== most),
     edges,
     width,
   );
@@ -124,7 +165,7 @@ function fitColumns(columns: readonly Column[], edges: readonly Edge[], width: n
 
 /** Cuts the two name columns until the line fits. False when it does not. */
 function shrinkNames(widths: number[], width: number): boolean {
-  let excess = widths.reduce((total, part) => total + part + 2, -2) - width;
+  let excess = widths.reduce((total, part) => total + part + GAP.length, -GAP.length) - width;
   while (excess > 0) {
     const widest = widths[0] >= widths[1] ? 0 : 1;
     if (widths[widest] <= NAME_WIDTH_MIN) return false;
@@ -132,9 +173,4 @@ function shrinkNames(widths: number[], width: number): boolean {
     excess--;
   }
   return true;
-}
-
-function fit(text: string, width: number, align: 'left' | 'right'): string {
-  const cut = text.length > width ? `${text.slice(0, width - 1)}…` : text;
-  return align === 'left' ? cut.padEnd(width) : cut.padStart(width);
 }

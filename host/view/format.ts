@@ -7,7 +7,7 @@ export function formatRate(bytesPerSecond: number): string {
   return bytesPerSecond === 0 ? '-' : `${formatBytes(bytesPerSecond)}/s`;
 }
 
-function formatBytes(bytes: number): string {
+export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
   while (value >= 999.5 && unit < BYTE_UNITS.length - 1) {

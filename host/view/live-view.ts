@@ -1,83 +1,167 @@
 /**
- * A table of edges that is drawn again for each closed window. On a terminal it repaints in place and leaves the screen as it was; elsewhere it
- * prints one line per edge and window, so that a pipe or a log gets every window once.
+ * The live view on a terminal: asks its source when a window has closed or a key wants it, and draws what is to be seen. It leaves the
+ * terminal as it was however the process ends, short of SIGKILL.
  */
-import type { WriteStream } from 'node:tty';
-import type { EdgesAnswer } from '../api/edge-answer.ts';
-import { type SortKey, sortEdges } from '../api/edge-order.ts';
-import { renderLine, renderTable } from './edges-table.ts';
+import type { ReadStream, WriteStream } from 'node:tty';
+import type { Instance } from 'ink';
+import type { SortKey } from '../api/edge-order.ts';
+import type { LevelName } from '../export/levels.ts';
+import type { EdgeSource } from './edge-source.ts';
+import type { Line } from './line.ts';
+import { filterEdges, layScreen, type ScreenData, type ScreenSize } from './screen-lines.ts';
+import { afterKey, firstState, type ViewKey, type ViewState } from './view-state.ts';
 
 export interface LiveViewOptions {
-  by: SortKey;
-  /** First line of the screen. */
   title: string;
+  by: SortKey;
+  level: LevelName;
+  /** So many windows are added up. */
+  windows: number;
 }
 
-export interface Frame {
-  answer: EdgesAnswer;
-  /** One line about the pipeline itself. */
-  health: string;
+export interface LiveViewDependencies {
+  source: EdgeSource;
+  input: ReadStream;
+  output: WriteStream;
+  environment: NodeJS.ProcessEnv;
+  /** The terminal is as it was: what was held back may be written. */
+  onLeft?: () => void;
 }
 
-const ENTER = '\x1b[?1049h\x1b[?25l';
-const LEAVE = '\x1b[?25h\x1b[?1049l';
-const HOME = '\x1b[H';
-const CLEAR_LINE_END = '\x1b[K';
-const CLEAR_BELOW = '\x1b[J';
-/** Title, empty line, table head, empty line, health. */
-const FRAME_ROWS = 5;
+/** An opened edge shows at most so many windows. */
+const HISTORY_WINDOWS = 120;
 
 export class LiveView {
   readonly #options: LiveViewOptions;
-  readonly #out: WriteStream;
-  #last: Frame | undefined;
-  #shownWindow: number | null = null;
-  readonly #repaint = (): void => this.#paint();
-  /** The screen is given back however the process ends; writes to a terminal are done when they return. */
-  readonly #leave = (): void => void this.#out.write(LEAVE);
+  readonly #dependencies: LiveViewDependencies;
+  readonly #ended = Promise.withResolvers<void>();
+  #state: ViewState;
+  #data: ScreenData;
+  #draw: (() => void) | undefined;
+  #ink: Instance | undefined;
+  #asking: Promise<void> | undefined;
+  #isAskedAgain = false;
+  /** Last window of the newest answer. */
+  #lastWindow: number | undefined;
+  readonly #leave = (): void => {
+    this.#ink?.unmount();
+    this.#dependencies.onLeft?.();
+  };
 
-  constructor(options: LiveViewOptions, out: WriteStream) {
+  constructor(options: LiveViewOptions, dependencies: LiveViewDependencies) {
     this.#options = options;
-    this.#out = out;
+    this.#dependencies = dependencies;
+    this.#state = firstState(options.by, options.level);
+    this.#data = { title: options.title, answer: undefined, history: undefined, health: '' };
   }
 
-  start(): void {
-    if (!this.#out.isTTY) return;
-    this.#out.write(ENTER);
-    this.#out.on('resize', this.#repaint);
+  /** Resolves when a key has ended the view. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Takes the terminal. */
+  async start(): Promise<void> {
+    const { input, output, environment } = this.#dependencies;
+    // React's build for development keeps a record of each render for as long as the process lives.
+    environment.NODE_ENV ??= 'production';
+    const [{ render }, { createElement }, { Screen }] = await Promise.all([
+      import('ink'),
+      import('react'),
+      import('./screen.ts'),
+    ]);
+    const hasColors = output.hasColors(environment);
+    const onKey = (key: ViewKey): void => this.#press(key);
+    const screen = () => createElement(Screen, { lines: this.#lines(), hasColors, hasKeys: input.isTTY, onKey });
+    this.#ink = render(screen(), {
+      ...{ stdin: input, stdout: output, patchConsole: false, exitOnCtrlC: false },
+      ...{ alternateScreen: true, incrementalRendering: true, interactive: true },
+    });
+    this.#draw = () => this.#ink?.rerender(screen());
+    output.on('resize', this.#draw);
     process.once('exit', this.#leave);
+    process.once('uncaughtExceptionMonitor', this.#leave);
+    await this.refresh();
   }
 
+  /** Gives the terminal back. */
   stop(): void {
-    if (!this.#out.isTTY) return;
-    this.#out.off('resize', this.#repaint);
+    if (this.#draw === undefined) return;
+    this.#dependencies.output.off('resize', this.#draw);
+    this.#draw = undefined;
     process.off('exit', this.#leave);
+    process.off('uncaughtExceptionMonitor', this.#leave);
     this.#leave();
   }
 
-  show(frame: Frame): void {
-    this.#last = frame;
-    if (this.#out.isTTY) this.#paint();
-    else this.#print(frame);
+  /** A window has closed. While one question is on its way, further ones become one. */
+  async refresh(): Promise<void> {
+    if (this.#state.isPaused && this.#data.answer !== undefined) return;
+    await this.#ask();
   }
 
-  #print({ answer, health }: Frame): void {
-    if (answer.lastWindow === null || answer.lastWindow === this.#shownWindow) return;
-    this.#shownWindow = answer.lastWindow;
-    for (const edge of sortEdges(answer.edges, this.#options.by)) this.#out.write(`${renderLine(answer, edge)}\n`);
-    if (answer.edges.length === 0) this.#out.write(`${health}\n`);
+  /** Something that was logged: it stays on the screen, in one line. */
+  notice(text: string): void {
+    this.#data = { ...this.#data, notice: text };
+    this.#draw?.();
   }
 
-  #paint(): void {
-    if (this.#last === undefined) return;
-    const { answer, health } = this.#last;
-    const { columns, rows } = this.#out;
-    const shown = Math.max(1, rows - FRAME_ROWS);
-    const edges = sortEdges(answer.edges, this.#options.by);
-    const table =
-      edges.length === 0 ? ['waiting for the first connection that moves'] : renderTable(answer, edges, columns, shown);
-    const hidden = edges.length > shown ? `  (${edges.length - shown} more)` : '';
-    const lines = [`${this.#options.title}${hidden}`, '', ...table, '', health].map((line) => line.slice(0, columns));
-    this.#out.write(HOME + lines.map((line) => line + CLEAR_LINE_END).join('\r\n') + CLEAR_BELOW);
+  #press(key: ViewKey): void {
+    const before = this.#state;
+    this.#state = afterKey(before, key, filterEdges(before, this.#data, this.#size()));
+    if (this.#state.isEnded) this.#ended.resolve();
+    const { level, isOpen, selected, isPaused } = this.#state;
+    if (level !== before.level) this.#data = { ...this.#data, answer: undefined };
+    if (isOpen && selected !== this.#data.history?.edge.key) this.#data = { ...this.#data, history: undefined };
+    const isOther = level !== before.level || (isOpen && (!before.isOpen || selected !== before.selected));
+    if (isOther || (before.isPaused && !isPaused)) void this.#ask();
+    this.#draw?.();
+  }
+
+  async #ask(): Promise<void> {
+    if (this.#asking !== undefined) {
+      this.#isAskedAgain = true;
+      return this.#asking;
+    }
+    this.#asking = this.#askUntilAnswered();
+    await this.#asking;
+    this.#asking = undefined;
+  }
+
+  async #askUntilAnswered(): Promise<void> {
+    do {
+      this.#isAskedAgain = false;
+      try {
+        this.#data = await this.#read();
+      } catch (error) {
+        this.#data = { ...this.#data, trouble: error instanceof Error ? error.message : String(error) };
+      }
+      this.#draw?.();
+    } while (this.#isAskedAgain);
+  }
+
+  /** While it is paused, what is asked for anew is of the same windows. */
+  async #read(): Promise<ScreenData> {
+    const { source } = this.#dependencies;
+    const { title, windows } = this.#options;
+    const { level, isPaused, isOpen, selected } = this.#state;
+    const until = isPaused ? this.#lastWindow : undefined;
+    const answer = await source.edges({ level, windows, until });
+    this.#lastWindow = answer.lastWindow ?? undefined;
+    const history =
+      isOpen && selected !== undefined
+        ? await source.history({ level, windows: HISTORY_WINDOWS, until: this.#lastWindow, key: selected })
+        : undefined;
+    return { title, answer, history, health: await source.health(), notice: this.#data.notice };
+  }
+
+  #lines(): Line[] {
+    const size = this.#size();
+    return layScreen(this.#state, this.#data, filterEdges(this.#state, this.#data, size), size);
+  }
+
+  #size(): ScreenSize {
+    const { columns, rows } = this.#dependencies.output;
+    return { columns, rows };
   }
 }

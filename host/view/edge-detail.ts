@@ -1,0 +1,131 @@
+// One edge, opened: who its ends are, what they moved, how well, what failed and why, and the last windows as charts.
+import type { EdgeEnd, EdgeWindow, HistoryAnswer } from '../api/edge-answer.ts';
+import { histogramChart, histogramLine, sparkline } from './charts.ts';
+import { edgeName, failureTexts } from './edges-table.ts';
+import { formatBytes, formatLatency, formatRate, formatShare } from './format.ts';
+import { cutLine, type Line, line, type Piece, printable } from './line.ts';
+
+/** Fills at most `width` columns and `rows` lines; the histogram gives way first. */
+export function layDetail(history: HistoryAnswer, width: number, rows: number): Line[] {
+  const { edge, level } = history;
+  const lines: Line[] = [
+    line(edgeName(edge, level), 'strong'),
+    row('client', describeEnd(edge.client)),
+    row('server', describeEnd(edge.server)),
+    [],
+    ...layTotals(history),
+    ...layWindows(history, width),
+  ];
+  const room = rows - lines.length - 1;
+  if (room > 0) lines.push(...layHistogram(history, width, room));
+  return lines.slice(0, rows).map((each) => cutLine(each, width));
+}
+
+const LABEL_WIDTH = 12;
+
+function row(label: string, ...texts: (string | Piece)[]): Line {
+  const pieces = texts.map((text): Piece => (typeof text === 'string' ? { text, tone: 'plain' } : text));
+  return [{ text: label.padEnd(LABEL_WIDTH), tone: 'dim' }, ...pieces];
+}
+
+const KIND_TEXTS: Record<string, string> = {
+  container: 'container',
+  service: 'unit',
+  process: 'process',
+  host: 'host',
+  private_address: 'private address',
+  public_address: 'public address',
+};
+
+function describeEnd(end: EdgeEnd): string {
+  const kind = KIND_TEXTS[end.kind] ?? end.kind;
+  const name = end.container || end.process || end.role;
+  const parts = [`${kind} ${name}`];
+  if (end.host !== '' && end.kind !== 'host') parts.push(`on ${end.host}`);
+  if (end.zone !== '') parts.push(`in ${end.zone}`);
+  if (end.address !== '' && end.address !== name) parts.push(`at ${end.address}`);
+  const note = end.id !== '' && (end.kind === 'service' || end.kind === 'container') ? NO_PROCESSES : '';
+  return printable(parts.join(' ')) + note;
+}
+
+/** An end has one name, and its processes are not kept beneath it. */
+const NO_PROCESSES = ' (named as a whole: its processes are not kept apart)';
+
+function layTotals({ edge }: HistoryAnswer): Line[] {
+  const { bytes, packets, retransmits, rtt, match, resets } = edge;
+  const direction = (way: 'forward' | 'reverse'): string => {
+    const lost = retransmits[way] === 0 ? '' : ` (${formatShare(retransmits[way], packets[way])})`;
+    return `${formatBytes(bytes[way]).padEnd(9)}${packets[way]} packets, ${retransmits[way]} retransmitted${lost}`;
+  };
+  const failures = failureTexts(edge);
+  const rttText =
+    rtt === null
+      ? 'no sample'
+      : `least ${formatLatency(rtt.minUs)}, mean ${formatLatency(rtt.meanUs)}, most ${formatLatency(rtt.maxUs)}, ${rtt.count} samples`;
+  return [
+    row('sent', direction('forward')),
+    row('received', direction('reverse')),
+    row('rtt', rttText),
+    row('connections', `${edge.connections} new, ${edge.closed} closed, ${edge.active} active`),
+    row('failed', failures.length === 0 ? 'none' : { text: failures.join(', '), tone: 'bad' }),
+    row('resets', `${resets.client} by the client, ${resets.server} by the server`),
+    row('seen by', `both ends ${match.both}, client alone ${match.client}, server alone ${match.server}`),
+    row('residual', residualText(edge)),
+  ];
+}
+
+/** The ends' own totals are not kept beside the edge's; their difference is. */
+function residualText({ judgedBytes, residualBytes }: HistoryAnswer['edge']): string {
+  if (judgedBytes === 0) return 'not judged yet: that needs a connection which both ends saw and closed';
+  const share = residualBytes === 0 ? '' : ` (${formatShare(residualBytes, judgedBytes)})`;
+  return `the ends differ by ${formatBytes(residualBytes)}${share} over ${formatBytes(judgedBytes)} of closed connections`;
+}
+
+function layWindows({ windows, windowNs, firstWindow, lastWindow }: HistoryAnswer, width: number): Line[] {
+  if (firstWindow === null || lastWindow === null) return [];
+  const seconds = windowNs / 1e9;
+  const count = Math.min(lastWindow - firstWindow + 1, width - LABEL_WIDTH - PEAK_WIDTH);
+  const told = new Map(windows.map((each) => [each.window, each]));
+  const chart = (
+    label: string,
+    value: (window: EdgeWindow) => number | undefined,
+    still: number | undefined,
+    format: (value: number) => string,
+  ): Line => {
+    const values = Array.from({ length: count }, (_, index) => {
+      const window = told.get(lastWindow - count + 1 + index);
+      return window === undefined ? still : value(window);
+    });
+    return row(label, sparkline(values), {
+      text: `  most ${format(Math.max(0, ...values.map((each) => each ?? 0)))}`,
+      tone: 'dim',
+    });
+  };
+  return [
+    [],
+    row('', { text: `the last ${count} windows of ${seconds} s`, tone: 'dim' }),
+    chart('sent', ({ bytes }) => bytes.forward / seconds, 0, formatRate),
+    chart('received', ({ bytes }) => bytes.reverse / seconds, 0, formatRate),
+    chart('rtt', ({ rtt }) => rtt?.meanUs, undefined, formatLatency),
+  ];
+}
+
+const PEAK_WIDTH = 18;
+
+function layHistogram({ rttHistogram, edge, level }: HistoryAnswer, width: number, rows: number): Line[] {
+  if (rttHistogram === null) {
+    const reason = edge.rtt === null ? '' : `no histogram is kept at ${level}`;
+    return reason === '' ? [] : [row('rtt', { text: reason, tone: 'dim' })];
+  }
+  const count = `  ${edge.rtt?.count ?? 0} samples`;
+  if (rows < CHART_ROWS_MIN) {
+    const chart = histogramLine(rttHistogram, width - LABEL_WIDTH - count.length);
+    return [row('rtt spread', chart, { text: count, tone: 'dim' })];
+  }
+  const chart = histogramChart(rttHistogram, Math.min(width, CHART_WIDTH_MAX) - LABEL_WIDTH, rows);
+  return chart.map((text, index) => row(index === 0 ? 'rtt spread' : '', text));
+}
+
+const CHART_WIDTH_MAX = 100;
+/** With fewer rows the buckets lie side by side in one. */
+const CHART_ROWS_MIN = 8;

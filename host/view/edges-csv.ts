@@ -1,0 +1,73 @@
+// Edges as comma-separated values (RFC 4180). Columns are only ever added, at the end.
+import { stringify } from 'csv-stringify/sync';
+import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
+
+type Cell = string | number | null | undefined;
+
+const END_COLUMNS = ['kind', 'id', 'role', 'zone', 'host', 'address', 'process', 'container'] as const;
+
+const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
+  start_time: (_, { firstWindow, windowNs }) => timeOf(firstWindow, windowNs),
+  end_time: (_, { lastWindow, windowNs }) => timeOf(lastWindow === null ? null : lastWindow + 1, windowNs),
+  level: (_, { level }) => level,
+  key: ({ key }) => key,
+  ...endColumns('client'),
+  ...endColumns('server'),
+  transport: ({ transport }) => transport,
+  server_port: ({ serverPort }) => serverPort,
+  bytes_forward: ({ bytes }) => bytes.forward,
+  bytes_reverse: ({ bytes }) => bytes.reverse,
+  packets_forward: ({ packets }) => packets.forward,
+  packets_reverse: ({ packets }) => packets.reverse,
+  retransmits_forward: ({ retransmits }) => retransmits.forward,
+  retransmits_reverse: ({ retransmits }) => retransmits.reverse,
+  rtt_count: ({ rtt }) => rtt?.count ?? 0,
+  rtt_min_us: ({ rtt }) => rtt?.minUs,
+  rtt_mean_us: ({ rtt }) => rtt?.meanUs,
+  rtt_max_us: ({ rtt }) => rtt?.maxUs,
+  connections: ({ connections }) => connections,
+  closed: ({ closed }) => closed,
+  active: ({ active }) => active,
+  failures_refused: ({ failures }) => failures.refused,
+  failures_timed_out: ({ failures }) => failures.timedOut,
+  failures_abandoned: ({ failures }) => failures.abandoned,
+  failures_unreachable: ({ failures }) => failures.unreachable,
+  failures_other: ({ failures }) => failures.other,
+  resets_client: ({ resets }) => resets.client,
+  resets_server: ({ resets }) => resets.server,
+  match_both: ({ match }) => match.both,
+  match_client: ({ match }) => match.client,
+  match_server: ({ match }) => match.server,
+  residual_bytes: ({ residualBytes }) => residualBytes,
+  judged_bytes: ({ judgedBytes }) => judgedBytes,
+  late_bytes: ({ lateBytes }) => lateBytes,
+  span_seconds: ({ spanSeconds }) => spanSeconds,
+};
+
+export const CSV_COLUMNS: readonly string[] = Object.keys(COLUMNS);
+
+/** A name that a spreadsheet would compute gets an apostrophe in front: any program chooses its name. */
+const FORM = { record_delimiter: 'windows', escape_formulas: true } as const;
+
+export function csvHead(): string {
+  return stringify([CSV_COLUMNS], FORM);
+}
+
+/** One record for each edge. */
+export function csvRecords(answer: EdgesAnswer, edges: readonly Edge[]): string {
+  const cells = Object.values(COLUMNS);
+  return stringify(
+    edges.map((edge) => cells.map((cell) => cell(edge, answer) ?? '')),
+    FORM,
+  );
+}
+
+function endColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
+  const column = (field: keyof EdgeEnd) => [`${side}_${field}`, (edge: Edge) => edge[side][field]] as const;
+  return Object.fromEntries(END_COLUMNS.map(column));
+}
+
+/** RFC 3339, UTC. */
+function timeOf(window: number | null, windowNs: number): string {
+  return window === null ? '' : new Date((window * windowNs) / 1e6).toISOString();
+}
