@@ -4,8 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { after, describe, test } from 'node:test';
 import {
   KernelEventType,
   readSocketEvent,
@@ -17,13 +16,10 @@ import { Observer } from '../programs/testing/observer.ts';
 import { type Collector, listPrograms, load, probe } from './index.ts';
 
 const lab = new Lab();
-let inside: Host;
-let outside: Host;
+let hosts = 0;
 
-before(() => {
-  inside = lab.host('i');
-  outside = lab.host('o');
-});
+/** A host of its own, so that nothing of another test still closes there. */
+const newHost = (): Host => lab.host(`h${hosts++}`);
 
 after(() => lab.close());
 
@@ -57,6 +53,7 @@ test('every backend is probed, and the one that is attached was found to work', 
 
 describe('a collector with a scope', () => {
   test('is blind to every other namespace: events, walks and totals', async () => {
+    const [inside, outside] = [newHost(), newHost()];
     const peers = { inside: inside.peer(), outside: outside.peer() };
     const old = { inside: await connectMany(peers.inside, 1), outside: await connectMany(peers.outside, 1) };
     const observer = new Observer({ scopeNetns: inside.netns });
@@ -67,7 +64,10 @@ describe('a collector with a scope', () => {
     assert.deepEqual([adopted.filter(isOf(old.inside)).length, adopted.filter(isOf(old.outside)).length], [2, 0]);
     await observer.find('open', isOf(young.inside));
     await everything.find('open elsewhere', isOf(young.outside));
-    await everything.find('failure elsewhere', (event) => event.type === KernelEventType.ConnectFailed);
+    await everything.find(
+      'failure elsewhere',
+      ({ type, netns }) => type === KernelEventType.ConnectFailed && netns === outside.netns,
+    );
     const all = [
       ...observer.drain(),
       ...adopted,
@@ -84,6 +84,7 @@ describe('a collector with a scope', () => {
 
 describe('walks', () => {
   test('come in pieces of any size, and each socket once', async () => {
+    const inside = newHost();
     const peer = inside.peer();
     const port = await connectMany(peer, 30);
     const collector = load({ scopeNetns: inside.netns });
@@ -114,6 +115,7 @@ describe('walks', () => {
   });
 
   test('totals tell what moved and nothing else, from either end', async () => {
+    const inside = newHost();
     const peer = inside.peer();
     const port = await peer.listen({ host: '127.0.0.1' });
     const observer = new Observer({ scopeNetns: inside.netns });
@@ -124,7 +126,7 @@ describe('walks', () => {
     await peer.receive(accepted[1], 12_345);
     await peer.send(accepted[1], 1);
     await peer.receive(sockets[1], 1);
-    await sleep(60);
+    await waitFor('acknowledgement', () => inside.sockets('established', port).every(({ send }) => send === 0));
     const moved = observer.walk('totals').filter((event) => event.localPort === port || event.remotePort === port);
     assert.deepEqual(moved.map((event) => [event.bytesSent, event.bytesReceived]).sort(), [
       [1n, 12_345n],
@@ -146,6 +148,7 @@ describe('walks', () => {
 
 describe('a ring that is full', () => {
   test('counts every lost event by type; lost opens are told by the next adoption with all their bytes', async () => {
+    const inside = newHost();
     const peer = inside.peer();
     const port = await peer.listen({ host: '127.0.0.1' });
     const collector = load({ scopeNetns: inside.netns, ringBytes: 64 * 1024, wakeupBytes: 1024 });
@@ -194,6 +197,7 @@ describe('a ring that is full', () => {
   });
 
   test('is left empty by drains into memory of any size, WebAssembly memory included', async () => {
+    const inside = newHost();
     const peer = inside.peer();
     const collector = load({ scopeNetns: inside.netns });
     collector.attach();
@@ -221,6 +225,7 @@ describe('a ring that is full', () => {
 });
 
 test('wait returns false after its time in silence, and true as soon as the ring holds enough', async () => {
+  const inside = newHost();
   const peer = inside.peer();
   const collector = load({ scopeNetns: inside.netns, wakeupBytes: 1 });
   collector.attach();
@@ -307,7 +312,7 @@ describe('a wrong argument is answered with a sentence', () => {
   }
 
   test('and so is a target, a time or a walk', () => {
-    const collector = load({ scopeNetns: inside.netns });
+    const collector = load();
     const small = new Uint8Array(199);
     assert.throws(() => collector.drainInto(small), { message: 'target must hold at least 200 bytes, it has 199' });
     assert.throws(() => collector.iterate('totals', small), {
@@ -329,6 +334,7 @@ describe('a wrong argument is answered with a sentence', () => {
 });
 
 test("the key of the join key is the operator's", async () => {
+  const inside = newHost();
   const peer = inside.peer();
   const keys: Collector[] = [new Uint8Array(16).fill(1), new Uint8Array(16).fill(1), new Uint8Array(16).fill(2)].map(
     (joinKeyHash) => {

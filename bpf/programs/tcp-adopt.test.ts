@@ -2,7 +2,6 @@
 // comes from a witness: a second collector that was there from the beginning.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CloseReason,
   KernelEventType,
@@ -138,7 +137,7 @@ test('half closed: history counts no FIN', async () => {
   const connection = await open();
   await connection.client.end(connection.clientSocket);
   await connection.server.untilEnded(connection.serverSocket);
-  await sleep(60);
+  await waitFor('FIN-WAIT-2', () => client.sockets('fin-wait-2', connection.port).length === 1);
   const adopted = adopt(connection.port);
   assertTotals(await assertLikeWitness(adopted.client, Role.Client), 100_003, 20_001);
   assertTotals(await assertLikeWitness(adopted.server, Role.Server), 20_001, 100_003);
@@ -150,7 +149,7 @@ test('TIME_WAIT is no socket', async () => {
   await connection.client.close(connection.clientSocket);
   await connection.server.untilEnded(connection.serverSocket);
   await connection.server.close(connection.serverSocket);
-  await waitFor('TIME_WAIT', () => client.queues('time-wait').length > 0);
+  await waitFor('TIME-WAIT', () => client.sockets('time-wait', connection.port).length === 1);
   const adopted = adopt(connection.port);
   assert.deepEqual([adopted.client, adopted.server], [undefined, undefined]);
   adopted.observer.close();
@@ -181,9 +180,10 @@ test('orphaned in FIN_WAIT1, in a namespace without any process', async () => {
   const port = await ends.server.listen({ host: '10.79.1.2', neverRead: true });
   const socket = await ends.client.connect({ host: '10.79.1.2', port });
   await ends.client.sendInBackground(socket, 16_000_000);
-  await sleep(200);
+  // Its timer is that of probes once nothing is on the way any more.
+  await waitFor('a closed window', () => client.sockets('established', port)[0]?.timer === 'persist');
   ends.client.process.kill('SIGKILL');
-  await waitFor('an orphan', () => client.queues('fin-wait-1').length === 1);
+  await waitFor('an orphan', () => client.sockets('fin-wait-1', port)[0]?.timer === 'persist');
   const adopted = adopt(port);
   const clientEnd = await assertLikeWitness(adopted.client, Role.Client);
   const serverEnd = await assertLikeWitness(adopted.server, Role.Server);
@@ -214,13 +214,14 @@ test('a connect under way is not adopted, and its end is told', async () => {
   server.nft('table inet filter {\n chain i {\n type filter hook input priority 0;\n tcp dport 85 drop\n }\n }');
   const peer = client.peer();
   const socket = await peer.connect({ host: '10.79.1.2', port: 85, inBackground: true });
-  await sleep(50);
+  await waitFor('SYN-SENT', () => client.sockets('syn-sent', 85).length === 1);
   const adopted = adopt(85);
   assert.equal(adopted.client, undefined);
   await peer.close(socket);
   const failed = await adopted.observer.find(
     'failure',
-    (event) => event.type === KernelEventType.ConnectFailed && event.remotePort === 85,
+    ({ type, netns, remotePort }) =>
+      type === KernelEventType.ConnectFailed && netns === client.netns && remotePort === 85,
   );
   assert.equal(failed.closeReason, CloseReason.ConnectAbandoned);
   assert.equal(failed.role, Role.Client);

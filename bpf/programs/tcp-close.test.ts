@@ -59,8 +59,8 @@ async function exchange({ client: a, server: b, clientSocket, serverSocket }: Co
 }
 
 /** A reset tells nothing about what arrived before it, so what is sent counts only once acknowledged. */
-async function untilAcknowledged(host: Host): Promise<void> {
-  await waitFor('acknowledgement', () => host.queues('established').every(({ send }) => send === 0));
+async function untilAcknowledged(host: Host, port: number): Promise<void> {
+  await waitFor('acknowledgement', () => host.sockets('established', port).every(({ send }) => send === 0));
 }
 
 /** The event of that type at each end. */
@@ -150,7 +150,7 @@ for (const version of [4, 6] as const) {
     test('the client resets', async () => {
       const connection = await open(version);
       await exchange(connection);
-      await untilAcknowledged(client);
+      await untilAcknowledged(client, connection.serverPort);
       await connection.client.reset(connection.clientSocket);
       await connection.server.untilClosed(connection.serverSocket);
       await assertEnds(connection, { client: CloseReason.ResetSent, server: CloseReason.ResetReceived });
@@ -159,7 +159,7 @@ for (const version of [4, 6] as const) {
     test('the server resets', async () => {
       const connection = await open(version);
       await exchange(connection);
-      await untilAcknowledged(client);
+      await untilAcknowledged(client, connection.serverPort);
       await connection.server.reset(connection.serverSocket);
       await connection.client.untilClosed(connection.clientSocket);
       await assertEnds(connection, { client: CloseReason.ResetReceived, server: CloseReason.ResetSent });

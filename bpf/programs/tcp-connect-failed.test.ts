@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CloseReason, KernelEventType, Role, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type Host, Lab, type Peer } from './testing/lab.ts';
+import { type Host, Lab, type Peer, waitFor } from './testing/lab.ts';
 import { formatAddress, Observer } from './testing/observer.ts';
 
 const ETIMEDOUT = 110;
@@ -99,7 +99,7 @@ for (const [ipVersion, host] of [
 test('abandoned: the application closes before the answer', async () => {
   server.nft('add rule inet filter input tcp dport { 83, 84 } drop');
   const socket = await peer.connect({ host: '10.78.1.2', port: 83, inBackground: true });
-  await sleep(50);
+  await waitFor('SYN-SENT', () => client.sockets('syn-sent', 83).length === 1);
   await peer.close(socket);
   const event = await findFailure(83, 4);
   assert.deepEqual([event.closeReason, event.error], [CloseReason.ConnectAbandoned, 0]);
@@ -110,7 +110,7 @@ test('abandoned: the application closes before the answer', async () => {
 test('abandoned: the application is killed before the answer', async () => {
   const doomed = client.peer();
   await doomed.connect({ host: '10.78.1.2', port: 84, inBackground: true });
-  await sleep(50);
+  await waitFor('SYN-SENT', () => client.sockets('syn-sent', 84).length === 1);
   doomed.process.kill('SIGKILL');
   const event = await findFailure(84, 4);
   assert.deepEqual([event.closeReason, event.ownerPid], [CloseReason.ConnectAbandoned, doomed.process.pid]);

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { KernelEventType, type SocketEvent, SocketFlag } from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
@@ -107,7 +106,6 @@ test('a socket passed to another process belongs to it once that process uses it
   const holder = await server.pass(accepted);
   await client.send(socket, 10);
   await client.receive(socket, 10);
-  await sleep(20);
   const opened = await findServerEvent(KernelEventType.SocketOpen, port);
   assert.deepEqual(
     changesOfOwner(opened.cookie).map((event) => event.ownerPid),

@@ -31,8 +31,9 @@ after(() => {
 
 async function findCloses(port: number): Promise<{ client: SocketEvent; server: SocketEvent }> {
   const find = (isServer: boolean) =>
-    observer.find(`close of the ${isServer ? 'server' : 'client'}`, (event) => {
-      return event.type === KernelEventType.SocketClose && (isServer ? event.localPort : event.remotePort) === port;
+    observer.find(`close of the ${isServer ? 'server' : 'client'}`, ({ type, netns, localPort, remotePort }) => {
+      const isOfHost = netns === (isServer ? server : client).netns;
+      return type === KernelEventType.SocketClose && isOfHost && (isServer ? localPort : remotePort) === port;
     });
   return { client: await find(false), server: await find(true) };
 }
@@ -48,7 +49,7 @@ test('close() with unread data resets', async () => {
   const socket = await a.connect({ host: HOST, port });
   await a.send(socket, 100);
   const accepted = await b.accept();
-  await waitFor('unread data', () => server.queues('established').some(({ receive }) => receive === 100));
+  await waitFor('unread data', () => server.sockets('established', port).some(({ receive }) => receive === 100));
   await b.close(accepted);
   await a.untilClosed(socket);
   await assertReasons(port, [CloseReason.ResetReceived, CloseReason.ResetSent]);
@@ -60,7 +61,7 @@ test('a process that is killed with unread data resets', async () => {
   const socket = await a.connect({ host: HOST, port });
   await a.send(socket, 100);
   await b.accept();
-  await waitFor('unread data', () => server.queues('established').some(({ receive }) => receive === 100));
+  await waitFor('unread data', () => server.sockets('established', port).some(({ receive }) => receive === 100));
   b.process.kill('SIGKILL');
   await a.untilClosed(socket);
   await assertReasons(port, [CloseReason.ResetReceived, CloseReason.ResetSent]);
@@ -100,7 +101,7 @@ test('unread data at close() after this end ended its direction', async () => {
   await a.end(socket);
   await b.untilEnded(accepted);
   await b.send(accepted, 100);
-  await waitFor('unread data', () => client.queues('fin-wait-2').some(({ receive }) => receive === 100));
+  await waitFor('unread data', () => client.sockets('fin-wait-2', port).some(({ receive }) => receive === 100));
   await a.close(socket);
   await assertReasons(port, [CloseReason.ResetSent, CloseReason.ResetReceived]);
 });
@@ -128,7 +129,8 @@ test('retransmissions that run out: timed out, with the retransmits that the hos
   await a.untilClosed(socket);
   const closed = await observer.find(
     'close',
-    (event) => event.type === KernelEventType.SocketClose && event.remotePort === port,
+    ({ type, netns, remotePort }) =>
+      type === KernelEventType.SocketClose && netns === client.netns && remotePort === port,
   );
   assert.equal(closed.closeReason, CloseReason.TimedOut);
   assert.equal(closed.bytesSent, 5n, 'what was never acknowledged is not counted');

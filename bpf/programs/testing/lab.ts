@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Calls } from './peer.ts';
 
-export function run(command: string, ...args: string[]): string {
+function run(command: string, ...args: string[]): string {
   return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
@@ -18,7 +18,8 @@ export async function waitFor(what: string, condition: () => boolean): Promise<v
 /** A peer program: its calls, and its process. */
 export type Peer = Calls & { process: ChildProcess };
 
-const PATIENCE_MS = 15_000;
+/** Far more than anything here takes on a busy machine. */
+const PATIENCE_MS = 60_000;
 let labs = 0;
 
 export class Lab {
@@ -116,14 +117,14 @@ export class Host {
     return Number(values[names.indexOf(name)]);
   }
 
-  /** Bytes in the receive and send queues of this host's sockets in one TCP state, as `ss` lists them. */
-  queues(state: string): { receive: number; send: number }[] {
-    const lines = this.run('ss', '-Htn', 'state', state)
+  /** This host's sockets with `port` at either end in one TCP state, as `ss` lists them; queues in bytes. */
+  sockets(state: string, port: number): { receive: number; send: number; timer: string }[] {
+    const lines = this.run('ss', '-Htno', 'state', state, `( sport = :${port} or dport = :${port} )`)
       .split('\n')
       .filter((line) => line !== '');
     return lines.map((line) => {
       const [receive, send] = line.trim().split(/ +/).map(Number);
-      return { receive, send };
+      return { receive, send, timer: line.match(/timer:\((\w+)/)?.[1] ?? '' };
     });
   }
 

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readSocketEvent, SOCKET_EVENT_SIZE, type SocketEvent } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { type Collector, type CollectorOptions, load, type WalkName } from '../../addon/index.ts';
 
-const PATIENCE_MS = 10_000;
+/** Far more than anything here takes on a busy machine. */
+const PATIENCE_MS = 60_000;
 const target = new Uint8Array(SOCKET_EVENT_SIZE * 4096);
 const view = new DataView(target.buffer);
 
