@@ -207,7 +207,12 @@ export class ReducerService {
     return [
       ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
       ...this.#sums.readings(),
-      ...readAccess(this.#handshakes, this.#api.refused, this.#credentials?.secondsToExpiry),
+      ...readAccess(
+        this.#handshakes,
+        this.#reducer.agentsRefused,
+        this.#api.refused,
+        this.#credentials?.secondsToExpiry,
+      ),
       ...(this.#prometheus?.readings() ?? []),
     ];
   }

@@ -12,7 +12,7 @@ import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { KnownCommits } from '../wire/known-commits.ts';
 import { SessionRegistry } from '../wire/session-registry.ts';
-import { acceptorOf, type ConnectionId, type FromWorker, type ToWorker, type TwinId } from './messages.ts';
+import { acceptorOf, type ConnectionId, type FromWorker, type Origin, type ToWorker, type TwinId } from './messages.ts';
 import { Watermark } from './watermark.ts';
 
 /** How long a fresh reducer holds its Welcome back (docs/decisions/recovery-period.md). */
@@ -28,8 +28,8 @@ export type CoordinatorAction =
   | { kind: 'closed'; window: number; outputs: Uint8Array[]; isLate: boolean }
   /** All agents were told. */
   | { kind: 'committed'; window: number }
-  | { kind: 'joined'; hello: Hello; resume: boolean; worker: number }
-  | { kind: 'refused'; hello: Hello; reason: GoodbyeReason }
+  | { kind: 'joined'; hello: Hello; resume: boolean; worker: number; origin: Origin | undefined }
+  | { kind: 'refused'; hello: Hello; reason: GoodbyeReason; origin: Origin | undefined }
   | { kind: 'parted'; session: bigint; reason: 'goodbye' | 'disconnected' | 'expired' | 'rejected' | 'quarantined' };
 
 export interface CoordinatorOptions {
@@ -39,12 +39,16 @@ export interface CoordinatorOptions {
   incarnation: bigint;
   start: Instant;
   sessionCountMax?: number;
+  /** An agent with a certificate has to call its node by one of the certificate's names. */
+  verifyNodeNames?: boolean;
   /**
    * Without this, windows close by time. With it, they close as far as sessions have told them, whatever the time. All sessions are known
    * beforehand, each with its first window, which is not closed before the session has come.
    */
   replay?: { openWindow: number; sessions: ReadonlyMap<bigint, number> };
 }
+
+type WaitingHello = Omit<FromWorker & { kind: 'hello' }, 'kind'>;
 
 interface Twin {
   id: TwinId;
@@ -71,7 +75,7 @@ export class Coordinator {
   readonly #twins = new Map<TwinId, Twin>();
   readonly #twinOfSession = new Map<bigint, Twin>();
   #nextTwin = 1;
-  #waitingHellos: { connection: ConnectionId; hello: Hello; payload: Uint8Array }[] = [];
+  #waitingHellos: WaitingHello[] = [];
   #sealing: Sealing | undefined;
   #committedWindow = 0;
   /** By worker: the last window that its agents know as committed. */
@@ -167,11 +171,8 @@ export class Coordinator {
     return this.#options.replay === undefined && now.ms - this.#options.start.ms < RECOVERY_MS;
   }
 
-  #hello(
-    { connection, hello, payload }: { connection: ConnectionId; hello: Hello; payload: Uint8Array },
-    now: Instant,
-  ): void {
-    this.#waitingHellos.push({ connection, hello, payload });
+  #hello({ connection, hello, payload, origin }: WaitingHello, now: Instant): void {
+    this.#waitingHellos.push({ connection, hello, payload, origin });
     if (!this.#isRecovering(now)) this.#answerHellos(now);
   }
 
@@ -187,16 +188,19 @@ export class Coordinator {
     const { incarnation } = this.#options;
     for (const { hello } of waiting)
       if (hello.committedClosedWindow < currentWindow) this.#commits.noteHello(hello, incarnation);
-    for (const { connection, hello, payload } of waiting) this.#answerHello(connection, hello, payload, now);
+    for (const each of waiting) this.#answerHello(each, now);
   }
 
-  #answerHello(connection: ConnectionId, hello: Hello, payload: Uint8Array, now: Instant): void {
-    if (this.#isStopping) return this.#refuse(connection, hello, GoodbyeReason.ReducerStopping);
+  #answerHello(waiting: WaitingHello, now: Instant): void {
+    const { connection, hello, payload, origin } = waiting;
+    if (this.#isStopping) return this.#refuse(waiting, GoodbyeReason.ReducerStopping);
+    if (this.#options.verifyNodeNames && !isNamed(hello.nodeName, origin))
+      return this.#refuse(waiting, GoodbyeReason.NodeName);
     const known = this.#twinOfSession.get(hello.session);
     // A twin cannot move, so a session that comes back on another worker's connection is handed to the worker of its twin.
     const place = known?.worker ?? this.#leastLoaded(acceptorOf(connection));
     const verdict = this.#registry.arrive(hello, { connection, place }, now.ms);
-    if (verdict.kind === 'refuse') return this.#refuse(connection, hello, verdict.reason);
+    if (verdict.kind === 'refuse') return this.#refuse(waiting, verdict.reason);
     const succeeded = verdict.kind === 'open' && verdict.succeeds !== undefined ? verdict.succeeds : hello.session;
     const predecessor = this.#twinOfSession.get(succeeded);
     if (verdict.replaces !== undefined && predecessor !== undefined) {
@@ -213,7 +217,7 @@ export class Coordinator {
       kind: 'admit',
       admission: { twin: twin.id, connection, hello: payload, resume, firstWindow, openWindow, committedClosedWindow },
     });
-    this.#actions.push({ kind: 'joined', hello, resume, worker: twin.worker });
+    this.#actions.push({ kind: 'joined', hello, resume, worker: twin.worker, origin });
   }
 
   #open(hello: Hello, worker: number, predecessor: Twin | undefined, now: Instant): Twin {
@@ -304,9 +308,9 @@ export class Coordinator {
     }
   }
 
-  #refuse(connection: ConnectionId, hello: Hello, reason: GoodbyeReason): void {
+  #refuse({ connection, hello, origin }: WaitingHello, reason: GoodbyeReason): void {
     this.#tell(acceptorOf(connection), { kind: 'refuse', connection, reason });
-    this.#actions.push({ kind: 'refused', hello, reason });
+    this.#actions.push({ kind: 'refused', hello, reason, origin });
   }
 
   #sealWhatIsReady(now: Instant): void {
@@ -361,4 +365,10 @@ export class Coordinator {
     this.#actions = [];
     return actions;
   }
+}
+
+/** Over plaintext and unix sockets nothing proves a name. Host names do not differ by case. */
+function isNamed(nodeName: string, origin: Origin | undefined): boolean {
+  const names = origin?.certificate?.names;
+  return names === undefined || names.some((name) => name.toLowerCase() === nodeName.toLowerCase());
 }

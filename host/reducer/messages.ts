@@ -2,6 +2,7 @@
 // worker that reads them, records cross the mesh.
 import type { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
+import type { PeerCertificate } from '../wire/transport/connection.ts';
 
 /** Dense name of one session's twin, given by the coordinator and never used again in this incarnation. */
 export type TwinId = number;
@@ -43,8 +44,17 @@ export type ToWorker =
   | { kind: 'seal'; window: number }
   | { kind: 'commit'; window: number };
 
+/** Who says Hello, as far as its connection tells. */
+export interface Origin {
+  /** Address and port. */
+  peer: string;
+  /** Undefined without TLS. */
+  certificate: PeerCertificate | undefined;
+}
+
 export type FromWorker =
-  | { kind: 'hello'; connection: ConnectionId; hello: Hello; payload: Uint8Array }
+  /** The thread that holds the connection adds its origin. */
+  | { kind: 'hello'; connection: ConnectionId; hello: Hello; payload: Uint8Array; origin?: Origin }
   /** The twin has told everything up to and with `window`, and match has it or will have it before this window closes. */
   | { kind: 'told'; twin: TwinId; window: number }
   /** The connection has ended; with `goodbye` the twin too, and it is detached already. */

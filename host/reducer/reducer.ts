@@ -18,6 +18,8 @@ export interface ReducerOptions {
   listen: readonly ListenAddress[];
   insecure: boolean;
   workers: number;
+  /** An agent with a certificate has to call its node by one of the certificate's names. */
+  verifyNodeNames?: boolean;
   windowNs: bigint;
   latenessNs: bigint;
   /** Histograms of RTT at the id levels too; a single host can afford them. */
@@ -37,6 +39,8 @@ export interface ReducerDependencies {
   fail: (error: Error) => void;
 }
 
+export type GoodbyeReasonName = keyof typeof GoodbyeReason;
+
 export interface WindowCounts {
   complete: number;
   late: number;
@@ -48,18 +52,22 @@ export class Reducer {
   readonly #engine: Engine;
   readonly #incarnation: bigint;
   readonly #windows: WindowCounts = { complete: 0, late: 0 };
+  readonly #agentsRefused: Partial<Record<GoodbyeReasonName, number>> = {};
   readonly #limitedLog: LimitedLog;
   #addresses: ListenAddress[] = [];
 
   constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
     const { log, clock, random64, fail } = dependencies;
-    const { workers, windowNs, latenessNs, idHistograms } = options;
+    const { workers, windowNs, latenessNs, idHistograms, verifyNodeNames } = options;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#limitedLog = new LimitedLog(log);
     this.#incarnation = random64();
     this.#engine = new Engine(
-      { workers, windowNs, latenessNs, idHistograms, incarnation: this.#incarnation, hashSeed: random64() },
+      {
+        ...{ workers, windowNs, latenessNs, idHistograms, verifyNodeNames },
+        ...{ incarnation: this.#incarnation, hashSeed: random64() },
+      },
       {
         clock,
         handle: (news) => this.#handle(news),
@@ -83,6 +91,11 @@ export class Reducer {
 
   get openWindow(): number {
     return this.#engine.coordinator.openWindow;
+  }
+
+  /** Hellos that were answered with a Goodbye since the start, by its reason; reasons that never occurred are left out. */
+  get agentsRefused(): Readonly<Partial<Record<GoodbyeReasonName, number>>> {
+    return this.#agentsRefused;
   }
 
   /** Windows closed since the start, by whether all connected agents had told them. */
@@ -150,12 +163,22 @@ export class Reducer {
         log.info({ window: news.window }, `committed window=${news.window}`);
         return this.#dependencies.committed?.(news.window);
       case 'joined':
-        return log.info(describe(news.hello, { worker: news.worker }), `agent ${news.resume ? 'came back' : 'joined'}`);
+        return log.info(
+          describe(news.hello, { worker: news.worker, ...news.origin }),
+          `agent ${news.resume ? 'came back' : 'joined'}`,
+        );
       case 'refused':
-        return log.warn(describe(news.hello, { reason: nameOf(news.reason) }), 'agent refused');
+        return this.#agentRefused(news);
       case 'parted':
         return log.info({ session: formatId(news.session), reason: news.reason }, 'agent parted');
     }
+  }
+
+  #agentRefused({ hello, reason, origin }: EngineNews & { kind: 'refused' }): void {
+    const name = nameOf(reason);
+    this.#agentsRefused[name] = (this.#agentsRefused[name] ?? 0) + 1;
+    const message = `agent ${hello.nodeName} refused: ${name}`;
+    this.#limitedLog.warn(name, describe(hello, { ...origin }), message);
   }
 
   #closed(window: number, outputs: Uint8Array[], isLate: boolean): void {
@@ -183,6 +206,7 @@ function formatId(id: bigint): string {
   return id.toString(16).padStart(16, '0');
 }
 
-function nameOf(reason: GoodbyeReason): string | undefined {
-  return Object.entries(GoodbyeReason).find(([, value]) => value === reason)?.[0];
+function nameOf(reason: GoodbyeReason): GoodbyeReasonName {
+  const names = Object.keys(GoodbyeReason) as GoodbyeReasonName[];
+  return names.find((name) => GoodbyeReason[name] === reason) ?? 'None';
 }

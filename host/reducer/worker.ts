@@ -216,7 +216,7 @@ class WorkerThread {
 
   /** News first: whoever hears on a connection that something was received finds the coordinator informed of it. */
   #perform(actions: readonly WorkerAction[]): void {
-    const messages = actions.flatMap((action) => (action.kind === 'tell' ? [action.message] : []));
+    const messages = actions.flatMap((action) => (action.kind === 'tell' ? [this.#withOrigin(action.message)] : []));
     if (messages.length > 0) this.#post({ kind: 'news', messages }, outputsOf(messages));
     for (const action of actions) {
       if (action.kind === 'tell') continue;
@@ -226,6 +226,12 @@ class WorkerThread {
       else this.#accepted.get(action.connection)?.connection.close();
     }
     this.#schedule();
+  }
+
+  #withOrigin(message: FromWorker): FromWorker {
+    const connection = message.kind === 'hello' ? this.#accepted.get(message.connection)?.connection : undefined;
+    if (message.kind !== 'hello' || connection === undefined) return message;
+    return { ...message, origin: { peer: connection.peer, certificate: connection.certificate } };
   }
 
   #send(id: ConnectionId, bytes: Uint8Array): void {

@@ -347,6 +347,15 @@ export const SELF_METRICS = {
     prometheus: 'tributary_tls_handshake_count_total',
     attributes: ['reason'],
   },
+  agentsRefused: {
+    name: 'tributary.reducer.agent.refused',
+    instrument: 'counter',
+    unit: '{agent}',
+    source: 'reducer',
+    description: 'Agents that were refused after they said who they are; reason is duplicate_agent, agent_limit, node_name, quarantined or reducer_stopping.',
+    prometheus: 'tributary_reducer_agent_refused_total',
+    attributes: ['reason'],
+  },
   certificateExpiry: {
     name: 'tributary.tls.certificate.expiry',
     instrument: 'gauge',
