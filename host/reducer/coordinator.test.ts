@@ -37,10 +37,13 @@ class Bench {
   readonly parted: string[] = [];
   #nextConnection = 1;
 
-  constructor(workers = 2) {
+  constructor(workers = 2, verifyNodeNames = false) {
     this.workers = workers;
     const times = { windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: BigInt(LATENESS_MS) * 1_000_000n };
-    this.coordinator = new Coordinator({ workers, incarnation: INCARNATION, start: at(START_MS), ...times });
+    this.coordinator = new Coordinator({
+      ...{ workers, verifyNodeNames, incarnation: INCARNATION, start: at(START_MS) },
+      ...times,
+    });
   }
 
   /** Time passes in steps of at most 50 ms, as the engine ticks. */
@@ -51,9 +54,11 @@ class Bench {
     }
   }
 
-  say(said: Hello, worker = 0): number {
+  say(said: Hello, worker = 0, names?: string[]): number {
     const connection = connectionId(worker, this.#nextConnection++);
-    const message = { kind: 'hello', connection, hello: said, payload: new Uint8Array(8) } as const;
+    const certificate = names && { names, serial: '01', expires: '' };
+    const origin = { peer: '10.0.0.1:1', certificate };
+    const message = { kind: 'hello', connection, hello: said, payload: new Uint8Array(8), origin } as const;
     this.perform(this.coordinator.receive(worker, message, at(this.nowMs)));
     return connection;
   }
@@ -377,3 +382,20 @@ function playAgainstModel(random: () => number): void {
     expectSeals();
   }
 }
+
+test('when node names are verified, a certificate has to stand for the name, and nobody else is asked', () => {
+  const bench = new Bench(2, true);
+  bench.until(START_MS + RECOVERY_MS);
+  bench.say(hello('web-1', 1n), 0, ['10.0.0.1', 'Web-1']);
+  bench.say(hello('web-2', 2n), 0);
+  assert.equal(bench.admissions.length, 2);
+  const connection = bench.say(hello('web-3', 3n), 0, ['web-1', 'web-33']);
+  assert.deepEqual(
+    bench.refusals.map((each) => [each.connection, each.reason]),
+    [[connection, GoodbyeReason.NodeName]],
+  );
+  const lenient = new Bench();
+  lenient.until(START_MS + RECOVERY_MS);
+  lenient.say(hello('web-3', 3n), 0, ['web-1']);
+  assert.equal(lenient.admissions.length, 1);
+});

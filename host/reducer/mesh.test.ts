@@ -81,7 +81,7 @@ for (const [workers, ringBytes] of [
   [3, 2_048],
 ]) {
   test(`${workers} threads with rings of ${ringBytes} bytes get every record once and in order`, {
-    timeout: 60_000,
+    timeout: 240_000,
   }, async (context) => {
     context.diagnostic(`SEED=${SEED}`);
     const reports = await runMesh(workers, { seed: SEED, recordsPerPeer: 30_000, holdEvery: 0 }, ringBytes);
@@ -98,7 +98,7 @@ for (const [workers, ringBytes] of [
 }
 
 test('rings that are full both ways drain, also when the receivers stop at windows', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (context) => {
   context.diagnostic(`SEED=${SEED}`);
   const reports = await runMesh(2, { seed: SEED, recordsPerPeer: 20_000, holdEvery: 500 }, 1_024);
@@ -112,7 +112,7 @@ test('rings that are full both ways drain, also when the receivers stop at windo
   assert.ok(reports.every((report) => report.ringsFull > 0 && report.holds > 0));
 });
 
-test('workers that have nothing to do use no processor time', { timeout: 20_000 }, async () => {
+test('workers that have nothing to do use no processor time', { timeout: 240_000 }, async () => {
   const reports = await runMesh(2, { seed: SEED, recordsPerPeer: 100, holdEvery: 0, idleMs: 1_000 }, 1_024);
   for (const { idleCpuMs } of reports)
     assert.ok(idleCpuMs < 50, `${idleCpuMs} ms of processor time in one idle second`);

@@ -34,6 +34,8 @@ const clock: Clock = () => {
 };
 const [CLIENT_ADDRESS, SERVER_ADDRESS] = ['10.0.0.1', '10.0.0.2'];
 const CONNECTIONS = 20;
+/** Far more than anything here takes on a busy machine. */
+const PATIENCE_MS = 60_000;
 
 class RunningReducer {
   readonly closed: ClosedWindow[] = [];
@@ -59,11 +61,11 @@ class RunningReducer {
   }
 
   /** Waits for `condition`; when it does not come true, the counters say how far things got. */
-  async until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
-    const deadlineMs = performance.now() + timeoutMs;
+  async until(condition: () => boolean, what: string): Promise<void> {
+    const deadlineMs = performance.now() + PATIENCE_MS;
     while (!condition()) {
       if (performance.now() >= deadlineMs)
-        assert.fail(`not within ${timeoutMs} ms: ${what}\n${await this.#describe()}`);
+        assert.fail(`not within ${PATIENCE_MS} ms: ${what}\n${await this.#describe()}`);
       await sleep(10);
     }
   }
@@ -149,7 +151,7 @@ function assertTruth(rows: EdgeRow[]): void {
 
 for (const workers of [1, 2, 3]) {
   test(`two agents over TCP and a reducer of ${workers} workers make one exact edge`, {
-    timeout: 30_000,
+    timeout: 240_000,
   }, async (context) => {
     const running = await startReducer(context, workers);
     const agents = startAgents(context, running.reducer.addresses[0]);
@@ -217,13 +219,13 @@ class Middleman {
 }
 
 test('agents that are cut off resume, also over a worker that does not have their session', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (context) => {
   const running = await startReducer(context, 2);
   const { middleman, address } = await Middleman.start(context, running.reducer.addresses[0]);
   const agents = startAgents(context, address);
   for (let cuts = 1; cuts <= 6; cuts++) {
-    await running.until(() => agents.every((agent) => agent.snapshots + agent.resumes === cuts), `connection ${cuts}`);
+    await running.until(() => agents.every((agent) => agent.snapshots + agent.resumes >= cuts), `connection ${cuts}`);
     await sleep(cuts * 40);
     middleman.cut();
   }
@@ -244,7 +246,7 @@ test('agents that are cut off resume, also over a worker that does not have thei
 });
 
 test('what the channels refuse is counted by reason, also after the connection has ended', {
-  timeout: 30_000,
+  timeout: 240_000,
 }, async (context) => {
   const running = await startReducer(context, 2);
   const [address] = running.reducer.addresses;
@@ -258,7 +260,7 @@ test('what the channels refuse is counted by reason, also after the connection h
   assert.deepEqual(refused, { flags: 1, kind: 1 });
 });
 
-test('an agent that lies too much is shown out, and the others stay exact', { timeout: 30_000 }, async (context) => {
+test('an agent that lies too much is shown out, and the others stay exact', { timeout: 240_000 }, async (context) => {
   const running = await startReducer(context, 2);
   const [address] = running.reducer.addresses;
   const agents = startAgents(context, address);
@@ -289,7 +291,7 @@ test('an agent that lies too much is shown out, and the others stay exact', { ti
   assert.equal(counts.SessionsLive, 2);
 });
 
-test('nothing is committed before it is exported, and then everything is', { timeout: 30_000 }, async (context) => {
+test('nothing is committed before it is exported, and then everything is', { timeout: 240_000 }, async (context) => {
   const running = await startReducer(context, 2);
   running.isExporting = false;
   const agents = startAgents(context, running.reducer.addresses[0]);
@@ -306,7 +308,7 @@ test('nothing is committed before it is exported, and then everything is', { tim
   );
 });
 
-test('agents on a unix socket are spread over the workers', { timeout: 30_000 }, async (context) => {
+test('agents on a unix socket are spread over the workers', { timeout: 240_000 }, async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-reducer-'));
   context.after(() => rmSync(folder, { recursive: true }));
   const running = await startReducer(context, 2, { path: join(folder, 'agents.sock') });
@@ -320,18 +322,18 @@ test('agents on a unix socket are spread over the workers', { timeout: 30_000 },
   );
 });
 
-test('a reducer without agents uses next to no processor time', { timeout: 30_000 }, async (context) => {
+test('a reducer without agents uses next to no processor time', { timeout: 240_000 }, async (context) => {
   await startReducer(context, 2);
   await sleep(1_500);
-  const before = process.cpuUsage();
+  const [before, beforeMs] = [process.cpuUsage(), performance.now()];
   await sleep(2_000);
   const { user, system } = process.cpuUsage(before);
-  const share = (user + system) / 2_000_000;
+  const share = (user + system) / 1000 / (performance.now() - beforeMs);
   context.diagnostic(`${(share * 100).toFixed(1)} % of a processor, windows of 200 ms`);
   assert.ok(share < 0.15);
 });
 
-test('a port that is taken is an error, and nothing stays behind', { timeout: 30_000 }, async (context) => {
+test('a port that is taken is an error, and nothing stays behind', { timeout: 240_000 }, async (context) => {
   const running = await startReducer(context, 2);
   const second = new RunningReducer(2, running.reducer.addresses[0]);
   await assert.rejects(second.reducer.start(), { code: 'TRB_LISTEN_IN_USE' });

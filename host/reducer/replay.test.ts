@@ -50,7 +50,7 @@ function sums(closed: readonly ClosedWindow[]): EdgeRow['sums'] {
 /** Besides a random one, fleets whose agents are killed in two windows running: a twin and its heir both wait for the next. */
 for (const fleet of [SEED, 28, 32]) {
   test(`a replay says the same with 1, 2 and 4 workers and under two hash seeds, and says the truth (fleet ${fleet})`, {
-    timeout: 120_000,
+    timeout: 240_000,
   }, async () => {
     const folder = mkdtempSync(join(FOLDER, 'fleet-'));
     const { paths, truth } = await recordFleet(folder, {
@@ -78,7 +78,7 @@ for (const fleet of [SEED, 28, 32]) {
   });
 }
 
-test('windows that are larger than an outbox and a ring pass through them', { timeout: 60_000 }, async () => {
+test('windows that are larger than an outbox and a ring pass through them', { timeout: 240_000 }, async () => {
   const folder = join(FOLDER, 'large');
   mkdirSync(folder);
   const options = { random: seededRandom(3), agents: 3, windows: 3, connectionsPerWindow: 24_000 };

@@ -4,6 +4,7 @@ import type { AgentLoss } from '../../wire/agent-channel.ts';
 import type { Payload } from '../../wire/channel-sender.ts';
 import type { ListenAddress } from '../../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../../wire/transport/agent-link.ts';
+import type { ConnectOptions } from '../../wire/transport/tcp.ts';
 import { hello, snapshotBegin, snapshotEnd, windowEnd } from './told.ts';
 
 export interface ScriptedAgentOptions {
@@ -16,6 +17,7 @@ export interface ScriptedAgentOptions {
   snapshot: Payload[];
   /** What moves in each window from the first on. */
   script: Payload[][];
+  tls?: ConnectOptions['tls'];
 }
 
 export class ScriptedAgent {
@@ -36,13 +38,13 @@ export class ScriptedAgent {
 
   constructor(options: ScriptedAgentOptions) {
     this.#options = options;
-    const { address, name, session, windowNs } = options;
+    const { address, name, session, windowNs, tls } = options;
     this.#clock = options.clock;
     const { protocolVersion: _, incarnation: __, ...identity } = hello(name, session, { windowNs });
     const firstWindow = (): number => this.#nextWindow ?? this.#currentWindow();
     const channel = { identity, firstWindow, random: () => 0.5 };
     this.#link = new AgentLink(
-      { address, insecure: false, channel },
+      { address, insecure: false, tls, channel },
       { clock: this.#clock, handle: (news) => this.#handle(news) },
     );
   }
