@@ -1,5 +1,7 @@
 // `tributary ROLE`: one program, one file per role. Only the role that runs is loaded; each exports `register(command)`.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 70 a stage of the pipeline trapped.
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { UsageError } from '../lib/usage-error.ts';
 
@@ -20,6 +22,9 @@ const ROLES: Readonly<Record<string, Role>> = {
   certs: { summary: 'a small authority for the certificates of agents and reducers', load: () => import('./certs.ts') },
   replay: { summary: 'feed recordings of agents through a reducer', load: () => import('./replay.ts') },
 };
+
+// The roles are a thousand files, most of them of libraries. Not in the common temporary folder, where others could plant code for root.
+enableCompileCache(join(import.meta.dirname, '../../.cache/compiled'));
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
