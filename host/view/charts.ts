@@ -23,7 +23,7 @@ export function histogramLine(histogram: Histogram, width: number): string {
   return `${bound(offset)} ${bars} ${bound(offset + counts.length)}`;
 }
 
-/** One line for each bucket, at most `rows`, each at most `width` columns: its upper bound, a bar, the number of samples. */
+/** One line for each bucket, at most `rows` ≥ 2, each at most `width` columns: its upper bound, a bar, the number of samples. */
 export function histogramChart(histogram: Histogram, width: number, rows: number): string[] {
   const { scale, offset, counts } = coarsen(trim(histogram), rows);
   const base = 2 ** (2 ** -scale);
@@ -51,7 +51,7 @@ function trim({ scale, offset, counts }: Histogram): Histogram {
 }
 
 /**
- * At most `countMax` buckets: as often as needed each two become one, which is a bucket of the next lower scale (OpenTelemetry metrics data
+ * At most `countMax` buckets, which is 2 or more, since one ends at 1 s at every scale: as often as needed each two become one, which is a bucket of the next lower scale (OpenTelemetry metrics data
  * model, perfect subsetting).
  */
 function coarsen(histogram: Histogram, countMax: number): Histogram {

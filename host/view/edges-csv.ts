@@ -46,8 +46,8 @@ const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
 
 export const CSV_COLUMNS: readonly string[] = Object.keys(COLUMNS);
 
-/** A name that a spreadsheet would compute gets an apostrophe in front: any program chooses its name. */
-const FORM = { record_delimiter: 'windows', escape_formulas: true } as const;
+/** A name that a spreadsheet would compute gets an apostrophe in front: any program chooses its name. A lone line feed is quoted, too. */
+const FORM = { record_delimiter: 'windows', escape_formulas: true, quoted_match: /[\r\n]/ } as const;
 
 export function csvHead(): string {
   return stringify([CSV_COLUMNS], FORM);
