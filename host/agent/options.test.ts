@@ -4,13 +4,18 @@ import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { UsageError } from '../lib/usage-error.ts';
-import { type AgentFlags, parseAgentOptions } from './options.ts';
+import { type AgentSettings, resolveAgentOptions } from './options.ts';
 
 const MAIN = join(import.meta.dirname, '../cmd/main.ts');
 
-test('what is left out has its default', () => {
-  assert.deepEqual(parseAgentOptions({ reducer: 'unix:/run/r.sock', window: '10s' }), {
+const DEFAULTS = { window: 10_000_000_000n, zone: '', zstd: false };
+
+function settings(agent: Partial<AgentSettings['agent']>, others: Partial<AgentSettings> = {}): AgentSettings {
+  return { insecure: false, tls: {}, ...others, agent: { ...DEFAULTS, ...agent } };
+}
+
+test('without a name an agent is called as its host', () => {
+  assert.deepEqual(resolveAgentOptions(settings({ reducer: { path: '/run/r.sock' } })), {
     reducer: { address: { path: '/run/r.sock' }, insecure: false },
     windowNs: 10_000_000_000n,
     zstd: false,
@@ -20,53 +25,34 @@ test('what is left out has its default', () => {
 });
 
 test('a scoped agent is named after its namespace', () => {
-  const options = parseAgentOptions({
-    output: 'file:/tmp/a.zst',
-    scope: 'netns=/proc/self/ns/net',
-    window: '500ms',
-    zone: 'eu-1a',
-    zstd: true,
-  });
-  assert.deepEqual(options, {
+  const scope = '/proc/self/ns/net';
+  assert.deepEqual(resolveAgentOptions(settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true })), {
     output: '/tmp/a.zst',
-    scope: { path: '/proc/self/ns/net', inode: statSync('/proc/self/ns/net').ino },
-    windowNs: 500_000_000n,
+    scope: { path: scope, inode: statSync(scope).ino },
+    windowNs: 10_000_000_000n,
     zstd: true,
     node: 'net',
     zone: 'eu-1a',
   });
 });
 
-test('a wrong flag is answered with what would be right', () => {
-  const rows: [AgentFlags, string, RegExp][] = [
-    [{ window: '10s' }, 'TRB_AGENT_OUTPUT', /--reducer HOST:PORT.*--output file:PATH/],
-    [{ window: '10', output: 'file:/x' }, 'TRB_AGENT_OPTION', /--window 10: expected a duration/],
-    [{ window: '50ms', output: 'file:/x' }, 'TRB_AGENT_OPTION', /from 100ms/],
-    [{ window: '61m', output: 'file:/x' }, 'TRB_AGENT_OPTION', /to 60m/],
-    [{ window: '10s', output: '/x' }, 'TRB_AGENT_OPTION', /--output \/x: expected file:PATH/],
-    [{ window: '10s', output: 'file:/x', scope: '/run/netns/a' }, 'TRB_AGENT_OPTION', /--scope .* expected netns=PATH/],
-    [
-      { window: '10s', output: 'file:/x', scope: 'netns=/nowhere' },
-      'TRB_AGENT_SCOPE',
-      /--scope netns=\/nowhere: ENOENT/,
-    ],
-    [{ window: '10s', reducer: 'somewhere' }, 'TRB_ADDRESS', /HOST:PORT/],
-    [{ window: '10s', output: 'file:/x', node: '' }, 'TRB_AGENT_OPTION', /--node .*expected a name/],
+test('what does not go together is answered with what would', () => {
+  const files = { ca: '/a', cert: '/b', key: '/c' };
+  const reducer = { host: '192.0.2.1', port: 4400 };
+  const rows: [AgentSettings, string, RegExp][] = [
+    [settings({}), 'TRB_AGENT_OUTPUT', /--reducer HOST:PORT.*--output file:PATH/],
+    [settings({ output: '/x', scope: '/nowhere' }), 'TRB_AGENT_SCOPE', /--scope netns=\/nowhere: ENOENT/],
+    [settings({ reducer }, { tls: files, insecure: true }), 'TRB_TLS_INSECURE', /insecure.*tls/],
+    [settings({ reducer }, { tls: { ca: '/a', cert: '/b' } }), 'TRB_TLS', /tls.key is missing/],
   ];
-  for (const [flags, code, message] of rows) {
-    assert.throws(
-      () => parseAgentOptions(flags),
-      (error) => error instanceof UsageError && error.code === code && message.test(error.message),
-      JSON.stringify(flags),
-    );
-  }
+  for (const [given, code, message] of rows) assert.throws(() => resolveAgentOptions(given), { code, message });
 });
 
 test('wrong usage ends with exit code 2 and one line that helps', () => {
   const rows: [string[], RegExp][] = [
     [[], /nowhere to tell/],
     [['--reducer', '192.0.2.1:4320'], /--insecure/],
-    [['--window', 'soon', '--output', 'file:/tmp/x'], /--window soon/],
+    [['--window', 'soon', '--output', 'file:/tmp/x'], /--window: "soon" is not a duration from 100ms to 60m/],
     [['--no-such-flag'], /unknown option/],
   ];
   for (const [args, message] of rows) {

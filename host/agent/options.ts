@@ -1,18 +1,11 @@
-// What a user may say to `tributary agent`, checked: a wrong word is answered with what would be right.
+// What a user may ask of `tributary agent` as a whole: what each option may be is checked already, what goes together is checked here.
 import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
-import { z } from 'zod';
-import { parseDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
-import { type ListenAddress, parseListenAddress } from '../wire/transport/address.ts';
-
-const WINDOW_NS_MIN = 100_000_000n;
-const WINDOW_NS_MAX = 3_600_000_000_000n;
-/** What the names of nodes and zones are cut to in every table of the reducer. */
-const NAME_LENGTH_MAX = 63;
+import type { ListenAddress } from '../wire/transport/address.ts';
 
 export interface AgentOptions {
   reducer?: {
@@ -33,69 +26,47 @@ export interface AgentOptions {
   zone: string;
 }
 
-const name = z.string().min(1, 'a name').max(NAME_LENGTH_MAX, `at most ${NAME_LENGTH_MAX} characters`);
-
-const flags = z.object({
-  reducer: z.string().optional(),
-  output: z
-    .string()
-    .regex(/^file:.+$/, 'file:PATH')
-    .optional(),
-  scope: z
-    .string()
-    .regex(/^netns=.+$/, 'netns=PATH')
-    .optional(),
-  window: z.string().transform((text, context) => {
-    const windowNs = parseDuration(text);
-    if (windowNs !== undefined && windowNs >= WINDOW_NS_MIN && windowNs <= WINDOW_NS_MAX) return windowNs;
-    context.addIssue({ code: 'custom', message: 'a duration from 100ms to 60m, for example 10s' });
-    return z.NEVER;
-  }),
-  node: name.optional(),
-  zone: z.string().max(NAME_LENGTH_MAX, `at most ${NAME_LENGTH_MAX} characters`).default(''),
-  insecure: z.boolean().default(false),
-  tlsCa: z.string().optional(),
-  tlsCert: z.string().optional(),
-  tlsKey: z.string().optional(),
-  tlsServerName: z.string().optional(),
-  zstd: z.boolean().default(false),
-});
-
-export type AgentFlags = z.input<typeof flags>;
+/** The configuration as far as an agent reads it. */
+export interface AgentSettings {
+  readonly insecure: boolean;
+  readonly tls: Partial<TlsFiles> & { readonly serverName?: string };
+  readonly agent: {
+    readonly reducer?: ListenAddress;
+    readonly output?: string;
+    /** Path of a network namespace. */
+    readonly scope?: string;
+    /** Nanoseconds. */
+    readonly window: bigint;
+    readonly node?: string;
+    readonly zone: string;
+    readonly zstd: boolean;
+  };
+}
 
 /** Throws UsageError. */
-export function parseAgentOptions(given: AgentFlags): AgentOptions {
-  const parsed = flags.safeParse(given);
-  if (!parsed.success) {
-    const [{ path, message }] = parsed.error.issues;
-    const flag = String(path[0]);
-    throw new UsageError('TRB_AGENT_OPTION', `--${flag} ${given[flag as keyof AgentFlags]}: expected ${message}`);
-  }
-  const { reducer, output, scope: scopeText, window: windowNs, node, zone, insecure, zstd } = parsed.data;
-  const { tlsCa: ca, tlsCert: cert, tlsKey: key, tlsServerName: serverName } = parsed.data;
-  const tls = parseTlsFiles({ ca, cert, key }, insecure);
-  if (reducer === undefined && output === undefined) {
+export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettings): AgentOptions {
+  const { reducer: address, output, window: windowNs, zone, zstd } = agent;
+  const tls = parseTlsFiles(files, insecure);
+  if (address === undefined && output === undefined) {
     throw new UsageError(
       'TRB_AGENT_OUTPUT',
-      'nowhere to tell: add --reducer HOST:PORT, --reducer unix:PATH or --output file:PATH',
+      'nowhere to tell: add --reducer HOST:PORT, --reducer unix:PATH or --output file:PATH (agent.reducer, agent.output)',
     );
   }
-  const scope = scopeText === undefined ? undefined : readScope(scopeText.slice('netns='.length));
+  const { serverName } = files;
+  const scope = agent.scope === undefined ? undefined : readScope(agent.scope);
+  const reducer = address && {
+    ...{ address, insecure },
+    ...(tls === undefined ? {} : { tls }),
+    ...(serverName === undefined ? {} : { serverName }),
+  };
   return {
-    ...(reducer === undefined
-      ? {}
-      : {
-          reducer: {
-            ...{ address: parseListenAddress(reducer), insecure },
-            ...(tls === undefined ? {} : { tls }),
-            ...(serverName === undefined ? {} : { serverName }),
-          },
-        }),
-    ...(output === undefined ? {} : { output: output.slice('file:'.length) }),
+    ...(reducer === undefined ? {} : { reducer }),
+    ...(output === undefined ? {} : { output }),
     ...(scope === undefined ? {} : { scope }),
     windowNs,
     zstd,
-    node: node ?? (scope === undefined ? hostname() : basename(scope.path)),
+    node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,
   };
 }

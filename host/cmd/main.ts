@@ -37,7 +37,11 @@ const program = new Command('tributary')
 
 const wanted = process.argv[2];
 for (const [name, role] of Object.entries(ROLES)) {
-  const command = program.command(name).description(role.summary).exitOverride().showHelpAfterError();
+  const command = program
+    .command(name)
+    .description(role.summary)
+    .exitOverride()
+    .showHelpAfterError(`(tributary ${name} --help lists the options)`);
   if (name === wanted) (await role.load()).register(command);
 }
 

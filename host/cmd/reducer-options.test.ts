@@ -1,40 +1,57 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseReducerFlags, type ReducerFlags } from './reducer-options.ts';
+import { defaultWorkers } from '../config/definition.ts';
+import { type ReducerSettings, resolveReducerOptions } from './reducer-options.ts';
 
-const FLAGS: ReducerFlags = {
-  listen: ['127.0.0.1:4400', 'unix:/run/agents.sock'],
-  api: 'unix:/run/api.sock',
-  workers: '2',
-  window: '10s',
-  lateness: '500ms',
-  level: ['az_az', 'role-role'],
-  insecure: false,
-};
+const SECOND_NS = 1_000_000_000n;
+const API = { path: '/run/api.sock' };
 
-test('a flag that is repeated counts each time', () => {
-  assert.deepEqual(parseReducerFlags(FLAGS), {
-    listen: [{ host: '127.0.0.1', port: 4400 }, { path: '/run/agents.sock' }],
-    api: { path: '/run/api.sock' },
-    workers: 2,
-    windowNs: 10_000_000_000n,
-    latenessNs: 500_000_000n,
-    levels: ['az_az', 'role_role'],
+function settings(
+  reducer: Partial<ReducerSettings['reducer']>,
+  others: Partial<ReducerSettings> = {},
+): ReducerSettings {
+  return {
+    ...{ insecure: false, tls: {}, prometheus: { listen: undefined } },
+    api: { address: API, tokenFile: undefined, ca: undefined },
+    ...others,
+    reducer: {
+      ...{ listen: [{ host: '127.0.0.1', port: 4400 }], workers: undefined, level: ['az_az'] },
+      ...{ window: 10n * SECOND_NS, lateness: 5n * SECOND_NS },
+      ...reducer,
+    },
+  };
+}
+
+test('what nobody set is left out, and there is a worker for each processor', () => {
+  assert.deepEqual(resolveReducerOptions(settings({})), {
+    listen: [{ host: '127.0.0.1', port: 4400 }],
+    api: API,
+    workers: defaultWorkers(),
+    windowNs: 10n * SECOND_NS,
+    latenessNs: 5n * SECOND_NS,
+    levels: ['az_az'],
     insecure: false,
   });
 });
 
-test('a wrong flag is answered with its name and what would be right', () => {
-  const cases: [Partial<ReducerFlags>, string, RegExp][] = [
-    [{ window: '500ms' }, 'TRB_OPTION', /--window: "500ms" is not a duration from 1s to 5m/],
-    [{ lateness: '0s' }, 'TRB_OPTION', /--lateness: .*1ms to 5m/],
-    [{ workers: '0' }, 'TRB_OPTION', /--workers: has to be at least 1/],
-    [{ workers: '65' }, 'TRB_OPTION', /--workers: has to be at most 64/],
-    [{ workers: '1.5' }, 'TRB_OPTION', /--workers: has to be whole/],
-    [{ level: ['az_az', 'pod'] }, 'TRB_OPTION', /--level: "pod" is not one of id_id, id_az/],
-    [{ api: 'nowhere' }, 'TRB_ADDRESS', /"nowhere" is not an address: HOST:PORT/],
-    [{ listen: ['127.0.0.1:70000'] }, 'TRB_ADDRESS', /70000.*above 65535/],
+test('what does not go together is answered with the options and what would', () => {
+  const free = { host: '127.0.0.1', port: 0 };
+  const files = { ca: '/a', cert: '/b', key: '/c' };
+  const cases: [ReducerSettings, string, RegExp][] = [
+    [
+      settings({ window: SECOND_NS, lateness: 31n * SECOND_NS }),
+      'TRB_LATENESS',
+      /reducer.lateness.*30.*reducer.window/,
+    ],
+    [settings({ listen: [API] }), 'TRB_LISTEN_TWICE', /reducer.listen and api.address are both unix:\/run\/api.sock/],
+    [settings({ listen: [free, free, API] }), 'TRB_LISTEN_TWICE', /reducer.listen and api.address/],
+    [settings({}, { tls: files, insecure: true }), 'TRB_TLS_INSECURE', /insecure.*tls/],
+    [settings({}, { tls: { key: '/c' } }), 'TRB_TLS', /tls.ca and tls.cert are missing/],
   ];
-  for (const [flags, code, message] of cases)
-    assert.throws(() => parseReducerFlags({ ...FLAGS, ...flags }), { code, message }, JSON.stringify(flags));
+  for (const [given, code, message] of cases) assert.throws(() => resolveReducerOptions(given), { code, message });
+});
+
+test('a port that is chosen for us may be asked for more than once', () => {
+  const free = { host: '127.0.0.1', port: 0 };
+  assert.deepEqual(resolveReducerOptions(settings({ listen: [free, free] })).listen, [free, free]);
 });

@@ -1,81 +1,64 @@
-// The flags of `tributary reducer`, checked once. Each error names its flag and what would work.
-import { availableParallelism } from 'node:os';
-import { z } from 'zod';
-import { LEVEL_NAMES, parseLevel } from '../export/levels.ts';
-import { parseDuration } from '../lib/duration.ts';
+// What a user may ask of a reducer as a whole: what each option may be is checked already, what goes together is checked here.
+import { type Configuration, defaultWorkers } from '../config/definition.ts';
 import { UsageError } from '../lib/usage-error.ts';
+import type { TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
-import { parseListenAddress } from '../wire/transport/address.ts';
+import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import type { ReducerServiceOptions } from './reducer-service.ts';
 
-const WINDOW_NS_MIN = 1_000_000_000n;
-const WINDOW_NS_MAX = 300_000_000_000n;
-/** As many as reducer.wasm has channels for. */
-export const WORKER_COUNT_MAX = 64;
-export const DEFAULT_WINDOW = '10s';
-export const DEFAULT_LATENESS = '5s';
+/** A window that waits longer than so many of its like shows a past that nobody watches any more. */
+export const LATENESS_WINDOWS_MAX = 30;
 
-const duration = (minNs: bigint, maxNs: bigint, range: string) =>
-  z.string().transform((text, context) => {
-    const durationNs = parseDuration(text);
-    if (durationNs !== undefined && durationNs >= minNs && durationNs <= maxNs) return durationNs;
-    context.addIssue(`"${text}" is not a duration from ${range}, such as 10s`);
-    return z.NEVER;
-  });
-
-const level = z.string().transform((text, context) => {
-  const name = parseLevel(text);
-  if (name !== undefined) return name;
-  context.addIssue(`"${text}" is not one of ${Object.keys(LEVEL_NAMES).join(', ')}`);
-  return z.NEVER;
-});
-
-const scraped = z.string().transform((text, context) => {
-  const address = parseListenAddress(text);
-  if ('port' in address) return address;
-  context.addIssue(`"${text}": a Prometheus scrapes HOST:PORT, not a unix socket`);
-  return z.NEVER;
-});
-
-const workers = z.coerce.number('has to be a number').int('has to be whole').min(1, 'has to be at least 1');
-
-const FLAGS = z.strictObject({
-  listen: z.array(z.string().transform(parseListenAddress)).min(1, 'needs an address'),
-  api: z.string().transform(parseListenAddress),
-  workers: workers.max(WORKER_COUNT_MAX, `has to be at most ${WORKER_COUNT_MAX}`),
-  window: duration(WINDOW_NS_MIN, WINDOW_NS_MAX, '1s to 5m'),
-  lateness: duration(1n, WINDOW_NS_MAX, '1ms to 5m'),
-  level: z.array(level).min(1, 'needs a level'),
-  insecure: z.boolean(),
-  tlsCa: z.string().optional(),
-  tlsCert: z.string().optional(),
-  tlsKey: z.string().optional(),
-  apiTokenFile: z.string().optional(),
-  prometheusListen: scraped.optional(),
-});
-
-/** As commander hands them over. */
-export type ReducerFlags = z.input<typeof FLAGS>;
-
-/** One worker for each processor, up to eight; more have to be asked for. */
-export function defaultWorkers(): string {
-  return String(Math.min(8, availableParallelism()));
+export interface ReducerSettings extends Pick<Configuration, 'insecure' | 'api' | 'prometheus' | 'reducer'> {
+  readonly tls: Partial<TlsFiles>;
 }
 
 /** Throws UsageError. */
-export function parseReducerFlags(flags: ReducerFlags): ReducerServiceOptions {
-  const result = FLAGS.safeParse(flags);
-  if (!result.success) {
-    const [{ path, message }] = result.error.issues;
-    throw new UsageError('TRB_OPTION', `--${String(path[0])}: ${message}`);
-  }
-  const { listen, api, workers: workerCount, window, lateness, level: levels, insecure } = result.data;
-  const { tlsCa: ca, tlsCert: cert, tlsKey: key, apiTokenFile, prometheusListen: prometheus } = result.data;
-  const tls = parseTlsFiles({ ca, cert, key }, insecure);
+export function resolveReducerOptions({
+  insecure,
+  tls: files,
+  api,
+  prometheus,
+  reducer,
+}: ReducerSettings): ReducerServiceOptions {
+  const { listen, workers = defaultWorkers(), window, lateness, level } = reducer;
+  const tls = parseTlsFiles(files, insecure);
+  checkLateness('reducer', window, lateness);
+  checkDistinct([
+    ...listen.map((address) => ({ key: 'reducer.listen', address })),
+    { key: 'api.address', address: api.address },
+    ...(prometheus.listen === undefined ? [] : [{ key: 'prometheus.listen', address: prometheus.listen }]),
+  ]);
   return {
-    ...{ listen, api, workers: workerCount, windowNs: window, latenessNs: lateness, levels, insecure },
+    ...{ listen, api: api.address, workers, windowNs: window, latenessNs: lateness, levels: level, insecure },
     ...(tls === undefined ? {} : { tls }),
-    ...(apiTokenFile === undefined ? {} : { apiTokenFile }),
-    ...(prometheus === undefined ? {} : { prometheus }),
+    ...(api.tokenFile === undefined ? {} : { apiTokenFile: api.tokenFile }),
+    ...(prometheus.listen === undefined ? {} : { prometheus: prometheus.listen }),
   };
+}
+
+/** `role`: the section that both are in. Nanoseconds. Throws UsageError. */
+export function checkLateness(role: 'reducer' | 'up', windowNs: bigint, latenessNs: bigint): void {
+  if (latenessNs <= windowNs * BigInt(LATENESS_WINDOWS_MAX)) return;
+  throw new UsageError(
+    'TRB_LATENESS',
+    `${role}.lateness is more than ${LATENESS_WINDOWS_MAX} times ${role}.window: make it shorter, or the window longer`,
+  );
+}
+
+interface Listener {
+  key: string;
+  address: ListenAddress;
+}
+
+/** Port 0 is another port each time. */
+function checkDistinct(listeners: readonly Listener[]): void {
+  const seen = new Map<string, string>();
+  for (const { key, address } of listeners) {
+    const text = formatAddress(address);
+    const other = seen.get(text);
+    if (other !== undefined && !text.endsWith(':0'))
+      throw new UsageError('TRB_LISTEN_TWICE', `${other} and ${key} are both ${text}: give each its own address`);
+    seen.set(text, key);
+  }
 }

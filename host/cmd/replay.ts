@@ -1,11 +1,14 @@
 // `tributary replay`: recordings of agents through a reducer, in this process or a running one.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { sortEdges } from '../api/edge-order.ts';
 import { readEdges } from '../api/edges.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from '../api/window-store.ts';
-import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
+import { refuseWith, refuseWithout } from '../config/conflicts.ts';
+import type { Configuration } from '../config/definition.ts';
+import { addConfiguration, type Load, type Loaded } from '../config/load.ts';
+import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import { startClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
@@ -14,62 +17,47 @@ import { inSuccession, openRecordings, replay } from '../reducer/replay.ts';
 import { lastWindowOf, replayOverTcp } from '../reducer/replay-tcp.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
 import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
-import { parseListenAddress } from '../wire/transport/address.ts';
+import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
-import { WORKER_COUNT_MAX } from './reducer-options.ts';
 
 /** What `replay sample` replays; `npm run record-sample` makes it. */
 const SAMPLE_FOLDER = join(import.meta.dirname, '../../test/golden/sample');
 const SAMPLE = 'sample';
 const ALL_LEVELS = Object.keys(LEVEL_NAMES) as LevelName[];
 
-interface ReplayFlags {
-  workers: string;
-  seed: string;
-  speed: 'max' | 'real';
-  level: string;
-  json: boolean;
-  reducer?: string;
-  insecure: boolean;
-}
+type ReplaySettings = Configuration['replay'];
 
 export function register(command: Command): void {
-  command
-    .argument(
-      '<path...>',
-      `recordings made by tributary agent --output file:PATH, or "${SAMPLE}" for the one that comes with it`,
-    )
-    .option('--workers <N>', 'worker threads', '1')
-    .option('--seed <HEX>', 'seed of the hash tables; changes nothing that is printed', '1')
-    .addOption(new Option('--speed <SPEED>', 'at once, or as long as it took').choices(['max', 'real']).default('max'))
-    .option('--level <LEVEL>', `what is printed: ${ALL_LEVELS.join(', ')}; with --json also all`, 'id_id')
-    .option('--json', 'print each window as one line for each level, in canonical order', false)
-    .option('--reducer <ADDRESS>', 'tell a running reducer instead, with all windows moved to now')
-    .option('--insecure', 'allow plaintext to another host', false)
-    .action(run);
+  command.argument(
+    '<path...>',
+    `recordings made by tributary agent --output file:PATH, or "${SAMPLE}" for the one that comes with it`,
+  );
+  const load = addConfiguration(command, 'replay');
+  command.action((paths: string[]) => run(paths, load));
 }
 
-async function run(paths: string[], flags: ReplayFlags): Promise<void> {
+async function run(paths: string[], load: Load): Promise<void> {
+  const { values } = checkTogether(load());
+  const { insecure, replay: settings } = values;
   const files = paths.flatMap((path) => (path === SAMPLE ? sampleFiles() : [path]));
-  if (flags.reducer === undefined) await replayHere(files, flags);
-  else await replayThere(files, flags, flags.reducer);
+  if (settings.reducer === undefined) await replayHere(files, settings);
+  else await replayThere(files, settings, { address: settings.reducer, insecure });
 }
 
-async function replayHere(files: readonly string[], flags: ReplayFlags): Promise<void> {
-  const levels = parseLevels(flags);
+async function replayHere(
+  files: readonly string[],
+  { json, level, workers, seed, speed }: ReplaySettings,
+): Promise<void> {
+  const levels = level === 'all' ? ALL_LEVELS : [level];
   const store = new WindowStore();
   const agents = await openRecordings(files);
   const closeWindow = (closed: ClosedWindow): void => {
-    if (flags.json) printWindow(closed, levels);
+    if (json) printWindow(closed, levels);
     else store.push(closed);
   };
-  const options = {
-    workers: parseWorkers(flags.workers),
-    hashSeed: parseSeed(flags.seed),
-    isRealTime: flags.speed === 'real',
-  };
+  const options = { workers, hashSeed: seed, isRealTime: speed === 'real' };
   const { windows, readings } = await replay(agents, options, closeWindow);
-  if (!flags.json) printTable(store, levels[0]);
+  if (!json) printTable(store, levels[0]);
   const { counts, refused } = addStageCounters(readings.map(({ stages }) => stages));
   const reasons = Object.entries(refused).map(([reason, count]) => `, ${count} refused as ${reason}`);
   console.error(
@@ -103,10 +91,13 @@ function reportDamage({ path, reader, framesUnfinished }: RecordingAgent): void 
   if (parts.length > 0) console.error(`${path}: ${parts.join(', ')}`);
 }
 
-async function replayThere(files: readonly string[], flags: ReplayFlags, reducer: string): Promise<void> {
-  const reach = { address: parseListenAddress(reducer), insecure: flags.insecure };
+async function replayThere(
+  files: readonly string[],
+  { speed }: ReplaySettings,
+  reach: { address: ListenAddress; insecure: boolean },
+): Promise<void> {
   assertReachable(reach);
-  const isRealTime = flags.speed === 'real';
+  const isRealTime = speed === 'real';
   const lastWindows = isRealTime ? [0] : await Promise.all((await openRecordings(files)).map(lastWindowOf));
   const agents = await openRecordings(files);
   const firstWindow = Math.min(...agents.map(({ hello }) => hello.firstWindow));
@@ -116,7 +107,7 @@ async function replayThere(files: readonly string[], flags: ReplayFlags, reducer
     for (const agent of succession) await replayOverTcp(agent, options, clock);
   };
   await Promise.all(inSuccession(agents).map(replayAll));
-  console.error(`${agents.length} recordings told to ${reducer}`);
+  console.error(`${agents.length} recordings told to ${formatAddress(reach.address)}`);
   for (const agent of agents) reportDamage(agent);
 }
 
@@ -139,20 +130,12 @@ function listRecordings(folder: string): string[] {
   }
 }
 
-function parseLevels({ level, json }: ReplayFlags): LevelName[] {
-  if (json && level === 'all') return ALL_LEVELS;
-  const name = parseLevel(level);
-  if (name === undefined) throw new UsageError('TRB_LEVEL', `--level ${level}: use one of ${ALL_LEVELS.join(', ')}`);
-  return [name];
-}
-
-function parseWorkers(text: string): number {
-  const workers = Number(text);
-  if (Number.isInteger(workers) && workers >= 1 && workers <= WORKER_COUNT_MAX) return workers;
-  throw new UsageError('TRB_OPTION', `--workers ${text}: use a whole number from 1 to ${WORKER_COUNT_MAX}`);
-}
-
-function parseSeed(text: string): bigint {
-  if (/^[0-9a-f]{1,16}$/i.test(text)) return BigInt(`0x${text}`);
-  throw new UsageError('TRB_OPTION', `--seed ${text}: use 1 to 16 hexadecimal digits`);
+/** Throws UsageError for options that do not go together. */
+function checkTogether(loaded: Loaded): Loaded {
+  const { level, json, reducer } = loaded.values.replay;
+  if (level === 'all' && !json)
+    throw new UsageError('TRB_LEVEL', '--level all goes with --json alone: add --json, or choose one level');
+  if (reducer === undefined) refuseWithout(loaded, 'replay.reducer', ['insecure']);
+  else refuseWith(loaded, 'replay.reducer', ['replay.workers', 'replay.seed', 'replay.level', 'replay.json']);
+  return loaded;
 }

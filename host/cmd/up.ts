@@ -3,13 +3,13 @@ import { writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { Logger } from 'pino';
-import { parseAgentOptions } from '../agent/options.ts';
-import { SORT_KEYS, type SortKey } from '../api/edge-order.ts';
+import { resolveAgentOptions } from '../agent/options.ts';
 import { readEdges } from '../api/edges.ts';
-import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
-import { UsageError } from '../lib/usage-error.ts';
+import type { Configuration } from '../config/definition.ts';
+import { addConfiguration, type Load } from '../config/load.ts';
+import { formatDuration } from '../lib/duration.ts';
 import { createLog } from '../telemetry/log.ts';
 import { storeSource } from '../view/edge-source.ts';
 import { healthLine } from '../view/health-line.ts';
@@ -17,8 +17,8 @@ import { HeldLog } from '../view/held-log.ts';
 import { LinePrinter } from '../view/line-printer.ts';
 import { LiveView } from '../view/live-view.ts';
 import { createAgent } from './create-agent.ts';
-import { DEFAULT_API, EXIT_TRAP } from './defaults.ts';
-import { parseReducerFlags } from './reducer-options.ts';
+import { EXIT_TRAP } from './defaults.ts';
+import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
 import { ReducerService } from './reducer-service.ts';
 import { stopSignal } from './stop-signal.ts';
 
@@ -27,57 +27,37 @@ interface Logs {
   heldLog: HeldLog;
 }
 
-interface UpFlags {
-  api: string;
-  prometheusListen?: string;
-  level: string;
-  by: SortKey;
-  window: string;
-  lateness: string;
-}
-
 /** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
 const WINDOWS_SHOWN = 5;
 
 export function register(command: Command): void {
-  command
-    .addOption(new Option('--level <LEVEL>', `what is shown: ${Object.keys(LEVEL_NAMES).join(', ')}`).default('id_id'))
-    .addOption(new Option('--by <KEY>', 'sort by').choices(SORT_KEYS).default('rate'))
-    .option('--window <DURATION>', 'how often the picture changes', '1s')
-    .option('--lateness <DURATION>', 'how long a window waits for the agent', '1s')
-    .option('--api <ADDRESS>', 'HOST:PORT or unix:PATH of the HTTP API', DEFAULT_API)
-    .option('--prometheus-listen <HOST:PORT>', 'serve /metrics for a Prometheus there')
-    .action(run);
+  const load = addConfiguration(command, 'up');
+  command.action(() => run(load));
 }
 
-async function run(flags: UpFlags): Promise<void> {
-  const level = parseLevel(flags.level);
-  if (level === undefined)
-    throw new UsageError('TRB_LEVEL', `--level ${flags.level}: use one of ${Object.keys(LEVEL_NAMES).join(', ')}`);
+async function run(load: Load): Promise<void> {
+  const { values } = load();
+  checkLateness('up', values.up.window, values.up.lateness);
   const heldLog = new HeldLog((text) => writeSync(process.stderr.fd, text));
   // On a terminal the picture is the message; what goes wrong is still said.
-  const log = createLog('up', { level: process.stdout.isTTY ? 'error' : 'warn', destination: heldLog });
+  const { level = process.stdout.isTTY ? 'error' : 'warn', format } = values.log;
+  const log = createLog('up', { level, format, destination: heldLog });
   const directory = await mkdtemp(join(tmpdir(), 'tributary-up-'));
   try {
-    await runIn(directory, flags, level, { log, heldLog });
+    await runIn(directory, values, { log, heldLog });
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function runIn(directory: string, flags: UpFlags, level: LevelName, { log, heldLog }: Logs): Promise<void> {
-  const socket = `unix:${join(directory, 'agents.sock')}`;
+async function runIn(directory: string, values: Configuration, { log, heldLog }: Logs): Promise<void> {
+  const socket = { path: join(directory, 'agents.sock') };
   const failed = Promise.withResolvers<never>();
-  const { window, lateness, api, prometheusListen } = flags;
-  const options = parseReducerFlags({
-    listen: [socket],
-    api,
-    workers: '1',
-    window,
-    lateness,
-    level: ['az_az'],
-    insecure: false,
-    ...(prometheusListen === undefined ? {} : { prometheusListen }),
+  const { up, api, prometheus } = values;
+  const { window, lateness } = up;
+  const options = resolveReducerOptions({
+    ...{ api, prometheus, insecure: false, tls: {} },
+    reducer: { listen: [socket], workers: 1, window, lateness, level: ['az_az'] },
   });
   let show = (): void => {};
   const reducer = new ReducerService(
@@ -87,7 +67,10 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, { log,
       fail: () => process.exit(EXIT_TRAP),
     },
   );
-  const agentOptions = parseAgentOptions({ reducer: socket, window });
+  const agentOptions = resolveAgentOptions({
+    ...{ insecure: false, tls: {} },
+    agent: { reducer: socket, window, zone: '', zstd: false },
+  });
   await reducer.start();
   const agent = await createAgent(agentOptions, log, failed.reject);
   const ends: Promise<unknown>[] = [stopSignal(), failed.promise];
@@ -95,13 +78,13 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, { log,
   try {
     await agent.start();
     if (process.stdout.isTTY) {
-      view = createView(agentOptions.node, flags, level, reducer, heldLog);
+      view = createView(agentOptions.node, up, reducer, heldLog);
       await view.start();
       ends.push(view.ended);
       show = () => void view?.refresh();
     } else {
-      const printer = new LinePrinter(flags.by, (text) => process.stdout.write(text));
-      show = () => printer.print(readEdges(reducer.store, level, 1), healthLine(reducer.pipeline()));
+      const printer = new LinePrinter(up.by, (text) => process.stdout.write(text));
+      show = () => printer.print(readEdges(reducer.store, up.level, 1), healthLine(reducer.pipeline()));
     }
     await Promise.race(ends);
   } finally {
@@ -114,13 +97,17 @@ async function runIn(directory: string, flags: UpFlags, level: LevelName, { log,
 
 function createView(
   node: string,
-  { by, window }: UpFlags,
-  level: LevelName,
+  { by, level, window }: Configuration['up'],
   reducer: ReducerService,
   heldLog: HeldLog,
 ): LiveView {
   const view = new LiveView(
-    { by, level, windows: WINDOWS_SHOWN, title: `tributary on ${node}, ${WINDOWS_SHOWN} windows of ${window}` },
+    {
+      by,
+      level,
+      windows: WINDOWS_SHOWN,
+      title: `tributary on ${node}, ${WINDOWS_SHOWN} windows of ${formatDuration(window)}`,
+    },
     {
       source: storeSource(reducer.store, () => reducer.pipeline()),
       ...{ input: process.stdin, output: process.stdout, environment: process.env },

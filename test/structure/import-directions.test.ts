@@ -11,6 +11,7 @@ const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
   'host/reducer': ['host/tls', 'host/wire'],
   'host/export': ['host/tls', 'host/wire', 'host/reducer'],
   'host/api': ['host/tls', 'host/wire', 'host/reducer', 'host/export'],
+  'host/config': ['host/wire', 'host/export', 'host/api'],
   'host/view': ['host/export', 'host/api'],
   'wasm/reducer': ['wasm/ingest', 'wasm/match', 'wasm/enrich', 'wasm/aggregate'],
   'wasm/ingest': ['wasm/match', 'wasm/enrich'],
