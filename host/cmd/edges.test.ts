@@ -5,9 +5,11 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { ApiServer } from '../api/api-server.ts';
 import type { EdgesAnswer } from '../api/edge-answer.ts';
+import { EDGE_PARAMETERS } from '../api/edge-query.ts';
 import { WindowStore } from '../api/window-store.ts';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
@@ -88,25 +90,76 @@ test('--json prints what the API answers, over as many windows as asked', async 
   assert.equal(answer.edges[0].bytes.forward, 5_000);
 });
 
-test('before the first window, and when nothing moved, standard output stays empty', async (context) => {
+test('it ends with 1 when nothing is found, and standard output stays empty', async (context) => {
   const { api, close } = await startReducer(context);
-  assert.deepEqual(await edges('--api', api), { code: 0, out: '', err: 'no window has closed yet\n' });
+  assert.deepEqual(await edges('--api', api), { code: 1, out: '', err: 'no window has closed yet\n' });
   close(4, 1n);
   const { code, out, err } = await edges('--api', api, '--level', 'role_role');
-  assert.deepEqual([code, out], [0, '']);
-  assert.match(err, /nothing moved/);
+  assert.deepEqual([code, out], [1, '']);
+  assert.match(err, /no such edge moved/);
+  const json = await edges('--api', api, '--json', 'absent');
+  assert.deepEqual([json.code, (JSON.parse(json.out) as EdgesAnswer).edges], [1, []]);
+  const csv = await edges('--api', api, '--csv', 'absent');
+  assert.deepEqual([csv.code, csv.out.match(/\r\n/g)?.length], [1, 1]);
 });
 
-test('wrong usage ends with 2 and a reducer that does not answer with 1; both say what to do', async (context) => {
+test('filters leave what meets them all; the values of one are alternatives', async (context) => {
+  const { api, close } = await startReducer(context);
+  close(4, 2_000n);
+  const cases: [string[], string[]][] = [
+    [[], ['h/curl', 'h/dig']],
+    [['curl'], ['h/curl']],
+    [
+      ['curl', 'dig'],
+      ['h/curl', 'h/dig'],
+    ],
+    [['--from', 'h/', '--min-rate', '1kB'], ['h/curl']],
+    [['--from', '=dig'], ['h/dig']],
+    [
+      ['--from', 'dig', '--from', 'curl', '--to', 'nginx', '--port', '443'],
+      ['h/curl', 'h/dig'],
+    ],
+    [['--limit', '1', '--by', 'new'], ['h/dig']],
+    [['--protocol', 'udp'], []],
+    [['--failed'], []],
+  ];
+  await Promise.all(
+    cases.map(async ([flags, expected]) => {
+      const { code, out, err } = await edges('--api', api, '--json', ...flags);
+      const found = (JSON.parse(out) as EdgesAnswer).edges.map(({ client }) => client.id);
+      assert.deepEqual([found, code], [expected, expected.length > 0 ? 0 : 1], `${flags}: ${err}`);
+    }),
+  );
+});
+
+test('--csv prints a head and one record for each edge, highest first', async (context) => {
+  const { api, close } = await startReducer(context);
+  close(4, 2_000n);
+  const { code, out } = await edges('--api', api, '--csv');
+  const [head, ...records] = out.split('\r\n').map((line) => line.split(','));
+  assert.deepEqual([code, records.length, records[2]], [0, 3, ['']]);
+  assert.deepEqual(
+    records.slice(0, 2).map((record) => record[head.indexOf('client_id')]),
+    ['h/curl', 'h/dig'],
+  );
+  assert.equal(records[0][head.indexOf('bytes_forward')], '2000');
+});
+
+test('wrong usage ends with 2 and a reducer that does not answer with 3; both say what to do', async (context) => {
   const { api } = await startReducer(context);
   const cases: [string[], number, RegExp][] = [
-    [['--level', 'pod'], 2, /--level pod: use one of id_id.*TRB_LEVEL/],
-    [['--windows', '0'], 2, /--windows 0: use a whole number.*TRB_WINDOWS/],
-    [['--by', 'name'], 2, /Allowed choices are rate, bytes/],
+    [['--level', 'pod'], 2, /--level pod: is one of id_id.*TRB_QUERY/],
+    [['--windows', '0'], 2, /--windows 0: is a whole number from 1 to 1024.*TRB_QUERY/],
+    [['--windows', '9999'], 2, /--windows 9999: is a whole number from 1 to 1024/],
+    [['--by', 'name'], 2, /--by name: is one of rate, bytes/],
+    [['--port', '80', '--port', 'http'], 2, /--port 80 http: "http" is not a port/],
+    [['--min-rate', 'fast'], 2, /--min-rate fast: "fast" is not a rate/],
+    [['--level', 'az_az', '--process', 'x'], 2, /--process x: is not kept at az_az: ask at id_id/],
+    [[''], 2, /PATTERN : is empty/],
+    [['--json', '--csv'], 2, /cannot be used with/],
     [['--api', 'nowhere'], 2, /"nowhere" is not an address.*TRB_ADDRESS/],
     [['--colour'], 2, /unknown option '--colour'/],
-    [['--windows', '9999'], 1, /from 1 to 1024/],
-    [['--api', `${api}.absent`], 1, /no reducer answers at unix:.*tributary up/],
+    [['--api', `${api}.absent`], 3, /no reducer answers at unix:.*tributary up/],
   ];
   await Promise.all(
     cases.map(async ([flags, code, message]) => {
@@ -118,7 +171,25 @@ test('wrong usage ends with 2 and a reducer that does not answer with 1; both sa
   );
   const help = await edges('--help');
   assert.equal(help.code, 0);
-  for (const flag of ['--api', '--level', '--by', '--windows', '--json', '--watch']) assert.ok(help.out.includes(flag));
+  for (const parameter of EDGE_PARAMETERS.filter((name) => name !== 'until' && name !== 'match'))
+    assert.ok(help.out.includes(`--${parameter.replace('_', '-')}`), parameter);
+  assert.match(help.out, /Exit codes: 0 edges were found, 1 none was, 2 wrong usage, 3/);
+});
+
+test('--watch --json prints each window once, also those that close together', async (context) => {
+  const { api, close } = await startReducer(context);
+  close(4, 1n);
+  const child = spawn(process.execPath, [MAIN, 'edges', '--api', api, '--watch', '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  context.after(() => child.kill('SIGKILL'));
+  const windows: (number | null)[] = [];
+  for await (const line of createInterface(child.stdout)) {
+    windows.push((JSON.parse(line) as EdgesAnswer).lastWindow);
+    if (windows.length === 1) for (const window of [5, 6, 7]) close(window, 1n);
+    if (windows.length === 4) break;
+  }
+  assert.deepEqual(windows, [4, 5, 6, 7]);
 });
 
 test('--watch prints each window once, until a signal ends it with 0', async (context) => {
@@ -129,11 +200,15 @@ test('--watch prints each window once, until a signal ends it with 0', async (co
   });
   context.after(() => child.kill('SIGKILL'));
   let out = '';
+  let isSecondClosed = false;
   child.stdout.setEncoding('utf8');
   for await (const text of child.stdout) {
     out += text;
     if (/curl[^\n]*3 kB\/s/.test(out)) break;
-    if (/dig/.test(out)) close(5, 3_000n);
+    if (/dig/.test(out) && !isSecondClosed) {
+      isSecondClosed = true;
+      close(5, 3_000n);
+    }
   }
   child.kill('SIGTERM');
   await once(child, 'exit');

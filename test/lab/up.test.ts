@@ -86,7 +86,7 @@ test('edges names the fix when no reducer answers', async () => {
     () => assert.fail('it must not succeed'),
     (error: { code: number; stderr: string }) => error,
   );
-  assert.equal(failure.code, 1);
+  assert.equal(failure.code, 3);
   assert.match(failure.stderr, /no reducer answers at unix:\/nonexistent\/api\.sock: start one with `tributary up`/);
   assert.doesNotMatch(failure.stderr, /at .*\.ts:\d+/, 'no stack trace');
 });
