@@ -64,6 +64,8 @@ export interface LabOptions {
   unwatched?: string[];
   windowSeconds?: number;
   reducerArgs?: string[];
+  /** Further flags of the agent of a host. */
+  agentArgs?: (host: string) => string[];
   reducerEnvironment?: Record<string, string>;
   /** Loopback address at which an agent finds the reducer, by host; 127.0.0.1 unless named. */
   reducerAddress?: Record<string, string>;
@@ -138,6 +140,7 @@ export class Lab {
       scope,
       '--node',
       name,
+      ...(this.#options.agentArgs?.(name) ?? []),
     ]);
     this.agents.set(name, agent);
     return agent;
