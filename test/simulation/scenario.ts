@@ -56,8 +56,6 @@ export interface Scenario {
   /** Connections that begin at one moment now and then. */
   burst: number;
   burstRounds: number;
-  /** Nobody looks at the other end: what an agent sums up beyond its retention is then exact. */
-  oneSided: boolean;
   /** Agents that may die: the first so many. The other end of a connection to them is watched throughout. */
   mortals: number;
   /** Some connections have no join key. */
@@ -123,7 +121,6 @@ export function drawScenario(seed: number, random: Random, only?: Profile): Scen
     connectionsPerWindow: random.pick([1, 2, 4]),
     burst: isCrowd ? random.between(150, 400) : random.between(0, profile === 'retention' ? 60 : 12),
     burstRounds: isCrowd ? 4 : 1,
-    oneSided: profile === 'retention',
     mortals: mayLoseAgents ? random.between(1, profile === 'agents' ? 1 : agents) : 0,
     joinless: profile === 'calm' || profile === 'slow' || profile === 'agents',
     faults: { ...NO_FAULTS, ...FAULTS[profile] },

@@ -84,7 +84,7 @@ export class Workload {
   #pickHosts(): [Host, Host | undefined] {
     const { hosts } = this.#kernel;
     const watched = hosts.slice(0, -1);
-    if (this.#scenario.oneSided || this.#random.chance(OUTSIDE_CHANCE)) return [this.#random.pick(watched), undefined];
+    if (this.#random.chance(OUTSIDE_CHANCE)) return [this.#random.pick(watched), undefined];
     if (this.#random.chance(OUTSIDE_CHANCE)) return [hosts[hosts.length - 1], this.#random.pick(watched)];
     return [this.#random.pick(watched), this.#random.pick(watched)];
   }

@@ -93,6 +93,8 @@ export function fold(values: Partial<wire.Fold> = {}): wire.Fold {
     resetsSent: 0,
     resetsReceived: 0,
     shard: 0,
+    settled: 0,
+    endTimeNs: 0n,
     totals: totals(),
     last: values.totals ?? totals(),
     ...values,

@@ -112,6 +112,8 @@ export class Liar {
             closed: random.below(9),
             openings: random.below(3),
             shard: random.below(256),
+            settled: random.below(3),
+            endTimeNs: value(),
             totals: random.chance(0.5) ? some() : totals(),
             last: some(),
           })),
@@ -146,8 +148,6 @@ export class Liar {
         return openFrame(
           many(() => ({
             ...random.pick(this.#victims),
-            // A join key is known to nobody but the two ends (docs/protocol.md, section 9); their tuple may be.
-            joinKey: 0n,
             handle: handle(),
             process: 0,
             cookie: BigInt(random.uint32()),

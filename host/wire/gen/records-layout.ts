@@ -376,6 +376,8 @@ export interface MatchOpen {
   ipVersion: number;
   /** wire.OpenFlags. */
   flags: number;
+  /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
+  startTime: number;
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   identity: bigint;
 }
@@ -401,7 +403,7 @@ export const MATCH_OPEN_OFFSET = {
   protocol: 86,
   ipVersion: 87,
   flags: 88,
-  pad0: 92,
+  startTime: 92,
   identity: 96,
 } as const;
 
@@ -423,6 +425,7 @@ export function readMatchOpen(view: DataView, offset: number): MatchOpen {
     protocol: view.getUint8(offset + 86),
     ipVersion: view.getUint8(offset + 87),
     flags: view.getUint32(offset + 88, true),
+    startTime: view.getUint32(offset + 92, true),
     identity: view.getBigUint64(offset + 96, true),
   };
 }
@@ -444,7 +447,7 @@ export function writeMatchOpen(view: DataView, offset: number, value: MatchOpen)
   view.setUint8(offset + 86, value.protocol);
   view.setUint8(offset + 87, value.ipVersion);
   view.setUint32(offset + 88, value.flags, true);
-  view.setUint32(offset + 92, 0, true);
+  view.setUint32(offset + 92, value.startTime, true);
   view.setBigUint64(offset + 96, value.identity, true);
 }
 
@@ -666,6 +669,9 @@ export interface MatchFold {
   closed: number;
   openings: number;
   shard: number;
+  settled: number;
+  /** wire.Fold.end_time_ns in the units of MatchOpen.start_time. */
+  endTime: number;
   totals: EndTotals;
   last: EndTotals;
 }
@@ -696,9 +702,9 @@ export const MATCH_FOLD_OFFSET = {
   closed: 96,
   openings: 100,
   shard: 104,
-  pad0: 105,
-  pad1: 106,
-  pad2: 108,
+  settled: 105,
+  pad0: 106,
+  endTime: 108,
   totals: 112,
   last: 160,
 } as const;
@@ -726,6 +732,8 @@ export function readMatchFold(view: DataView, offset: number): MatchFold {
     closed: view.getUint32(offset + 96, true),
     openings: view.getUint32(offset + 100, true),
     shard: view.getUint8(offset + 104),
+    settled: view.getUint8(offset + 105),
+    endTime: view.getUint32(offset + 108, true),
     totals: readEndTotals(view, offset + 112),
     last: readEndTotals(view, offset + 160),
   };
@@ -753,9 +761,9 @@ export function writeMatchFold(view: DataView, offset: number, value: MatchFold)
   view.setUint32(offset + 96, value.closed, true);
   view.setUint32(offset + 100, value.openings, true);
   view.setUint8(offset + 104, value.shard);
-  view.setUint8(offset + 105, 0);
+  view.setUint8(offset + 105, value.settled);
   view.setUint16(offset + 106, 0, true);
-  view.setUint32(offset + 108, 0, true);
+  view.setUint32(offset + 108, value.endTime, true);
   writeEndTotals(view, offset + 112, value.totals);
   writeEndTotals(view, offset + 160, value.last);
 }

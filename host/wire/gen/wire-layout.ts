@@ -522,7 +522,7 @@ export function writeSettled(view: DataView, offset: number, value: Settled): vo
   writeTotals(view, offset + 24, value.totals);
 }
 
-/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 192 bytes. */
+/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 200 bytes. */
 export interface Fold {
   process: number;
   addressSpace: number;
@@ -547,6 +547,13 @@ export interface Fold {
   openings: number;
   /** The shard of the flows of its sockets (flow-place.ts); 0 for failed connects. */
   shard: number;
+  /**
+   * 1: told by a snapshot although all of it is committed, so that the other ends' later reports are not booked again. Only `closed`,
+   * `openings`, resets and `last` say something then.
+   */
+  settled: number;
+  /** When the last of them closed: reducer time, Unix nanoseconds. */
+  endTimeNs: bigint;
   /** Sums of what was not committed; srtt_us and min_rtt_us 0. */
   totals: Totals;
   /** Sums of the running totals with which these sockets closed, committed or not, without the history from before the agent looked. */
@@ -554,7 +561,7 @@ export interface Fold {
 }
 
 /** Bytes. */
-export const FOLD_SIZE = 192;
+export const FOLD_SIZE = 200;
 
 /** Byte offset of each field. */
 export const FOLD_OFFSET = {
@@ -577,11 +584,12 @@ export const FOLD_OFFSET = {
   closed: 80,
   openings: 84,
   shard: 88,
-  pad0: 89,
-  pad1: 90,
-  pad2: 92,
-  totals: 96,
-  last: 144,
+  settled: 89,
+  pad0: 90,
+  pad1: 92,
+  endTimeNs: 96,
+  totals: 104,
+  last: 152,
 } as const;
 
 export function readFold(view: DataView, offset: number): Fold {
@@ -605,8 +613,10 @@ export function readFold(view: DataView, offset: number): Fold {
     closed: view.getUint32(offset + 80, true),
     openings: view.getUint32(offset + 84, true),
     shard: view.getUint8(offset + 88),
-    totals: readTotals(view, offset + 96),
-    last: readTotals(view, offset + 144),
+    settled: view.getUint8(offset + 89),
+    endTimeNs: view.getBigUint64(offset + 96, true),
+    totals: readTotals(view, offset + 104),
+    last: readTotals(view, offset + 152),
   };
 }
 
@@ -630,11 +640,12 @@ export function writeFold(view: DataView, offset: number, value: Fold): void {
   view.setUint32(offset + 80, value.closed, true);
   view.setUint32(offset + 84, value.openings, true);
   view.setUint8(offset + 88, value.shard);
-  view.setUint8(offset + 89, 0);
+  view.setUint8(offset + 89, value.settled);
   view.setUint16(offset + 90, 0, true);
   view.setUint32(offset + 92, 0, true);
-  writeTotals(view, offset + 96, value.totals);
-  writeTotals(view, offset + 144, value.last);
+  view.setBigUint64(offset + 96, value.endTimeNs, true);
+  writeTotals(view, offset + 104, value.totals);
+  writeTotals(view, offset + 152, value.last);
 }
 
 /** Everything up to and with `window` has been told; `from_window` < `window` when unsent windows were coalesced. 72 bytes. */

@@ -32,6 +32,7 @@ import { journalSkippedSockets, journalTold } from './journal';
 import { FRAME_BYTES } from './limits';
 import { tellClose, tellOnce } from './retention';
 import { nextSettled, rewindSettled } from './settled';
+import { nextSettledFold } from './settled-folds';
 import { copyTotals, SocketFlag, SocketRow } from './socket-row';
 import { clearDirty, nextDirty, refuseSocket, socketAt } from './sockets';
 
@@ -323,10 +324,17 @@ function encodeCloses(): bool {
 
 function encodeFolds(): bool {
   while (!batch.isFull) {
-    const row = nextUntoldFold(cursor);
-    if (row === 0) return true;
-    cursor = row;
-    tellFoldInto(row, changetype<Fold>(batch.push()), window);
+    const settled = nextSettledFold();
+    const row = changetype<usize>(settled) === 0 ? nextUntoldFold(cursor) : 0;
+    if (changetype<usize>(settled) === 0 && row === 0) return true;
+    const fold = changetype<Fold>(batch.push());
+    if (row === 0) {
+      memory.copy(changetype<usize>(fold), changetype<usize>(settled), FOLD_SIZE);
+    } else {
+      cursor = row;
+      tellFoldInto(row, fold, window);
+    }
+    fold.endTimeNs = toReducerTime(fold.endTimeNs);
   }
   return false;
 }

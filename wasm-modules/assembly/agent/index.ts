@@ -49,6 +49,14 @@ import {
 } from './processes';
 import { closedSocketCount, commitClosed, initRetention, retellClosed } from './retention';
 import { expireSettled, initSettled, setSettledWindowLength, settledCount, settledDropped } from './settled';
+import {
+  expireSettledFolds,
+  initSettledFolds,
+  rescaleSettledFolds,
+  settledFoldCount,
+  settledFoldsDropped,
+  tellSettledFolds,
+} from './settled-folds';
 import { copyTotals, SocketFlag } from './socket-row';
 import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from './sockets';
 
@@ -77,12 +85,15 @@ export function agent_init(
   initJournal(journalEntriesMax === 0 ? JOURNAL_ENTRIES_MAX : journalEntriesMax);
   initSettled(settledMax === 0 ? SETTLED_COUNT_MAX : settledMax);
   initFolds();
+  initSettledFolds();
   initEncoder();
 }
 
 /** The length of the windows that follow, nanoseconds. When it changes, a snapshot to another reducer has to follow. */
 export function agent_set_window_length(lengthNs: f64): void {
-  setSettledWindowLength(lengthNs, windowNs === 0 ? 1 : windowNs / lengthNs);
+  const ratio = windowNs === 0 ? 1 : windowNs / lengthNs;
+  setSettledWindowLength(lengthNs, ratio);
+  rescaleSettledFolds(ratio);
   if (windowNs !== 0) restartJournal();
   windowNs = lengthNs;
 }
@@ -147,6 +158,7 @@ export function agent_space_news_count(): u32 {
 export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
   setProcessWindow(window, windowNs);
   expireSettled(window);
+  expireSettledFolds(window);
   beginEncoding(window, clockOffsetNs, false);
 }
 
@@ -157,8 +169,12 @@ export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
 export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameReducer: u32): void {
   setProcessWindow(window, windowNs);
   expireSettled(window);
+  expireSettledFolds(window);
   retellReleases(window);
-  if (isSameReducer === 0) retellFolds();
+  if (isSameReducer === 0) {
+    retellFolds();
+    tellSettledFolds();
+  }
   retellClosed(isSameReducer !== 0);
   for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
     const socket = socketAt(row);
@@ -201,8 +217,8 @@ export function agent_counters(): usize {
   counters.socketsFolded = socketsFolded();
   counters.folds = foldCount();
   counters.foldsMerged = foldsMerged();
-  counters.settled = settledCount();
-  counters.settledDropped = settledDropped();
+  counters.settled = settledCount() + settledFoldCount();
+  counters.settledDropped = settledDropped() + settledFoldsDropped();
   counters.journalEntries = journalCount();
   counters.journalSkipped = journalSkipped();
   counters.processes = processCount();

@@ -8,6 +8,8 @@ export const CLOSED_RETAINED_MAX: u32 = 131072;
 export const JOURNAL_ENTRIES_MAX: u32 = 1 << 20;
 /** Closed and committed sockets that a new reducer is told of. Beyond: the oldest are dropped, counted. */
 export const SETTLED_COUNT_MAX: u32 = 131072;
+/** Committed folds that a new reducer is told of. Beyond: the oldest are dropped, counted. */
+export const SETTLED_FOLD_COUNT_MAX: u32 = 65536;
 /** For how long a settled socket is kept (docs/decisions/settled.md). */
 export const SETTLED_NS: f64 = 600e9;
 /** Folds at once, up to 256 for a pair of addresses. Beyond: one fold for each role without process and addresses, counted. */

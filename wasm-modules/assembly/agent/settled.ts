@@ -18,6 +18,11 @@ export function initSettled(countMax: u32): void {
   settledMax = countMax;
 }
 
+/** For how many windows what is committed is kept. */
+export function settledWindows(): u32 {
+  return keptWindows;
+}
+
 export function settledCount(): u32 {
   return settled.count;
 }

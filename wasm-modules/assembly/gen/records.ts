@@ -298,7 +298,8 @@ export class MatchOpen {
   ipVersion: u8; // 87
   /** wire.OpenFlags. */
   flags: u32; // 88
-  pad0: u32; // 92
+  /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
+  startTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   identity: u64; // 96
 
@@ -335,7 +336,7 @@ if (offsetof<MatchOpen>("roleSource") !== 85) ERROR("MatchOpen must match schema
 if (offsetof<MatchOpen>("protocol") !== 86) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("ipVersion") !== 87) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("flags") !== 88) ERROR("MatchOpen must match schemas/records.fbs");
-if (offsetof<MatchOpen>("pad0") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("startTime") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("identity") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
 
 @unmanaged
@@ -464,7 +465,8 @@ export class MatchOnce {
   openIpVersion: u8; // 87
   /** wire.OpenFlags. */
   openFlags: u32; // 88
-  openPad0: u32; // 92
+  /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
+  openStartTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   openIdentity: u64; // 96
   fromWindow: u32; // 104
@@ -510,7 +512,7 @@ if (offsetof<MatchOnce>("openRoleSource") !== 85) ERROR("MatchOnce must match sc
 if (offsetof<MatchOnce>("openProtocol") !== 86) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIpVersion") !== 87) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openFlags") !== 88) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("openPad0") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openStartTime") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("fromWindow") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("reason") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
@@ -594,9 +596,10 @@ export class MatchFold {
   closed: u32; // 96
   openings: u32; // 100
   shard: u8; // 104
-  pad0: u8; // 105
-  pad1: u16; // 106
-  pad2: u32; // 108
+  settled: u8; // 105
+  pad0: u16; // 106
+  /** wire.Fold.end_time_ns in the units of MatchOpen.start_time. */
+  endTime: u32; // 108
   totalsBytesSent: u64; // 112
   totalsBytesReceived: u64; // 120
   totalsSegmentsSent: u64; // 128
@@ -658,9 +661,9 @@ if (offsetof<MatchFold>("resetsReceived") !== 92) ERROR("MatchFold must match sc
 if (offsetof<MatchFold>("closed") !== 96) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("openings") !== 100) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("shard") !== 104) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("pad0") !== 105) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("pad1") !== 106) ERROR("MatchFold must match schemas/records.fbs");
-if (offsetof<MatchFold>("pad2") !== 108) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("settled") !== 105) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("pad0") !== 106) ERROR("MatchFold must match schemas/records.fbs");
+if (offsetof<MatchFold>("endTime") !== 108) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("totalsBytesSent") !== 112) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("totalsBytesReceived") !== 120) ERROR("MatchFold must match schemas/records.fbs");
 if (offsetof<MatchFold>("totalsSegmentsSent") !== 128) ERROR("MatchFold must match schemas/records.fbs");

@@ -469,7 +469,7 @@ if (offsetof<Settled>("totalsRetransmits") !== 56) ERROR("Settled must match sch
 if (offsetof<Settled>("totalsSrttUs") !== 64) ERROR("Settled must match schemas/wire.fbs");
 if (offsetof<Settled>("totalsMinRttUs") !== 68) ERROR("Settled must match schemas/wire.fbs");
 
-/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 192 bytes. */
+/** Closed sockets beyond the agent's retention limit, summed by (process, addresses, server port, role, shard). 200 bytes. */
 @unmanaged
 export class Fold {
   process: u32; // 0
@@ -497,25 +497,31 @@ export class Fold {
   openings: u32; // 84
   /** The shard of the flows of its sockets (flow-place.ts); 0 for failed connects. */
   shard: u8; // 88
-  pad0: u8; // 89
-  pad1: u16; // 90
-  pad2: u32; // 92
-  totalsBytesSent: u64; // 96
-  totalsBytesReceived: u64; // 104
-  totalsSegmentsSent: u64; // 112
-  totalsSegmentsReceived: u64; // 120
-  totalsRetransmits: u64; // 128
+  /**
+   * 1: told by a snapshot although all of it is committed, so that the other ends' later reports are not booked again. Only `closed`,
+   * `openings`, resets and `last` say something then.
+   */
+  settled: u8; // 89
+  pad0: u16; // 90
+  pad1: u32; // 92
+  /** When the last of them closed: reducer time, Unix nanoseconds. */
+  endTimeNs: u64; // 96
+  totalsBytesSent: u64; // 104
+  totalsBytesReceived: u64; // 112
+  totalsSegmentsSent: u64; // 120
+  totalsSegmentsReceived: u64; // 128
+  totalsRetransmits: u64; // 136
   /** Smoothed RTT at the moment of the report, and the least RTT so far; 0 = no sample. */
-  totalsSrttUs: u32; // 136
-  totalsMinRttUs: u32; // 140
-  lastBytesSent: u64; // 144
-  lastBytesReceived: u64; // 152
-  lastSegmentsSent: u64; // 160
-  lastSegmentsReceived: u64; // 168
-  lastRetransmits: u64; // 176
+  totalsSrttUs: u32; // 144
+  totalsMinRttUs: u32; // 148
+  lastBytesSent: u64; // 152
+  lastBytesReceived: u64; // 160
+  lastSegmentsSent: u64; // 168
+  lastSegmentsReceived: u64; // 176
+  lastRetransmits: u64; // 184
   /** Smoothed RTT at the moment of the report, and the least RTT so far; 0 = no sample. */
-  lastSrttUs: u32; // 184
-  lastMinRttUs: u32; // 188
+  lastSrttUs: u32; // 192
+  lastMinRttUs: u32; // 196
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -528,18 +534,18 @@ export class Fold {
   }
 
   get totals(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 96);
+    return changetype<Totals>(changetype<usize>(this) + 104);
   }
 
   get last(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 144);
+    return changetype<Totals>(changetype<usize>(this) + 152);
   }
 }
 
 /** Bytes. */
-export const FOLD_SIZE: u32 = 192;
+export const FOLD_SIZE: u32 = 200;
 
-if (offsetof<Fold>() !== 192) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>() !== 200) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("process") !== 0) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("addressSpace") !== 4) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("localAddressHi") !== 8) ERROR("Fold must match schemas/wire.fbs");
@@ -561,23 +567,24 @@ if (offsetof<Fold>("resetsReceived") !== 76) ERROR("Fold must match schemas/wire
 if (offsetof<Fold>("closed") !== 80) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("openings") !== 84) ERROR("Fold must match schemas/wire.fbs");
 if (offsetof<Fold>("shard") !== 88) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("pad0") !== 89) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("pad1") !== 90) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("pad2") !== 92) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsBytesSent") !== 96) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsBytesReceived") !== 104) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsSegmentsSent") !== 112) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsSegmentsReceived") !== 120) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsRetransmits") !== 128) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsSrttUs") !== 136) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("totalsMinRttUs") !== 140) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastBytesSent") !== 144) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastBytesReceived") !== 152) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastSegmentsSent") !== 160) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastSegmentsReceived") !== 168) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastRetransmits") !== 176) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastSrttUs") !== 184) ERROR("Fold must match schemas/wire.fbs");
-if (offsetof<Fold>("lastMinRttUs") !== 188) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("settled") !== 89) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("pad0") !== 90) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("pad1") !== 92) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("endTimeNs") !== 96) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsBytesSent") !== 104) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsBytesReceived") !== 112) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsSegmentsSent") !== 120) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsSegmentsReceived") !== 128) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsRetransmits") !== 136) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsSrttUs") !== 144) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("totalsMinRttUs") !== 148) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastBytesSent") !== 152) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastBytesReceived") !== 160) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSegmentsSent") !== 168) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSegmentsReceived") !== 176) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastRetransmits") !== 184) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastSrttUs") !== 192) ERROR("Fold must match schemas/wire.fbs");
+if (offsetof<Fold>("lastMinRttUs") !== 196) ERROR("Fold must match schemas/wire.fbs");
 
 /** Everything up to and with `window` has been told; `from_window` < `window` when unsent windows were coalesced. 72 bytes. */
 @unmanaged

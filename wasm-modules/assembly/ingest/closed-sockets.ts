@@ -19,7 +19,7 @@ import {
 } from '../gen/records';
 import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled, Totals } from '../gen/wire';
 import { count } from '../lib/counters';
-import { pairInSpace } from '../lib/flow-place';
+import { pairInSpace, shortTime } from '../lib/flow-place';
 import { flowKey, keyOfOpen, keyOfSettled } from '../match/flow-key';
 import { allowanceSince, areTotalsWithin, isProtocol } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
@@ -99,9 +99,10 @@ export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
     const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
     if (!isKnownProcess(session, fold.process)) return RefusalReason.UnknownProcess;
     if (spaceOf(session, fold.addressSpace) === 0) return RefusalReason.UnknownAddressSpace;
-    if (fold.role > Role.Server || !isProtocol(fold.protocol, 4)) return RefusalReason.EnumValue;
+    if (fold.role > Role.Server || fold.settled > 1 || !isProtocol(fold.protocol, 4)) return RefusalReason.EnumValue;
     if (!areCountsPossible(fold)) return RefusalReason.Counts;
     if (!areTotalsBelow(fold.totals, fold.last)) return RefusalReason.TotalsFell;
+    if (fold.settled !== 0 && !areTotalsWithin(changetype<EndTotals>(fold.totals), 0)) return RefusalReason.TotalsRate;
     if (!areTotalsWithin(changetype<EndTotals>(fold.totals), multiply(allowance, fold.sockets)))
       return RefusalReason.TotalsRate;
   }
@@ -110,6 +111,7 @@ export function checkFolds(session: Session, items: usize, itemCount: u32): u8 {
 
 function areCountsPossible(fold: Fold): bool {
   const failures = <u64>fold.refused + fold.timedOut + fold.abandoned + fold.unreachable + fold.other;
+  if (fold.settled !== 0 && fold.connections + failures !== 0) return false;
   const sockets: u64 = fold.sockets;
   return (
     fold.connections + failures <= sockets &&
@@ -171,6 +173,8 @@ function fillFold(session: Session, fold: Fold): void {
   record.closed = fold.closed;
   record.openings = fold.openings;
   record.shard = fold.shard;
+  record.settled = fold.settled;
+  record.endTime = shortTime(fold.endTimeNs);
   memory.copy(changetype<usize>(record.totals), changetype<usize>(fold.totals), END_TOTALS_SIZE);
   memory.copy(changetype<usize>(record.last), changetype<usize>(fold.last), END_TOTALS_SIZE);
 }

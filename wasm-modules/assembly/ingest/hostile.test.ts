@@ -14,6 +14,8 @@ import { mergeOutputs, printPoint } from '../../testing/window-output.ts';
 
 const OPEN_WINDOW = 7000;
 const WINDOWS = 20;
+/** So many seeds from the first on. */
+const SEED_COUNT = Number(process.env.SEEDS ?? 1);
 const MEMORY_BYTES_MAX = 256 << 20;
 /** Whatever a liar may be named by, and no good agent is. */
 const OF_LIARS = /evil|172\.16\.|e{64}/;
@@ -82,8 +84,12 @@ function run(module: WebAssembly.Module, plan: PlannedWindow[], lies: number, se
 }
 
 function checkLiars(build: Build, frames: number): void {
-  const seed = chooseSeed();
+  const first = chooseSeed();
   const module = compileModule('reducer/index.ts', build);
+  for (let seed = first; seed < first + SEED_COUNT; seed++) checkSeed(module, frames, seed);
+}
+
+function checkSeed(module: WebAssembly.Module, frames: number, seed: number): void {
   const plan = planFleet(new Random(seed), OPEN_WINDOW, WINDOWS);
   const alone = run(module, plan, 0, seed);
   // Some of what is offered comes to a session that waits for its window, and is not taken.

@@ -12,6 +12,7 @@ import {
 } from '../gen/records';
 import { OPEN_SIZE, Open, OpenFlags } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
+import { shortTime } from '../lib/flow-place';
 import { isForeignAddress } from '../match/claimed-addresses';
 import { flowKey, keyOfOpen } from '../match/flow-key';
 import { takeEndNumber } from './ends';
@@ -149,4 +150,5 @@ export function describe(session: Session, open: Open): void {
   described.protocol = open.protocol;
   described.ipVersion = open.ipVersion;
   described.flags = open.flags;
+  described.startTime = shortTime(open.startTimeNs);
 }

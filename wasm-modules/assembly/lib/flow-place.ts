@@ -1,5 +1,5 @@
 // Where the books of a connection are kept, as each of its ends computes it alone. Its shard decides which worker matches it. Its pair,
-// which both ends know only where no address is translated, decides which folds it may be in.
+// which both ends know only where no address is translated, and its time decide which folds it may be in.
 import { stableHashPair } from './hash';
 
 export const SHARD_COUNT: u32 = 256;
@@ -43,4 +43,15 @@ export function pairOf(
 /** `space`: its identity, alike on all workers. Never 0. */
 export function pairInSpace(pair: u64, space: u64): u64 {
   return stableHashPair(pair, space) | 1;
+}
+
+/** Unix nanoseconds in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 stays 0 and means unknown, nothing else becomes it. */
+export function shortTime(timeNs: u64): u32 {
+  const time = <u32>(timeNs >>> 24);
+  return time === 0 && timeNs !== 0 ? 1 : time;
+}
+
+/** How far the short time `later` is behind `earlier`, in its units; negative when it is before. */
+export function shortTimeBetween(earlier: u32, later: u32): i32 {
+  return <i32>(later - earlier);
 }

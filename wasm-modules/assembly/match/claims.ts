@@ -1,16 +1,19 @@
-// An end claims a slot of a flow. Who keeps a contested slot never depends on the order of arrival within a window: an end that was open
-// at the last close keeps it, among those of one window the least (agent identity, cookie), so that all sessions of an agent stand together.
-// The loser's totals leave with it; nothing of an end reaches the flow itself before the window closes.
+// An end claims a slot of a flow. Who keeps a contested slot never depends on the order of arrival within a window: an end that held it at
+// the last close keeps it, open or closed, as long as the flow is remembered. Among those of one window evidence decides (evidence.ts), then
+// the least (agent identity, cookie), so that all sessions of an agent stand together. The loser's totals leave with it; nothing of an end
+// reaches the flow itself before the window closes.
 //
 //   same (boot, cookie), same agent identity   one socket, told again or by a new session: merged
 //   same (boot, cookie), another identity      duplicate_observer while the first one looks, then merged
 //   another socket                             ambiguous; keyed by tuple and closed before: the next generation
+//   what cannot face the end that is there     ambiguous
 
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { MatchOpen, ReducerCounter, RefusalReason } from '../gen/records';
 import { OpenFlags } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
 import { dropBaseline } from './baselines';
+import { canFace, mirrorsEnd, mirrorsOpen, witnessOf } from './evidence';
 import {
   coldEndAt,
   coldFlowAt,
@@ -90,19 +93,30 @@ function isSameSocket(end: u32, open: MatchOpen): bool {
 function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
   const slot = flowKey.slot;
   const taken = flowAt(flow).endAt(slot);
-  if (taken === 0) return occupy(flow, open, node);
+  const witness = witnessOf(flow, 1 - slot);
+  if (taken === 0) return canFace(witness, open) ? occupy(flow, open, node) : refuse(RefusalReason.Ambiguous);
   const flags = endAt(taken).flags;
-  if ((flags & END_SETTLED) !== 0) return displace(flow, open, node);
+  if ((flags & END_SETTLED) !== 0) return claimFromSettled(flow, taken, open, node);
   const isSame = isSameSocket(taken, open);
   const isSameAgent = coldEndAt(taken).identity === open.identity;
   if (isSame && (isSameAgent || (flags & (END_FRESH | END_HELD)) === 0)) return merge(flow, taken, open, node);
   const reason = isSame ? RefusalReason.DuplicateObserver : RefusalReason.Ambiguous;
-  if ((flags & END_FRESH) === 0 || (flags & END_HELD) !== 0 || !precedes(open, taken)) return refuse(reason);
+  if ((flags & END_FRESH) === 0 || (flags & END_HELD) !== 0 || !precedes(open, taken, witness)) return refuse(reason);
   refuse(reason);
   return displace(flow, open, node);
 }
 
-function precedes(open: MatchOpen, end: u32): bool {
+/** Who was told closed and committed before this window leaves its side to its own host alone. */
+function claimFromSettled(flow: u32, settled: u32, open: MatchOpen, node: u32): u32 {
+  const isOld = (endAt(settled).flags & END_FRESH) === 0;
+  if (isOld && coldEndAt(settled).boot !== open.boot) return refuse(RefusalReason.Ambiguous);
+  if (!canFace(witnessOf(flow, 1 - flowKey.slot), open)) return refuse(RefusalReason.Ambiguous);
+  return displace(flow, open, node);
+}
+
+function precedes(open: MatchOpen, end: u32, witness: u32): bool {
+  const isMirror = mirrorsOpen(witness, open);
+  if (isMirror !== mirrorsEnd(witness, end)) return isMirror;
   const cold = coldEndAt(end);
   return open.identity !== cold.identity ? open.identity < cold.identity : open.cookie < cold.cookie;
 }

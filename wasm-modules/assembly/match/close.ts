@@ -25,7 +25,7 @@ import {
   NO_WINDOW,
 } from './flow';
 import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from './flow-table';
-import { endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
+import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
 import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
@@ -97,8 +97,10 @@ function sendHeld(window: u32): bool {
     return true;
   }
   judged = takeTouchedPair();
-  if (judged !== 0) judgePair(judged, window);
-  return judged !== 0;
+  if (judged === 0) return false;
+  ageMembers(judged);
+  judgePair(judged, window);
+  return true;
 }
 
 function sendLeft(row: u32, window: u32): void {

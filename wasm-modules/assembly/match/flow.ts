@@ -74,7 +74,8 @@ export class FlowCold {
   exported: u32;
   /** Row of its membership in a pair of folds (fold-members.ts); 0 = none. */
   member: u32;
-  pad1: u32;
+  /** When the first of its ends says that it began (MatchOpen.start_time); 0 = nobody knows. */
+  beginTime: u32;
 }
 
 /** Told something in the open window. */

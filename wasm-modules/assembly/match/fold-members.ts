@@ -4,7 +4,7 @@
 
 import { EDGE_FLOW_SIZE, EdgeFlow, ReducerCounter } from '../gen/records';
 import { count } from '../lib/counters';
-import { pairInSpace, pairOf } from '../lib/flow-place';
+import { pairInSpace, pairOf, shortTimeBetween } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
 import { RESET_BY_CLIENT, RESET_BY_SERVER, resetSender } from './counts';
 import { exportedAt } from './exported';
@@ -31,6 +31,9 @@ import { historyAt } from './history';
 /** Per worker; further flows are booked as they are, and counted. */
 export const FOLD_MEMBER_COUNT_MAX: u32 = 1 << 17;
 
+/** Of two agents, in short time: 2 s. */
+const CLOCKS_APART_MAX: i32 = 120;
+
 /** Behind it: what the flow has booked, what was known of it as its client and as its server, all as taken off its pair; its news. */
 @unmanaged
 export class Member {
@@ -42,7 +45,9 @@ export class Member {
   nextWaiting: u32;
   lacksClient: bool;
   lacksServer: bool;
-  pad0: u16;
+  /** Began after all that was folded: it is a member only in case more is. */
+  isYoung: bool;
+  pad0: u8;
 
   private sums(index: u32): FoldSums {
     return changetype<FoldSums>(changetype<usize>(this) + offsetof<Member>() + <usize>index * offsetof<FoldSums>());
@@ -123,7 +128,7 @@ export function leftOf(member: u32, index: u32, own: u64): u64 {
 /** Its news were sent: a flow that has both ends now is no member any more. */
 export function endWaiting(row: u32): void {
   const member = memberAt(row);
-  if (!member.lacksClient && !member.lacksServer) dropMember(member.flow);
+  if (!member.lacksClient && !member.lacksServer && !member.isYoung) dropMember(member.flow);
 }
 
 /** Looks through some flows for members of pairs that are new in the window; false when all were seen. To be called after all that moved are held. */
@@ -234,8 +239,10 @@ function recount(member: Member, pair: FoldPair): void {
   const clientSlot = coldFlowAt(member.flow).clientSlot;
   const client = hot.endAt(clientSlot);
   const server = hot.endAt(1 - clientSlot);
-  member.lacksClient = isLacking(client);
-  member.lacksServer = isLacking(server);
+  const lacks = isLacking(client) || isLacking(server);
+  member.isYoung = lacks && isAfter(coldFlowAt(member.flow).beginTime, pair.endTime);
+  member.lacksClient = !member.isYoung && isLacking(client);
+  member.lacksServer = !member.isYoung && isLacking(server);
   fillBooked(member.booked, member.flow, client, server);
   if (member.lacksClient) {
     fillKnown(member.knownByClient, member.flow, client, true);
@@ -247,6 +254,19 @@ function recount(member: Member, pair: FoldPair): void {
     pair.sums(Sum.ServerLast).subtract(member.booked);
     pair.sums(Sum.ServerKnown).subtract(member.knownByServer);
   }
+}
+
+function isAfter(beginTime: u32, endTime: u32): bool {
+  return beginTime !== 0 && endTime !== 0 && shortTimeBetween(endTime, beginTime) > CLOCKS_APART_MAX;
+}
+
+/** Before the pair is judged: what was folded meanwhile may hold the ends of young members. */
+export function ageMembers(row: u32): void {
+  const pair = pairAt(row);
+  if (!pair.isLonger) return;
+  pair.isLonger = false;
+  for (let member = pair.firstMember; member !== 0; member = memberAt(member).next)
+    if (memberAt(member).isYoung) recount(memberAt(member), pair);
 }
 
 function giveBack(member: Member, pair: FoldPair): void {

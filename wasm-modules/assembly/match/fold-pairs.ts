@@ -12,7 +12,7 @@
 import { Role } from '../gen/kernel-events';
 import { MatchFold, ReducerCounter } from '../gen/records';
 import { count } from '../lib/counters';
-import { pairInSpace, pairOf } from '../lib/flow-place';
+import { pairInSpace, pairOf, shortTimeBetween } from '../lib/flow-place';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
@@ -43,6 +43,8 @@ export class FoldPair {
   serverNode: u32;
   clientFrom: u32;
   serverFrom: u32;
+  /** When the last of all its folded sockets closed, in short time; 0 = unknown. */
+  endTime: u32;
   shard: u8;
   isTouched: bool;
   isNew: bool;
@@ -52,6 +54,10 @@ export class FoldPair {
   isRemainderDue: bool;
   /** Bit of a field: the news of flows shrink, and what is left goes to the heir. */
   shrunk: u8;
+  /** `endTime` has risen. */
+  isLonger: bool;
+  pad0: u8;
+  pad1: u16;
 
   sums(index: u32): FoldSums {
     return changetype<FoldSums>(changetype<usize>(this) + offsetof<FoldPair>() + <usize>index * offsetof<FoldSums>());
@@ -202,6 +208,10 @@ export function addToPair(row: u32, fold: MatchFold, node: u32): void {
     pair.serverFrom = 0;
   }
   pair.hasFolds = true;
+  if (pair.endTime === 0 || shortTimeBetween(pair.endTime, fold.endTime) > 0) {
+    pair.endTime = fold.endTime;
+    pair.isLonger = true;
+  }
   if (isServer) {
     pair.serverNode = pair.serverFrom === 0 || pair.serverNode === node ? node : 0;
     pair.serverFrom = pair.serverFrom === 0 ? fold.fromWindow : min(pair.serverFrom, fold.fromWindow);

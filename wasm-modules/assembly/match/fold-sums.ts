@@ -54,6 +54,10 @@ if (offsetof<FoldSums>() !== SUM_COUNT * sizeof<u64>()) ERROR('FoldSums: SUM_COU
 
 /** What a fold adds: the part of its sockets that was not committed. Failed connects have no other end and are not among it. */
 export function fillNews(to: FoldSums, fold: MatchFold): void {
+  if (fold.settled !== 0) {
+    to.clear();
+    return;
+  }
   fillTotals(to, fold.totals, fold.role);
   to.connections = fold.connections;
   fillEnds(to, fold);

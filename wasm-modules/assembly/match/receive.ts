@@ -21,11 +21,12 @@ import {
 } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { count } from '../lib/counters';
+import { shortTimeBetween } from '../lib/flow-place';
 import { addBaseline } from './baselines';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, END_CLOSED, END_REPORTED, End, endAt } from './flow';
+import { coldEndAt, coldFlowAt, END_CLOSED, END_REPORTED, End, endAt } from './flow';
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
@@ -87,7 +88,9 @@ function receiveOpen(from: u32, open: MatchOpen): void {
   keyOfOpen(open, CloseReason.None);
   const end = claimEnd(open, node);
   setEndOfChannel(from, open.end, end);
-  if (end !== 0) endAt(end).openCount++;
+  if (end === 0) return;
+  endAt(end).openCount++;
+  noteBegin(end, open);
 }
 
 function receiveBaseline(from: u32, baseline: MatchBaseline): void {
@@ -122,8 +125,16 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   keyOfOpen(once.open, once.reason);
   const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
   if (end === 0) return;
+  noteBegin(end, once.open);
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);
+}
+
+function noteBegin(end: u32, open: MatchOpen): void {
+  const startTime = open.startTime;
+  const flow = coldFlowAt(endAt(end).flow);
+  if (startTime === 0) return;
+  if (flow.beginTime === 0 || shortTimeBetween(flow.beginTime, startTime) < 0) flow.beginTime = startTime;
 }
 
 function receiveSettled(settled: MatchSettled): void {
