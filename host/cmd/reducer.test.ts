@@ -97,7 +97,7 @@ function startAgent(context: TestContext, address: { path: string }): ScriptedAg
 }
 
 test('a reducer that is asked to stop says goodbye to its agents and ends with 0', {
-  timeout: 30_000,
+  timeout: 240_000,
 }, async (context) => {
   const reducer = new Process(context);
   await reducer.line(/listening on unix:/);
@@ -122,7 +122,7 @@ const TRAP = `
   };
 `;
 
-test('a trap in a stage ends the process with 70 and one line', { timeout: 60_000 }, async (context) => {
+test('a trap in a stage ends the process with 70 and one line', { timeout: 240_000 }, async (context) => {
   const preload = `data:text/javascript,${encodeURIComponent(TRAP)}`;
   const reducer = new Process(context, [], ['--import', preload]);
   await reducer.line(/listening on unix:/);
@@ -135,7 +135,7 @@ test('a trap in a stage ends the process with 70 and one line', { timeout: 60_00
   );
 });
 
-test('what cannot start says why and leaves no listener behind', { timeout: 30_000 }, async (context) => {
+test('what cannot start says why and leaves no listener behind', { timeout: 240_000 }, async (context) => {
   const cases: [string[], RegExp][] = [
     [['--listen', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--api', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],

@@ -205,15 +205,21 @@ test('the same over a unix socket, whose clock offset is nothing', async () => {
   await reducer.start();
   const news = await run(reducer.address, reducer, seededRandom(SEED));
   const clocks = news.filter((item) => item.kind === 'clock');
-  assert.ok(clocks.length > 0 && clocks.every(({ offsetNs }) => offsetNs < 100_000_000n && offsetNs > -100_000_000n));
+  // An answer that a busy machine delays is wrong by half the delay.
+  assert.ok(
+    clocks.length > 0 && clocks.every(({ offsetNs }) => offsetNs < 2_000_000_000n && offsetNs > -2_000_000_000n),
+  );
   await reducer.stop();
   rmSync(folder, { recursive: true });
 });
 
-test('a reducer that stops says so, and the agent comes back to the next one', async () => {
-  const first = new ReducerEnd({ host: '127.0.0.1', port: 0 });
+test('a reducer that stops says so, and the agent comes back to the next one', async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tributary-link-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  // A port that is free between the two might be taken by somebody else.
+  const address = { path: join(folder, 'reducer') };
+  const first = new ReducerEnd(address);
   await first.start();
-  const { address } = first;
   const news: AgentNews[] = [];
   let waiting = Promise.withResolvers<void>();
   const handle = (item: AgentNews): void => {
