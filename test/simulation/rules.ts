@@ -372,6 +372,21 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   ),
   rule(6, 'what lies beyond the retention is folded', `${AGENT}/retention.ts`, '  foldSocket(socket);\n', ''),
   rule(
+    6,
+    'what both ends folded counts once',
+    `${MATCH}/fold-pairs.ts`,
+    'const last = max<i64>(pair.sums(Sum.ClientLast).at(index), pair.sums(Sum.ServerLast).at(index));',
+    'const last = pair.sums(Sum.ClientLast).at(index) + pair.sums(Sum.ServerLast).at(index);',
+  ),
+  rule(
+    6,
+    'a fold adds only what the other end has not told one by one',
+    `${MATCH}/fold-members.ts`,
+    'member.lacksClient = !member.isYoung && isLacking(client);',
+    'member.lacksClient = false;',
+  ),
+  rule(6, 'a fold that is committed is still told', `${AGENT}/settled-folds.ts`, 'due = oldest;', 'due = 0;'),
+  rule(
     7,
     'a commit follows the success of the export',
     'test/simulation/exporter.ts',
