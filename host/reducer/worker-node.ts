@@ -4,7 +4,6 @@
  * then come from there and actions for it go there.
  */
 import type { Instant } from '../lib/clock.ts';
-import { RULES, type Rules } from '../lib/rules.ts';
 import { encodeFrame } from '../wire/frame.ts';
 import { FrameKind, GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import { decodeHello } from '../wire/gen/wire-tables.ts';
@@ -37,7 +36,6 @@ export interface WorkerNodeOptions {
   openWindow: number;
   /** Granted to each agent; CREDIT_BYTES unless a test wants it to run out. */
   creditBytes?: number;
-  rules?: Rules;
 }
 
 export interface WorkerNodeDependencies {
@@ -48,7 +46,6 @@ export interface WorkerNodeDependencies {
 export class WorkerNode {
   readonly #options: WorkerNodeOptions;
   readonly #core: ReducerWorkerCore;
-  readonly #rules: Rules;
   readonly #connections = new Map<ConnectionId, Connection>();
   /** The connection of each twin that has one. */
   readonly #speakers = new Map<Twin, Connection>();
@@ -60,7 +57,6 @@ export class WorkerNode {
   constructor(options: WorkerNodeOptions, { core, mesh }: WorkerNodeDependencies) {
     this.#options = options;
     this.#core = core;
-    this.#rules = options.rules ?? RULES;
     this.#pump = new StagePump(options.openWindow, {
       core,
       mesh,
@@ -93,7 +89,7 @@ export class WorkerNode {
 
   /** This worker has accepted a connection. */
   accepted(id: ConnectionId, now: Instant): void {
-    this.#connections.set(id, { id, channel: new ReducerChannel(now, this.#rules), twin: undefined });
+    this.#connections.set(id, { id, channel: new ReducerChannel(now), twin: undefined });
   }
 
   /** Another worker speaks for the connection from now on. */
@@ -194,7 +190,7 @@ export class WorkerNode {
   #connectionOf({ connection: id, hello }: Admission, now: Instant): Connection {
     const known = this.#connections.get(id);
     if (known !== undefined) return known;
-    const connection: Connection = { id, channel: new ReducerChannel(now, this.#rules), twin: undefined };
+    const connection: Connection = { id, channel: new ReducerChannel(now), twin: undefined };
     connection.channel.bytes(encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: hello }), now);
     this.#connections.set(id, connection);
     return connection;
@@ -208,7 +204,6 @@ export class WorkerNode {
     const session = new ReducerSession({
       hello,
       creditBytes: this.#options.creditBytes ?? CREDIT_BYTES,
-      rules: this.#rules,
     });
     const twin = this.#pump.twins.get(id);
     if (twin !== undefined) {

@@ -7,7 +7,6 @@
  */
 import { Backoff } from '../lib/backoff.ts';
 import type { Instant } from '../lib/clock.ts';
-import { RULES, type Rules } from '../lib/rules.ts';
 import { ChannelSender, type Payload } from './channel-sender.ts';
 import { ClockOffset } from './clock-offset.ts';
 import { decodeControl, encodeControl, PROTOCOL_VERSION } from './control.ts';
@@ -78,7 +77,6 @@ export interface AgentChannelOptions {
   zstd?: boolean;
   /** The largest frame that will be offered, bytes; a reducer that grants less credit is of no use. */
   frameBytesMax?: number;
-  rules?: Rules;
 }
 
 export class AgentChannel {
@@ -107,9 +105,9 @@ export class AgentChannel {
   framesSkipped = 0;
 
   constructor(options: AgentChannelOptions) {
-    this.#options = { zstd: false, frameBytesMax: FRAME_BYTES_MAX, rules: RULES, ...options };
+    this.#options = { zstd: false, frameBytesMax: FRAME_BYTES_MAX, ...options };
     this.#windowNs = options.identity.windowNs;
-    this.#sender = new ChannelSender({ zstd: this.#options.zstd, rules: this.#options.rules });
+    this.#sender = new ChannelSender({ zstd: this.#options.zstd });
     const { random } = options;
     this.#backoff = new Backoff({ firstMs: RECONNECT_FIRST_MS, maxMs: RECONNECT_MAX_MS, random });
     this.#refusedBackoff = new Backoff({ firstMs: REFUSED_FIRST_MS, maxMs: REFUSED_MAX_MS, random });
@@ -255,10 +253,8 @@ export class AgentChannel {
     if (this.#state !== 'greeting' || welcome.creditBytes < this.#options.frameBytesMax || welcome.windowNs === 0n) {
       return this.#lose('unusable_welcome', `credit ${welcome.creditBytes} bytes, window ${welcome.windowNs} ns`, now);
     }
-    const { rules } = this.#options;
     const isStranger = welcome.incarnation !== this.#incarnation;
-    const resume =
-      (welcome.resume !== 0 && !isStranger) || (isStranger && this.#incarnation !== 0n && !rules.snapshotToStranger);
+    const resume = welcome.resume !== 0 && !isStranger;
     this.#grantBytes = Number(welcome.creditBytes);
     if (!resume) this.#sender.restart(this.#grantBytes);
     else if (!this.#sender.resume(welcome.lastReceivedSeq, this.#grantBytes)) {
@@ -272,9 +268,8 @@ export class AgentChannel {
     this.#refusedBackoff.reset();
     if (isStranger) this.#clock.reset();
     this.#measure(welcome.agentTimeNs, welcome.reducerTimeNs, now);
-    if (rules.commitBeforeSnapshot) this.#commitTold(welcome, isStranger);
+    this.#commitTold(welcome, isStranger);
     this.#actions.push({ kind: 'welcome', resume, welcome });
-    if (!rules.commitBeforeSnapshot) this.#commitTold(welcome, isStranger);
     this.#send(this.#sender.pump());
   }
 
@@ -293,9 +288,8 @@ export class AgentChannel {
 
   #commit(pair: Committed): void {
     this.#sealed.commit(pair.closedWindow);
-    const isNews = pair.window > this.#committed.window;
     const closedWindow = Math.max(pair.closedWindow, this.#committed.closedWindow);
-    if (isNews || !this.#options.rules.commitNeverFalls) {
+    if (pair.window > this.#committed.window) {
       this.#committed = { window: pair.window, closedWindow };
       this.#actions.push({ kind: 'commit', window: pair.window });
     } else {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seededRandom } from '../lib/random.ts';
-import { RULES } from '../lib/rules.ts';
 import { ChannelSender } from './channel-sender.ts';
 import { frameCostBytes, frameHeader } from './frame.ts';
 import { FrameKind } from './gen/wire-layout.ts';
@@ -9,7 +8,7 @@ import { FrameKind } from './gen/wire-layout.ts';
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 
 function makeSender(grantBytes: number): ChannelSender {
-  const sender = new ChannelSender({ zstd: false, rules: RULES });
+  const sender = new ChannelSender({ zstd: false });
   sender.restart(grantBytes);
   return sender;
 }

@@ -5,7 +5,6 @@
  *   #frames:  [ received, gone ) #first … [ in flight ) #sent … [ waiting for credit ) end
  */
 import { strict as assert } from 'node:assert';
-import type { Rules } from '../lib/rules.ts';
 import { encodeFrame, frameCostBytes } from './frame.ts';
 
 /** A frame before it has a place in a channel. */
@@ -22,7 +21,6 @@ interface SequencedFrame {
 
 export interface ChannelSenderOptions {
   zstd: boolean;
-  rules: Rules;
 }
 
 export class ChannelSender {
@@ -93,10 +91,6 @@ export class ChannelSender {
     this.#inFlightBytes = 0;
     this.#sent = this.#first;
     this.#release(receivedSeq);
-    if (!this.#options.rules.resendInFlight) {
-      this.#sent = this.#frames.length;
-      this.#inFlightBytes = this.#keptBytes;
-    }
     return true;
   }
 
@@ -116,7 +110,7 @@ export class ChannelSender {
     const out: Uint8Array[] = [];
     while (this.#sent < this.#frames.length) {
       const { bytes, costBytes } = this.#frames[this.#sent];
-      if (costBytes > this.creditBytes && this.#options.rules.honourCredit) break;
+      if (costBytes > this.creditBytes) break;
       this.#inFlightBytes += costBytes;
       this.#sent++;
       out.push(bytes);

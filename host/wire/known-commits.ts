@@ -1,6 +1,5 @@
 // Which closed windows are known to be committed, by the incarnation that closed them. The numbers of two incarnations must not be mixed: a
 // window that one sealed and never exported is not committed because the next one got further.
-import { RULES, type Rules } from '../lib/rules.ts';
 import type { Hello } from './gen/wire-tables.ts';
 
 /** Agents that were away for more incarnations than this are told nothing of the oldest. */
@@ -8,11 +7,6 @@ const INCARNATION_COUNT_MAX = 64;
 
 export class KnownCommits {
   readonly #closedWindows = new Map<bigint, number>();
-  readonly #rules: Rules;
-
-  constructor(rules: Rules = RULES) {
-    this.#rules = rules;
-  }
 
   /** `incarnation` committed `closedWindow` and all before it. */
   note(incarnation: bigint, closedWindow: number): void {
@@ -29,7 +23,6 @@ export class KnownCommits {
 
   /** The greatest closed window of `incarnation` that is known to be committed; 0 = none. Welcome tells it for Hello's incarnation. */
   of(incarnation: bigint): number {
-    if (!this.#rules.commitByIncarnation) return Math.max(0, ...this.#closedWindows.values());
     return this.#closedWindows.get(incarnation) ?? 0;
   }
 }

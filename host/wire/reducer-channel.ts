@@ -5,7 +5,6 @@
  *   greeting ──Hello──▶ deciding ──welcome()──▶ open      each ──▶ closed
  */
 import type { Instant } from '../lib/clock.ts';
-import { RULES, type Rules } from '../lib/rules.ts';
 import { encodeControl, PROTOCOL_VERSION } from './control.ts';
 import { encodeFrame, FRAME_BYTES_MAX } from './frame.ts';
 import { type Frame, FrameDecoder } from './frame-decoder.ts';
@@ -48,7 +47,6 @@ export interface WelcomeTerms {
 export class ReducerChannel {
   /** Why the connection was cut off, and what was refused before there was a session. A session counts its own frames. */
   readonly refused = new RefusalCounters();
-  readonly #rules: Rules;
   readonly #decoder = new FrameDecoder(HELLO_BYTES_MAX);
   #state: 'greeting' | 'deciding' | 'open' | 'closed' = 'greeting';
   #actions: ReducerAction[] = [];
@@ -67,11 +65,10 @@ export class ReducerChannel {
   #toldSealed = 0;
   #toldCommitted = 0;
 
-  constructor(now: Instant, rules: Rules = RULES) {
+  constructor(now: Instant) {
     this.#startMs = now.ms;
     this.#heardMs = now.ms;
     this.#quietSinceMs = now.ms;
-    this.#rules = rules;
   }
 
   get session(): ReducerSession | undefined {
@@ -124,7 +121,7 @@ export class ReducerChannel {
     this.#quietSinceMs = now.ms;
     this.#toldSeq = session.receivedSeq;
     this.#toldCommitted = session.committed.closedWindow;
-    this.#toldSealed = this.#rules.resendSealed ? 0 : (session.sealed.list().at(-1)?.closedWindow ?? 0);
+    this.#toldSealed = 0;
     this.#toldEchoNs = session.echoNs;
     this.#toldMs = now.ms;
     const payload = encodeControl('Welcome', {

@@ -3,7 +3,6 @@
  * the session's windows are sealed and committed. It outlives connections, so what has arrived is consumed even when the agent is gone.
  */
 import { strict as assert } from 'node:assert';
-import { RULES, type Rules } from '../lib/rules.ts';
 import { decodeControl } from './control.ts';
 import { frameCostBytes } from './frame.ts';
 import type { Frame } from './frame-decoder.ts';
@@ -37,7 +36,6 @@ export interface ReducerSessionOptions {
   hello: Hello;
   /** Granted to the agent; also the most that the queue holds. */
   creditBytes: number;
-  rules?: Rules;
 }
 
 export class ReducerSession {
@@ -45,7 +43,6 @@ export class ReducerSession {
   readonly creditBytes: number;
   readonly refused = new RefusalCounters();
   readonly sealed = new SealedWindows();
-  readonly #rules: Rules;
   #queue: QueuedFrame[] = [];
   #queueFirst = 0;
   #queuedBytes = 0;
@@ -61,10 +58,9 @@ export class ReducerSession {
   /** Reason of the agent's Goodbye once everything before it has been consumed. */
   goodbyeReason: number | undefined;
 
-  constructor({ hello, creditBytes, rules = RULES }: ReducerSessionOptions) {
+  constructor({ hello, creditBytes }: ReducerSessionOptions) {
     this.hello = hello;
     this.creditBytes = creditBytes;
-    this.#rules = rules;
   }
 
   /** A channel that starts anew for the same session: what was sealed and committed of it before still is. */
@@ -84,7 +80,7 @@ export class ReducerSession {
 
   /** What Received confirms. */
   get receivedSeq(): number {
-    return this.#rules.receiveWhenConsumed ? this.#consumedSeq : this.#queuedSeq;
+    return this.#consumedSeq;
   }
 
   get committed(): Readonly<Committed> {
@@ -93,11 +89,11 @@ export class ReducerSession {
 
   /** Takes the next frame of the channel into the queue. Returns the reason when the connection cannot go on. */
   receive(frame: Frame): Refusal | undefined {
-    if (frame.seq <= this.#queuedSeq && this.#rules.dropRepeatedFrames) {
+    if (frame.seq <= this.#queuedSeq) {
       this.framesRepeated++;
       return undefined;
     }
-    if (frame.seq > this.#queuedSeq + 1 && this.#rules.refuseGaps) return this.#refuse('seq_gap');
+    if (frame.seq > this.#queuedSeq + 1) return this.#refuse('seq_gap');
     const costBytes = frameCostBytes(frame.payload.length);
     if (this.#queuedBytes + costBytes > this.creditBytes) return this.#refuse('credit_exceeded');
     this.#queuedSeq = frame.seq;

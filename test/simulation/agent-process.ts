@@ -6,7 +6,6 @@ import { AgentCore } from '../../host/agent/agent-core.ts';
 import type { AgentLimits } from '../../host/agent/agent-module.ts';
 import { AgentSession } from '../../host/agent/agent-session.ts';
 import type { Instant } from '../../host/lib/clock.ts';
-import type { Rules } from '../../host/lib/rules.ts';
 import { type AgentAction, AgentChannel } from '../../host/wire/agent-channel.ts';
 import type { Payload } from '../../host/wire/channel-sender.ts';
 import { frameCostBytes } from '../../host/wire/frame.ts';
@@ -38,7 +37,6 @@ export interface AgentProcessOptions {
   /** What the reducer will grant. */
   creditBytes: number;
   limits: AgentLimits;
-  rules: Rules;
 }
 
 export interface AgentProcessDependencies {
@@ -75,7 +73,7 @@ export class AgentProcess {
   #offeredBytesMax = 0;
 
   constructor(options: AgentProcessOptions, dependencies: AgentProcessDependencies) {
-    const { host, nodeId, session, windowNs, rules, blindMs, limits } = options;
+    const { host, nodeId, session, windowNs, blindMs, limits } = options;
     const { schedule, random, module } = dependencies;
     this.#options = options;
     this.#dependencies = dependencies;
@@ -101,7 +99,6 @@ export class AgentProcess {
       random: random.next,
       zstd: random.chance(0.2),
       frameBytesMax: 65_536,
-      rules,
     });
     host.observer = (event) => this.#events.push(event);
     const scan = host.adopt(schedule.nowMs);

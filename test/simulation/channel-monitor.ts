@@ -1,9 +1,11 @@
 // Watches an agent's channel from outside, frame by frame: what the protocol promises of credit, receipts and immutability.
 
 import { decodeControl } from '../../host/wire/control.ts';
-import { frameCostBytes } from '../../host/wire/frame.ts';
 import { FrameDecoder } from '../../host/wire/frame-decoder.ts';
-import { FrameKind } from '../../host/wire/gen/wire-layout.ts';
+import { FRAME_HEADER_SIZE, FrameKind } from '../../host/wire/gen/wire-layout.ts';
+
+/** docs/protocol.md, section 6. */
+const SMALL_FRAME_COST_BYTES = 256;
 
 interface SentFrame {
   bytes: Uint8Array;
@@ -50,7 +52,7 @@ export class ChannelMonitor {
       this.broken.push(`frame ${frame.seq} changed after it was sent`);
     if (before === undefined && frame.seq !== this.#sentSeq + 1)
       this.broken.push(`frame ${frame.seq} was sent after ${this.#sentSeq}`);
-    const costBytes = frameCostBytes(frame.payload.length);
+    const costBytes = Math.max(SMALL_FRAME_COST_BYTES, FRAME_HEADER_SIZE + frame.payload.length);
     this.#frames.set(frame.seq, { bytes, costBytes });
     this.#sentSeq = Math.max(this.#sentSeq, frame.seq);
     this.#inFlightBytes += costBytes;

@@ -2,7 +2,6 @@
  * A whole fleet in one process: agents, links, one reducer at a time, the exporter's path, and the fate that a scenario allows. Everything
  * runs on virtual time and one seed; `run` returns what the audit needs.
  */
-import type { Rules } from '../../host/lib/rules.ts';
 import { RECOVERY_MS } from '../../host/reducer/coordinator.ts';
 import { encodeControl } from '../../host/wire/control.ts';
 import { encodeFrame } from '../../host/wire/frame.ts';
@@ -40,7 +39,6 @@ export interface Modules {
 export interface FleetOptions {
   seed: number;
   profile?: Profile;
-  rules: Rules;
   modules: Modules;
   trace?: (text: string) => void;
 }
@@ -185,7 +183,7 @@ export class Fleet {
     const reducer = new ReducerProcess(
       {
         ...{ incarnation: incarnation.id, workers, windowNs: WINDOW_NS, latenessNs: BigInt(latenessMs) * 1_000_000n },
-        ...{ creditBytes, epochNs: EPOCH_NS, skewNs, rules: this.#options.rules },
+        ...{ creditBytes, epochNs: EPOCH_NS, skewNs },
       },
       {
         ...{ module: this.#options.modules.reducer, schedule, random, trace: (text) => this.#trace(() => text) },
@@ -265,7 +263,6 @@ export class Fleet {
         ...{
           creditBytes: this.scenario.creditBytes,
           limits: { closedRetained: this.scenario.closedRetained },
-          rules: this.#options.rules,
         },
       },
       {

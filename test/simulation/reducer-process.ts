@@ -4,7 +4,6 @@
  * ends it at any moment: what was on its way inside is gone, what it had sent arrives.
  */
 import type { Instant } from '../../host/lib/clock.ts';
-import type { Rules } from '../../host/lib/rules.ts';
 import { Coordinator, type CoordinatorAction } from '../../host/reducer/coordinator.ts';
 import { allocateDoorbells, Doorbells } from '../../host/reducer/doorbell.ts';
 import { allocateRings, Mesh } from '../../host/reducer/mesh.ts';
@@ -47,7 +46,6 @@ export interface ReducerProcessOptions {
   epochNs: bigint;
   /** Nanoseconds that this process's Unix time is off. */
   skewNs: bigint;
-  rules: Rules;
 }
 
 export interface ReducerProcessDependencies {
@@ -159,7 +157,7 @@ export class ReducerProcess {
   }
 
   #startWorkers(): Worker[] {
-    const { workers, incarnation, windowNs, latenessNs, creditBytes, rules } = this.#options;
+    const { workers, incarnation, windowNs, latenessNs, creditBytes } = this.#options;
     const { module, random, sealed } = this.#dependencies;
     const memory = { rings: allocateRings(workers, RING_BYTES), doorbells: allocateDoorbells(workers) };
     const hashSeed = random.u64();
@@ -171,10 +169,7 @@ export class ReducerProcess {
       );
       const doorbells = new Doorbells(memory.doorbells);
       const mesh = new Mesh({ worker, memory, doorbells, ends: core, wake: () => {} });
-      const node = new WorkerNode(
-        { incarnation, windowNs, latenessNs, openWindow, creditBytes, rules },
-        { core, mesh },
-      );
+      const node = new WorkerNode({ incarnation, windowNs, latenessNs, openWindow, creditBytes }, { core, mesh });
       return { index: worker, core, node, isScheduled: false, fromMainAtMs: 0, toMainAtMs: 0 };
     });
   }

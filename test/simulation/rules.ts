@@ -1,7 +1,7 @@
 // The rules of docs/protocol.md, each with the edit that switches it off. Product code knows nothing of this: the edit is applied to the
 // source as it is loaded (host) or compiled (WASM), in a thread of its own. When the code has changed, the test says which edit no longer
 // applies. What matters too rarely for a fleet is shown elsewhere: rival claims and details of the ledger in match-rules.ts; a gap in seq, a
-// commit that falls and Sealed after a reconnect in host/wire/channel-simulation.test.ts.
+// commit that falls and Sealed after a reconnect in channel-rules.ts.
 
 export interface Edit {
   /** Path below the root of the project. */
@@ -260,14 +260,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     6,
     'a repeated frame is dropped',
     `${WIRE}/reducer-session.ts`,
-    'if (frame.seq <= this.#queuedSeq && this.#rules.dropRepeatedFrames) {',
+    'if (frame.seq <= this.#queuedSeq) {',
     'if (false) {',
   ),
   rule(
     6,
     'Received follows consumption',
     `${WIRE}/reducer-session.ts`,
-    'return this.#rules.receiveWhenConsumed ? this.#consumedSeq : this.#queuedSeq;',
+    'return this.#consumedSeq;',
     'return this.#queuedSeq;',
   ),
   rule(
@@ -281,7 +281,7 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     6,
     'nothing is sent beyond the credit',
     `${WIRE}/channel-sender.ts`,
-    'if (costBytes > this.creditBytes && this.#options.rules.honourCredit) break;',
+    'if (costBytes > this.creditBytes) break;',
     '',
   ),
   {
@@ -296,15 +296,15 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     6,
     'what was sent and not received is sent again',
     `${WIRE}/channel-sender.ts`,
-    'if (!this.#options.rules.resendInFlight) {',
-    'if (true) {',
+    'this.#release(receivedSeq);',
+    'this.#release(receivedSeq);\n    this.#sent = this.#frames.length;\n    this.#inFlightBytes = this.#keptBytes;',
   ),
   rule(
     6,
     'a stranger gets a snapshot',
     `${WIRE}/agent-channel.ts`,
-    '(isStranger && this.#incarnation !== 0n && !rules.snapshotToStranger)',
-    '(isStranger && this.#incarnation !== 0n)',
+    'const resume = welcome.resume !== 0 && !isStranger;',
+    'const resume = isStranger ? this.#incarnation !== 0n : welcome.resume !== 0;',
   ),
   rule(
     6,
@@ -324,8 +324,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     section: 6,
     rule: 'what is known to be committed is applied before the snapshot',
     edits: [
-      { file: `${WIRE}/agent-channel.ts`, find: 'if (rules.commitBeforeSnapshot) this', replace: 'if (false) this' },
-      { file: `${WIRE}/agent-channel.ts`, find: 'if (!rules.commitBeforeSnapshot) this', replace: 'if (true) this' },
+      { file: `${WIRE}/agent-channel.ts`, find: 'this.#commitTold(welcome, isStranger);', replace: '' },
+      {
+        file: `${WIRE}/agent-channel.ts`,
+        find: "this.#actions.push({ kind: 'welcome', resume, welcome });",
+        replace:
+          "this.#actions.push({ kind: 'welcome', resume, welcome });\n    this.#commitTold(welcome, isStranger);",
+      },
     ],
   },
   rule(

@@ -1,4 +1,3 @@
-import { RULES, type Rules } from '../../host/lib/rules.ts';
 import { audit } from './audit.ts';
 import { Fleet, type Modules } from './fleet.ts';
 import type { Profile } from './scenario.ts';
@@ -7,7 +6,6 @@ export interface SeedOptions {
   seed: number;
   modules: Modules;
   profile?: Profile;
-  rules?: Rules;
   trace?: (text: string) => void;
 }
 
@@ -24,9 +22,9 @@ export interface SeedReport {
 }
 
 /** Runs one fleet to its end and judges it. Never throws: an error of the code under test is a broken promise too. */
-export function runSeed({ seed, modules, profile, rules = RULES, trace }: SeedOptions): SeedReport {
+export function runSeed({ seed, modules, profile, trace }: SeedOptions): SeedReport {
   const before = process.cpuUsage();
-  const fleet = new Fleet({ seed, modules, profile, rules, trace });
+  const fleet = new Fleet({ seed, modules, profile, trace });
   const broken: string[] = [];
   let repeatedWindows = 0;
   try {

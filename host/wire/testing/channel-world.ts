@@ -6,7 +6,6 @@
 import assert from 'node:assert/strict';
 import type { Instant } from '../../lib/clock.ts';
 import { seededRandom } from '../../lib/random.ts';
-import type { Rules } from '../../lib/rules.ts';
 import type { AgentAction } from '../agent-channel.ts';
 import type { Hello } from '../gen/wire-tables.ts';
 import { KnownCommits } from '../known-commits.ts';
@@ -68,11 +67,10 @@ class Reducer {
   readonly queue: Batch[] = [];
   /** What is booked stays booked, whoever tells it again: the ledger's part in this miniature. */
   readonly booked = new Set<string>();
-  readonly commits: KnownCommits;
+  readonly commits = new KnownCommits();
   closedWindow: number;
 
-  constructor(incarnation: bigint, startMs: number, closedWindow: number, rules: Rules) {
-    this.commits = new KnownCommits(rules);
+  constructor(incarnation: bigint, startMs: number, closedWindow: number) {
     this.incarnation = incarnation;
     this.startMs = startMs;
     this.closedWindow = closedWindow;
@@ -82,7 +80,6 @@ class Reducer {
 
 export class ChannelWorld {
   readonly #random: () => number;
-  readonly #rules: Rules;
   #nowMs = 0;
   #nextId = 1;
   #killAtMs = Infinity;
@@ -105,10 +102,9 @@ export class ChannelWorld {
     kills: 0,
   };
 
-  constructor(seed: number, rules: Rules) {
+  constructor(seed: number) {
     this.#random = seededRandom(seed);
-    this.#rules = rules;
-    this.#reducer = new Reducer(1n, 0, 0, rules);
+    this.#reducer = new Reducer(1n, 0, 0);
     for (let node = 1; node <= 3; node++) this.#startAgent(BigInt(node));
   }
 
@@ -131,7 +127,7 @@ export class ChannelWorld {
 
   #startAgent(node: bigint): void {
     const id = this.#nextId++;
-    const options = { random: this.#random, rules: this.#rules, startMs: this.#nowMs };
+    const options = { random: this.#random, startMs: this.#nowMs };
     const agent = new WindowAgent({ name: `${node}.${id}`, session: BigInt(id), node, ...options });
     this.#agents.push(agent);
   }
@@ -176,7 +172,7 @@ export class ChannelWorld {
       connection.hello = undefined;
       connection.twin = undefined;
     }
-    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, windowOf(this.#nowMs), this.#rules);
+    this.#reducer = new Reducer(this.#reducer.incarnation + 1n, this.#nowMs, windowOf(this.#nowMs));
   }
 
   /** What may repeat after a kill: windows of an agent that could not hear that they were sealed. */
@@ -266,7 +262,7 @@ export class ChannelWorld {
     const connection: Connection = {
       id: this.#nextId++,
       agent,
-      channel: new ReducerChannel(this.#now, this.#rules),
+      channel: new ReducerChannel(this.#now),
       toReducer: new Pipe(this.#random),
       toAgent: new Pipe(this.#random),
       agentEndMs: Infinity,
@@ -391,7 +387,7 @@ export class ChannelWorld {
     if (admission.replaces !== undefined) this.#replace(admission.replaces);
     if (admission.kind === 'open' && admission.succeeds !== undefined) reducer.twins.delete(admission.succeeds);
     const resume = admission.kind === 'resume' && known !== undefined;
-    const twin = resume ? known : new WindowTwin(hello, this.#rules);
+    const twin = resume ? known : new WindowTwin(hello);
     connection.twin = twin;
     reducer.twins.set(hello.session, twin);
     const terms = { incarnation: reducer.incarnation, windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: 0n };

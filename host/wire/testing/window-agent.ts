@@ -1,6 +1,5 @@
 // An agent as the miniature fleet sees it: it tells numbered windows, whose frames carry their own place in the channel.
 
-import type { Rules } from '../../lib/rules.ts';
 import { AgentChannel } from '../agent-channel.ts';
 import type { Payload } from '../channel-sender.ts';
 import { encodeControl } from '../control.ts';
@@ -19,7 +18,6 @@ export interface WindowAgentOptions {
   session: bigint;
   startMs: number;
   random: () => number;
-  rules: Rules;
 }
 
 export class WindowAgent {
@@ -36,7 +34,7 @@ export class WindowAgent {
   #epoch = 0;
   #nextFrame = 0;
 
-  constructor({ name, node, session, startMs, random, rules }: WindowAgentOptions) {
+  constructor({ name, node, session, startMs, random }: WindowAgentOptions) {
     this.name = name;
     this.#random = random;
     this.bornWindow = windowOf(startMs) - 1;
@@ -51,7 +49,6 @@ export class WindowAgent {
       random,
       zstd: random() < 0.5,
       frameBytesMax: FRAME_BYTES_MAX,
-      rules,
     });
   }
 

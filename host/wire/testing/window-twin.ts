@@ -1,7 +1,6 @@
 // What the miniature reducer keeps of one session: it takes frames up to the end of the open window, as an aligned channel does, and checks
 // that each comes once and in order.
 import assert from 'node:assert/strict';
-import type { Rules } from '../../lib/rules.ts';
 import { decodeControl } from '../control.ts';
 import { FrameDecoder } from '../frame-decoder.ts';
 import { FrameKind } from '../gen/wire-layout.ts';
@@ -19,8 +18,8 @@ export class WindowTwin {
   #epoch: number | undefined;
   #nextFrame = 0;
 
-  constructor(hello: Hello, rules: Rules) {
-    this.session = new ReducerSession({ hello, creditBytes: CREDIT_BYTES, rules });
+  constructor(hello: Hello) {
+    this.session = new ReducerSession({ hello, creditBytes: CREDIT_BYTES });
   }
 
   /** Takes whole frames as long as `goesOn`, which is asked before each, and the channel need not wait. True when any was taken. */
