@@ -25,6 +25,7 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'ingest', reason: 'refused_socket_report', counter: 'SocketReportsIgnored' },
   { stage: 'match', reason: 'linger_evicted', counter: 'FlowsEvicted' },
   { stage: 'match', reason: 'fold_pair_limit', counter: 'FoldPairsRefused' },
+  { stage: 'match', reason: 'fold_flow_limit', counter: 'FoldFlowsRefused' },
   { stage: 'enrich', reason: 'node_limit', counter: 'NodesRefused' },
   { stage: 'enrich', reason: 'text_limit', counter: 'TextsRefused' },
   { stage: 'enrich', reason: 'text_cut', counter: 'TextsCut' },

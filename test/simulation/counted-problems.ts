@@ -8,6 +8,7 @@ const MUST_BE_ZERO = [
   'ClaimsRefused',
   'FlowsEvicted',
   'FoldPairsRefused',
+  'FoldFlowsRefused',
   'TextsRefused',
   'NodesRefused',
   'AddressClaimsRefused',

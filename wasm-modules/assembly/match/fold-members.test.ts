@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
 import { BaselineKind, type Fold, FrameKind, OpenFlags } from '../../../host/wire/gen/wire-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import {
@@ -274,6 +275,96 @@ test('a pair without folds for ten minutes of windows takes nothing any more', (
     hosts.say(server, onceOf(second, Role.Server));
     assert.equal(sumOf([hosts.close()]).forwardBytes, isBooked ? 70 : undefined, `after ${windows} windows`);
   }
+});
+
+test('a flow that began after everything folded of its pair had closed is not in a fold, until more is folded', () => {
+  const { hosts, agents } = watched();
+  const secondsNs = (seconds: number): bigint => 1_700_000_000_000_000_000n + BigInt(seconds) * 1_000_000_000n;
+  const [folded, young, old] = keysOfShard(7, 3).map((joinKey) => connectionOf({ joinKey }));
+  hosts.say(agents[Role.Client], foldOf(folded, Role.Client, { endTimeNs: secondsNs(10) }));
+  hosts.close();
+  const told = (connection: Connection, startTimeNs: bigint) =>
+    onceFrame([
+      once({ open: { ...openOf(connection, Role.Server), startTimeNs }, totals: totalsOf(connection, Role.Server) }),
+    ]);
+  hosts.say(agents[Role.Server], told(young, secondsNs(13)));
+  assert.deepEqual(sumOf([hosts.close()]), ONE);
+  hosts.say(agents[Role.Server], told(old, secondsNs(11)));
+  assert.deepEqual(sumOf([hosts.close()]), {}, 'clocks may differ by so much');
+  hosts.say(agents[Role.Client], foldOf(young, Role.Client, { endTimeNs: secondsNs(14) }));
+  assert.deepEqual(sumOf([hosts.close()]), {}, 'that one was told before');
+});
+
+test('a committed fold books nothing, and neither do the late reports of its other ends', () => {
+  for (const isFoldFirst of [true, false]) {
+    const { hosts, agents } = watched();
+    const connection = connectionOf({ reason: CloseReason.ResetSent });
+    const last = totalsOf(connection, Role.Client);
+    const steps = [
+      () =>
+        hosts.say(
+          agents[Role.Client],
+          foldOf(connection, Role.Client, { settled: 1, connections: 0, totals: totals(), last }),
+        ),
+      () => hosts.say(agents[Role.Server], onceOf(connection, Role.Server)),
+    ];
+    for (const step of isFoldFirst ? steps : steps.toReversed()) step();
+    assert.deepEqual(sumOf([hosts.close()]), {}, 'in one window');
+  }
+});
+
+test('a flow that is forgotten leaves with its pair what it had taken off', () => {
+  const hosts = new TwoHosts(MODULE, MINUTE_NS);
+  const [client, server] = [1, 2].map((host) => hosts.agent(host, 'unit', { windowNs: BigInt(MINUTE_NS) }));
+  const [first, second] = keysOfShard(7, 2).map((joinKey) => connectionOf({ joinKey }));
+  const closeSome = (count: number): Shown[] => Array.from({ length: count }, () => hosts.close());
+  hosts.say(server, onceOf(first, Role.Server));
+  // The pair of `second` outlives the flow of `first`.
+  const windows = closeSome(5);
+  hosts.say(client, foldOf(second, Role.Client));
+  windows.push(...closeSome(7));
+  assert.deepEqual(sumOf(windows), ONE, 'the fold may be of the first');
+  hosts.say(client, foldOf(first, Role.Client));
+  windows.push(...closeSome(12));
+  assert.deepEqual(sumOf(windows), { forwardBytes: 140, forwardPackets: 14, connections: 2, closed: 2 });
+});
+
+test('when a pair is forgotten its flows belong to none, whoever takes its place', () => {
+  const hosts = new TwoHosts(MODULE, MINUTE_NS);
+  const [client, server] = [1, 2].map((host) => hosts.agent(host, 'unit', { windowNs: BigInt(MINUTE_NS) }));
+  const connection = connectionOf();
+  const handle = 1;
+  hosts.say(server, openFrame([{ ...openOf(connection, Role.Server), handle }]));
+  hosts.say(client, foldOf(connection, Role.Client));
+  for (let window = 0; window < 12; window++) hosts.close();
+  // Takes the row of the pair, and has booked what it cannot take from others.
+  const elsewhere = connectionOf({ port: 81, forward: 1000 });
+  hosts.say(client, foldOf(elsewhere, Role.Client));
+  hosts.close();
+  hosts.say(server, wideFrame([{ handle, totals: totals({ bytesReceived: 500n }) }]));
+  assert.equal(sumOf([hosts.close()]).forwardBytes, 500);
+});
+
+test('beyond the limit of flows beside folds they are booked as they are, and counted', () => {
+  const { hosts, agents } = watched();
+  const count = 131_073;
+  const names = { localAddress: addressOf(1), remoteAddress: addressOf(2) };
+  const everyShard = Array.from({ length: 256 }, (_, shard) =>
+    fold({ ...names, shard, totals: totals({ bytesSent: 1n }) }),
+  );
+  hosts.say(agents[Role.Client], foldFrame(everyShard));
+  assert.equal(sumOf([hosts.close()]).forwardBytes, 256);
+  for (let first = 1; first <= count; first += 400) {
+    const items = Array.from({ length: Math.min(400, count + 1 - first) }, (_, index) =>
+      once({
+        open: openOf(connectionOf({ joinKey: BigInt(first + index) }), Role.Server),
+        totals: totals({ bytesReceived: 1n }),
+      }),
+    );
+    hosts.say(agents[Role.Server], onceFrame(items));
+  }
+  assert.equal(sumOf([hosts.close()]).forwardBytes, count - 256);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FoldFlowsRefused), 1);
 });
 
 /** Join keys whose flows are matched in one shard. */
