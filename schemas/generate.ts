@@ -1,10 +1,12 @@
 // Writes everything that is derived from the schemas:
 //   schemas/*.fbs -> flatc (WASM) -> binary schema -> C, AssemblyScript and TypeScript
 //   schemas/metrics.yaml -> TypeScript constants and docs/metrics.md
+// and the tables of options in docs/configuration.md from host/config/definition.ts.
 // Without an option the files are written; with --check they are compared, and exit code 1 means that some differ.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { writeConfigurationPage } from '../host/config/reference.ts';
 import { writeCHeader } from './generator/c-header.ts';
 import { readMetrics, writeMetricsPage, writeMetricsTs } from './generator/metrics.ts';
 import type { Schema } from './generator/schema.ts';
@@ -28,6 +30,8 @@ async function generate(): Promise<Map<string, string>> {
     if (name === C_SCHEMA) files.set(`${C_FOLDER}/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
     if (name === POINT_SCHEMA) addMetrics(files, schema);
   }
+  const page = 'docs/configuration.md';
+  files.set(page, writeConfigurationPage(readFileSync(join(ROOT, page), 'utf8')));
   return files;
 }
 

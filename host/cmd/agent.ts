@@ -1,24 +1,46 @@
 // `tributary agent`: looks at the sockets of this host until it is told to stop.
 import type { Command } from 'commander';
-import { resolveAgentOptions } from '../agent/options.ts';
 import { addConfiguration, type Load } from '../config/load.ts';
-import { createLog } from '../telemetry/log.ts';
+import { Reload } from '../config/reload.ts';
+import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
 import { createAgent } from './create-agent.ts';
+import { agentOptionsOf } from './role-checks.ts';
 import { stopSignal } from './stop-signal.ts';
+
+const EXAMPLES = `
+Examples:
+  tributary agent --reducer 127.0.0.1:4400
+  tributary agent --reducer reducer.example:4400 --tls-ca ca.pem --tls-cert web1.pem --tls-key web1-key.pem
+  tributary agent --output file:/tmp/web1.zst --window 1s`;
 
 export function register(command: Command): void {
   const load = addConfiguration(command, 'agent');
-  command.action(() => run(load));
+  command.addHelpText('after', EXAMPLES).action(() => run(load));
 }
 
 async function run(load: Load): Promise<void> {
-  const { values } = load();
+  const loaded = load();
   const failed = Promise.withResolvers<never>();
-  const agent = await createAgent(resolveAgentOptions(values), createLog('agent', values.log), failed.reject);
+  const log = createLog('agent', loaded.values.log);
+  const agent = await createAgent(agentOptionsOf(loaded), log, failed.reject);
+  const reload = new Reload(
+    { role: 'agent', loaded },
+    {
+      ...{ load, log, check: agentOptionsOf },
+      apply: {
+        'log.level': ({ log: { level = DEFAULT_LOG_LEVEL } }) => {
+          log.level = level;
+        },
+      },
+      always: () => agent.reload(),
+    },
+  );
   try {
     await agent.start();
+    reload.start();
     await Promise.race([stopSignal(), failed.promise]);
   } finally {
+    reload.stop();
     await agent.stop();
   }
 }

@@ -20,6 +20,7 @@ const ROLES: Readonly<Record<string, Role>> = {
   reducer: { summary: 'join, name and roll up what agents tell; export it', load: () => import('./reducer.ts') },
   edges: { summary: 'print who talks to whom, from the API of a reducer', load: () => import('./edges.ts') },
   certs: { summary: 'a small authority for the certificates of agents and reducers', load: () => import('./certs.ts') },
+  config: { summary: 'check and print what a role would run with', load: () => import('./config.ts') },
   replay: { summary: 'feed recordings of agents through a reducer', load: () => import('./replay.ts') },
 };
 

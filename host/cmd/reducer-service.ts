@@ -24,6 +24,7 @@ import type { PipelineTotals } from '../view/health-line.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import { readAccess } from './access-readings.ts';
+import { nameOption } from './name-option.ts';
 import { readSelf } from './self-readings.ts';
 
 export interface ReducerServiceOptions extends ReducerOptions {
@@ -55,7 +56,7 @@ export class ReducerService {
   readonly #reducer: Reducer;
   readonly #api: ApiServer;
   readonly #credentials: CredentialKeeper | undefined;
-  readonly #levels: ReadonlySet<Level>;
+  #levels: ReadonlySet<Level>;
   readonly #sums: CumulativeSums;
   readonly #exporter: OtlpExporter | undefined;
   readonly #prometheus: PrometheusServer | undefined;
@@ -70,7 +71,7 @@ export class ReducerService {
     const { log, fail, onClosed, environment } = dependencies;
     const clock = startClock();
     this.#sums = new CumulativeSums(options.prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
-    this.#levels = new Set(options.levels.map((name) => LEVEL_NAMES[name]));
+    this.#levels = levelSet(options.levels);
     this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
     this.#reducer = new Reducer(options, {
       log,
@@ -105,6 +106,11 @@ export class ReducerService {
     await this.#credentials?.reload();
   }
 
+  /** Counts from the next window that closes. */
+  exportLevels(levels: readonly LevelName[]): void {
+    this.#levels = levelSet(levels);
+  }
+
   get addresses(): readonly ListenAddress[] {
     return this.#reducer.addresses;
   }
@@ -112,9 +118,9 @@ export class ReducerService {
   /** Throws UsageError when an address cannot be had or a part is missing. */
   async start(): Promise<void> {
     const credentials = await this.#credentials?.start();
-    await this.#api.start(credentials);
-    await this.#startPrometheus(credentials);
-    await this.#reducer.start(credentials);
+    await nameOption('api.address', this.#api.start(credentials));
+    await nameOption('prometheus.listen', this.#startPrometheus(credentials));
+    await nameOption('reducer.listen', this.#reducer.start(credentials));
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
   }
@@ -223,4 +229,8 @@ export class ReducerService {
     this.#wire = sumWireTotals(readings.map((reading) => reading.wire));
     this.#handshakes = addHandshakes(readings.map((reading) => reading.counts.handshakes));
   }
+}
+
+function levelSet(levels: readonly LevelName[]): ReadonlySet<Level> {
+  return new Set(levels.map((name) => LEVEL_NAMES[name]));
 }

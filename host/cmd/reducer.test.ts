@@ -140,7 +140,7 @@ test('what cannot start says why and leaves no listener behind', { timeout: 240_
     [['--listen', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--api', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--window', '0s'], /--window: "0s".*1s to 5m/],
-    [['--workers', 'many'], /--workers: has to be a number/],
+    [['--workers', 'many'], /--workers: "many" is not a whole number from 1 to 64/],
     [['--level', 'az'], /--level: "az" is not one of id_id/],
   ];
   for (const [flags, message] of cases) {

@@ -89,9 +89,9 @@ test('recordings that exclude each other, and files that are none, are refused w
     [[paths[0], copy], /hold the same session.*TRB_REPLAY/],
     [[text], /is not a recording of tributary.*TRB_RECORDING/],
     [[join(FOLDER, 'missing')], /does not exist.*TRB_RECORDING/],
-    [[paths[0], '--level', 'az'], /--level az: use one of.*TRB_LEVEL/],
-    [[paths[0], '--seed', 'xyz'], /--seed xyz.*hexadecimal/],
-    [[paths[0], '--workers', '0'], /--workers 0/],
+    [[paths[0], '--level', 'az'], /--level: "az" is not one of id_id.*TRB_CONFIG/],
+    [[paths[0], '--seed', 'xyz'], /--seed: "xyz" is not .*hexadecimal/],
+    [[paths[0], '--workers', '0'], /--workers: 0 is not a whole number from 1 to 64/],
   ];
   for (const [args, message] of cases) {
     const { code, err } = await run(...args);

@@ -5,9 +5,8 @@ import type { Command } from 'commander';
 import { sortEdges } from '../api/edge-order.ts';
 import { readEdges } from '../api/edges.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from '../api/window-store.ts';
-import { refuseWith, refuseWithout } from '../config/conflicts.ts';
 import type { Configuration } from '../config/definition.ts';
-import { addConfiguration, type Load, type Loaded } from '../config/load.ts';
+import { addConfiguration, type Load } from '../config/load.ts';
 import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import { startClock } from '../lib/clock.ts';
 import { UsageError } from '../lib/usage-error.ts';
@@ -19,6 +18,7 @@ import { addStageCounters } from '../reducer/stage-counters.ts';
 import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
+import { checkReplay } from './role-checks.ts';
 
 /** What `replay sample` replays; `npm run record-sample` makes it. */
 const SAMPLE_FOLDER = join(import.meta.dirname, '../../test/golden/sample');
@@ -27,18 +27,25 @@ const ALL_LEVELS = Object.keys(LEVEL_NAMES) as LevelName[];
 
 type ReplaySettings = Configuration['replay'];
 
+const EXAMPLES = `
+Examples:
+  tributary replay sample
+  tributary replay --json --level all /tmp/web1.zst /tmp/web2.zst
+  tributary replay --reducer 127.0.0.1:4400 --speed real sample`;
+
 export function register(command: Command): void {
   command.argument(
     '<path...>',
     `recordings made by tributary agent --output file:PATH, or "${SAMPLE}" for the one that comes with it`,
   );
   const load = addConfiguration(command, 'replay');
-  command.action((paths: string[]) => run(paths, load));
+  command.addHelpText('after', EXAMPLES).action((paths: string[]) => run(paths, load));
 }
 
 async function run(paths: string[], load: Load): Promise<void> {
-  const { values } = checkTogether(load());
-  const { insecure, replay: settings } = values;
+  const loaded = load();
+  checkReplay(loaded);
+  const { insecure, replay: settings } = loaded.values;
   const files = paths.flatMap((path) => (path === SAMPLE ? sampleFiles() : [path]));
   if (settings.reducer === undefined) await replayHere(files, settings);
   else await replayThere(files, settings, { address: settings.reducer, insecure });
@@ -128,14 +135,4 @@ function listRecordings(folder: string): string[] {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw error;
   }
-}
-
-/** Throws UsageError for options that do not go together. */
-function checkTogether(loaded: Loaded): Loaded {
-  const { level, json, reducer } = loaded.values.replay;
-  if (level === 'all' && !json)
-    throw new UsageError('TRB_LEVEL', '--level all goes with --json alone: add --json, or choose one level');
-  if (reducer === undefined) refuseWithout(loaded, 'replay.reducer', ['insecure']);
-  else refuseWith(loaded, 'replay.reducer', ['replay.workers', 'replay.seed', 'replay.level', 'replay.json']);
-  return loaded;
 }

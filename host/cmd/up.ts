@@ -18,8 +18,9 @@ import { LinePrinter } from '../view/line-printer.ts';
 import { LiveView } from '../view/live-view.ts';
 import { createAgent } from './create-agent.ts';
 import { EXIT_TRAP } from './defaults.ts';
-import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
+import { resolveReducerOptions } from './reducer-options.ts';
 import { ReducerService } from './reducer-service.ts';
+import { checkUp } from './role-checks.ts';
 import { stopSignal } from './stop-signal.ts';
 
 interface Logs {
@@ -30,14 +31,21 @@ interface Logs {
 /** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
 const WINDOWS_SHOWN = 5;
 
+const EXAMPLES = `
+Examples:
+  tributary up
+  tributary up --by failures --window 5s
+  tributary up --prometheus-listen 127.0.0.1:9464`;
+
 export function register(command: Command): void {
   const load = addConfiguration(command, 'up');
-  command.action(() => run(load));
+  command.addHelpText('after', EXAMPLES).action(() => run(load));
 }
 
 async function run(load: Load): Promise<void> {
-  const { values } = load();
-  checkLateness('up', values.up.window, values.up.lateness);
+  const loaded = load();
+  checkUp(loaded);
+  const { values } = loaded;
   const heldLog = new HeldLog((text) => writeSync(process.stderr.fd, text));
   // On a terminal the picture is the message; what goes wrong is still said.
   const { level = process.stdout.isTTY ? 'error' : 'warn', format } = values.log;

@@ -97,7 +97,7 @@ export function level<const Word extends string = never>(words: readonly Word[] 
     'LEVEL',
     `one of ${names.join(', ')}`,
     (text) => parseLevel(text) ?? words.find((word) => word === text),
-    { examples: names },
+    { enum: names.flatMap((one) => [...new Set([one, one.replace('_', '-')])]) },
   );
 }
 
@@ -155,7 +155,7 @@ export function boolean(): Kind<boolean> {
 
 /** At least one of another kind. */
 export function listOf<Value>(item: Kind<Value>): Kind<Value[]> {
-  const allowed = `a list with at least one entry, each ${item.allowed}`;
+  const allowed = `a list such as [A, B], each entry ${item.allowed}`;
   return {
     schema: z.array(item.schema, refuse(allowed)).min(1, refuse(allowed)),
     metavar: item.metavar,

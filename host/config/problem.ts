@@ -16,7 +16,7 @@ export class ConfigurationError extends UsageError {
   /** `problems`: at least one. */
   constructor(problems: readonly Problem[]) {
     const lines = problems.map(({ where, what }) => `${where}: ${what}`);
-    super('TRB_CONFIG', lines.length === 1 ? lines[0] : `${lines.length} problems\n  ${lines.join('\n  ')}\n`);
+    super('TRB_CONFIG', lines.length === 1 ? lines[0] : `${lines.length} problems:\n  ${lines.join('\n  ')}\n `);
     this.problems = problems;
   }
 }

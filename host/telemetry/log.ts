@@ -5,6 +5,8 @@ import { prettyFactory } from 'pino-pretty';
 export const LOG_LEVELS: readonly string[] = [...Object.values(levels.labels), 'silent'];
 export const LOG_FORMATS: readonly string[] = ['auto', 'json', 'text'];
 
+export const DEFAULT_LOG_LEVEL = 'info';
+
 export interface LogOptions {
   /** One of LOG_LEVELS. */
   level?: string;
@@ -22,7 +24,7 @@ const CONTROLS = /[\x00-\x1f\x7f-\x9f]/g;
 const CONTROLS_IN_LINES = /[\x00-\x09\x0b-\x1f\x7f-\x9f]/g;
 
 export function createLog(name: string, options: LogOptions = {}): Logger {
-  const { level = 'info', format = 'auto' } = options;
+  const { level = DEFAULT_LOG_LEVEL, format = 'auto' } = options;
   // Written when the call returns: the last words of a process are the ones that matter.
   const destination = options.destination ?? pino.destination({ dest: STDERR, sync: true });
   const { isTTY } = process.stderr;

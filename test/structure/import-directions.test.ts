@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
   'wasm/ingest': ['wasm/match', 'wasm/enrich'],
   'wasm/match': ['wasm/enrich', 'wasm/aggregate'],
   'wasm/aggregate': ['wasm/enrich'],
-  'schemas/generate.ts': ['schemas/generator'],
+  'schemas/generate.ts': ['schemas/generator', 'host/config'],
 };
 
 /** What everyone of an area may import. */

@@ -1,0 +1,86 @@
+// What each role refuses at its start beyond one option at a time: options that do not go together, and files that cannot be used.
+import { type AgentOptions, resolveAgentOptions } from '../agent/options.ts';
+import { readToken } from '../api/api-access.ts';
+import { resolveApiTarget } from '../api/api-target.ts';
+import { refuseWith, refuseWithout } from '../config/conflicts.ts';
+import type { Loaded } from '../config/load.ts';
+import type { RoleName } from '../config/option.ts';
+import { isOtlpConfigured } from '../export/otlp-exporter.ts';
+import { UsageError } from '../lib/usage-error.ts';
+import { loadCredentials, type TlsFiles } from '../tls/credentials.ts';
+import { formatAddress } from '../wire/transport/address.ts';
+import { assertReachable } from '../wire/transport/tcp.ts';
+import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
+import type { ReducerServiceOptions } from './reducer-service.ts';
+
+const OF_CONNECTION = ['agent.zstd', 'insecure', 'tls.ca', 'tls.cert', 'tls.key', 'tls.server-name'];
+const OF_REPLAY_HERE = ['replay.workers', 'replay.seed', 'replay.level', 'replay.json'];
+
+/** Throws UsageError. */
+export function agentOptionsOf(loaded: Loaded): AgentOptions {
+  const { agent, tls } = loaded.values;
+  const options = resolveAgentOptions(loaded.values);
+  if (agent.reducer === undefined) refuseWithout(loaded, 'agent.reducer', OF_CONNECTION);
+  if (tls.cert === undefined) refuseWithout(loaded, 'tls.cert', ['tls.server-name']);
+  return options;
+}
+
+/** Throws UsageError. */
+export function reducerOptionsOf(loaded: Loaded): ReducerServiceOptions {
+  const options = resolveReducerOptions(loaded.values);
+  if ('path' in options.api) refuseBesideSocket(loaded);
+  return options;
+}
+
+/** Throws UsageError. */
+export function checkUp(loaded: Loaded): void {
+  const { up, api } = loaded.values;
+  checkLateness('up', up.window, up.lateness);
+  if ('path' in api.address) refuseBesideSocket(loaded);
+}
+
+/** Throws UsageError. */
+export function checkReplay(loaded: Loaded): void {
+  const { level, json, reducer } = loaded.values.replay;
+  if (reducer === undefined) refuseWithout(loaded, 'replay.reducer', ['insecure']);
+  else refuseWith(loaded, 'replay.reducer', OF_REPLAY_HERE);
+  if (level === 'all' && !json)
+    throw new UsageError('TRB_LEVEL', '--level all goes with --json alone: add --json, or choose one level');
+}
+
+/** All that a start of the role would refuse before it opens anything but files. Throws UsageError. */
+export async function checkRole(role: RoleName, loaded: Loaded): Promise<void> {
+  const { values } = loaded;
+  if (role === 'agent') {
+    const { reducer } = agentOptionsOf(loaded);
+    if (reducer !== undefined) assertReachable(reducer, reducer.tls !== undefined);
+    await checkFiles(reducer?.tls);
+  } else if (role === 'reducer') {
+    const { tls, listen, api, insecure, apiTokenFile } = reducerOptionsOf(loaded);
+    for (const address of [...listen, api]) assertReachable({ address, insecure }, tls !== undefined);
+    await checkFiles(tls);
+    if (apiTokenFile !== undefined) await readToken(apiTokenFile);
+    isOtlpConfigured(process.env);
+  } else if (role === 'up') {
+    checkUp(loaded);
+    isOtlpConfigured(process.env);
+  } else if (role === 'edges') {
+    const { address, tokenFile, ca } = values.api;
+    await resolveApiTarget({
+      api: formatAddress(address),
+      apiTokenFile: tokenFile,
+      apiCa: ca,
+      insecure: values.insecure,
+    });
+  } else {
+    checkReplay(loaded);
+  }
+}
+
+async function checkFiles(tls: TlsFiles | undefined): Promise<void> {
+  if (tls !== undefined) await loadCredentials(tls, new Date());
+}
+
+function refuseBesideSocket(loaded: Loaded): void {
+  refuseWith(loaded, 'api.address', ['api.token-file']);
+}

@@ -1,0 +1,105 @@
+/**
+ * SIGHUP: the file is read again. What can change in a running process changes; what cannot is said, and stays until the next start. A file
+ * with anything wrong in it changes nothing.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Logger } from 'pino';
+import { UsageError } from '../lib/usage-error.ts';
+import type { Configuration } from './definition.ts';
+import { show } from './kinds.ts';
+import type { Load, Loaded } from './load.ts';
+import type { RoleName } from './option.ts';
+import type { Setting } from './setting.ts';
+
+export interface ReloadOptions {
+  role: RoleName;
+  /** What the process runs with. */
+  loaded: Loaded;
+}
+
+export interface ReloadDependencies {
+  load: Load;
+  /** Throws UsageError when options do not go together. */
+  check: (loaded: Loaded) => void;
+  log: Logger;
+  /** By the key of an option: makes its new value count. Options without one need a restart. */
+  apply: Readonly<Record<string, (values: Configuration) => void>>;
+  /** Whatever is read again each time: certificates. */
+  always?: () => Promise<void>;
+}
+
+export class Reload {
+  readonly #role: RoleName;
+  readonly #dependencies: ReloadDependencies;
+  /** What counts, by key: after the start, and after each reload what took effect. */
+  readonly #current: Map<string, Setting>;
+  readonly #onSignal = (): void => void this.reload();
+  #last: Promise<void> = Promise.resolve();
+
+  constructor({ role, loaded }: ReloadOptions, dependencies: ReloadDependencies) {
+    this.#role = role;
+    this.#dependencies = dependencies;
+    this.#current = settingsOf(loaded, role);
+  }
+
+  start(): void {
+    process.on('SIGHUP', this.#onSignal);
+  }
+
+  stop(): void {
+    process.off('SIGHUP', this.#onSignal);
+  }
+
+  /** One after the other, so that the newest file has the last word. */
+  reload(): Promise<void> {
+    this.#last = this.#last.then(() => this.#reload());
+    return this.#last;
+  }
+
+  async #reload(): Promise<void> {
+    const { load, check, log, always } = this.#dependencies;
+    try {
+      const loaded = load();
+      check(loaded);
+      this.#applyAll(loaded);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      log.error({ code: error.code }, `the configuration stays as it was: ${error.message.trim()}`);
+      return;
+    }
+    await always?.();
+  }
+
+  #applyAll(loaded: Loaded): void {
+    const wanted = settingsOf(loaded, this.#role);
+    const keys = new Set([...this.#current.keys(), ...wanted.keys()]);
+    const changed = [...keys].filter(
+      (key) => !isDeepStrictEqual(this.#current.get(key)?.given, wanted.get(key)?.given),
+    );
+    if (changed.length === 0) this.#dependencies.log.info('configuration read again: no option has changed');
+    for (const key of changed) this.#applyOne(key, wanted.get(key), loaded.values);
+  }
+
+  #applyOne(key: string, setting: Setting | undefined, values: Configuration): void {
+    const { apply, log } = this.#dependencies;
+    const before = shown(this.#current.get(key));
+    const after = shown(setting);
+    if (apply[key] === undefined) {
+      log.warn({ key, before, after }, `${key} stays ${before}: ${after} takes effect with a restart`);
+      return;
+    }
+    apply[key](values);
+    if (setting === undefined) this.#current.delete(key);
+    else this.#current.set(key, setting);
+    log.info({ key, before, after }, `${key} is now ${after}, was ${before}`);
+  }
+}
+
+function settingsOf({ settings }: Loaded, role: RoleName): Map<string, Setting> {
+  const ofRole = settings.filter(({ named }) => named.roles.includes(role));
+  return new Map(ofRole.map((setting) => [setting.named.key, setting]));
+}
+
+function shown(setting: Setting | undefined): string {
+  return setting === undefined ? 'unset' : show(setting.given);
+}
