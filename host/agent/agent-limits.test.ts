@@ -90,6 +90,44 @@ test('beyond the retention limit the oldest fold by owner, addresses, port and s
   assert.deepEqual([core.counters.folds, core.counters.processes], [0n, 1n]);
 });
 
+test('a committed fold is told to another reducer, without what it added, for ten minutes', () => {
+  const core = createCore({ closedRetained: 1 });
+  const end = (cookie: bigint, bytesSent: bigint) => ({ cookie, joinKey: 9n, type: SocketClose, bytesSent });
+  core.events(encodeEvents(end(1n, 10n), end(2n, 5n), end(3n, 1n)));
+  core.encodeWindow(1, CONTEXT);
+  core.commit(1);
+  core.events(encodeEvents(end(4n, 7n), end(5n, 1n)));
+  core.encodeWindow(2, CONTEXT);
+  core.commit(2);
+  const told = (window: number, incarnation: bigint) =>
+    itemsOf(core.encodeSnapshot(window, incarnation, 0n), 'Fold').map(({ settled, process, sockets, ...fold }) => [
+      ...[settled, process, sockets, fold.connections, fold.closed, fold.openings],
+      ...[fold.totals.bytesSent, fold.last.bytesSent],
+    ]);
+  const both = [1, 0, 3, 0, 3, 3, 0n, 22n];
+  assert.deepEqual([told(3, 2n), told(4, 2n), told(602, 3n)], [[both], [], [both]]);
+  assert.deepEqual(told(603, 4n), []);
+});
+
+test('what of a socket was told in several windows is in the fold once, and what is committed of it is not news', () => {
+  const core = createCore({ closedRetained: 1 });
+  const moved = (type: number, bytesSent: bigint) => encodeEvents({ cookie: 1n, type, bytesSent });
+  core.events(moved(SocketTotals, 10n));
+  core.encodeWindow(1, CONTEXT);
+  core.events(moved(SocketTotals, 30n));
+  core.encodeWindow(2, CONTEXT);
+  core.events(moved(SocketClose, 60n));
+  core.encodeWindow(3, CONTEXT);
+  core.events(encodeEvents({ cookie: 2n, type: SocketClose }));
+  core.commit(1);
+  const told = (incarnation: bigint) =>
+    itemsOf(core.encodeSnapshot(4, incarnation, 0n), 'Fold').map((fold) => [
+      ...[fold.connections, fold.closed, fold.openings],
+      ...[fold.totals.bytesSent, fold.last.bytesSent],
+    ]);
+  assert.deepEqual(told(2n), [[0, 1, 1, 50n, 60n]]);
+});
+
 test('beyond the limit of folds one for each role takes the rest, and loses no byte', () => {
   const FOLDS = 262_144;
   const core = createCore({ closedRetained: 1 });
