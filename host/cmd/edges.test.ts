@@ -148,16 +148,16 @@ test('--csv prints a head and one record for each edge, highest first', async (c
 test('wrong usage ends with 2 and a reducer that does not answer with 3; both say what to do', async (context) => {
   const { api } = await startReducer(context);
   const cases: [string[], number, RegExp][] = [
-    [['--level', 'pod'], 2, /--level pod: is one of id_id.*TRB_QUERY/],
+    [['--level', 'pod'], 2, /--level: "pod" is not one of id_id.*TRB_CONFIG/],
     [['--windows', '0'], 2, /--windows 0: is a whole number from 1 to 1024.*TRB_QUERY/],
     [['--windows', '9999'], 2, /--windows 9999: is a whole number from 1 to 1024/],
-    [['--by', 'name'], 2, /--by name: is one of rate, bytes/],
+    [['--by', 'name'], 2, /--by: "name" is not one of rate, bytes/],
     [['--port', '80', '--port', 'http'], 2, /--port 80 http: "http" is not a port/],
     [['--min-rate', 'fast'], 2, /--min-rate fast: "fast" is not a rate/],
     [['--level', 'az_az', '--process', 'x'], 2, /--process x: is not kept at az_az: ask at id_id/],
     [[''], 2, /PATTERN : is empty/],
     [['--json', '--csv'], 2, /cannot be used with/],
-    [['--api', 'nowhere'], 2, /"nowhere" is not an address.*TRB_ADDRESS/],
+    [['--api', 'nowhere'], 2, /--api: "nowhere" is not an address.*TRB_CONFIG/],
     [['--colour'], 2, /unknown option '--colour'/],
     [['--api', `${api}.absent`], 3, /no reducer answers at unix:.*tributary up/],
   ];

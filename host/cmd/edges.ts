@@ -1,12 +1,12 @@
 // `tributary edges`: who talks to whom, from a running reducer. Its filters are the query parameters of the API, checked by the same schema.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { type ApiTarget, type ApiTargetOptions, resolveApiTarget } from '../api/api-target.ts';
+import { type ApiTarget, resolveApiTarget } from '../api/api-target.ts';
 import { ApiError, fetchJson } from '../api/client.ts';
-import { type EdgesAnswer, LEVELS } from '../api/edge-answer.ts';
-import { SORT_KEYS } from '../api/edge-order.ts';
+import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { describeIssue, EDGE_PARAMETERS, type EdgesQuery, EdgesQuerySchema } from '../api/edge-query.ts';
 import { followWindows } from '../api/window-follower.ts';
+import { addConfiguration, type Load } from '../config/load.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { apiSource } from '../view/edge-source.ts';
 import { csvHead, csvRecords } from '../view/edges-csv.ts';
@@ -15,7 +15,7 @@ import { healthLine, type PipelineTotals } from '../view/health-line.ts';
 import { LinePrinter } from '../view/line-printer.ts';
 import { LiveView } from '../view/live-view.ts';
 import { formatAddress } from '../wire/transport/address.ts';
-import { DEFAULT_API } from './defaults.ts';
+import { apiTargetOf } from './role-checks.ts';
 import { stopSignal } from './stop-signal.ts';
 
 const EXIT_NOTHING_FOUND = 1;
@@ -33,10 +33,10 @@ Without --json or --csv, and with --watch on a terminal, the live view of \`trib
 Columns of --csv and fields of --json: docs/live-view.md and docs/openapi.json.
 Exit codes: 0 edges were found, 1 none was, 2 wrong usage, 3 the reducer did not answer.`;
 
-interface Flags extends ApiTargetOptions, Record<string, unknown> {
-  json: boolean;
-  csv: boolean;
-  watch: boolean;
+interface Flags extends Record<string, unknown> {
+  json?: boolean;
+  csv?: boolean;
+  watch?: boolean;
 }
 
 interface Question {
@@ -51,12 +51,8 @@ const repeated = (value: string, before: string[] | undefined): string[] => [...
 export function register(command: Command): void {
   const filter = (flags: string, text: string): Option => new Option(flags, text).argParser(repeated);
   command
+    .optionsGroup('Filters and formats:')
     .argument('[PATTERN...]', 'text, address or range, port or protocol of either end')
-    .option('--api <ADDRESS>', 'unix:PATH or HOST:PORT of the reducer', DEFAULT_API)
-    .option('--api-token-file <PATH>', 'file with the token of an API over TCP')
-    .option('--api-ca <PATH>', 'authorities that may have issued the certificate of the API; it then speaks TLS')
-    .option('--insecure', 'allow plaintext to another host', false)
-    .option('--level <LEVEL>', `level of the tree: ${LEVELS.join(', ')}`, 'id_id')
     .option('--windows <N>', 'add up the last N windows', '1')
     .addOption(filter('--from <TEXT>', 'client'))
     .addOption(filter('--to <TEXT>', 'server'))
@@ -68,17 +64,21 @@ export function register(command: Command): void {
     .addOption(filter('--protocol <NAME>', 'tcp, udp, or the number of another protocol'))
     .option('--failed', 'only edges on which a connect has failed')
     .option('--min-rate <RATE>', 'at least so many bytes per second')
-    .option('--by <KEY>', `sort by ${SORT_KEYS.join(', ')}`, 'rate')
     .option('--limit <N>', 'at most N edges')
-    .option('--json', 'print the answer of the API, one line', false)
-    .addOption(new Option('--csv', 'print comma-separated values').default(false).conflicts('json'))
-    .option('--watch', 'go on with each window that closes', false)
-    .addHelpText('after', HELP)
-    .action(run);
+    .option('--json', 'print the answer of the API, one line')
+    .addOption(new Option('--csv', 'print comma-separated values').conflicts('json'))
+    .option('--watch', 'go on with each window that closes')
+    .addHelpText('after', HELP);
+  const load = addConfiguration(command, 'edges');
+  command.action((patterns: string[], flags: Flags) => run(patterns, flags, load));
 }
 
-async function run(patterns: string[], flags: Flags): Promise<void> {
-  const question = { ...readQuestion(patterns, flags), target: await resolveApiTarget(flags) };
+async function run(patterns: string[], flags: Flags, load: Load): Promise<void> {
+  const { values } = load();
+  const question = {
+    ...readQuestion(patterns, { ...flags, ...values.edges }),
+    target: await resolveApiTarget(apiTargetOf(values)),
+  };
   try {
     if (flags.watch) await watch(question, flags);
     else if (!(await printOnce(question, flags))) process.exitCode = EXIT_NOTHING_FOUND;

@@ -1,8 +1,9 @@
 // What each role refuses at its start beyond one option at a time: options that do not go together, and files that cannot be used.
 import { type AgentOptions, resolveAgentOptions } from '../agent/options.ts';
 import { readToken } from '../api/api-access.ts';
-import { resolveApiTarget } from '../api/api-target.ts';
+import { type ApiTargetOptions, resolveApiTarget } from '../api/api-target.ts';
 import { refuseWith, refuseWithout } from '../config/conflicts.ts';
+import type { Configuration } from '../config/definition.ts';
 import type { Loaded } from '../config/load.ts';
 import type { RoleName } from '../config/option.ts';
 import { isOtlpConfigured } from '../export/otlp-exporter.ts';
@@ -39,6 +40,10 @@ export function checkUp(loaded: Loaded): void {
   if ('path' in api.address) refuseBesideSocket(loaded);
 }
 
+export function apiTargetOf({ api: { address, tokenFile, ca }, insecure }: Configuration): ApiTargetOptions {
+  return { api: formatAddress(address), apiTokenFile: tokenFile, apiCa: ca, insecure };
+}
+
 /** Throws UsageError. */
 export function checkReplay(loaded: Loaded): void {
   const { level, json, reducer } = loaded.values.replay;
@@ -50,7 +55,6 @@ export function checkReplay(loaded: Loaded): void {
 
 /** All that a start of the role would refuse before it opens anything but files. Throws UsageError. */
 export async function checkRole(role: RoleName, loaded: Loaded): Promise<void> {
-  const { values } = loaded;
   if (role === 'agent') {
     const { reducer } = agentOptionsOf(loaded);
     if (reducer !== undefined) assertReachable(reducer, reducer.tls !== undefined);
@@ -65,13 +69,7 @@ export async function checkRole(role: RoleName, loaded: Loaded): Promise<void> {
     checkUp(loaded);
     isOtlpConfigured(process.env);
   } else if (role === 'edges') {
-    const { address, tokenFile, ca } = values.api;
-    await resolveApiTarget({
-      api: formatAddress(address),
-      apiTokenFile: tokenFile,
-      apiCa: ca,
-      insecure: values.insecure,
-    });
+    await resolveApiTarget(apiTargetOf(loaded.values));
   } else {
     checkReplay(loaded);
   }

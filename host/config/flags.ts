@@ -56,7 +56,8 @@ function fromFlag({ option }: NamedOption, text: unknown): unknown {
 }
 
 function flagOf({ flag, option: { kind, description, default: value, otherwise }, variable }: NamedOption): Flag {
-  const text = `${description}${kind.isList ? '; may be repeated' : ''}${defaultText(value, otherwise)} [${variable}]`;
+  const choices = kind.choices === undefined ? '' : `: ${kind.choices.join(', ')}`;
+  const text = `${description}${choices}${kind.isList ? '; may be repeated' : ''}${defaultText(value, otherwise)} [${variable}]`;
   if (kind.metavar === undefined) return new Flag(`--${flag}`, text);
   const one = new Flag(`--${flag} <${kind.metavar}>`, text);
   return kind.isList ? one.argParser((item: string, before: string[] = []) => [...before, item]) : one;

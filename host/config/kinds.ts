@@ -13,6 +13,8 @@ export interface Kind<Value> {
   metavar?: string;
   /** Completes "is not …". */
   allowed: string;
+  /** All that it may be, when that is a list of words. */
+  choices?: readonly string[];
   /** A flag may be repeated, a variable has commas. */
   isList: boolean;
   /** Text as the value that the file would have; what is not of the kind stays text, and the schema refuses it. */
@@ -93,16 +95,23 @@ export function tcpAddress(): Kind<Extract<ListenAddress, { port: number }>> {
 /** A level of the tree, or one of `words`. */
 export function level<const Word extends string = never>(words: readonly Word[] = []): Kind<LevelName | Word> {
   const names = [...Object.keys(LEVEL_NAMES), ...words];
-  return parsed(
-    'LEVEL',
-    `one of ${names.join(', ')}`,
-    (text) => parseLevel(text) ?? words.find((word) => word === text),
-    { enum: names.flatMap((one) => [...new Set([one, one.replace('_', '-')])]) },
-  );
+  const spellings = names.flatMap((one) => [...new Set([one, one.replace('_', '-')])]);
+  return {
+    ...parsed(
+      'LEVEL',
+      `one of ${names.join(', ')}`,
+      (text) => parseLevel(text) ?? words.find((word) => word === text),
+      { enum: spellings },
+    ),
+    choices: names,
+  };
 }
 
 export function oneOf<const Name extends string>(metavar: string, names: readonly Name[]): Kind<Name> {
-  return parsed(metavar, `one of ${names.join(', ')}`, (text) => names.find((name) => name === text), { enum: names });
+  const kind = parsed(metavar, `one of ${names.join(', ')}`, (text) => names.find((name) => name === text), {
+    enum: names,
+  });
+  return { ...kind, choices: names };
 }
 
 /** A file or folder. Whether it is there and may be read is found out by whoever opens it. */
@@ -159,6 +168,7 @@ export function listOf<Value>(item: Kind<Value>): Kind<Value[]> {
   return {
     schema: z.array(item.schema, refuse(allowed)).min(1, refuse(allowed)),
     metavar: item.metavar,
+    choices: item.choices,
     allowed,
     isList: true,
     fromText: (text) => text.split(',').map((part) => item.fromText(part.trim())),
