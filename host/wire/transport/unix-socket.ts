@@ -16,7 +16,7 @@ const SOCKET_MODE = 0o660;
 /** `listen` binds at the path that it is given. Throws UsageError when somebody answers at `path`, or when there is a file of another kind. */
 export async function placeSocket(path: string, listen: (path: string) => Promise<void>): Promise<void> {
   await removeStaleSocket(path);
-  const folder = await mkdtemp(join(dirname(path), '.')).catch((error: NodeJS.ErrnoException) => {
+  const folder = await mkdtemp(join(dirname(path), '.s')).catch((error: NodeJS.ErrnoException) => {
     throw new UsageError('TRB_LISTEN', `cannot listen on unix:${path}: ${error.message}`);
   });
   const hidden = join(folder, 's');
