@@ -14,7 +14,7 @@ import { Lab, REDUCER_PORT, type Role } from './lab.ts';
 import { waitFor } from './wait.ts';
 
 const METRICS_PORT = 9464;
-const IPERF_SECONDS = 30;
+const IPERF_SECONDS = 25;
 const ROUNDS = 3;
 /** The reducer gives a handshake 10 s. */
 const PATIENCE_MS = 60_000;
@@ -184,7 +184,7 @@ describe('hosts with certificates', { concurrency: false }, () => {
   async function reconnect(): Promise<void> {
     const [parted, back] = [occurrences(lab.reducer, /agent parted/g), occurrences(lab.reducer, /agent came back/g)];
     await lab.island.nft(`table ip cut {
-      chain out { type filter hook output priority 0; tcp dport ${REDUCER_PORT} reject with tcp reset; }
+      chain out { type filter hook output priority 0; tcp dport ${REDUCER_PORT} tcp flags & rst == 0 reject with tcp reset; }
     }`);
     await saidAgain(lab.reducer, /agent parted/g, parted + 2);
     await lab.island.nft('delete table ip cut');
