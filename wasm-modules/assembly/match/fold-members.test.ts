@@ -325,8 +325,10 @@ test('a flow that is forgotten leaves with its pair what it had taken off', () =
   windows.push(...closeSome(7));
   assert.deepEqual(sumOf(windows), ONE, 'the fold may be of the first');
   hosts.say(client, foldOf(first, Role.Client));
+  // Takes the row of the flow.
+  hosts.say(server, onceOf(connectionOf({ joinKey: 3n, port: 81 }), Role.Server));
   windows.push(...closeSome(12));
-  assert.deepEqual(sumOf(windows), { forwardBytes: 140, forwardPackets: 14, connections: 2, closed: 2 });
+  assert.deepEqual(sumOf(windows), { forwardBytes: 210, forwardPackets: 21, connections: 3, closed: 3 });
 });
 
 test('when a pair is forgotten its flows belong to none, whoever takes its place', () => {
