@@ -11,15 +11,17 @@ import { inspect } from 'node:util';
 import { pino } from 'pino';
 import { decodeWindow, type EdgeRow, mergeRows, sortedRows } from '../export/edge-rows.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
+import { encodeFrame } from '../wire/frame.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { FrameKind } from '../wire/gen/wire-layout.ts';
+import { encodeHello } from '../wire/gen/wire-tables.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { ClosedWindow } from './closed-window.ts';
 import { Reducer } from './reducer.ts';
 import { compileReducer } from './reducer-module.ts';
 import { addStageCounters } from './stage-counters.ts';
 import { ScriptedAgent } from './testing/scripted-agent.ts';
-import { announce, opens, ROLE_CLIENT, ROLE_SERVER, socket, totals, updates } from './testing/told.ts';
+import { announce, hello, opens, ROLE_CLIENT, ROLE_SERVER, socket, totals, updates } from './testing/told.ts';
 import { sumWireTotals } from './wire-totals.ts';
 
 /** Short, so that tests are; numbers of such windows since 1970 would not fit 32 bits, so time begins in 1970. */
@@ -243,6 +245,27 @@ test('agents that are cut off resume, also over a worker that does not have thei
     [1, 1],
     'the sessions are spread over the workers',
   );
+});
+
+test('an agent that hangs up before its Hello is answered is not taken for a connected one', {
+  timeout: 240_000,
+}, async (context) => {
+  const running = await startReducer(context, 1);
+  const [address] = running.reducer.addresses;
+  assert.ok('port' in address);
+  const name = 'client';
+  const first = createConnection(address.port, address.host).on('error', () => {});
+  const payload = encodeHello(hello(name, 1n, { windowNs: WINDOW_NS }));
+  first.end(encodeFrame({ kind: FrameKind.Hello, seq: 0, payload }));
+  await once(first.resume(), 'close');
+  while ((await running.reducer.readCounters())[0].counts.sessions === 0) await sleep(10);
+  assert.equal((await running.reducer.readCounters())[0].counts.connections, 0);
+  const options = { address, clock, name, session: 2n, windowNs: WINDOW_NS, snapshot: [], script: [] };
+  const second = new ScriptedAgent(options);
+  second.start();
+  context.after(() => second.stop());
+  await running.until(() => second.snapshots > 0, 'the next process of the agent to be welcome');
+  assert.deepEqual(second.goodbyes, []);
 });
 
 test('what the channels refuse is counted by reason, also after the connection has ended', {

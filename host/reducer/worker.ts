@@ -234,9 +234,11 @@ class WorkerThread {
     return { ...message, origin: { peer: connection.peer, certificate: connection.certificate } };
   }
 
+  /** A peer that hung up while its Hello waited for an answer is gone when the answer comes. */
   #send(id: ConnectionId, bytes: Uint8Array): void {
     const accepted = this.#accepted.get(id);
-    if (accepted !== undefined && !accepted.connection.send(bytes)) this.#node.blocked(id, this.#clock());
+    if (accepted === undefined) this.#perform(this.#node.disconnected(id, this.#clock()));
+    else if (!accepted.connection.send(bytes)) this.#node.blocked(id, this.#clock());
   }
 
   #schedule(): void {
