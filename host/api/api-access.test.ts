@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { pino } from 'pino';
 import type { Credentials } from '../tls/credentials.ts';
 import { TestAuthority } from '../tls/testing/test-credentials.ts';
 import { readOrMakeToken, readToken } from './api-access.ts';
@@ -26,6 +27,8 @@ interface Api {
   target: ApiTarget & { port: number };
   folder: string;
   tokenFile: string;
+  /** Of the log. */
+  lines: string[];
 }
 
 async function freePort(): Promise<number> {
@@ -42,18 +45,24 @@ async function startApi(context: TestContext, credentials?: Credentials): Promis
   const tokenFile = join(folder, 'token');
   writeFileSync(tokenFile, `${TOKEN}\n`);
   const target = { host: '127.0.0.1', port: await freePort() };
-  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE };
+  const lines: string[] = [];
+  const dependencies = {
+    store: new WindowStore(),
+    notReady: () => undefined,
+    pipeline: () => PIPELINE,
+    log: pino({}, { write: (text: string) => lines.push(JSON.parse(text).msg) }),
+  };
   const server = new ApiServer({ address: target, insecure: false, tokenFile }, dependencies);
   await server.start(credentials);
   context.after(async () => {
     await server.stop();
     rmSync(folder, { recursive: true });
   });
-  return { server, target, folder, tokenFile };
+  return { server, target, folder, tokenFile, lines };
 }
 
 test('over TCP only health is told without the token; each refusal is counted', async (context) => {
-  const { server, target } = await startApi(context);
+  const { server, target, tokenFile, lines } = await startApi(context);
   const url = `http://127.0.0.1:${target.port}`;
   assert.equal((await fetch(`${url}/healthz`)).status, 200);
   assert.equal((await fetch(`${url}/readyz`)).status, 200);
@@ -71,8 +80,21 @@ test('over TCP only health is told without the token; each refusal is counted', 
     assert.equal(answer.headers.get('www-authenticate'), challenge);
   }
   assert.deepEqual(server.refused, { no_token: 5, wrong_token: 1 });
+  assert.deepEqual(lines, [
+    'the API refused 127.0.0.1: it sent no token',
+    'the API refused 127.0.0.1: it sent another token than that of api.token-file',
+  ]);
   const answer = await fetch(`${url}/api/v1/pipeline`, { headers: { authorization: `bearer ${TOKEN}` } });
   assert.deepEqual(await answer.json(), PIPELINE);
+
+  const status = async (token: string): Promise<number> =>
+    (await fetch(`${url}/api/v1/pipeline`, { headers: { authorization: `Bearer ${token}` } })).status;
+  writeFileSync(tokenFile, 'the-token-that-follows');
+  await server.reload();
+  assert.deepEqual([await status(TOKEN), await status('the-token-that-follows')], [401, 200]);
+  writeFileSync(tokenFile, 'short');
+  await assert.rejects(server.reload(), { code: 'TRB_API_TOKEN' });
+  assert.equal(await status('the-token-that-follows'), 200);
 });
 
 test('the client sends the token of a file, and says what is missing or wrong', async (context) => {

@@ -20,18 +20,17 @@ const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 export type ApiRefusal = 'no_token' | 'wrong_token';
 
-/** Answers 401 to whoever does not send the token (RFC 6750, section 2.1). `refused` is told of each. */
+/** Answers 401 to whoever does not send the token of that moment (RFC 6750, section 2.1). `refused` is told of each. */
 export function requireToken(
   server: FastifyInstance,
-  token: string,
+  token: () => string,
   refused: (refusal: ApiRefusal, peer: string) => void,
 ): void {
-  const wanted = digest(token);
   server.addHook('onRequest', async (request, reply) => {
     if (OPEN_PATHS.has(request.routeOptions.url ?? '')) return;
     const given = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1];
     // Digests have one length, which timingSafeEqual needs and which tells nothing of the token's.
-    if (given !== undefined && timingSafeEqual(digest(given), wanted)) return;
+    if (given !== undefined && timingSafeEqual(digest(given), digest(token()))) return;
     refused(given === undefined ? 'no_token' : 'wrong_token', request.ip);
     const challenge = given === undefined ? 'Bearer' : 'Bearer error="invalid_token"';
     await reply.code(401).header('www-authenticate', challenge).send({

@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { ApiServer } from './api-server.ts';
@@ -13,6 +14,7 @@ import { fetchJson } from './client.ts';
 import type { EdgesAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
 
+const SILENT = pino({ level: 'silent' });
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: { Structure: 2 } },
@@ -27,7 +29,10 @@ function temporaryFolder(context: TestContext): string {
 
 async function startServer(context: TestContext, path: string, store = new WindowStore()): Promise<void> {
   const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
-  const server = new ApiServer({ address: { path }, insecure: false }, { store, notReady, pipeline: () => PIPELINE });
+  const server = new ApiServer(
+    { address: { path }, insecure: false },
+    { store, notReady, pipeline: () => PIPELINE, log: SILENT },
+  );
   await server.start();
   context.after(() => server.stop());
 }
@@ -96,7 +101,7 @@ test('the socket of a killed process is replaced, that of a living one is not', 
 });
 
 test('other hosts are served only when that was asked for', async () => {
-  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE };
+  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);
   await assert.rejects(server.start(), { code: 'TRB_INSECURE' });
 });

@@ -3,10 +3,14 @@ import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import { UsageError } from '../lib/usage-error.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Credentials } from '../tls/credentials.ts';
+import { reasonOf, type TlsError } from '../tls/openssl-error.ts';
 import { TLS_VERSION } from '../tls/parameters.ts';
 import { type HandshakeRefusal, refusalOfHandshake } from '../tls/refusal.ts';
+import { peerOf } from '../wire/transport/connection.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import { giveToGroup, placeSocket, removeSocket } from '../wire/transport/unix-socket.ts';
@@ -18,15 +22,24 @@ export interface ApiServerOptions extends ReachOptions {
   tokenFile?: string;
 }
 
+/** Why a request or a connection was refused, in words. */
+const WORDS: Readonly<Record<ApiRefusal, string>> = {
+  no_token: 'it sent no token',
+  wrong_token: 'it sent another token than that of api.token-file',
+};
+
 export class ApiServer {
   readonly #options: ApiServerOptions;
   readonly #dependencies: ApiServerDependencies;
+  readonly #log: LimitedLog;
   readonly #refused: Partial<Record<ApiRefusal | HandshakeRefusal, number>> = {};
   #server: FastifyInstance | undefined;
+  #token = '';
   #renew: ((credentials: Credentials) => void) | undefined;
 
-  constructor(options: ApiServerOptions, dependencies: ApiServerDependencies) {
+  constructor(options: ApiServerOptions, dependencies: ApiServerDependencies & { log: Logger }) {
     this.#options = options;
+    this.#log = new LimitedLog(dependencies.log);
     this.#dependencies = dependencies;
   }
 
@@ -41,7 +54,14 @@ export class ApiServer {
     assertReachable(this.#options, credentials !== undefined);
     const isTcp = 'port' in address;
     const server = isTcp && credentials !== undefined ? this.#createSecure(credentials) : createPlain();
-    if (isTcp) requireToken(server, await readOrMakeToken(tokenFile), (refusal) => this.#count(refusal));
+    if (isTcp) {
+      this.#token = await readOrMakeToken(tokenFile);
+      requireToken(
+        server,
+        () => this.#token,
+        (refusal, peer) => this.#refuse(refusal, peer, WORDS[refusal]),
+      );
+    }
     addApi(server, this.#dependencies);
     const listen = async (options: { path: string } | { host: string; port: number }): Promise<void> => {
       await server.listen(options).catch((error: NodeJS.ErrnoException) => {
@@ -57,6 +77,12 @@ export class ApiServer {
     this.#server = server;
   }
 
+  /** Reads the token again, for requests from now on. Throws UsageError TRB_API_TOKEN; then the old one stays. */
+  async reload(): Promise<void> {
+    const { address, tokenFile } = this.#options;
+    if ('port' in address) this.#token = await readOrMakeToken(tokenFile);
+  }
+
   /** For connections from now on. */
   renew(credentials: Credentials): void {
     this.#renew?.(credentials);
@@ -67,6 +93,7 @@ export class ApiServer {
     if (this.#server === undefined) return;
     if ('path' in address) await removeSocket(address.path);
     await this.#server.close();
+    this.#log.flush();
   }
 
   #createSecure(credentials: Credentials): FastifyInstance {
@@ -74,15 +101,18 @@ export class ApiServer {
       ...{ logger: false, forceCloseConnections: true },
       serverFactory: (handler) => {
         const server = createServer(contextOf(credentials), handler);
-        server.on('tlsClientError', (error: NodeJS.ErrnoException) => this.#count(refusalOfHandshake(error)));
+        server.on('tlsClientError', (error: TlsError, socket) => {
+          this.#refuse(refusalOfHandshake(error), peerOf(socket), reasonOf(error) || error.message);
+        });
         this.#renew = (renewed) => server.setSecureContext(contextOf(renewed));
         return server;
       },
     });
   }
 
-  #count(refusal: ApiRefusal | HandshakeRefusal): void {
+  #refuse(refusal: ApiRefusal | HandshakeRefusal, peer: string, words: string): void {
     this.#refused[refusal] = (this.#refused[refusal] ?? 0) + 1;
+    this.#log.warn(`api_${refusal}`, { peer }, `the API refused ${peer}: ${words}`);
   }
 }
 

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import { ApiServer } from '../api/api-server.ts';
 import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { EDGE_PARAMETERS } from '../api/edge-query.ts';
@@ -15,6 +16,7 @@ import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
+const SILENT = pino({ level: 'silent' });
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
@@ -29,7 +31,7 @@ async function startReducer(context: TestContext): Promise<Reducer> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-edges-'));
   const path = join(folder, 'api.sock');
   const store = new WindowStore();
-  const dependencies = { store, notReady: () => undefined, pipeline: () => PIPELINE };
+  const dependencies = { store, notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
   const server = new ApiServer({ address: { path }, insecure: false }, dependencies);
   await server.start();
   context.after(async () => {

@@ -94,16 +94,23 @@ export class ReducerService {
     this.#api = new ApiServer(
       { address: options.api, insecure: options.insecure, tokenFile: options.apiTokenFile },
       {
+        log,
         store: this.store,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
-        pipeline: () => ({ ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused } }),
+        pipeline: () => {
+          const { accepted: _, ...handshakes } = this.#handshakes;
+          return { ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused, ...handshakes } };
+        },
       },
     );
   }
 
-  /** Reads what can change without a restart: the certificates. */
+  /** Reads what can change without a restart: the certificates and the token of the API. */
   async reload(): Promise<void> {
     await this.#credentials?.reload();
+    await this.#api.reload().catch((error: Error) => {
+      this.#dependencies.log.error({ err: error }, `the old token of the API stays: ${error.message}`);
+    });
   }
 
   /** Counts from the next window that closes. */

@@ -15,9 +15,11 @@ import type { RecordingAgent } from '../reducer/recording-agent.ts';
 import { inSuccession, openRecordings, replay } from '../reducer/replay.ts';
 import { lastWindowOf, replayOverTcp } from '../reducer/replay-tcp.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
+import { loadCredentials } from '../tls/credentials.ts';
+import { parseTlsFiles } from '../tls/tls-options.ts';
 import { PIPE_COLUMNS, renderTable } from '../view/edges-table.ts';
-import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
-import { assertReachable } from '../wire/transport/tcp.ts';
+import { formatAddress } from '../wire/transport/address.ts';
+import { assertReachable, type ConnectOptions } from '../wire/transport/tcp.ts';
 import { checkReplay } from './role-checks.ts';
 
 /** What `replay sample` replays; `npm run record-sample` makes it. */
@@ -45,10 +47,18 @@ export function register(command: Command): void {
 async function run(paths: string[], load: Load): Promise<void> {
   const loaded = load();
   checkReplay(loaded);
-  const { insecure, replay: settings } = loaded.values;
+  const { insecure, tls, replay: settings } = loaded.values;
   const files = paths.flatMap((path) => (path === SAMPLE ? sampleFiles() : [path]));
   if (settings.reducer === undefined) await replayHere(files, settings);
-  else await replayThere(files, settings, { address: settings.reducer, insecure });
+  else
+    await replayThere(files, settings, { address: settings.reducer, insecure, tls: await securityOf(tls, insecure) });
+}
+
+async function securityOf(tls: Configuration['tls'], insecure: boolean): Promise<ConnectOptions['tls']> {
+  const files = parseTlsFiles(tls, insecure);
+  if (files === undefined) return undefined;
+  const credentials = await loadCredentials(files, new Date());
+  return { credentials: () => credentials, serverName: tls.serverName };
 }
 
 async function replayHere(
@@ -98,12 +108,8 @@ function reportDamage({ path, reader, framesUnfinished }: RecordingAgent): void 
   if (parts.length > 0) console.error(`${path}: ${parts.join(', ')}`);
 }
 
-async function replayThere(
-  files: readonly string[],
-  { speed }: ReplaySettings,
-  reach: { address: ListenAddress; insecure: boolean },
-): Promise<void> {
-  assertReachable(reach);
+async function replayThere(files: readonly string[], { speed }: ReplaySettings, reach: ConnectOptions): Promise<void> {
+  assertReachable(reach, reach.tls !== undefined);
   const isRealTime = speed === 'real';
   const lastWindows = isRealTime ? [0] : await Promise.all((await openRecordings(files)).map(lastWindowOf));
   const agents = await openRecordings(files);

@@ -9,6 +9,7 @@ import type { RoleName } from '../config/option.ts';
 import { isOtlpConfigured } from '../export/otlp-exporter.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { loadCredentials, type TlsFiles } from '../tls/credentials.ts';
+import { parseTlsFiles } from '../tls/tls-options.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
@@ -29,6 +30,7 @@ export function agentOptionsOf(loaded: Loaded): AgentOptions {
 /** Throws UsageError. */
 export function reducerOptionsOf(loaded: Loaded): ReducerServiceOptions {
   const options = resolveReducerOptions(loaded.values);
+  if (options.tls === undefined) refuseWithout(loaded, 'tls.cert', ['reducer.verify-node-names']);
   if ('path' in options.api) refuseBesideSocket(loaded);
   return options;
 }
@@ -46,8 +48,10 @@ export function apiTargetOf({ api: { address, tokenFile, ca }, insecure }: Confi
 
 /** Throws UsageError. */
 export function checkReplay(loaded: Loaded): void {
+  const { insecure, tls } = loaded.values;
   const { level, json, reducer } = loaded.values.replay;
-  if (reducer === undefined) refuseWithout(loaded, 'replay.reducer', ['insecure']);
+  parseTlsFiles(tls, insecure);
+  if (reducer === undefined) refuseWithout(loaded, 'replay.reducer', OF_CONNECTION);
   else refuseWith(loaded, 'replay.reducer', OF_REPLAY_HERE);
   if (level === 'all' && !json)
     throw new UsageError('TRB_LEVEL', '--level all goes with --json alone: add --json, or choose one level');

@@ -42,15 +42,15 @@ export const TREE = {
     ca: option({
       kind: path(),
       description: 'certificates of the authorities that the other end may have its certificate from',
-      roles: ['agent', 'reducer'],
+      roles: ['agent', 'reducer', 'replay'],
     }),
-    cert: option({ kind: path(), description: 'certificate of this end', roles: ['agent', 'reducer'] }),
-    key: option({ kind: path(), description: 'key of that certificate', roles: ['agent', 'reducer'] }),
+    cert: option({ kind: path(), description: 'certificate of this end', roles: ['agent', 'reducer', 'replay'] }),
+    key: option({ kind: path(), description: 'key of that certificate', roles: ['agent', 'reducer', 'replay'] }),
     serverName: option({
       kind: name(1, 253),
       description: 'name in the certificate of the reducer',
       otherwise: 'the host of its address',
-      roles: ['agent'],
+      roles: ['agent', 'replay'],
     }),
   },
   api: {
@@ -133,6 +133,11 @@ export const TREE = {
       default: '5s',
     }),
     level: option({ kind: listOf(level()), description: 'levels that are exported', default: ['az_az'] }),
+    verifyNodeNames: option({
+      kind: boolean(),
+      description: 'take an agent with a certificate only under a name that the certificate stands for',
+      default: false,
+    }),
   },
   up: {
     level: option({ kind: level(), description: 'level of the tree that is shown', default: 'id_id' }),

@@ -2,7 +2,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
-import type { ReachOptions } from '../wire/transport/tcp.ts';
+import type { ConnectOptions } from '../wire/transport/tcp.ts';
 import type { RecordingAgent } from './recording-agent.ts';
 import { type FeedLink, feedRecording } from './recording-feed.ts';
 import { realTime } from './replay.ts';
@@ -11,7 +11,7 @@ const POLL_MS = 10;
 /** An agent's next recording may arrive before the reducer has heard the goodbye of the one before: it tries again. */
 const DUPLICATE_COUNT_MAX = 20;
 
-export interface TcpReplayOptions extends ReachOptions {
+export interface TcpReplayOptions extends ConnectOptions {
   /** The last window of a recording that is told at once: it becomes the reducer's last whole one, and the others precede it. */
   lastWindow: number;
   /** The first window of all recordings. */
@@ -49,11 +49,11 @@ class TcpFeedLink implements FeedLink {
   #duplicateCount = 0;
   #loss: Error | undefined;
 
-  constructor(agent: RecordingAgent, { address, insecure }: ReachOptions, shift: number, clock: Clock) {
+  constructor(agent: RecordingAgent, { address, insecure, tls }: ConnectOptions, shift: number, clock: Clock) {
     this.#agent = agent;
     const { hello } = agent;
     const channel = { identity: hello, firstWindow: () => hello.firstWindow + shift, random: Math.random };
-    this.#link = new AgentLink({ address, insecure, channel }, { clock, handle: (news) => this.#handle(news) });
+    this.#link = new AgentLink({ address, insecure, tls, channel }, { clock, handle: (news) => this.#handle(news) });
   }
 
   get canOffer(): boolean {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { formatAddress, isLocal, type ListenAddress, parseListenAddress } from './address.ts';
 import type { Connection, ConnectionEvents } from './connection.ts';
 import { assertReachable, type ConnectEvents, connect, Listener, type ListenerDependencies } from './tcp.ts';
+import { giveToGroup } from './unix-socket.ts';
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 };
 
@@ -154,6 +155,7 @@ test(
     await listener.start();
     assert.equal(statSync(path).mode & 0o777, 0o660);
     await listener.stop();
+    assert.deepEqual(readdirSync(folder), []);
     const file = join(folder, 'file');
     writeFileSync(file, 'precious');
     const third = new Listener(
@@ -162,6 +164,21 @@ test(
     );
     await assert.rejects(third.start(), { code: 'TRB_LISTEN' });
     assert.equal(statSync(file).size, 8);
+  }),
+);
+
+test(
+  'what belongs to the group gets the id that the machine has for it, and stays as it is without one',
+  { skip: process.getuid?.() === 0 ? false : 'only root may give a file to a group' },
+  inTemporaryFolder(async (folder) => {
+    const [file, groups] = [join(folder, 'file'), join(folder, 'group')];
+    writeFileSync(file, '');
+    writeFileSync(groups, 'root:x:0:\nnottributary:x:7:\n');
+    await giveToGroup(file, groups);
+    assert.equal(statSync(file).gid, process.getgid?.());
+    writeFileSync(groups, 'root:x:0:\ntributary:x:4242:somebody\n');
+    await giveToGroup(file, groups);
+    assert.equal(statSync(file).gid, 4242);
   }),
 );
 

@@ -11,6 +11,7 @@ import { inUse } from './listen-error.ts';
 
 /** Its members may use the API and tell a reducer through its unix socket. */
 const GROUP = 'tributary';
+const GROUP_FILE = '/etc/group';
 const SOCKET_MODE = 0o660;
 
 /** `listen` binds at the path that it is given. Throws UsageError when somebody answers at `path`, or when there is a file of another kind. */
@@ -38,8 +39,8 @@ export async function removeSocket(path: string): Promise<void> {
 }
 
 /** Hands a file to the group `tributary`, if this machine has one and this user may. */
-export async function giveToGroup(path: string): Promise<void> {
-  const groupId = await readGroupId();
+export async function giveToGroup(path: string, groupFile = GROUP_FILE): Promise<void> {
+  const groupId = await readGroupId(groupFile);
   if (groupId === undefined || process.getuid === undefined) return;
   await chown(path, process.getuid(), groupId).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPERM') throw error;
@@ -47,8 +48,8 @@ export async function giveToGroup(path: string): Promise<void> {
 }
 
 /** From the local file: a system group that set-up makes is there. */
-async function readGroupId(): Promise<number | undefined> {
-  const groups = await readFile('/etc/group', 'utf8').catch(() => '');
+async function readGroupId(groupFile: string): Promise<number | undefined> {
+  const groups = await readFile(groupFile, 'utf8').catch(() => '');
   const id = new RegExp(`^${GROUP}:[^:]*:(\\d+):`, 'm').exec(groups)?.[1];
   return id === undefined ? undefined : Number(id);
 }
