@@ -1,15 +1,17 @@
 /**
  * What the export may show of one connection. An end is watched whole when one life of its host's agent saw it open and told its end. Then
- * everything is exact, whatever happens to the reducer, to the link and to the other end, but for two things that no agent can know:
+ * everything is exact, whatever happens to the reducer, to the link and to the other end, but for what no agent can know:
  *
  *   both agents come back to a new reducer in different windows   the first one's committed totals may lack what only the other had told:
  *                                                                 a moment's bytes, or all since the first one was last heard
  *   an adopted end is committed before the end that saw the opening is heard, then the reducer dies: its history was never traffic
  *   no life saw the whole                                         what was told before or after may be lost with it
+ *   folds of several connections                                  sums cannot tell what was in flight when one end of a connection was
+ *                                                                 committed from what another connection adds
  */
 import { SCAN_MS_MAX } from './agent-process.ts';
 import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
-import type { Connection, FailedConnect, Host, Socket } from './model-kernel.ts';
+import { type Connection, type FailedConnect, type Host, IN_FLIGHT_MAX, type Socket } from './model-kernel.ts';
 
 export interface Interval {
   least: number;
@@ -167,6 +169,7 @@ interface Slack {
 function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Watch): Slack {
   const slack = { bytes: 0, missing: 0, connections: 0 };
   if (client === 'none' || server === 'none') return slack;
+  slack.bytes += foldedMax(fleet, connection);
   fleet.incarnations.forEach((incarnation, index) => {
     if (index === 0 || incarnation.startMs < connection.openedMs || incarnation.sealed.size === 0) return;
     const areHeard = isUndisturbed(fleet, connection, incarnation) && client === 'whole' && server === 'whole';
@@ -181,6 +184,15 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
     slack.connections++;
   });
   return slack;
+}
+
+function foldedMax({ scenario, kernel, incarnations }: Fleet, connection: Connection): number {
+  const isAlone = !kernel.connections.some(
+    (other) => other !== connection && other.server.port === connection.server.port,
+  );
+  const isRetold = incarnations.some(({ startMs }, index) => index > 0 && startMs > connection.openedMs);
+  if (scenario.closedRetained === 0 || isAlone || !isRetold) return 0;
+  return Math.max(0, ...connection.transfers.map(({ bytes }) => bytes)) * IN_FLIGHT_MAX;
 }
 
 /** What an end that was adopted left out, and cannot tell apart from what is committed when a new reducer asks. */

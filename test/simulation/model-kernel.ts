@@ -62,6 +62,8 @@ export interface FailedConnect {
 }
 
 const SEGMENT_BYTES = 1448;
+/** The part of a transfer that one end may not have heard of. */
+export const IN_FLIGHT_MAX = 0.1;
 
 export class Host {
   readonly name: string;
@@ -151,7 +153,7 @@ export class ModelKernel {
     connection.forwardBytes += forward;
     connection.reverseBytes += reverse;
     // The receiver has a byte before the sender hears of it: what is not acknowledged yet is in flight.
-    const lag = serverSocket !== undefined && clientSocket !== undefined ? this.#random.next() * 0.1 : 0;
+    const lag = serverSocket !== undefined && clientSocket !== undefined ? this.#random.next() * IN_FLIGHT_MAX : 0;
     const inFlight = { forward: Math.floor(forward * lag), reverse: Math.floor(reverse * lag) };
     connection.inFlight = inFlight;
     connection.transfers.push({ atMs: nowMs, bytes: forward + reverse });
