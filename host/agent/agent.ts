@@ -21,8 +21,9 @@ import { AgentCore } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { readHostAddresses } from './host-addresses.ts';
-import { AgentLock, createIdentity, type Identity, LookNote } from './identity.ts';
+import { AgentLock, createIdentity, type Identity } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
+import { LookNote } from './look-note.ts';
 import { LossLog } from './loss-log.ts';
 import type { AgentOptions } from './options.ts';
 import { nameEnded, nameProcess } from './processes.ts';
@@ -140,8 +141,7 @@ export class Agent {
   #startLooking(): Look {
     const { log, clock, loadCollector } = this.#dependencies;
     const { scope, node } = this.#options;
-    // Numbers of namespaces are given out again, their names hardly.
-    const note = new LookNote(scope === undefined ? 'agent' : `agent-${this.#scope}-${node}`);
+    const note = new LookNote({ scope, node });
     const blindMs = note.blindMs(Date.now());
     const source = new KernelSource(loadCollector(scope?.inode ?? 0), this.#core);
     this.#source = source;

@@ -1,12 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, utimesSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { UsageError } from '../lib/usage-error.ts';
 import { parseKernelTables, readHostAddresses } from './host-addresses.ts';
-import { AgentLock, createIdentity, LookNote } from './identity.ts';
+import { AgentLock, createIdentity } from './identity.ts';
 
 test('machine and boot are the same for every session, the session is not', () => {
   const [one, other] = [createIdentity(), createIdentity()];
@@ -26,22 +24,6 @@ test('a second agent of one identity is refused until the first has gone; other 
   await lock.release();
   const next = await AgentLock.take(identity, '');
   await Promise.all([scoped.release(), next.release()]);
-});
-
-test('an agent knows for how long nobody looked', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'seen-'));
-  try {
-    const note = new LookNote('whole-host', folder);
-    assert.equal(note.blindMs(5_000), 0);
-    note.touch(5_000);
-    utimesSync(join(folder, 'whole-host.seen'), 5, 5);
-    assert.equal(note.blindMs(7_500), 2_500);
-    note.touch(8_000);
-    assert.equal(new LookNote('whole-host', folder).blindMs(8_100), 100);
-    assert.equal(new LookNote('elsewhere', folder).blindMs(8_100), 0);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 });
 
 test('the tables of the kernel tell the addresses of a namespace', () => {

@@ -1,15 +1,12 @@
 // Who this agent is (docs/protocol.md, section 1): the machine, its boot, and what of it is looked at. One agent per identity at a time.
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { UsageError } from '../lib/usage-error.ts';
 
 const MACHINE_ID_PATHS = ['/etc/machine-id', '/var/lib/dbus/machine-id'];
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
-/** Gone with the boot, as what is noted there should be. */
-const STATE_FOLDER = '/run/tributary';
 
 export interface Identity {
   /** Hash of the machine id. */
@@ -76,37 +73,6 @@ export class AgentLock {
 
   release(): Promise<void> {
     return new Promise((resolve) => this.#server.close(() => resolve()));
-  }
-}
-
-/** When an agent looked at the same thing last, so that the next one can say for how long nobody did. */
-export class LookNote {
-  readonly #path: string;
-
-  /** `name`: of what is looked at. */
-  constructor(name: string, folder = STATE_FOLDER) {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
-    this.#path = join(folder, `${name.replaceAll('/', '_')}.seen`);
-  }
-
-  /** Milliseconds since the last look in this boot; 0 when there was none. */
-  blindMs(nowMs: number): number {
-    try {
-      return Math.max(0, Math.round(nowMs - statSync(this.#path).mtimeMs));
-    } catch (error) {
-      if (isMissing(error)) return 0;
-      throw error;
-    }
-  }
-
-  /** Somebody looks now. */
-  touch(nowMs: number): void {
-    try {
-      utimesSync(this.#path, nowMs / 1000, nowMs / 1000);
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-      writeFileSync(this.#path, '');
-    }
   }
 }
 

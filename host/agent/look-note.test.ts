@@ -1,0 +1,49 @@
+import { strict as assert } from 'node:assert';
+import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { LookNote } from './look-note.ts';
+
+function makeFolder(context: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'seen-'));
+  context.after(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+test('an agent knows for how long nobody looked', (context) => {
+  const folder = makeFolder(context);
+  const note = new LookNote({ node: 'a' }, folder);
+  assert.equal(note.blindMs(5_000), 0);
+  note.touch(5_000);
+  assert.equal(note.blindMs(7_500), 2_500);
+  note.touch(8_000);
+  assert.equal(new LookNote({ node: 'a' }, folder).blindMs(8_100), 100);
+  assert.equal(new LookNote({ node: 'a', scope: { path: '/', inode: 1 } }, folder).blindMs(8_100), 0);
+});
+
+test('the note of a namespace is removed once its path leads to no namespace, or to another one', (context) => {
+  const folder = makeFolder(context);
+  // Any file has a path and a number, as the file of a namespace has.
+  const scopes = ['stays', 'goes', 'changes'].map((name) => {
+    const path = join(folder, name);
+    writeFileSync(path, '');
+    return { path, inode: statSync(path).ino };
+  });
+  const touch = (look: ConstructorParameters<typeof LookNote>[0]): void => new LookNote(look, folder).touch(1_000);
+  touch({ node: 'host' });
+  for (const scope of scopes) touch({ node: 'a', scope });
+  const [stays, goes, changes] = scopes;
+  writeFileSync(join(folder, 'next'), '');
+  renameSync(join(folder, 'next'), changes.path);
+  rmSync(goes.path);
+  touch({ node: 'host' });
+  const notes = readdirSync(folder).filter((name) => name.endsWith('.seen'));
+  assert.deepEqual(notes.sort(), ['agent.seen', `agent-netns:${stays.inode}-a.seen`].sort());
+});
+
+test('the own note stays although its path has gone', (context) => {
+  const folder = makeFolder(context);
+  new LookNote({ node: 'a', scope: { path: join(folder, 'gone'), inode: 7 } }, folder).touch(1_000);
+  assert.equal(new LookNote({ node: 'a', scope: { path: '/', inode: 7 } }, folder).blindMs(3_000), 2_000);
+});

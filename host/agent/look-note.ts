@@ -1,0 +1,63 @@
+// When an agent looked at the same thing last, so that the next one can say for how long nobody did: the time of a file. In the file stands the
+// path of the namespace that is looked at, so that a later agent can tell whether there still is one.
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Gone with the boot, as what is noted there should be. */
+const STATE_FOLDER = '/run/tributary';
+/** Looked through at each start; what is beyond them is looked through once some of them are gone. */
+const NOTE_COUNT_MAX = 4_096;
+const OF_NAMESPACE = /^agent-netns:(\d+)-.*\.seen$/;
+
+/** What is looked at. */
+export interface Look {
+  /** A network namespace; without it, the host. */
+  scope?: { path: string; inode: number };
+  /** Numbers of namespaces are given out again, names of nodes hardly. */
+  node: string;
+}
+
+export class LookNote {
+  readonly #path: string;
+  readonly #namespace: string;
+
+  /** Removes the notes of namespaces that do not exist any more. */
+  constructor({ scope, node }: Look, folder = STATE_FOLDER) {
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    const name = scope === undefined ? 'agent' : `agent-netns:${scope.inode}-${node}`;
+    this.#path = join(folder, `${name.replaceAll('/', '_')}.seen`);
+    this.#namespace = scope?.path ?? '';
+    removeNotesOfGone(folder, this.#path);
+  }
+
+  /** Milliseconds since the last look in this boot; 0 when there was none. */
+  blindMs(nowMs: number): number {
+    const seen = statSync(this.#path, { throwIfNoEntry: false });
+    return seen === undefined ? 0 : Math.max(0, Math.round(nowMs - seen.mtimeMs));
+  }
+
+  /** Somebody looks now. */
+  touch(nowMs: number): void {
+    writeFileSync(this.#path, this.#namespace);
+    utimesSync(this.#path, nowMs / 1000, nowMs / 1000);
+  }
+}
+
+/** What still looks at one of them makes its note anew. `own`: path of the note that stays. */
+function removeNotesOfGone(folder: string, own: string): void {
+  const names = readdirSync(folder).filter((name) => OF_NAMESPACE.test(name));
+  for (const name of names.slice(0, NOTE_COUNT_MAX)) {
+    const path = join(folder, name);
+    if (path !== own && isGone(path, Number(name.match(OF_NAMESPACE)?.[1]))) rmSync(path, { force: true });
+  }
+}
+
+/** False when nobody can tell: another agent may have removed the note, the path may be closed to this one. */
+function isGone(note: string, inode: number): boolean {
+  try {
+    const namespace = readFileSync(note, 'utf8');
+    return namespace === '' || statSync(namespace, { throwIfNoEntry: false })?.ino !== inode;
+  } catch {
+    return false;
+  }
+}
