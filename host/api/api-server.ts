@@ -23,9 +23,12 @@ export interface ApiServerOptions extends ReachOptions {
 }
 
 /** Why a request or a connection was refused, in words. */
-const WORDS: Readonly<Record<ApiRefusal, string>> = {
+const WORDS: Readonly<Partial<Record<ApiRefusal | HandshakeRefusal, string>>> = {
   no_token: 'it sent no token',
   wrong_token: 'it sent another token than that of api.token-file',
+  plaintext: 'it spoke HTTP to a port for HTTPS',
+  tls_version: 'it offers no TLS 1.3',
+  abandoned: 'it ended the handshake: it may not trust the certificate of the API',
 };
 
 export class ApiServer {
@@ -59,7 +62,7 @@ export class ApiServer {
       requireToken(
         server,
         () => this.#token,
-        (refusal, peer) => this.#refuse(refusal, peer, WORDS[refusal]),
+        (refusal, peer) => this.#refuse(refusal, peer),
       );
     }
     addApi(server, this.#dependencies);
@@ -110,9 +113,10 @@ export class ApiServer {
     });
   }
 
-  #refuse(refusal: ApiRefusal | HandshakeRefusal, peer: string, words: string): void {
+  /** `detail`: OpenSSL's words. */
+  #refuse(refusal: ApiRefusal | HandshakeRefusal, peer: string, detail = ''): void {
     this.#refused[refusal] = (this.#refused[refusal] ?? 0) + 1;
-    this.#log.warn(`api_${refusal}`, { peer }, `the API refused ${peer}: ${words}`);
+    this.#log.warn(`api_${refusal}`, { peer }, `the API refused ${peer}: ${WORDS[refusal] ?? detail}`);
   }
 }
 

@@ -1,6 +1,7 @@
 // A recording told to a running reducer over its agents' port, its windows moved to now.
 import type { Clock } from '../lib/clock.ts';
 import type { Payload } from '../wire/channel-sender.ts';
+import { describeGoodbye } from '../wire/goodbye-words.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import type { ConnectOptions } from '../wire/transport/tcp.ts';
 import type { RecordingAgent } from './recording-agent.ts';
@@ -95,7 +96,7 @@ class TcpFeedLink implements FeedLink {
   #handle(news: AgentNews): void {
     const { path, hello } = this.#agent;
     if (news.kind === 'lost' && !this.#isDuplicate(news.detail))
-      this.#loss = new Error(`${path}: the reducer is lost: ${news.reason} ${news.detail}`.trimEnd());
+      this.#loss = new Error(`${path}: the reducer is lost: ${describeLoss(news)}`);
     if (news.kind !== 'welcome') return;
     this.#isWelcome = true;
     const { windowNs } = news.welcome;
@@ -109,4 +110,9 @@ class TcpFeedLink implements FeedLink {
   #isDuplicate(detail: string): boolean {
     return detail === 'DuplicateAgent' && !this.#isWelcome && ++this.#duplicateCount <= DUPLICATE_COUNT_MAX;
   }
+}
+
+function describeLoss({ reason, detail }: AgentNews & { kind: 'lost' }): string {
+  if (reason === 'goodbye') return describeGoodbye(detail);
+  return detail === '' ? reason : `${reason}: ${detail}`;
 }
