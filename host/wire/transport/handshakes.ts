@@ -32,7 +32,10 @@ const HANDSHAKE_COUNT_MAX = 512;
 const HANDSHAKE_COUNT_PER_ADDRESS_MAX = 64;
 /** How long the peer has to read why it was refused. */
 const GOODBYE_TIMEOUT_MS = 1_000;
-/** ContentType handshake, RFC 8446, section 5.1: the first byte of every TLS connection. No frame begins with it and the version's 3. */
+/**
+ * ContentType handshake and the version's major number, RFC 8446, section 5.1: every TLS connection begins so. A Hello does not: its first
+ * bytes are its length, a multiple of 8.
+ */
 const TLS_HANDSHAKE_RECORD = 0x16;
 const TLS_MAJOR_VERSION = 0x03;
 
