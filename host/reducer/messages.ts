@@ -2,7 +2,7 @@
 // worker that reads them, records cross the mesh.
 import type { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
-import type { PeerCertificate } from '../wire/transport/connection.ts';
+import type { PeerCertificate } from '../wire/peer-certificate.ts';
 
 /** Dense name of one session's twin, given by the coordinator and never used again in this incarnation. */
 export type TwinId = number;

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { PeerCertificate } from '../peer-certificate.ts';
 import { formatAddress } from './address.ts';
 
 /** A dead host is noticed after about this, times the kernel's number of probes. */
@@ -13,14 +14,6 @@ export interface ConnectionEvents {
   /** After `send` had returned false: everything has been handed to the kernel. */
   drained(): void;
   closed(error: Error | undefined): void;
-}
-
-/** The certificate of a peer whose handshake was accepted. */
-export interface PeerCertificate {
-  names: string[];
-  serial: string;
-  /** ISO 8601. */
-  expires: string;
 }
 
 /** Over TCP, TLS or a unix socket. */
