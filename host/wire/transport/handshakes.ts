@@ -111,8 +111,10 @@ export class Handshakes {
   /** Takes over a socket that was just accepted. */
   take(socket: Socket): void {
     const address = socket.remoteAddress;
-    // It has gone already.
-    if (address === undefined) return void socket.destroy();
+    if (address === undefined) {
+      socket.destroy();
+      return this.#dependencies.refused({ refusal: 'abandoned', peer: 'a peer that had gone', detail: '' });
+    }
     const peer = peerOf(socket);
     const countOfAddress = this.#countByAddress.get(address) ?? 0;
     const { countMax, countPerAddressMax } = this.#options;

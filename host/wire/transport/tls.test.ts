@@ -7,6 +7,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { seededRandom } from '../../lib/random.ts';
 import type { Credentials } from '../../tls/credentials.ts';
 import type { HandshakeRefusal, RefusedConnection } from '../../tls/refusal.ts';
 import { TestAuthority, type TestCertificateOptions } from '../../tls/testing/test-credentials.ts';
@@ -18,6 +19,7 @@ import { Handshakes } from './handshakes.ts';
 import { describeFailure } from './secure-connect.ts';
 import { type ConnectOptions, connect, Listener } from './tcp.ts';
 
+const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const ANY_PORT = { host: '127.0.0.1', port: 0 };
 
 /** Echoes, and notes who came and who was refused. */
@@ -393,3 +395,45 @@ for (const limit of ['countMax', 'countPerAddressMax'] as const) {
     );
   });
 }
+
+test('whatever clients do, each connection is accepted or refused, once', async () => {
+  console.log(`seed ${SEED}`);
+  const random = seededRandom(SEED);
+  const authority = await TestAuthority.create();
+  const own = await authority.issue();
+  const echo = new Echo(await authority.issue());
+  await echo.listener.start();
+  const address = { host: '127.0.0.1', port: echo.port };
+  const bytes = (count: number): Buffer => Buffer.from(Array.from({ length: count }, () => Math.floor(random() * 256)));
+  const tlsLike = (): Buffer => Buffer.concat([Buffer.from([0x16, 3, 1]), bytes(Math.floor(random() * 600))]);
+  const write = async (text: Buffer, hangsUp: boolean): Promise<void> => {
+    const socket = createConnection(address).resume();
+    socket.on('error', () => {});
+    socket.write(text, () => {
+      // What is only the beginning of a handshake would otherwise be waited for.
+      if (hangsUp || text[0] === 0x16) socket.destroy();
+    });
+    await once(socket, 'close');
+  };
+  const foreign = await TestAuthority.create();
+  const stranger = { ...(await foreign.issue()), ca: authority.certificate };
+  const moves: (() => Promise<unknown>)[] = [
+    () => say({ address, insecure: false, tls: { credentials: () => own } }),
+    () => say({ address, insecure: false, tls: { credentials: () => stranger } }),
+    () => say({ address, insecure: false, tls: { credentials: () => own, serverName: 'other' } }),
+    () => write(bytes(1 + Math.floor(random() * 100)), random() < 0.5),
+    () => write(tlsLike(), true),
+  ];
+  const counts = moves.map(() => 0);
+  for (let round = 0; round < 20; round++) {
+    const picked = Array.from({ length: 10 }, () => Math.floor(random() * moves.length));
+    for (const index of picked) counts[index]++;
+    await Promise.all(picked.map((index) => moves[index]()));
+  }
+  const total = counts.reduce((sum, count) => sum + count);
+  while (echo.accepted.length + echo.refused.length < total) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(echo.accepted.length, counts[0], 'those with a certificate, and nobody else');
+  assert.equal(echo.refused.length, total - counts[0]);
+  assert.equal(echo.refused.filter(({ refusal }) => refusal === 'unknown_authority').length, counts[1]);
+  await echo.stop();
+});
