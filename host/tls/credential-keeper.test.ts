@@ -130,7 +130,9 @@ test('a reload reads at once and says what is wrong at once', async (context) =>
   scene.keeper.stop();
   scene.write(second);
   await scene.keeper.reload();
+  await scene.keeper.reload();
   assert.deepEqual(scene.renewed, [second]);
+  assert.ok(scene.said(/have not changed/));
   scene.write({ cert: first.cert });
   await scene.keeper.reload();
   assert.ok(scene.said(/is not the key of the certificate/));

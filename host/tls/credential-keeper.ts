@@ -70,7 +70,7 @@ export class CredentialKeeper {
   async reload(): Promise<void> {
     const state = await stateOf(this.#options.files);
     try {
-      this.#renew(await this.#load());
+      if (!this.#renew(await this.#load())) this.#dependencies.log.info('the certificates have not changed');
     } catch (error) {
       this.#reject(error);
     }
@@ -103,15 +103,17 @@ export class CredentialKeeper {
     return loadCredentials(this.#options.files, new Date(this.#dependencies.now()));
   }
 
-  #renew(credentials: Credentials): void {
+  /** False when they are those in use. */
+  #renew(credentials: Credentials): boolean {
     const { ca, cert, key } = this.credentials;
-    if (credentials.ca === ca && credentials.cert === cert && credentials.key === key) return;
+    if (credentials.ca === ca && credentials.cert === cert && credentials.key === key) return false;
     this.#take(credentials);
     this.#warnedMs = -Infinity;
     const expires = new Date(this.#expiryMs).toISOString();
     this.#dependencies.log.info({ expires }, 'new certificates are in use for new connections');
     this.#dependencies.renewed(credentials);
     this.#warnOfExpiry();
+    return true;
   }
 
   #reject(error: unknown): void {
