@@ -2,7 +2,7 @@
 import { type AgentOptions, resolveAgentOptions } from '../agent/options.ts';
 import { readToken } from '../api/api-access.ts';
 import { type ApiTargetOptions, resolveApiTarget } from '../api/api-target.ts';
-import { refuseWith, refuseWithout } from '../config/conflicts.ts';
+import { refuseWhere, refuseWith, refuseWithout } from '../config/conflicts.ts';
 import type { Configuration } from '../config/definition.ts';
 import type { Loaded } from '../config/load.ts';
 import type { RoleName } from '../config/option.ts';
@@ -84,5 +84,5 @@ async function checkFiles(tls: TlsFiles | undefined): Promise<void> {
 }
 
 function refuseBesideSocket(loaded: Loaded): void {
-  refuseWith(loaded, 'api.address', ['api.token-file']);
+  refuseWhere(loaded, ['api.token-file'], 'with a unix socket: give --api HOST:PORT, or leave this out');
 }

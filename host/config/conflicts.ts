@@ -14,7 +14,11 @@ export function refuseWithout(loaded: Loaded, other: string, keys: readonly stri
   refuse(loaded, keys, (setting) => `has no effect without ${nameBeside(other, setting)}: add that, or leave this out`);
 }
 
-/** Throws ConfigurationError for options that were asked for and that nobody would read. */
+/** Throws ConfigurationError for each of `keys` that was asked for; `why` completes "has no effect …" and says what would work. */
+export function refuseWhere(loaded: Loaded, keys: readonly string[], why: string): void {
+  refuse(loaded, keys, () => `has no effect ${why}`);
+}
+
 function refuse({ settings }: Loaded, keys: readonly string[], what: (setting: Setting) => string): void {
   const problems: Problem[] = settings
     .filter((setting) => keys.includes(setting.named.key) && isAskedOfRole(setting))

@@ -39,22 +39,28 @@ export interface CommandLine {
 }
 
 export function loadConfiguration(environment: NodeJS.ProcessEnv, { config, flags }: CommandLine): Loaded {
-  const file = readFile(environment, config);
-  const variables = readEnvironment(environment);
-  const given = [...file.settings, ...variables.settings, ...flags];
-  const problems: Problem[] = [...file.problems, ...variables.problems];
-  const values = new Map<string, unknown>();
-  const settings = new Map<string, Setting>();
-  for (const setting of [...defaults(), ...given]) {
-    const { named } = setting;
-    const result = named.option.kind.schema.safeParse(setting.given);
-    if (result.success) values.set(named.key, result.data);
-    else problems.push(...result.error.issues.map(({ message }) => ({ where: placeOf(setting), what: message })));
-    settings.set(named.key, setting);
-  }
+  const sources: Given[] = [
+    { settings: defaults(), problems: [] },
+    readFile(environment, config),
+    readEnvironment(environment),
+    { settings: flags, problems: [] },
+  ];
+  const problems = sources.flatMap(checkSource);
   if (problems.length > 0) throw new ConfigurationError(problems);
+  const settings = new Map(sources.flatMap((source) => source.settings).map((setting) => [setting.named.key, setting]));
+  const values = new Map([...settings].map(([key, { named, given }]) => [key, named.option.kind.schema.parse(given)]));
   const inOrder = OPTIONS.flatMap(({ key }) => settings.get(key) ?? []);
   return { values: asTree(values), settings: inOrder };
+}
+
+/** What is wrong in one source, in the order in which it stands there. */
+function checkSource({ settings, problems }: Given): Problem[] {
+  const wrong = settings.flatMap((setting) => {
+    const { error } = setting.named.option.kind.schema.safeParse(setting.given);
+    const issues = error?.issues ?? [];
+    return issues.map(({ message }) => ({ where: placeOf(setting), what: message, offset: setting.offset }));
+  });
+  return [...problems, ...wrong].sort((a, b) => (a.offset ?? 0) - (b.offset ?? 0));
 }
 
 function readFile(environment: NodeJS.ProcessEnv, config: string | undefined): Given {

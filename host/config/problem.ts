@@ -5,6 +5,8 @@ import { UsageError } from '../lib/usage-error.ts';
 export interface Problem {
   /** What the user would look for: `--window`, `TRIBUTARY_API_ADDRESS`, `/etc/tributary.yaml:3:5: agent.window`. */
   where: string;
+  /** Where in its file, in characters; 0 outside of files. */
+  offset?: number;
   /** A sentence about the value that says what is allowed. */
   what: string;
 }

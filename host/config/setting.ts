@@ -11,6 +11,8 @@ export interface Setting {
   source: Source;
   /** `--window`, `TRIBUTARY_AGENT_WINDOW`, `/etc/tributary.yaml:3:5`. */
   where: string;
+  /** Where in its file, in characters. */
+  offset?: number;
 }
 
 /** What one source says. */

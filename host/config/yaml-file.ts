@@ -70,10 +70,7 @@ class SectionReader implements Given {
   #readSection(name: string, { key, value }: Pair<Node, Node | null>): void {
     if (value === null || (isScalar(value) && value.value === null)) return;
     if (!isMap(value)) {
-      this.problems.push({
-        where: this.#placeOf(key, name),
-        what: `${show(this.#toJs(value))} is not a section of options`,
-      });
+      this.#refuse(key, name, `${show(this.#toJs(value))} is not a section of options`);
       return;
     }
     for (const pair of value.items as Pair<Node, Node | null>[])
@@ -84,17 +81,18 @@ class SectionReader implements Given {
     const named = BY_KEY.get(name);
     const given = value === null ? null : this.#toJs(value);
     if (named === undefined) {
-      this.problems.push({ where: this.#placeOf(key, name), what: `is no option${suggest(name, KNOWN_KEYS)}` });
+      this.#refuse(key, name, `is no option${suggest(name, KNOWN_KEYS)}`);
     } else if (given === null) {
-      const what = `has no value; leave it out, or give ${named.option.kind.allowed}`;
-      this.problems.push({ where: this.#placeOf(key, name), what });
+      this.#refuse(key, name, `has no value; leave it out, or give ${named.option.kind.allowed}`);
     } else {
-      this.settings.push({ named, given, source: 'file', where: this.#at(offsetOf(value ?? key)) });
+      const offset = offsetOf(value ?? key);
+      this.settings.push({ named, given, source: 'file', where: this.#at(offset), offset });
     }
   }
 
-  #placeOf(key: Node, name: string): string {
-    return `${this.#at(offsetOf(key))}: ${name}`;
+  #refuse(key: Node, name: string, what: string): void {
+    const offset = offsetOf(key);
+    this.problems.push({ where: `${this.#at(offset)}: ${name}`, what, offset });
   }
 }
 

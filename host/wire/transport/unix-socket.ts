@@ -7,7 +7,7 @@ import { createConnection } from 'node:net';
 import { dirname, join } from 'node:path';
 import { UsageError } from '../../lib/usage-error.ts';
 import { SOCKET_PATH_BYTES_MAX } from './address.ts';
-import { inUse } from './listen-error.ts';
+import { inUse, listenError } from './listen-error.ts';
 
 /** Its members may use the API and tell a reducer through its unix socket. */
 const GROUP = 'tributary';
@@ -18,7 +18,7 @@ const SOCKET_MODE = 0o660;
 export async function placeSocket(path: string, listen: (path: string) => Promise<void>): Promise<void> {
   await removeStaleSocket(path);
   const folder = await mkdtemp(join(dirname(path), '.s')).catch((error: NodeJS.ErrnoException) => {
-    throw new UsageError('TRB_LISTEN', `cannot listen on unix:${path}: ${error.message}`);
+    throw listenError({ path }, error);
   });
   const hidden = join(folder, 's');
   try {
@@ -56,12 +56,14 @@ async function readGroupId(groupFile: string): Promise<number | undefined> {
 
 async function removeStaleSocket(path: string): Promise<void> {
   const status = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
+    if (error.code !== 'ENOENT') throw listenError({ path }, error);
   });
   if (status === undefined) return;
   if (!status.isSocket()) throw new UsageError('TRB_LISTEN', `${path} exists and is not a socket: choose another path`);
   if (await isAnswered(path)) throw inUse({ path });
-  await unlink(path);
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    throw listenError({ path }, error);
+  });
 }
 
 function isAnswered(path: string): Promise<boolean> {
