@@ -8,6 +8,7 @@
  *   no life saw the whole                                         what was told before or after may be lost with it
  *   folds of several connections                                  sums cannot tell what was in flight when one end of a connection was
  *                                                                 committed from what another connection adds
+ *   folds of adopted ends, one made before its first commit       its history is taken for what is not known to be exported
  */
 import { SCAN_MS_MAX } from './agent-process.ts';
 import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
@@ -38,7 +39,7 @@ export const NOTHING: Expectation = {
 const COMMIT_MS = 8_000;
 /** Ticks, and an offset of the clock that was measured while the Welcome was held back. */
 const LOOKS_APART_MS = 700;
-/** What began so long before a kill may not be told and committed by both ends. */
+/** What began so long before the end of a reducer's last window that is committed may not be told and committed by both ends. */
 const YOUNG_MS = 3_000;
 
 export function addInterval(a: Expectation, b: Expectation): Expectation {
@@ -177,7 +178,7 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
     if (cameTogether(fleet, connection, incarnation)) return;
     slack.bytes += aheadMax(connection);
     // Only one end may have told of the opening when the reducer before died.
-    const isYoung = connection.openedMs > fleet.incarnations[index - 1].endMs - YOUNG_MS;
+    const isYoung = connection.openedMs > exportedMs(fleet, fleet.incarnations[index - 1]) - YOUNG_MS;
     if (isYoung) slack.connections++;
     if (areHeard) return;
     slack.bytes += connection.forwardBytes + connection.reverseBytes;
@@ -186,13 +187,21 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
   return slack;
 }
 
+/** The end of the last window that it exported. */
+function exportedMs({ collector }: Fleet, { id, startMs, closedAt }: Incarnation): number {
+  const batches = collector.batches.filter(({ incarnation }) => incarnation === id);
+  return Math.max(startMs, ...batches.map(({ lastWindow }) => closedAt.get(lastWindow)?.endMs ?? startMs));
+}
+
+/** How far off folds may be that a new reducer is told. */
 function foldedMax({ scenario, kernel, incarnations }: Fleet, connection: Connection): number {
-  const isAlone = !kernel.connections.some(
-    (other) => other !== connection && other.server.port === connection.server.port,
-  );
   const isRetold = incarnations.some(({ startMs }, index) => index > 0 && startMs > connection.openedMs);
-  if (scenario.closedRetained === 0 || isAlone || !isRetold) return 0;
-  return Math.max(0, ...connection.transfers.map(({ bytes }) => bytes)) * IN_FLIGHT_MAX;
+  if (scenario.closedRetained === 0 || !isRetold) return 0;
+  const { clientSocket, serverSocket, server } = connection;
+  if ([clientSocket, serverSocket].some((socket) => socket !== undefined && socket.adoptions.length > 0))
+    return aheadMax(connection);
+  const isAlone = !kernel.connections.some((other) => other !== connection && other.server.port === server.port);
+  return isAlone ? 0 : Math.max(0, ...connection.transfers.map(({ bytes }) => bytes)) * IN_FLIGHT_MAX;
 }
 
 /** What an end that was adopted left out, and cannot tell apart from what is committed when a new reducer asks. */
