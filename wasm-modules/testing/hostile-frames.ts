@@ -28,15 +28,21 @@ export class Liar {
   readonly #random: Random;
   /** Open ends of others: their keys and their addresses. */
   readonly #victims: Open[];
+  /** Those of connections whose two ends were told: nothing is left to claim, whatever is changed. */
+  readonly #joined: Open[];
 
   constructor(random: Random, victims: Open[]) {
     this.#random = random;
     this.#victims = victims;
+    this.#joined = victims.filter(({ joinKey, role }) =>
+      victims.some((other) => other.joinKey === joinKey && other.role !== role),
+    );
   }
 
   frame(window: number): Uint8Array {
-    const frame = this.#make(window);
-    return this.#random.chance(0.5) ? this.#mutate(frame) : frame;
+    const isChanged = this.#random.chance(0.5);
+    const frame = this.#make(window, isChanged);
+    return isChanged ? this.#mutate(frame) : frame;
   }
 
   announcement(): Uint8Array {
@@ -44,7 +50,7 @@ export class Liar {
     return announceFrame({ addressSpaces: [{ handle: 1, name: 'default' }], processes });
   }
 
-  #make(window: number): Uint8Array {
+  #make(window: number, isChanged: boolean): Uint8Array {
     const random = this.#random;
     const count = 1 + random.below(4);
     const many = <Item>(make: () => Item): Item[] => Array.from({ length: count }, make);
@@ -144,15 +150,19 @@ export class Liar {
         new DataView(bytes.buffer).setUint16(4, random.below(90), true);
         return bytes;
       }
-      default:
+      default: {
+        // Whoever knows the key of a connection of which one end is told can invent the other (docs/protocol.md, section 9).
+        const victims = isChanged ? this.#joined : this.#victims;
+        if (victims.length === 0) return this.announcement();
         return openFrame(
           many(() => ({
-            ...random.pick(this.#victims),
+            ...random.pick(victims),
             handle: handle(),
             process: 0,
             cookie: BigInt(random.uint32()),
           })),
         );
+      }
     }
   }
 

@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason, Role, RoleSource } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
-import { close, closeFrame, once, onceFrame, openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
+import {
+  close,
+  closeFrame,
+  ipv4,
+  once,
+  onceFrame,
+  openFrame,
+  settledFrame,
+  totals,
+  wideFrame,
+} from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -22,6 +32,79 @@ test('a third end of a connection is refused, and what it tells is not booked', 
     wideFrame([{ handle: 1, totals: sent(5000n) }]),
   );
   assert.deepEqual(hosts.close(), { 'host-1/curl > host-2/nginx :80': { active: 1 } });
+  assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 1);
+});
+
+test('a copy of what one end said is refused as the other end, and a translated end is not', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, copy, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'evil'), hosts.agent(3, 'nginx')];
+  const end = clientEnd({ handle: 1, joinKey: KEY });
+  hosts.say(client, openFrame([end]), wideFrame([{ handle: 1, totals: sent(10n) }]));
+  hosts.close();
+  const translated = { localAddress: ipv4(192, 168, 0, 2), remoteAddress: ipv4(192, 168, 0, 1), remotePort: 999 };
+  const copies = [
+    { ...end, role: Role.Server, cookie: 8n },
+    { ...end, role: Role.Server, cookie: 9n, localAddress: ipv4(172, 16, 0, 1) },
+    { ...end, role: Role.Server, cookie: 10n, remotePort: 81 },
+  ];
+  hosts.say(copy, openFrame(copies.map((open, index) => ({ ...open, handle: index + 1 }))));
+  assert.deepEqual(hosts.close(), { 'host-1/curl > 10.0.0.2 :80': { active: 1 } });
+  assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 3);
+  hosts.say(server, openFrame([serverEnd({ handle: 1, joinKey: KEY, ...translated })]));
+  assert.equal(hosts.close()['host-1/curl > host-3/nginx :80'].active, 1);
+});
+
+test('of two that claim the other side in one window, whoever mirrors the end that is there gets it, in any order', () => {
+  for (const order of [
+    [2, 3],
+    [3, 2],
+  ]) {
+    // Whichever identity is the less, one of the two arrangements contradicts it.
+    for (const honest of [2, 3]) {
+      const hosts = new TwoHosts(MODULE);
+      const client = hosts.agent(1, 'curl');
+      hosts.say(client, openFrame([clientEnd({ handle: 1, joinKey: KEY })]));
+      hosts.close();
+      const agents = new Map([2, 3].map((host) => [host, hosts.agent(host, host === honest ? 'nginx' : 'evil')]));
+      for (const host of order) {
+        const elsewhere = host === honest ? {} : { localAddress: ipv4(172, 16, 0, 1) };
+        hosts.say(
+          agents.get(host)!,
+          openFrame([serverEnd({ handle: 1, joinKey: KEY, cookie: BigInt(host), ...elsewhere })]),
+        );
+      }
+      const edges = hosts.close();
+      assert.equal(edges[`host-1/curl > host-${honest}/nginx :80`].active, 1);
+      assert(!Object.keys(edges).some((edge) => edge.includes('evil')));
+      assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 1);
+    }
+  }
+});
+
+test('the side of an end that is gone is kept for its socket: who claims it meanwhile is refused, the next life of its agent is not', () => {
+  const hosts = new TwoHosts(MODULE);
+  const before = hosts.agent(1, 'curl');
+  const end = clientEnd({ handle: 1, joinKey: KEY, cookie: 7n });
+  hosts.say(before, openFrame([end]), wideFrame([{ handle: 1, totals: sent(100n) }]));
+  hosts.close();
+  hosts.detach(before, CloseReason.AgentLost);
+  hosts.close();
+  const [after, rival] = [hosts.agent(1, 'curl', { session: 60n }), hosts.agent(3, 'evil')];
+  hosts.say(rival, openFrame([{ ...end, cookie: 1n }]), wideFrame([{ handle: 1, totals: sent(5000n) }]));
+  hosts.say(after, openFrame([{ ...end, flags: 1 }]), wideFrame([{ handle: 1, totals: sent(130n) }]));
+  const edges = hosts.close();
+  assert.deepEqual(Object.keys(edges), ['host-1/curl > 10.0.0.2 :80']);
+  assert.equal(edges['host-1/curl > 10.0.0.2 :80'].forwardBytes, 30);
+});
+
+test('a stranger does not take the side of a socket that was told closed and committed', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, rival] = [hosts.agent(1, 'curl'), hosts.agent(3, 'evil')];
+  const settled = { joinKey: KEY, pair: 0n, role: Role.Client, counted: 1, window: 1, totals: sent(100n) };
+  hosts.say(client, settledFrame([settled]));
+  hosts.close();
+  hosts.say(rival, openFrame([clientEnd({ handle: 1, joinKey: KEY })]), wideFrame([{ handle: 1, totals: sent(500n) }]));
+  assert.deepEqual(hosts.close(), {});
   assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 1);
 });
 
