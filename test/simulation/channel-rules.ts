@@ -31,6 +31,10 @@ export const CHANNEL_RULES: readonly ChannelRule[] = [
     'return this.#queuedSeq;',
   ]),
   rule(6, 'nothing is sent beyond the credit', 5, 'channel-sender', ['if (costBytes > this.creditBytes) break;', '']),
+  rule(6, 'a small frame costs 256 bytes of credit', 71, 'frame', [
+    'const FRAME_COST_BYTES_MIN = 256;',
+    'const FRAME_COST_BYTES_MIN = 0;',
+  ]),
   rule(6, 'what was sent and not received is sent again', 1, 'channel-sender', [
     'this.#release(receivedSeq);',
     'this.#release(receivedSeq);\n    this.#sent = this.#frames.length;\n    this.#inFlightBytes = this.#keptBytes;',

@@ -317,6 +317,7 @@ export class Fleet {
     for (let index = 0; index < agents; index++) {
       plan(faults.cuts, () => this.#cut(index));
       plan(faults.resets, () => this.#reset(index));
+      plan(faults.severs, () => this.#sever(index));
       plan(faults.freezes, () => this.#freeze(index));
       plan(faults.restarts, () => this.#restartChannel(index));
       if (index < mortals) plan(faults.agentKills, () => this.#endAgent(index));
@@ -327,6 +328,12 @@ export class Fleet {
 
   #cut(index: number): void {
     const forMs = 100 + this.#random.next() ** 2 * 9_000;
+    this.#links[index].cut(forMs);
+    this.#disturb(index, 'cut', forMs, 3_000);
+  }
+
+  #sever(index: number): void {
+    const forMs = this.#random.between(17_000, 24_000);
     this.#links[index].cut(forMs);
     this.#disturb(index, 'cut', forMs, 3_000);
   }

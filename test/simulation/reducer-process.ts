@@ -66,6 +66,9 @@ export interface ReducerProcessDependencies {
   trace: (text: string) => void;
 }
 
+/** docs/protocol.md, section 6: three windows, and 15 s at least. */
+const SILENCE_MS = 15_000;
+
 interface Worker {
   index: number;
   core: ObservedCore;
@@ -83,6 +86,7 @@ interface Accepted {
   owner: number;
   toOwnerAtMs: number;
   hasSaidGoodbye: boolean;
+  heardMs: number;
 }
 
 export class ReducerProcess {
@@ -93,6 +97,7 @@ export class ReducerProcess {
   readonly #dependencies: ReducerProcessDependencies;
   readonly #workers: Worker[];
   readonly #accepted = new Map<ConnectionId, Accepted>();
+  readonly #problems: string[] = [];
   #nextSerial = 1;
   #isAlive = true;
 
@@ -121,12 +126,20 @@ export class ReducerProcess {
     if (!this.#isAlive) return undefined;
     const acceptor = this.#dependencies.random.between(0, this.#workers.length - 1);
     const id = connectionId(acceptor, this.#nextSerial++);
-    const accepted = { connection, acceptor, owner: acceptor, toOwnerAtMs: 0, hasSaidGoodbye: false };
+    const accepted = {
+      connection,
+      acceptor,
+      owner: acceptor,
+      toOwnerAtMs: 0,
+      hasSaidGoodbye: false,
+      heardMs: this.now().ms,
+    };
     this.#accepted.set(id, accepted);
     this.#workers[acceptor].node.accepted(id, this.now());
     return {
       bytes: (piece) => {
         const bytes = piece.slice();
+        accepted.heardMs = this.now().ms;
         this.#relay(accepted, (worker) => worker.node.bytes(id, bytes, this.now()));
       },
       closed: () => {
@@ -145,9 +158,10 @@ export class ReducerProcess {
 
   /** What the stages counted that must not happen to honest agents, in words. */
   problems(): string[] {
-    return this.#workers.flatMap(({ index, core }) =>
+    const counted = this.#workers.flatMap(({ index, core }) =>
       countedProblems(core.counters()).map((problem) => `worker ${index} of reducer ${this.incarnation}: ${problem}`),
     );
+    return [...this.#problems, ...counted];
   }
 
   now(): Instant {
@@ -176,8 +190,22 @@ export class ReducerProcess {
 
   #tickCoordinator(): void {
     if (!this.#isAlive) return;
+    this.#checkSilence();
     this.#perform(this.coordinator.tick(this.now()));
     this.#dependencies.schedule.after(COORDINATOR_TICK_MS, () => this.#tickCoordinator());
+  }
+
+  /** An agent of whom nothing comes is left, though not while its frames wait for a window to be closed. */
+  #checkSilence(): void {
+    const mostMs = SILENCE_MS + 2 * Number((this.#options.latenessNs + this.#options.windowNs) / 1_000_000n);
+    for (const accepted of this.#accepted.values()) {
+      const silentMs = this.now().ms - accepted.heardMs;
+      if (silentMs <= mostMs) continue;
+      accepted.heardMs = Infinity;
+      this.#problems.push(
+        `reducer ${this.incarnation} holds a connection that was silent for ${Math.round(silentMs)} ms`,
+      );
+    }
   }
 
   #tickWorker(worker: Worker): void {

@@ -183,6 +183,20 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   ),
   rule(
     4,
+    'who was late three times is waited for again once it has caught up',
+    `${REDUCER}/watermark.ts`,
+    'if (member.lateCount >= LATE_COUNT_MAX && hasCaughtUp) member.lateCount = 0;',
+    '',
+  ),
+  rule(
+    4,
+    'an idle agent ends its windows',
+    'host/agent/agent-core.ts',
+    'payloads.push({ kind: FrameKind.WindowEnd,',
+    'if (payloads.length === 0) return payloads;\n    payloads.push({ kind: FrameKind.WindowEnd,',
+  ),
+  rule(
+    4,
     'no window closes before its end',
     `${REDUCER}/coordinator.ts`,
     'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
@@ -276,6 +290,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     `${WIRE}/agent-channel.ts`,
     'const SILENCE_MS_MAX = 5_000;',
     'const SILENCE_MS_MAX = 1e9;',
+  ),
+  rule(
+    6,
+    'a reducer leaves an agent of whom nothing comes for three windows',
+    `${WIRE}/reducer-channel.ts`,
+    "return nowMs - this.#quietSinceMs >= this.#silenceMsMax ? 'silent' : undefined;",
+    'return undefined;',
   ),
   rule(
     6,

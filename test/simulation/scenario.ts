@@ -14,6 +14,7 @@ export const PROFILES = [
   'crowd',
   'retention',
   'deaf',
+  'severed',
   'everything',
 ] as const;
 export type Profile = (typeof PROFILES)[number];
@@ -22,6 +23,8 @@ export interface Faults {
   /** Expected number in a run, for each agent's link. */
   cuts: number;
   resets: number;
+  /** Cuts that outlast the reducer's patience. */
+  severs: number;
   /** Expected number in a run, for each agent. */
   freezes: number;
   /** Expected number in a run, for each agent's channel. */
@@ -66,6 +69,7 @@ export interface Scenario {
 const NO_FAULTS: Faults = {
   cuts: 0,
   resets: 0,
+  severs: 0,
   freezes: 0,
   restarts: 0,
   reducerKills: 0,
@@ -88,6 +92,7 @@ const FAULTS: Record<Profile, Partial<Faults>> = {
   crowd: { cuts: 2, outages: 2, freezes: 2 },
   retention: { cuts: 1, outages: 3, reducerKills: 0.5 },
   deaf: { resets: 1, outages: 3, killOnCommit: 0.2 },
+  severed: { severs: 0.5, cuts: 0.5 },
   everything: {
     cuts: 1.5,
     resets: 1,

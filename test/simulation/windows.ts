@@ -18,6 +18,7 @@ export function auditWindows(fleet: Fleet, broken: string[]): void {
     checkCloses(fleet, incarnation, broken);
     checkPrompt(fleet, incarnation, broken);
     checkHeld(fleet, incarnation, broken);
+    checkAwaited(fleet, incarnation, broken);
     if (index > 0) checkReturn(fleet, incarnation, broken);
   });
 }
@@ -89,6 +90,22 @@ function checkHeld(fleet: Fleet, { id, sealed }: Incarnation, broken: string[]):
       const told = fleet.lives.find((life) => life.session === session)?.toldWindows ?? [];
       if (told.some((channel) => channel.includes(reached) && channel.some((one) => one >= window && one < reached)))
         broken.push(`reducer ${id} holds in window ${window} what session ${session} told up to ${reached}`);
+    }
+  }
+}
+
+/** A window that waited for all holds the window of everyone who was well for a while, however late they were before. */
+function checkAwaited(fleet: Fleet, { id, startMs, sealed, closedAt }: Incarnation, broken: string[]): void {
+  if (fleet.scenario.latenessMs < 2 * TELL_MS_MAX) return;
+  for (const [window, { atMs, endMs, isLate }] of closedAt) {
+    if (isLate || endMs < startMs + 2 * RETURN_MS) continue;
+    for (const { host, session, startMs: bornMs, endMs: diedMs } of fleet.lives) {
+      if (bornMs > endMs - 2 * RETURN_MS || diedMs < atMs + RETURN_MS) continue;
+      if (fleet.disturbances.some((one) => one.host === host && one.fromMs < atMs && one.toMs > endMs - RETURN_MS))
+        continue;
+      const reached = sealed.get(window)?.get(session) ?? 0;
+      if (reached < window)
+        broken.push(`reducer ${id} closed window ${window} with session ${session} at ${reached} and waited for all`);
     }
   }
 }

@@ -288,6 +288,7 @@ export class ChannelWorld {
     if (connection.reducerEndMs >= this.#nowMs) {
       for (const bytes of connection.toReducer.arrived(this.#nowMs))
         this.#act(connection, channel.bytes(bytes, this.#now));
+      connection.twin?.checkHeld();
       if (connection.isBlocked) connection.mutedMs = this.#nowMs;
       if (connection.isBlocked && (this.#random() < 0.05 || this.#nowMs > FATE_MS)) {
         connection.isBlocked = false;

@@ -8,6 +8,8 @@ import type { Hello } from '../gen/wire-tables.ts';
 import { ReducerSession } from '../reducer-session.ts';
 
 export const CREDIT_BYTES = 6_000;
+/** What holding a frame costs at least, bytes: docs/protocol.md, section 6. */
+const HELD_BYTES_MIN = 256;
 
 export class WindowTwin {
   readonly session: ReducerSession;
@@ -17,6 +19,7 @@ export class WindowTwin {
   openWindows: string[] = [];
   #epoch: number | undefined;
   #nextFrame = 0;
+  #framesConsumed = 0;
 
   constructor(hello: Hello) {
     this.session = new ReducerSession({ hello, creditBytes: CREDIT_BYTES });
@@ -33,9 +36,16 @@ export class WindowTwin {
       assert.ok(frame !== undefined);
       this.#take(frame.kind, frame.payload);
       this.session.consume(frame.bytes.length);
+      this.#framesConsumed++;
       isAny = true;
     }
     return isAny;
+  }
+
+  /** Frames of any size that wait cost no more than the credit. */
+  checkHeld(): void {
+    const held = this.session.framesAccepted - this.#framesConsumed;
+    assert.ok(held * HELD_BYTES_MIN <= CREDIT_BYTES, `${held} frames are held for a credit of ${CREDIT_BYTES} bytes`);
   }
 
   #take(kind: number, payload: Uint8Array): void {
