@@ -128,6 +128,24 @@ function benchOf(...names: string[]): { bench: Bench; agents: (Admission & { wor
   return { bench, agents };
 }
 
+test('the recovery period begins when agents can reach the reducer, however long that takes', () => {
+  const bench = new Bench();
+  bench.coordinator.beginListening();
+  bench.until(START_MS + 3 * WINDOW_MS);
+  bench.say(hello('a', 1n));
+  bench.until(START_MS + 4 * WINDOW_MS);
+  const listeningMs = bench.nowMs;
+  bench.coordinator.listening(at(listeningMs));
+  bench.until(listeningMs + RECOVERY_MS - 50);
+  assert.deepEqual([bench.admissions.length, bench.sealed.length], [0, 0]);
+  bench.until(listeningMs + RECOVERY_MS);
+  assert.equal(bench.admissions.length, 1);
+  bench.until(listeningMs + RECOVERY_MS + LATENESS_MS - 50);
+  assert.equal(bench.sealed.length, 0);
+  bench.until(listeningMs + RECOVERY_MS + LATENESS_MS);
+  assert.ok(bench.sealed.length > 0);
+});
+
 test('without agents windows close by time, the first one after recovery and lateness', () => {
   const bench = new Bench();
   bench.until(endOf(FIRST + 2));

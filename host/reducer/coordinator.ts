@@ -74,6 +74,8 @@ export class Coordinator {
   readonly #watermark: Watermark;
   readonly #twins = new Map<TwinId, Twin>();
   readonly #twinOfSession = new Map<bigint, Twin>();
+  /** Since when agents can reach this reducer; undefined while it is about to listen. */
+  #reachableSince: Instant | undefined;
   #nextTwin = 1;
   #waitingHellos: WaitingHello[] = [];
   #sealing: Sealing | undefined;
@@ -87,6 +89,7 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     const { windowNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
     this.#options = options;
+    this.#reachableSince = start;
     this.#toldCommits = new Array<number>(options.workers).fill(0);
     this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
     const silenceMs = Math.max(5_000, (2 * Number(windowNs)) / 1e6);
@@ -167,8 +170,19 @@ export class Coordinator {
     this.#isStopping = true;
   }
 
+  /** The first agents may come before `listening` says that all can: they wait. */
+  beginListening(): void {
+    this.#reachableSince = undefined;
+  }
+
+  /** The recovery period begins. A busy machine may take longer than that to get so far. */
+  listening(now: Instant): void {
+    this.#reachableSince = now;
+  }
+
   #isRecovering(now: Instant): boolean {
-    return this.#options.replay === undefined && now.ms - this.#options.start.ms < RECOVERY_MS;
+    if (this.#options.replay !== undefined) return false;
+    return this.#reachableSince === undefined || now.ms - this.#reachableSince.ms < RECOVERY_MS;
   }
 
   #hello({ connection, hello, payload, origin }: WaitingHello, now: Instant): void {
@@ -323,14 +337,15 @@ export class Coordinator {
   }
 
   #isReady(now: Instant): boolean {
-    const { replay, windowNs, latenessNs, start } = this.#options;
+    const { replay, windowNs, latenessNs } = this.#options;
     const isComplete = this.#watermark.awaitedCount === 0;
     if (replay !== undefined) {
       return isComplete && (this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax);
     }
     const endNs = BigInt(this.openWindow + 1) * windowNs;
     // Whoever spoke to an earlier incarnation needs time to come back.
-    const firstCloseNs = start.unixNs + BigInt(RECOVERY_MS) * 1_000_000n + latenessNs;
+    if (this.#reachableSince === undefined) return false;
+    const firstCloseNs = this.#reachableSince.unixNs + BigInt(RECOVERY_MS) * 1_000_000n + latenessNs;
     if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
     return isComplete || now.unixNs >= endNs + latenessNs;
   }

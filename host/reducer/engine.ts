@@ -75,8 +75,11 @@ export class Engine {
     this.#running = { coordinator, pool, ticker };
   }
 
-  listen(options: Omit<ListenOptions, 'reusePort'>): Promise<ListenAddress> {
-    return this.pool.listen(options);
+  async listen(options: Omit<ListenOptions, 'reusePort'>): Promise<ListenAddress> {
+    this.coordinator.beginListening();
+    const address = await this.pool.listen(options);
+    this.coordinator.listening(this.#dependencies.clock());
+    return address;
   }
 
   /** For connections from now on. */
