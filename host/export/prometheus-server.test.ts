@@ -246,6 +246,11 @@ test('beyond loopback it takes a certificate of the authority or --insecure', { 
   const tls = { ca: path('ca'), cert: path('cert'), key: path('key') };
   const prometheus = await startPrometheus(context, bench, { targets: [url], tls });
   await prometheus.until('tributary_flow_active', 2);
+
+  const other = await createAuthority({ name: 'other', days: 1, now });
+  bench.server.renew({ ...credentials, ca: other.certificate });
+  const stranger = { ca: authority.certificate, cert: scraper.certificate, key: scraper.key };
+  await assert.rejects(requestOnce(requestSecure(url, { ...stranger, agent: false })));
 });
 
 async function requestOnce(call: ReturnType<typeof requestPlain>): Promise<void> {
