@@ -4,11 +4,13 @@ import { test } from 'node:test';
 import { AgentCore } from '../../host/agent/agent-core.ts';
 import { itemsOf } from '../../host/agent/testing/decode.ts';
 import { encodeEvents, ipv4 } from '../../host/agent/testing/kernel-event.ts';
-import { announceFrame, openFrame, SPACE } from '../../wasm-modules/testing/agent-frames.ts';
+import { Role } from '../../host/wire/gen/kernel-events-layout.ts';
+import { announceFrame, openFrame, SPACE, settledFrame, totals } from '../../wasm-modules/testing/agent-frames.ts';
 import { checkAgainstNaive } from '../../wasm-modules/testing/fleet-replay.ts';
 import { clientEnd, serverEnd, TwoHosts } from '../../wasm-modules/testing/two-hosts.ts';
 import { compileEdited } from './edited-sources.ts';
-import { MATCH_RULES, SPACE_EDITS } from './match-rules.ts';
+import { CLAIM_RULES, MATCH_RULES, SPACE_RULES } from './match-rules.ts';
+import { printRuleTable, readRuleTable } from './rule-table.ts';
 import type { Edit } from './rules.ts';
 
 const WITH_ALL_RULES = await compileEdited('reducer', []);
@@ -55,10 +57,47 @@ function edgesOfTwoSpaces(module: WebAssembly.Module): string[] {
 test('tuples are compared within one address space, and without that rule two hosts join that never met', async (context) => {
   const apart = ['10.0.0.1 > host-2/nginx :80', 'host-1/curl > 10.0.0.2 :80'];
   assert.deepEqual(edgesOfTwoSpaces(WITH_ALL_RULES), apart);
-  const joined = edgesOfTwoSpaces(await compileEdited('reducer', [SPACE_EDITS.tuple]));
+  const joined = edgesOfTwoSpaces(await compileEdited('reducer', [SPACE_RULES[0].edit]));
   assert.deepEqual(joined, ['host-1/curl > host-2/nginx :80']);
   context.diagnostic(`5 tuples are compared within one address space: two hosts: ${joined} instead of ${apart.join()}`);
 });
+
+/** After a window in which host 1 told its end or settled it, strangers claim a side: the edges then. */
+function edgesOfClaims(
+  module: WebAssembly.Module,
+  first: Uint8Array,
+  claims: [host: number, frame: Uint8Array][],
+): string[] {
+  const hosts = new TwoHosts(module);
+  hosts.say(hosts.agent(1, 'curl'), first);
+  hosts.close();
+  for (const [host, frame] of claims) hosts.say(hosts.agent(host, `unit-${host}`), frame);
+  return Object.keys(hosts.close()).sort();
+}
+
+test('each rule of a claim that is switched off gives a side to a stranger', async (context) => {
+  const end = clientEnd({ handle: 1, joinKey: 5n });
+  const server = serverEnd({ handle: 1, joinKey: 5n });
+  const told = openFrame([end]);
+  const elsewhere = { ...server, localAddress: ipv4(172, 16, 0, 1) };
+  const settled = { joinKey: 5n, pair: 0n, role: Role.Client, counted: 1, window: 1, totals: totals() };
+  const stories: [Uint8Array, [number, Uint8Array][]][] = [
+    [told, [[2, openFrame([{ ...end, cookie: 9n, role: Role.Server }])]]],
+    [told, [2, 3, 4, 5].map((host) => [host, openFrame([host === 3 ? server : elsewhere])])],
+    [settledFrame([settled]), [[2, openFrame([{ ...end, cookie: 9n }])]]],
+  ];
+  for (const [index, { section, rule, edit }] of CLAIM_RULES.entries()) {
+    const without = await compileEdited('reducer', [edit]);
+    const [first, claims] = stories[index];
+    const kept = edgesOfClaims(WITH_ALL_RULES, first, claims);
+    const lost = edgesOfClaims(without, first, claims);
+    assert.notDeepEqual(lost, kept, rule);
+    assert(!kept.some((edge) => claims.some(([host]) => host !== 3 && edge.includes(`unit-${host}`))), rule);
+    context.diagnostic(`${section} ${rule}: ${lost.join()} instead of ${kept.join() || 'nothing'}`);
+  }
+});
+
+test('docs/protocol-rules.md is what rule-table.ts writes', () => assert.equal(readRuleTable(), printRuleTable()));
 
 /** One loopback address in two network namespaces of a host: the spaces that its agent tells. */
 async function spacesOfLoopback(edits: Edit[]): Promise<number[]> {
@@ -79,7 +118,7 @@ async function spacesOfLoopback(edits: Edit[]): Promise<number[]> {
 }
 
 test('loopback belongs to a network namespace, and without that rule two namespaces share a space', async (context) => {
-  const [apart, shared] = [await spacesOfLoopback([]), await spacesOfLoopback([SPACE_EDITS.namespace])];
+  const [apart, shared] = [await spacesOfLoopback([]), await spacesOfLoopback([SPACE_RULES[1].edit])];
   assert.equal(new Set(apart).size, 2);
   assert.equal(new Set(shared).size, 1);
   context.diagnostic(`5 loopback belongs to a network namespace: one host: spaces ${shared} instead of ${apart}`);

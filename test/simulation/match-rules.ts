@@ -90,12 +90,54 @@ export const MATCH_RULES: readonly MatchRule[] = [
   ),
 ];
 
-/** The random fleets live in one space, so these two need a story. */
-export const SPACE_EDITS = {
-  tuple: { file: `${MATCH}/flow-key.ts`, find: 'stableHashPair(open.addressSpace,', replace: 'stableHashPair(0,' },
-  namespace: {
-    file: 'wasm-modules/assembly/agent/address-spaces.ts',
-    find: 'if (!isLocalToNetns(localHi, localLo) && !isLocalToNetns(remoteHi, remoteLo)) return DEFAULT_SPACE;',
-    replace: 'return DEFAULT_SPACE;',
+/** A rule of which a story of a few frames shows that it is needed. */
+export interface StoryRule {
+  section: Rule['section'];
+  rule: string;
+  edit: Edit;
+}
+
+/** The random fleets tell no tuple that is wrong. */
+export const CLAIM_RULES = [
+  {
+    section: 5,
+    rule: 'a claim that repeats an endpoint of the other end is refused',
+    edit: { file: `${MATCH}/claims.ts`, find: 'canFace(witness, open) ?', replace: 'true ?' },
   },
-} satisfies Record<string, Edit>;
+  {
+    section: 5,
+    rule: 'of strangers that claim a side the one that mirrors the other end wins',
+    edit: {
+      file: `${MATCH}/claims.ts`,
+      find: 'if (isMirror !== mirrorsEnd(witness, end)) return isMirror;',
+      replace: '',
+    },
+  },
+  {
+    section: 5,
+    rule: 'the side of a settled socket is left to its own host',
+    edit: {
+      file: `${MATCH}/claims.ts`,
+      find: 'if (isOld && coldEndAt(settled).boot !== open.boot) return refuse(RefusalReason.Ambiguous);',
+      replace: '',
+    },
+  },
+] as const satisfies readonly StoryRule[];
+
+/** The random fleets live in one space. */
+export const SPACE_RULES = [
+  {
+    section: 5,
+    rule: 'tuples are compared within one address space',
+    edit: { file: `${MATCH}/flow-key.ts`, find: 'stableHashPair(open.addressSpace,', replace: 'stableHashPair(0,' },
+  },
+  {
+    section: 5,
+    rule: 'loopback belongs to a network namespace',
+    edit: {
+      file: 'wasm-modules/assembly/agent/address-spaces.ts',
+      find: 'if (!isLocalToNetns(localHi, localLo) && !isLocalToNetns(remoteHi, remoteLo)) return DEFAULT_SPACE;',
+      replace: 'return DEFAULT_SPACE;',
+    },
+  },
+] as const satisfies readonly StoryRule[];
