@@ -90,8 +90,17 @@ export interface LoadedProgram {
   runCount: number;
 }
 
+/** The state of the system clock as adjtimex(2) tells it. */
+export interface ClockState {
+  /** Some daemon keeps it in step with others. */
+  synchronized: boolean;
+  /** Bound of its error, microseconds. */
+  maxErrorUs: number;
+}
+
 interface NativeAddon {
   probe(): Capabilities;
+  clockState(): ClockState;
   listPrograms(): LoadedProgram[];
   Collector: new (objectPath: string, options?: CollectorOptions) => Collector;
 }
@@ -109,6 +118,10 @@ const addon = loadAddon();
 /** What this machine and this process can do; loads nothing that stays. */
 export function probe(): Capabilities {
   return addon.probe();
+}
+
+export function clockState(): ClockState {
+  return addon.clockState();
 }
 
 /**

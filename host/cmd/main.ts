@@ -4,6 +4,7 @@ import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { UsageError } from '../lib/usage-error.ts';
+import { VERSION } from '../lib/version.ts';
 
 interface RoleModule {
   register(command: Command): void;
@@ -21,6 +22,7 @@ const ROLES: Readonly<Record<string, Role>> = {
   edges: { summary: 'print who talks to whom, from the API of a reducer', load: () => import('./edges.ts') },
   certs: { summary: 'a small authority for the certificates of agents and reducers', load: () => import('./certs.ts') },
   config: { summary: 'check and print what a role would run with', load: () => import('./config.ts') },
+  doctor: { summary: 'what this machine offers the agent, and what is missing', load: () => import('./doctor.ts') },
   replay: { summary: 'feed recordings of agents through a reducer', load: () => import('./replay.ts') },
 };
 
@@ -32,7 +34,7 @@ const EXIT_USAGE = 2;
 
 const program = new Command('tributary')
   .description('Network observability from both ends of every connection.')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('(tributary ROLE --help lists the options of a role)')
   .exitOverride();
 

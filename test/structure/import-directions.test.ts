@@ -8,6 +8,7 @@ const MAY_IMPORT: Record<string, readonly string[] | 'everything'> = {
   'host/cmd': 'everything',
   'host/wire': ['host/tls'],
   'host/agent': ['host/tls', 'host/wire', 'bpf/addon'],
+  'host/doctor': ['bpf/addon'],
   'host/reducer': ['host/tls', 'host/wire'],
   'host/export': ['host/tls', 'host/wire', 'host/reducer'],
   'host/api': ['host/tls', 'host/wire', 'host/reducer', 'host/export'],

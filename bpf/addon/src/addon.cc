@@ -1,6 +1,8 @@
 #include <bpf/bpf.h>
 #include <napi.h>
+#include <sys/timex.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "collector.h"
@@ -49,8 +51,20 @@ Napi::Value ListPrograms(const Napi::CallbackInfo &info) {
   return result;
 }
 
+// Reads only: with modes 0 adjtimex changes nothing and needs no privilege.
+Napi::Value ClockState(const Napi::CallbackInfo &info) {
+  timex state = {};
+  const int result = adjtimex(&state);
+  if (result < 0) throw Napi::Error::New(info.Env(), std::string("adjtimex: ") + strerror(errno));
+  const Napi::Object clock = Napi::Object::New(info.Env());
+  clock.Set("synchronized", result != TIME_ERROR && (state.status & STA_UNSYNC) == 0);
+  clock.Set("maxErrorUs", static_cast<double>(state.maxerror));
+  return clock;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New(env, Probe));
+  exports.Set("clockState", Napi::Function::New(env, ClockState));
   exports.Set("listPrograms", Napi::Function::New(env, ListPrograms));
   exports.Set("Collector", Collector::Define(env));
   return exports;

@@ -1,0 +1,67 @@
+// Which backend each hook of the agent gets here: loaded and attached as the agent does it, and taken away again. Links, programs and maps
+// are descriptors of this process, so nothing can stay behind.
+import type { ClockState, HookStatus } from '@tributary/bpf';
+import type { Status } from './findings.ts';
+
+export interface HookFinding {
+  hook: string;
+  status: Status;
+  backend?: string;
+  error?: string;
+  cost?: string;
+}
+
+export interface KernelFindings {
+  hooks: HookFinding[];
+  clock: ClockState | undefined;
+  /** Why nothing could be tried, with the fix. */
+  obstacle?: string;
+}
+
+/** The smallest ring: the probes are attached for a moment, and nobody reads it. */
+const RING_BYTES = 65_536;
+
+/** What is lost where a hook has no backend. */
+export const HOOK_COSTS: Readonly<Record<string, string>> = {
+  tcp_state: 'nothing is observed',
+  tcp_state_again: 'state changes that interrupt another one on the same processor are missed',
+  socket_send: 'an accepted connection on which its server only sends has its listener as owner',
+  socket_receive: 'an accepted connection has its listener as owner until its server sends',
+  reset_received: 'of a connection ended by a reset it is not told that the peer sent it',
+  reset_sent: 'of a connection ended by a reset it is not told that this host sent it',
+  totals: 'bytes are told when a connection closes, not in each window',
+  live: 'after an overload, connections whose end was lost count as open',
+  owners: 'of sockets older than the agent the process is not known',
+  adopt_namespace: 'connections older than the agent that no process holds are not seen',
+  adopt_descriptors: 'connections older than the agent are not seen',
+};
+
+export async function tryHooks(): Promise<KernelFindings> {
+  try {
+    // Loaded here: it may not be built, and that is a finding.
+    const { clockState, load } = await import('@tributary/bpf');
+    const clock = clockState();
+    try {
+      const collector = load({ ringBytes: RING_BYTES });
+      try {
+        return { hooks: collector.attach().map(toFinding), clock };
+      } finally {
+        collector.close();
+      }
+    } catch (error) {
+      return { hooks: [], clock, obstacle: textOf(error) };
+    }
+  } catch (error) {
+    return { hooks: [], clock: undefined, obstacle: textOf(error) };
+  }
+}
+
+function toFinding({ hook, backend, attached, error }: HookStatus): HookFinding {
+  if (attached) return { hook, status: 'ok', backend };
+  const cost = HOOK_COSTS[hook];
+  return { hook, status: hook === 'tcp_state' ? 'missing' : 'limited', backend, error, cost };
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
