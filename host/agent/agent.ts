@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Collector } from '@tributary/bpf';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import { VERSION } from '../lib/version.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import { CredentialKeeper } from '../tls/credential-keeper.ts';
 import type { Payload } from '../wire/channel-sender.ts';
@@ -30,7 +31,6 @@ import { nameEnded, nameProcess } from './processes.ts';
 import { Recorder } from './recorder.ts';
 
 const ADDRESS_SPACE = 'default';
-const AGENT_VERSION = '0.1.0';
 /**
  * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that a process can be named only while it
  * runs, so where something happens it is looked at more often.
@@ -128,7 +128,9 @@ export class Agent {
     this.#credentials?.stop();
     this.#limitedLog.flush();
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
+    const wasConnected = this.#link?.channel.isOpen ?? false;
     await this.#link?.stop();
+    this.#tellGivenUp(wasConnected);
     try {
       await this.#recorder?.close();
     } finally {
@@ -136,6 +138,32 @@ export class Agent {
       await this.#lock?.release();
     }
     this.#dependencies.log.info('stopped');
+  }
+
+  /** What it holds now, for a log. */
+  state(): object {
+    const { toldWindow, nextWindow, counters } = this.#core;
+    const channel = this.#link?.channel;
+    return {
+      windows: { told: toldWindow, next: nextWindow, committed: channel?.committed.window },
+      reducer: channel && { connected: channel.isOpen, keptBytes: channel.keptBytes, creditBytes: channel.creditBytes },
+      core: counters,
+      kernel: this.#source?.stats(),
+    };
+  }
+
+  /** Which backend serves each hook; undefined where none does. Empty before `start`. */
+  get hooks(): Readonly<Record<string, string | undefined>> {
+    const hooks = this.#source?.stats().hooks ?? [];
+    return Object.fromEntries(hooks.map(({ hook, backend, attached }) => [hook, attached ? backend : undefined]));
+  }
+
+  /** `wasConnected`: when the link began to stop. */
+  #tellGivenUp(wasConnected: boolean): void {
+    if (this.#link === undefined) return;
+    const { keptBytes } = this.#link.channel;
+    if (!wasConnected) this.#dependencies.log.warn('stopping without a reducer: what it was not told is given up');
+    else if (keptBytes > 0) this.#dependencies.log.warn({ keptBytes }, 'stopping before the reducer had everything');
   }
 
   #startLooking(): Look {
@@ -206,7 +234,7 @@ export class Agent {
       scope: this.#scope,
       zone: this.#options.zone,
       addressSpace: ADDRESS_SPACE,
-      agentVersion: AGENT_VERSION,
+      agentVersion: VERSION,
     };
   }
 

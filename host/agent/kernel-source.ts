@@ -1,5 +1,5 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
-import type { Collector, HookStatus, WalkName } from '@tributary/bpf';
+import type { Collector, CollectorStats, HookStatus, WalkName } from '@tributary/bpf';
 import { SOCKET_EVENT_SIZE } from '../wire/gen/kernel-events-layout.ts';
 import type { AgentCore } from './agent-core.ts';
 
@@ -71,6 +71,10 @@ export class KernelSource {
   losses(): KernelLosses {
     const { eventsLost, statesLost } = this.#collector.stats();
     return { events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0), states: statesLost };
+  }
+
+  stats(): CollectorStats {
+    return this.#collector.stats();
   }
 
   stop(): void {

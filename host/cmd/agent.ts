@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import { addConfiguration, type Load } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
 import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
-import { createAgent } from './create-agent.ts';
+import { createAgent, logMachine } from './create-agent.ts';
 import { agentOptionsOf } from './role-checks.ts';
-import { stopSignal } from './stop-signal.ts';
+import { stopInTime, stopSignal, tellStateOnSignal } from './stop-signal.ts';
 
 const EXAMPLES = `
 Examples:
@@ -20,6 +20,7 @@ export function register(command: Command): void {
 
 async function run(load: Load): Promise<void> {
   const loaded = load();
+  const stopped = stopSignal();
   const failed = Promise.withResolvers<never>();
   const log = createLog('agent', loaded.values.log);
   const agent = await createAgent(agentOptionsOf(loaded), log, failed.reject);
@@ -35,12 +36,14 @@ async function run(load: Load): Promise<void> {
       always: () => agent.reload(),
     },
   );
+  tellStateOnSignal(log, () => agent.state());
   try {
     await agent.start();
+    logMachine(log, agent);
     reload.start();
-    await Promise.race([stopSignal(), failed.promise]);
+    await Promise.race([stopped, failed.promise]);
   } finally {
     reload.stop();
-    await agent.stop();
+    await stopInTime(log, () => agent.stop());
   }
 }

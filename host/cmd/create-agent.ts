@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import type { AgentOptions } from '../agent/options.ts';
+import { readMachine } from '../doctor/machine.ts';
 import { startClock } from '../lib/clock.ts';
 import { compileModule } from '../lib/compile-module.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
@@ -20,4 +21,15 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
     loadCollector: (scopeNetns) => load({ scopeNetns }),
     fail,
   });
+}
+
+/** What `tributary doctor` examines, as one record: a log that is sent in answers the first questions. */
+export function logMachine(log: Logger, agent: Agent): void {
+  const machine = readMachine();
+  const hooks = Object.entries(agent.hooks);
+  const attached = hooks.filter(([, backend]) => backend !== undefined).length;
+  log.info(
+    { machine, hooks: Object.fromEntries(hooks) },
+    `linux ${machine.kernel} ${machine.architecture}, ${attached} of ${hooks.length} hooks`,
+  );
 }

@@ -143,6 +143,16 @@ export class ReducerService {
     await this.#api.stop();
   }
 
+  /** What it holds now, for a log. */
+  state(): object {
+    return {
+      windows: { ...this.#reducer.windows, newest: this.store.newest },
+      pipeline: this.pipeline(),
+      refused: { ...this.#wire.refused, ...this.#counters.refused },
+      exporting: this.#exporter !== undefined,
+    };
+  }
+
   /** What the health line shows; at most a second old. */
   pipeline(): PipelineTotals {
     const { counts } = this.#counters;

@@ -6,7 +6,7 @@ import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
 import { EXIT_TRAP } from './defaults.ts';
 import { ReducerService } from './reducer-service.ts';
 import { reducerOptionsOf } from './role-checks.ts';
-import { stopSignal } from './stop-signal.ts';
+import { stopInTime, stopSignal, tellStateOnSignal } from './stop-signal.ts';
 
 const EXAMPLES = `
 Where to export by OTLP is said by OpenTelemetry's own variables, OTEL_EXPORTER_OTLP_ENDPOINT first of all.
@@ -23,6 +23,7 @@ export function register(command: Command): void {
 
 async function run(load: Load): Promise<void> {
   const loaded = load();
+  const stopped = stopSignal();
   const log = createLog('reducer', loaded.values.log);
   const service = new ReducerService(reducerOptionsOf(loaded), {
     log,
@@ -42,10 +43,11 @@ async function run(load: Load): Promise<void> {
       always: () => service.reload(),
     },
   );
+  tellStateOnSignal(log, () => service.state());
   await service.start();
   reload.start();
-  const signal = await stopSignal();
+  const signal = await stopped;
   reload.stop();
   log.info({ signal }, 'stopping');
-  await service.stop();
+  await stopInTime(log, () => service.stop());
 }

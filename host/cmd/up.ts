@@ -16,12 +16,12 @@ import { healthLine } from '../view/health-line.ts';
 import { HeldLog } from '../view/held-log.ts';
 import { LinePrinter } from '../view/line-printer.ts';
 import { LiveView } from '../view/live-view.ts';
-import { createAgent } from './create-agent.ts';
+import { createAgent, logMachine } from './create-agent.ts';
 import { EXIT_TRAP } from './defaults.ts';
 import { resolveReducerOptions } from './reducer-options.ts';
 import { ReducerService } from './reducer-service.ts';
 import { checkUp } from './role-checks.ts';
-import { stopSignal } from './stop-signal.ts';
+import { stopInTime, stopSignal, tellStateOnSignal } from './stop-signal.ts';
 
 interface Logs {
   log: Logger;
@@ -79,12 +79,15 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
     ...{ insecure: false, tls: {} },
     agent: { reducer: socket, window, zone: '', zstd: false },
   });
+  const stopped = stopSignal();
   await reducer.start();
   const agent = await createAgent(agentOptions, log, failed.reject);
-  const ends: Promise<unknown>[] = [stopSignal(), failed.promise];
+  tellStateOnSignal(log, () => ({ agent: agent.state(), reducer: reducer.state() }));
+  const ends: Promise<unknown>[] = [stopped, failed.promise];
   let view: LiveView | undefined;
   try {
     await agent.start();
+    logMachine(log, agent);
     if (process.stdout.isTTY) {
       view = createView(agentOptions.node, up, reducer, heldLog);
       await view.start();
@@ -98,8 +101,10 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
   } finally {
     show = () => {};
     view?.stop();
-    await agent.stop();
-    await reducer.stop();
+    await stopInTime(log, async () => {
+      await agent.stop();
+      await reducer.stop();
+    });
   }
 }
 

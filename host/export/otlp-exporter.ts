@@ -36,7 +36,7 @@ export interface OtlpExporterDependencies {
 const EXPORT_SUCCESS = 0;
 const RETRY_CHECK_MS = 200;
 /** How long stop() waits for the batch in flight and the rest. */
-const STOP_TIMEOUT_MS = 4_000;
+const STOP_TIMEOUT_MS = 3_000;
 export const CUMULATIVE_BATCHES_MAX = 2;
 
 /** A batch as it was when its window closed: a retry tells the same. */
