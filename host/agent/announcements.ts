@@ -6,7 +6,7 @@ import { FrameKind, type HostAddress } from '../wire/gen/wire-layout.ts';
 import { type AddressSpace, type Announce, encodeAnnounce, type Process } from '../wire/gen/wire-tables.ts';
 
 /** The configured space, for all addresses that mean the same everywhere in it (wasm-modules/assembly/agent/address-spaces.ts). */
-export const DEFAULT_SPACE_HANDLE = 1;
+const DEFAULT_SPACE_HANDLE = 1;
 /** Keeps an Announce far below the largest frame: a process is a few hundred bytes, its control group at most 4 KiB. */
 const PROCESSES_PER_FRAME = 128;
 const HANDLES_PER_FRAME = 8192;

@@ -6,7 +6,7 @@ import type { Level } from '../wire/gen/records-layout.ts';
 
 /** At one-second windows about 17 minutes; fewer when their bytes exceed WINDOW_BYTES_MAX. */
 export const WINDOW_COUNT_MAX = 1024;
-export const WINDOW_BYTES_MAX = 64 << 20;
+const WINDOW_BYTES_MAX = 64 << 20;
 
 export interface WindowRange {
   windowNs: number;

@@ -10,6 +10,7 @@ import {
   type MetricData,
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
+import { VERSION } from '../lib/version.ts';
 import { type EdgeRow, type Histogram, type Node, type SumField, transportName } from './edge-rows.ts';
 import {
   ATTRIBUTES,
@@ -44,7 +45,7 @@ export interface MetricsBatch extends BatchTimes {
   self: readonly SelfReading[];
 }
 
-export const SCOPE = { name: 'tributary', version: '0.1.0' };
+export const SCOPE = { name: 'tributary', version: VERSION };
 const US_PER_S = 1e6;
 
 /** The value of the attribute that tells the fields of one metric apart. */

@@ -8,7 +8,7 @@ import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
 import { wholeRecordBytes } from './record-block.ts';
 
 /** At least 64 records: the greatest fixed record on the way to match takes 168 bytes. */
-export const MESH_BATCH_BYTES = 64 * 168;
+const MESH_BATCH_BYTES = 64 * 168;
 /** The most that is copied and handed to the receiver in one call. */
 const MESH_RECEIVE_BYTES_MAX = 256 * 1024;
 

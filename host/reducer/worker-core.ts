@@ -14,7 +14,7 @@ import { ReducerModule, type ReducerModuleOptions } from './reducer-module.ts';
 /** Flows that are closed in one call, so that frames are not kept waiting. */
 const CLOSE_ROWS_BUDGET = 4_096;
 /** Above this the worker makes no new records until its peers have taken what there is. */
-export const OUTBOX_BYTES_MAX = 1 << 20;
+const OUTBOX_BYTES_MAX = 1 << 20;
 
 /** `more`: call again. `shipping`: call again, and neither seal nor detach before. `held`: when the window has closed. */
 export type OfferResult = 'done' | 'more' | 'shipping' | 'held' | 'quarantined';

@@ -10,7 +10,7 @@ const COUNT_OFFSET = 20;
 const ITEMS_SLOT = 4;
 
 /** Writes the prefix for `count` items that begin `BATCH_PREFIX_BYTES` after `offset`. */
-export function writeBatchPrefix(view: DataView, offset: number, count: number): void {
+function writeBatchPrefix(view: DataView, offset: number, count: number): void {
   for (let index = 0; index < PREFIX_WORDS.length; index++)
     view.setUint32(offset + index * 4, PREFIX_WORDS[index], true);
   view.setUint32(offset + COUNT_OFFSET, count, true);
