@@ -9,33 +9,13 @@ import { FRAME_HEADER_OFFSET, FRAME_HEADER_SIZE, FrameFlags, FrameKind } from '.
 import { encodeHello } from './gen/wire-tables.ts';
 import { ReducerChannel } from './reducer-channel.ts';
 import { ReducerSession } from './reducer-session.ts';
+import { hello } from './testing/hello.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 const CREDIT_BYTES = 100_000;
 const FRAME_COUNT = 20_000;
 
-const HELLO = {
-  ...{
-    protocolVersion: 1,
-    peerRole: 0,
-    nodeId: 1n,
-    bootId: 2n,
-    session: 3n,
-    incarnation: 0n,
-    agentTimeNs: 4n,
-    windowNs: 5n,
-  },
-  ...{
-    firstWindow: 6,
-    committedWindow: 0,
-    committedClosedWindow: 0,
-    nodeName: 'a',
-    scope: '',
-    zone: '',
-    addressSpace: 'default',
-  },
-  agentVersion: '0.1.0',
-};
+const HELLO = hello();
 const TERMS = {
   incarnation: 9n,
   windowNs: 10n ** 10n,

@@ -7,9 +7,10 @@ import { decodeControl, encodeControl } from './control.ts';
 import { encodeFrame, frameHeader } from './frame.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
-import { encodeHello, type Hello } from './gen/wire-tables.ts';
+import { encodeHello } from './gen/wire-tables.ts';
 import { HELLO_BYTES_MAX, type ReducerAction, ReducerChannel } from './reducer-channel.ts';
 import { FRAMES_REFUSED_MAX, ReducerSession } from './reducer-session.ts';
+import { hello } from './testing/hello.ts';
 
 const IDENTITY: AgentIdentity = {
   peerRole: 0,
@@ -384,15 +385,7 @@ test('a reducer that confirms what was never sent is left, and asked for a new c
 });
 
 /** Hostile bytes after a good Hello; `reason`: why the connection is closed. */
-const HELLO: Hello = {
-  ...IDENTITY,
-  protocolVersion: 1,
-  incarnation: 0n,
-  agentTimeNs: 0n,
-  firstWindow: 5,
-  committedWindow: 0,
-  committedClosedWindow: 0,
-};
+const HELLO = hello({ ...IDENTITY, firstWindow: 5 });
 
 function frame(kind: number, seq: number, byteCount = 48): Uint8Array {
   return encodeFrame({ kind, seq, payload: new Uint8Array(byteCount) });

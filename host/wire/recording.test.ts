@@ -8,35 +8,15 @@ import { seededRandom } from '../lib/random.ts';
 import type { Payload } from './channel-sender.ts';
 import { encodeFrame } from './frame.ts';
 import { FrameKind } from './gen/wire-layout.ts';
-import { encodeHello, type Hello } from './gen/wire-tables.ts';
+import { encodeHello } from './gen/wire-tables.ts';
 import { RecordingWriter } from './recording.ts';
 import { RecordingReader } from './recording-reader.ts';
+import { hello } from './testing/hello.ts';
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'tributary-recording-'));
 after(() => rmSync(FOLDER, { recursive: true }));
 
-const HELLO: Hello = {
-  ...{
-    protocolVersion: 1,
-    peerRole: 0,
-    nodeId: 1n,
-    bootId: 2n,
-    session: 3n,
-    incarnation: 0n,
-    agentTimeNs: 4n,
-    windowNs: 5n,
-  },
-  ...{
-    firstWindow: 6,
-    committedWindow: 0,
-    committedClosedWindow: 0,
-    nodeName: 'a',
-    scope: '',
-    zone: '',
-    addressSpace: 'default',
-  },
-  agentVersion: '0.1.0',
-};
+const HELLO = hello();
 
 function windowsOf(count: number): Payload[][] {
   const random = seededRandom(7);

@@ -5,6 +5,7 @@ import { ClockOffset } from './clock-offset.ts';
 import { decodeControl, encodeControl } from './control.ts';
 import { KnownCommits } from './known-commits.ts';
 import { SealedWindows } from './sealed-windows.ts';
+import { hello } from './testing/hello.ts';
 
 test('a commit takes the pairs up to its closed window and names the last of them', () => {
   const sealed = new SealedWindows();
@@ -41,12 +42,8 @@ test('commits of one incarnation say nothing of another, rise, and the oldest of
 
 test('an agent tells of incarnations before this one, and cannot lie about this one', () => {
   const commits = new KnownCommits();
-  const hello = {
-    ...{ protocolVersion: 1, peerRole: 0, nodeId: 1n, bootId: 2n, session: 3n, agentTimeNs: 4n, windowNs: 5n },
-    ...{ firstWindow: 6, committedWindow: 0, nodeName: '', scope: '', zone: '', addressSpace: '', agentVersion: '' },
-  };
-  commits.noteHello({ ...hello, incarnation: 8n, committedClosedWindow: 30 }, 9n);
-  commits.noteHello({ ...hello, incarnation: 9n, committedClosedWindow: 40 }, 9n);
+  commits.noteHello(hello({ incarnation: 8n, committedClosedWindow: 30 }), 9n);
+  commits.noteHello(hello({ incarnation: 9n, committedClosedWindow: 40 }), 9n);
   assert.deepEqual([commits.of(8n), commits.of(9n)], [30, 0]);
 });
 

@@ -2,7 +2,7 @@
 import { encodeFrame } from '../../host/wire/frame.ts';
 import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
 import * as wire from '../../host/wire/gen/wire-layout.ts';
-import { type Announce, encodeAnnounce, type Hello, type Process } from '../../host/wire/gen/wire-tables.ts';
+import { type Announce, encodeAnnounce, type Process } from '../../host/wire/gen/wire-tables.ts';
 import { encodeBatch } from '../../host/wire/struct-batch.ts';
 
 const { FrameKind } = wire;
@@ -152,26 +152,4 @@ export function process(handle: number, values: Partial<Process> = {}): Process 
 
 export function announceFrame(announce: Partial<Announce>): Uint8Array {
   return encodeFrame({ kind: FrameKind.Announce, seq: 1, payload: encodeAnnounce(announce) });
-}
-
-export function hello(values: Partial<Hello> = {}): Hello {
-  return {
-    protocolVersion: 1,
-    peerRole: 0,
-    nodeId: 1n,
-    bootId: 1n,
-    session: 1n,
-    incarnation: 0n,
-    agentTimeNs: 0n,
-    windowNs: 10_000_000_000n,
-    firstWindow: 0,
-    committedWindow: 0,
-    committedClosedWindow: 0,
-    nodeName: 'host-1',
-    scope: '',
-    zone: 'zone-a',
-    addressSpace: 'default',
-    agentVersion: 'test',
-    ...values,
-  };
 }

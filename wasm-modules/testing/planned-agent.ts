@@ -2,13 +2,13 @@
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
 import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
 import type { Hello } from '../../host/wire/gen/wire-tables.ts';
+import { hello } from '../../host/wire/testing/hello.ts';
 import type { Random } from '../../schemas/testing/random.ts';
 import {
   announceFrame,
   baselineFrame,
   close,
   closeFrame,
-  hello,
   narrowFrame,
   once,
   onceFrame,

@@ -3,7 +3,8 @@ import { Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
 import { Level } from '../../host/wire/gen/records-layout.ts';
 import type { Open } from '../../host/wire/gen/wire-layout.ts';
 import type { Hello } from '../../host/wire/gen/wire-tables.ts';
-import { announceFrame, hello, ipv4, open, process, SPACE, windowEnd } from './agent-frames.ts';
+import { hello } from '../../host/wire/testing/hello.ts';
+import { announceFrame, ipv4, open, process, SPACE, windowEnd } from './agent-frames.ts';
 import { ReducerFleet, type SessionRef } from './reducer-fleet.ts';
 import { mergeOutputs } from './window-output.ts';
 

@@ -22,6 +22,7 @@ import {
 } from '../../wire/gen/wire-layout.ts';
 import { encodeAnnounce, type Hello } from '../../wire/gen/wire-tables.ts';
 import { encodeBatch } from '../../wire/struct-batch.ts';
+import { hello as helloWith } from '../../wire/testing/hello.ts';
 
 export const ROLE_CLIENT = 1;
 export const ROLE_SERVER = 2;
@@ -34,25 +35,8 @@ export function addressBytes(ipv4: string): Uint8Array<ArrayBuffer> {
 }
 
 export function hello(name: string, session: bigint, more: Partial<Hello> = {}): Hello {
-  return {
-    protocolVersion: 1,
-    peerRole: 0,
-    nodeId: BigInt(`0x${Buffer.from(name).toString('hex')}`),
-    bootId: 7n,
-    session,
-    incarnation: 0n,
-    agentTimeNs: 0n,
-    windowNs: 10_000_000_000n,
-    firstWindow: 1,
-    committedWindow: 0,
-    committedClosedWindow: 0,
-    nodeName: name,
-    scope: '',
-    zone: `zone-${name}`,
-    addressSpace: 'default',
-    agentVersion: '0',
-    ...more,
-  };
+  const nodeId = BigInt(`0x${Buffer.from(name).toString('hex')}`);
+  return helloWith({ nodeId, bootId: 7n, session, firstWindow: 1, nodeName: name, zone: `zone-${name}`, ...more });
 }
 
 /** One process with handle 1, the configured address space with handle 1, then the host's address. */

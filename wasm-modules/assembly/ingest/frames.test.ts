@@ -4,6 +4,7 @@ import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
 import { FrameKind } from '../../../host/wire/gen/wire-layout.ts';
 import { encodeHello } from '../../../host/wire/gen/wire-tables.ts';
+import { hello } from '../../../host/wire/testing/hello.ts';
 import {
   announceFrame,
   baselineFrame,
@@ -11,7 +12,6 @@ import {
   closeFrame,
   fold,
   foldFrame,
-  hello,
   narrowFrame,
   once,
   onceFrame,

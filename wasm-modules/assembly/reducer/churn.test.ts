@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
+import { hello } from '../../../host/wire/testing/hello.ts';
 import {
   announceFrame,
   close,
   closeFrame,
-  hello,
   once,
   onceFrame,
   open,

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import { hello } from '../../../host/wire/testing/hello.ts';
 import {
   announceFrame,
   close,
   closeFrame,
-  hello,
   ipv4,
   narrowFrame,
   open,
