@@ -70,6 +70,15 @@ check_machine() {
   esac
 }
 
+# npm before 9.2 was not tried. It brings the Node that runs the program, so the version of its own does not matter.
+check_npm() {
+  found=$(npm --version 2>/dev/null) ||
+    fail "npm is missing, which fetches everything else: install it with a Node of any version ($(install_command 'npm npm npm npm npm brings the packages'))."
+  case $found in
+    [0-8].* | 9.[01].*) fail "npm $found is too old: 9.2 of Debian 12 is the oldest that was tried. A newer one: npm install -g npm@11" ;;
+  esac
+}
+
 # npm writes its own lock file into node_modules last, so an interrupted installation counts as none.
 node_modules_are_current() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && [ -e "$NODE" ]
@@ -83,7 +92,11 @@ npm_install() {
 }
 
 install_node_modules() {
-  node_modules_are_current || run_step 'npm ci' npm_install
+  if ! node_modules_are_current; then
+    check_npm
+    name_distribution
+    run_step 'npm ci' npm_install
+  fi
   [ -e "$NODE" ] || fail 'npm left out the optional packages node-linux-*; run: npm ci --include=optional'
   complaint=$("$NODE" --version 2>&1 >/dev/null) && return
   case $complaint in
@@ -114,6 +127,7 @@ check_observable() {
 
 # show_plan NEED…: what --dry-run prints. Changes nothing.
 show_plan() {
+  name_distribution
   if node_modules_are_current; then echo 'npm packages: all there'; else echo 'npm packages: npm ci'; fi
   missing=$(list_missing "$@")
   if [ -z "$missing" ]; then
@@ -122,7 +136,7 @@ show_plan() {
     echo "system packages: $(install_command "$missing")"
     echo "$missing" | describe_missing 3
   fi
-  echo "build, where out of date: $build_parts"
+  [ -z "$build_parts" ] || echo "build, where out of date: $build_parts"
 }
 
 start() {
@@ -138,6 +152,11 @@ start() {
       needs='agent'
       build_parts='wasm:release bpf addon'
       ;;
+    # Says what is missing, so it installs nothing that the others would; it tries the probes where they can be built.
+    ' doctor '*)
+      build_parts=''
+      [ -n "$(list_missing agent)" ] || build_parts='bpf addon'
+      ;;
   esac
   if [ -n "$dry_run" ]; then
     show_plan $needs
@@ -149,7 +168,7 @@ start() {
   install_node_modules
   install_packages $needs
   # shellcheck disable=SC2086
-  "$NODE" host/launch/build.ts $build_parts
+  [ -z "$build_parts" ] || "$NODE" host/launch/build.ts $build_parts
   trap - EXIT INT TERM
   exec "$NODE" host/cmd/main.ts "$@"
 }

@@ -43,6 +43,8 @@ after(() => {
 });
 
 interface Machine {
+  /** What os-release(5) says; this machine's own otherwise. */
+  distribution?: string;
   /** Commands that are on the path besides the base; programs that do nothing. */
   commands?: string[];
   /** Who starts it, if not who runs the tests. */
@@ -62,9 +64,15 @@ function makeMachine(commands: string[]): { script: string; bin: string } {
 }
 
 /** Runs the launcher there; it must not get as far as to change anything. */
-function enter({ commands = [], uid }: Machine, ...args: string[]): { code: number | null; output: string } {
+function enter(
+  { commands = [], uid, distribution }: Machine,
+  ...args: string[]
+): { code: number | null; output: string } {
   const { script, bin } = makeMachine(commands);
-  const run = spawnSync('/bin/sh', [script, ...args], { env: { PATH: bin }, uid, encoding: 'utf8' });
+  const release = join(bin, 'os-release');
+  if (distribution !== undefined) writeFileSync(release, distribution);
+  const env = { PATH: bin, ...(distribution === undefined ? {} : { OS_RELEASE: release }) };
+  const run = spawnSync('/bin/sh', [script, ...args], { env, uid, encoding: 'utf8' });
   return { code: run.status, output: run.stdout + run.stderr };
 }
 
@@ -129,6 +137,26 @@ for (const { args, outcome, asksForPackages } of plans) {
     assert.equal(output.includes('apt-get install'), asksForPackages);
   });
 }
+
+test('a distribution that was not tried is told so, with where the needed packages are listed; one that was is not', () => {
+  const says = (distribution: string): string =>
+    enter({ commands: ['apt-get'], distribution }, 'start', '--dry-run', 'doctor').output;
+  assert.match(says('ID=arch\nPRETTY_NAME="Arch Linux"\n'), /^Arch Linux was not tried; .*packages\.txt\.$/m);
+  assert.doesNotMatch(says('ID=debian\nVERSION_ID="12"\n'), /was not tried/);
+});
+
+test('without npm the set-up says so before anything else', () => {
+  const { code, output } = enter({ commands: ['apt-get'] }, 'start', 'doctor');
+  assert.equal(code, 1);
+  assert.match(output, /^npm is missing, .*apt-get install --no-install-recommends npm\)\.$/m);
+});
+
+test('the doctor asks for no packages and needs no root', asRoot, () => {
+  const { code, output } = enter({ commands: ['apt-get'], uid: NOBODY }, 'start', '--dry-run', 'doctor');
+  assert.equal(code, 0, output);
+  assert.match(output, /^system packages: all there$/m);
+  assert.match(output, /^then: tributary doctor$/m);
+});
 
 test('a package manager that fails ends the set-up with its output, and services may start again', asRoot, () => {
   const hadPolicy = existsSync('/usr/sbin/policy-rc.d');

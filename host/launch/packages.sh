@@ -3,6 +3,22 @@
 
 PACKAGES_FILE=host/launch/packages.txt
 
+# Distributions on which set-up and tests ran, as ID-VERSION_ID of os-release(5).
+DISTRIBUTIONS_TRIED='debian-12 debian-13 ubuntu-24.04'
+
+# Says on standard error when this distribution was not tried. OS_RELEASE: another file to read that from.
+name_distribution() {
+  ID='' VERSION_ID='' PRETTY_NAME=''
+  # shellcheck source=/dev/null
+  [ ! -r "${OS_RELEASE:-/etc/os-release}" ] || . "${OS_RELEASE:-/etc/os-release}"
+  case " $DISTRIBUTIONS_TRIED " in
+    *" $ID-$VERSION_ID "*) ;;
+    *)
+      echo "${PRETTY_NAME:-This distribution} was not tried; Debian 12 and 13 and Ubuntu 24.04 were. What is needed is listed in $PACKAGES_FILE." >&2
+      ;;
+  esac
+}
+
 # Prints the lines of packages.txt for these needs (agent, test) whose command or file is missing.
 list_missing() {
   for need in "$@"; do
