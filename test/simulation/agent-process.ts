@@ -109,6 +109,10 @@ export class AgentProcess {
     });
   }
 
+  /** Between any two pieces that came from the reducer on an open channel. */
+  readonly silences: { fromMs: number; toMs: number }[] = [];
+  #heardMs = 0;
+
   get isAlive(): boolean {
     return this.#isAlive;
   }
@@ -134,6 +138,12 @@ export class AgentProcess {
     const now = this.#now();
     if (this.channel.canOffer) this.#offer(this.#session.tellLast(now));
     this.#perform(this.channel.stop(now));
+  }
+
+  #hear(): void {
+    const { nowMs } = this.#dependencies.schedule;
+    if (this.channel.isOpen) this.silences.push({ fromMs: this.#heardMs, toMs: nowMs });
+    this.#heardMs = nowMs;
   }
 
   #tick(): void {
@@ -217,6 +227,7 @@ export class AgentProcess {
       bytes: (piece) => {
         this.#whenAwake(() => {
           if (!isCurrent()) return;
+          this.#hear();
           this.monitor.received(piece);
           this.#perform(this.channel.bytes(piece, this.#now()));
         });

@@ -52,6 +52,8 @@ export interface Life {
   endMs: number;
   /** Windows whose end it told, channel by channel. */
   toldWindows: readonly (readonly number[])[];
+  /** Between any two pieces that came from the reducer on an open channel. */
+  silences: readonly { fromMs: number; toMs: number }[];
 }
 
 export interface Incarnation {
@@ -253,7 +255,7 @@ export class Fleet {
     const host = this.kernel.hosts[index];
     const lastEndMs = this.lives.findLast((life) => life.host === host)?.endMs;
     const session = this.#nextSession++;
-    const life: Life = { host, session, startMs: this.schedule.nowMs, endMs: Infinity, toldWindows: [] };
+    const life: Life = { host, session, startMs: this.schedule.nowMs, endMs: Infinity, toldWindows: [], silences: [] };
     this.lives.push(life);
     this.#trace(() => `${host.name} starts, session ${session}`);
     const agent = new AgentProcess(
@@ -279,6 +281,7 @@ export class Fleet {
       },
     );
     life.toldWindows = agent.monitor.toldWindows;
+    life.silences = agent.silences;
     this.#agents[index] = agent;
   }
 

@@ -300,6 +300,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   ),
   rule(
     6,
+    'Received is repeated each second',
+    `${WIRE}/reducer-channel.ts`,
+    'const HEARTBEAT_MS = 1_000;',
+    'const HEARTBEAT_MS = 1e9;',
+  ),
+  rule(
+    6,
     'nothing is sent beyond the credit',
     `${WIRE}/channel-sender.ts`,
     'if (costBytes > this.creditBytes) break;',

@@ -13,7 +13,11 @@ const GONE_MS = 200;
 /** An agent that was never disturbed is back with a new reducer within so long: back-off, recovery period, a snapshot. */
 const RETURN_MS = 3_000;
 
+/** A receipt each second, a tick of the reducer and the link later. */
+const RECEIPT_MS_MAX = 1_500;
+
 export function auditWindows(fleet: Fleet, broken: string[]): void {
+  for (const life of fleet.lives) checkReceipts(fleet, life, broken);
   fleet.incarnations.forEach((incarnation, index) => {
     checkCloses(fleet, incarnation, broken);
     checkPrompt(fleet, incarnation, broken);
@@ -21,6 +25,16 @@ export function auditWindows(fleet: Fleet, broken: string[]): void {
     checkAwaited(fleet, incarnation, broken);
     if (index > 0) checkReturn(fleet, incarnation, broken);
   });
+}
+
+/** Whoever is well hears of the reducer at least each second, whatever window its channel waits for. */
+function checkReceipts(fleet: Fleet, { host, silences }: Life, broken: string[]): void {
+  for (const { fromMs, toMs } of silences) {
+    if (toMs - fromMs <= RECEIPT_MS_MAX) continue;
+    const isKilled = fleet.incarnations.some(({ endMs }) => endMs > fromMs && endMs < toMs);
+    const isDisturbed = fleet.disturbances.some((one) => one.host === host && one.fromMs < toMs && one.toMs > fromMs);
+    if (!isKilled && !isDisturbed) broken.push(`${host.name} heard nothing for ${Math.round(toMs - fromMs)} ms`);
+  }
 }
 
 function checkCloses(fleet: Fleet, incarnation: Incarnation, broken: string[]): void {
