@@ -168,3 +168,30 @@ test('SIGUSR1 tells the state of a reducer, whatever its log level, and disturbs
   role.child.kill('SIGTERM');
   assert.equal(await role.end(), 0);
 });
+
+test('agents that are refused again and again write a few lines, in which every refusal is counted', async (context) => {
+  const { role, path } = startReducer(context);
+  const windowNs = 1_000_000_000n;
+  const start = (session: bigint): ScriptedAgent => {
+    const agent = new ScriptedAgent({
+      ...{ address: { path }, clock: startClock(), name: 'a', session },
+      ...{ windowNs, snapshot: [], script: [] },
+    });
+    agent.start();
+    context.after(() => agent.stop());
+    return agent;
+  };
+  const first = start(5n);
+  while (first.committedWindow === 0) await sleep(20);
+  // The same host again, and the one that looks is alive.
+  const others = Array.from({ length: 50 }, (_, index) => start(BigInt(index + 6)));
+  const refusals = (): number => others.reduce((sum, { goodbyes }) => sum + goodbyes.length, 0);
+  while (refusals() < 200) await sleep(20);
+  await Promise.all(others.map((agent) => agent.stop()));
+  role.child.kill('SIGTERM');
+  assert.equal(await role.end(), 0);
+  const lines = role.lines.filter(({ msg }) => /^agent a refused/.test(msg));
+  const told = lines.reduce((sum, { repeated = 1 }) => sum + Number(repeated), 0);
+  assert.ok(told >= refusals(), `${told} told, ${refusals()} heard`);
+  assert.ok(lines.length < told / 5, `${lines.length} lines for ${told} refusals`);
+});
