@@ -75,6 +75,7 @@ function explain(error: NodeJS.ErrnoException, target: ApiTarget): Error {
   // A server of TLS just hangs up on plaintext.
   if (error.code === 'ECONNRESET' && 'port' in target && target.ca === undefined)
     return new ApiError('TRB_API_TLS', `${where} hung up; if it speaks TLS, name its authority with --api-ca`);
+  if (error.code === 'ECONNRESET') return new ApiError('TRB_API_ABSENT', `${where} hung up: its reducer has stopped`);
   if (codeOf(error).startsWith('ERR_SSL_'))
     return new ApiError('TRB_API_TLS', `${where} does not speak TLS: leave --api-ca out`);
   if (isCertificateError(error.code))

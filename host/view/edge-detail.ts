@@ -1,5 +1,6 @@
 // One edge, opened: who its ends are, what they moved, how well, what failed and why, and the last windows as charts.
 import type { EdgeEnd, EdgeWindow, HistoryAnswer } from '../api/edge-answer.ts';
+import { failureCount } from '../api/edge-order.ts';
 import { histogramChart, histogramLine, sparkline } from './charts.ts';
 import { edgeName, failureTexts } from './edges-table.ts';
 import { formatBytes, formatLatency, formatRate, formatShare } from './format.ts';
@@ -39,11 +40,10 @@ const KIND_TEXTS: Record<string, string> = {
 
 function describeEnd(end: EdgeEnd): string {
   const kind = KIND_TEXTS[end.kind] ?? end.kind;
-  const name = end.container || end.process || end.role;
+  const name = end.container || end.process || end.address || end.role;
   const parts = [`${kind} ${name}`];
   if (end.host !== '' && end.kind !== 'host') parts.push(`on ${end.host}`);
   if (end.zone !== '') parts.push(`in ${end.zone}`);
-  if (end.address !== '' && end.address !== name) parts.push(`at ${end.address}`);
   const note = end.id !== '' && (end.kind === 'service' || end.kind === 'container') ? NO_PROCESSES : '';
   return printable(parts.join(' ')) + note;
 }
@@ -76,12 +76,12 @@ function layTotals({ edge }: HistoryAnswer): Line[] {
 
 /** The ends' own totals are not kept beside the edge's; their difference is. */
 function residualText({ judgedBytes, residualBytes }: HistoryAnswer['edge']): string {
-  if (judgedBytes === 0) return 'not judged yet: that needs a connection which both ends saw and closed';
+  if (judgedBytes === 0) return 'not judged yet: no connection that both ends saw has closed';
   const share = residualBytes === 0 ? '' : ` (${formatShare(residualBytes, judgedBytes)})`;
   return `the ends differ by ${formatBytes(residualBytes)}${share} over ${formatBytes(judgedBytes)} of closed connections`;
 }
 
-function layWindows({ windows, windowNs, firstWindow, lastWindow }: HistoryAnswer, width: number): Line[] {
+function layWindows({ edge, windows, windowNs, firstWindow, lastWindow }: HistoryAnswer, width: number): Line[] {
   if (firstWindow === null || lastWindow === null) return [];
   const seconds = windowNs / 1e9;
   const count = Math.min(lastWindow - firstWindow + 1, width - LABEL_WIDTH - PEAK_WIDTH);
@@ -106,7 +106,8 @@ function layWindows({ windows, windowNs, firstWindow, lastWindow }: HistoryAnswe
     row('', { text: `the last ${count} windows of ${seconds} s`, tone: 'dim' }),
     chart('sent', ({ bytes }) => bytes.forward / seconds, 0, formatRate),
     chart('received', ({ bytes }) => bytes.reverse / seconds, 0, formatRate),
-    chart('rtt', ({ rtt }) => rtt?.meanUs, undefined, formatLatency),
+    ...(edge.rtt === null ? [] : [chart('rtt', ({ rtt }) => rtt?.meanUs, undefined, formatLatency)]),
+    ...(failureCount(edge) === 0 ? [] : [chart('failed', failureCount, 0, String)]),
   ];
 }
 
@@ -114,8 +115,8 @@ const PEAK_WIDTH = 18;
 
 function layHistogram({ rttHistogram, edge, level }: HistoryAnswer, width: number, rows: number): Line[] {
   if (rttHistogram === null) {
-    const reason = edge.rtt === null ? '' : `no histogram is kept at ${level}`;
-    return reason === '' ? [] : [row('rtt', { text: reason, tone: 'dim' })];
+    if (edge.rtt === null) return [];
+    return [row('rtt spread', { text: `no histogram is kept at ${level}`, tone: 'dim' })];
   }
   const count = `  ${edge.rtt?.count ?? 0} samples`;
   if (rows < CHART_ROWS_MIN) {

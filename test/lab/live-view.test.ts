@@ -40,7 +40,8 @@ async function startView(t: TestContext, size: TerminalSize): Promise<Walk> {
   const kept: string[] = [];
   t.after(() => terminal.stop());
   const command = `'${process.execPath}' '${MAIN}' up --api unix:${path}`;
-  await terminal.start(command, size, { TRIBUTARY_LOG_LEVEL: 'error' });
+  await terminal.start(size);
+  await terminal.run(command);
   await terminal.untilMatch(/edges at id_id by rate/);
   t.after(() => {
     if (process.env.SCREENS !== 'write') return;

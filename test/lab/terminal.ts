@@ -14,16 +14,17 @@ export interface TerminalSize {
 export class Terminal {
   readonly #server = `tributary-${process.pid}-${nextTerminal++}`;
 
-  /** Runs a shell command line in a new terminal; its shell stays when the command has ended. */
-  async start(
-    command: string,
-    { columns, rows }: TerminalSize,
-    environment: Record<string, string> = {},
-  ): Promise<void> {
+  /** A shell in a new terminal. */
+  async start({ columns, rows }: TerminalSize, environment: Record<string, string> = {}): Promise<void> {
     const variables = Object.entries(environment).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
     const size = ['-x', String(columns), '-y', String(rows)];
     await this.#tmux('-f', '/dev/null', 'new-session', '-d', ...size, ...variables, 'env PS1="# " sh');
     await this.#tmux('set-option', '-g', 'window-size', 'manual');
+    await this.untilMatch(/^#/m);
+  }
+
+  /** Types a command into the shell, which says with what it ended. */
+  async run(command: string): Promise<void> {
     await this.type(`${command}; echo "ended with $?"\n`);
   }
 
