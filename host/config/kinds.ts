@@ -1,5 +1,6 @@
 // What an option may be. A kind checks a value as YAML writes it, and turns the text of a flag or a variable into such a value; so the
 // sources differ in their syntax and share one check. Messages are whole sentences about the value and say what is allowed.
+import { inspect } from 'node:util';
 import { z } from 'zod';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
 import { parseDuration } from '../lib/duration.ts';
@@ -25,7 +26,8 @@ export interface Kind<Value> {
 const SHOWN_LENGTH_MAX = 80;
 
 export function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  // JSON has no form for what holds itself, which YAML's anchors allow.
+  const text = typeof value === 'object' ? inspect(value, { breakLength: Infinity }) : JSON.stringify(value);
   return text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}…`;
 }
 

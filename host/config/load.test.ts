@@ -143,3 +143,14 @@ test('aliases of YAML are followed, and a bomb of them is refused', () => {
   );
   assert.throws(() => load({ yaml: `tls:\n${lists.join('\n')}\n` }), ConfigurationError);
 });
+
+test('YAML that refers to itself or to nothing is answered like any other mistake', () => {
+  const cases: [string, RegExp][] = [
+    ['agent: &a {zone: *a}\n', /:1:18: agent.zone: <ref \*1> \{ zone: \[Circular \*1\] \} is not a name/],
+    ['agent:\n  zone: *absent\n', /:2:9: Unresolved alias/],
+    ['agent: *absent\n', /:1:8: Unresolved alias/],
+    [': x\n', /:1:1: null: is no option$/],
+    ['1: 2\n', /:1:1: 1: is no option$/],
+  ];
+  for (const [yaml, message] of cases) assert.throws(() => load({ yaml }), { code: 'TRB_CONFIG', message }, yaml);
+});

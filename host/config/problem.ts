@@ -23,14 +23,11 @@ export class ConfigurationError extends UsageError {
   }
 }
 
-/** ` ; did you mean …?` for the nearest of the known words, if it is near enough to be a slip. */
-export function suggest(
-  word: string,
-  known: readonly string[],
-  shown: (known: string) => string = (text) => text,
-): string {
+/** `; did you mean …?` for the nearest of the known words, if it is near enough to be a slip. */
+export function suggest(word: string, known: readonly string[]): string {
   const nearest = known
     .map((candidate) => ({ candidate, steps: distance(word, candidate) }))
     .reduce((best, next) => (next.steps < best.steps ? next : best));
-  return nearest.steps <= Math.max(2, word.length / 3) ? `; did you mean ${shown(nearest.candidate)}?` : '';
+  const isSlip = nearest.steps < word.length && nearest.steps <= Math.max(2, word.length / 3);
+  return isSlip ? `; did you mean ${nearest.candidate}?` : '';
 }

@@ -268,7 +268,7 @@ const CASES: Record<string, () => Wrong> = {
   'list in place of a text': () => ({
     args: agent,
     yaml: 'agent:\n  zone: [a]\n',
-    says: /yaml:2:9: agent.zone: \["a"\] is not a name/,
+    says: /yaml:2:9: agent.zone: \[ 'a' \] is not a name/,
   }),
   'empty list': () => ({
     args: agent,

@@ -43,7 +43,15 @@ export function readConfigurationText(path: string, text: string): Given {
   if (contents === null || (isScalar(contents) && contents.value === null)) return { settings: [], problems: [] };
   if (!isMap(contents))
     return { settings: [], problems: [{ where: at(0), what: `has to hold sections: ${SECTIONS.join(', ')}` }] };
-  const reader = new SectionReader(at, (node) => node.toJS(document));
+  const toJs = (node: Node): unknown => {
+    try {
+      return node.toJS(document);
+    } catch (error) {
+      // An alias without its anchor, or too many of them.
+      throw new ConfigurationError([{ where: at(offsetOf(node)), what: explain(error) }]);
+    }
+  };
+  const reader = new SectionReader(at, toJs);
   reader.readTop(contents);
   return reader;
 }
