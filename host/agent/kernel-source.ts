@@ -8,6 +8,11 @@ const BATCH_BYTES = SOCKET_EVENT_SIZE * 2048;
 /** One turn drains at most the ring's own size, so that a flood cannot hold the thread. */
 const BATCHES_PER_TURN = 24;
 
+/** Closes are looked for that no counter told of, as seldom as they are rare: a socket that is not seen to close would be open for ever. */
+const CENSUS_PERIOD_MS = 30_000;
+/** A census takes this share of the time at most, however many sockets there are. */
+const CENSUS_SHARE_MAX = 0.005;
+
 export interface KernelLosses {
   /** Events that found the ring full. */
   events: number;
@@ -22,10 +27,16 @@ export class KernelSource {
   readonly #piece = new Uint8Array(BATCH_BYTES);
   #opensLost = 0;
   #closesLost = 0;
+  readonly #nowMs: () => number;
+  #nextCensusMs: number;
+  /** Without it nobody can say who is missing. */
+  #seesLive = false;
 
-  constructor(collector: Collector, core: AgentCore) {
+  constructor(collector: Collector, core: AgentCore, nowMs = () => performance.now()) {
     this.#collector = collector;
     this.#core = core;
+    this.#nowMs = nowMs;
+    this.#nextCensusMs = nowMs() + CENSUS_PERIOD_MS;
   }
 
   /**
@@ -34,6 +45,7 @@ export class KernelSource {
    */
   start(): HookStatus[] {
     const hooks = this.#collector.attach();
+    this.#seesLive = hooks.some(({ hook, attached }) => hook === 'live' && attached);
     this.#walk('owners');
     this.#walk('adopt');
     this.#walk('owners');
@@ -56,7 +68,7 @@ export class KernelSource {
   readTotals(): void {
     const { eventsLost } = this.#collector.stats();
     if (eventsLost.socketOpen + eventsLost.socketAdopted !== this.#opensLost) this.#walk('adopt');
-    if (eventsLost.socketClose !== this.#closesLost) this.#takeCensus();
+    if (eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs) this.#takeCensus();
     this.#opensLost = eventsLost.socketOpen + eventsLost.socketAdopted;
     this.#closesLost = eventsLost.socketClose;
     this.#walk('totals');
@@ -82,9 +94,13 @@ export class KernelSource {
   }
 
   #takeCensus(): void {
+    if (!this.#seesLive) return;
+    const beginMs = this.#nowMs();
     this.#core.beginCensus();
     this.#walk('live');
     this.#core.endCensus(process.hrtime.bigint());
+    const endMs = this.#nowMs();
+    this.#nextCensusMs = endMs + Math.max(CENSUS_PERIOD_MS, (endMs - beginMs) / CENSUS_SHARE_MAX);
   }
 
   /** What the ring held before a piece was made is older, and what closed meanwhile is in the ring: it goes first. */

@@ -6,8 +6,10 @@ import { type Host, Lab, type Peer, waitFor } from '../../bpf/programs/testing/l
 import { AgentCore } from '../../host/agent/agent-core.ts';
 import { KernelSource } from '../../host/agent/kernel-source.ts';
 import { nameProcess } from '../../host/agent/processes.ts';
+import { encodeEvents } from '../../host/agent/testing/kernel-event.ts';
 import { LedgerModel } from '../../host/agent/testing/ledger-model.ts';
 import { loadModule } from '../../host/agent/testing/modules.ts';
+import { KernelEventType } from '../../host/wire/gen/kernel-events-layout.ts';
 
 const SMALLEST_RING_BYTES = 64 * 1024;
 const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
@@ -21,7 +23,7 @@ interface Look {
   ledger: LedgerModel;
 }
 
-function look({ netns }: Host, ringBytes?: number): Look {
+function look({ netns }: Host, ringBytes?: number, nowMs?: () => number): Look {
   const options = {
     module: loadModule('agent.wasm'),
     hashSeed: [1n, 2n] as const,
@@ -30,7 +32,8 @@ function look({ netns }: Host, ringBytes?: number): Look {
     boot: 'boot',
   };
   const core = new AgentCore(options, { nameProcess });
-  const source = new KernelSource(load({ scopeNetns: netns, ...(ringBytes === undefined ? {} : { ringBytes }) }), core);
+  const collector = load({ scopeNetns: netns, ...(ringBytes === undefined ? {} : { ringBytes }) });
+  const source = new KernelSource(collector, core, nowMs);
   source.start();
   return { core, source, ledger: new LedgerModel() };
 }
@@ -95,6 +98,26 @@ test('openings and closes that found the ring full are made up for', async () =>
     assert.equal(ledger.exported.connections, COUNT * 2);
     assert.equal(ledger.exported.bytesSent, BigInt(COUNT * BYTES));
     assert.equal(ledger.exported.bytesReceived, BigInt(COUNT * BYTES));
+  } finally {
+    source.stop();
+    peer.process.kill();
+  }
+});
+
+test('a socket whose close nobody saw or counted has closed after a while, and one that lives has not', async () => {
+  const host = lab.host('c');
+  const peer = host.peer();
+  await connectMany(peer, 1, 100);
+  let nowMs = 0;
+  const { core, source } = look(host, undefined, () => nowMs);
+  try {
+    core.events(encodeEvents({ type: KernelEventType.SocketOpen, cookie: 1n << 60n, joinKey: 5n }));
+    nowMs = 20_000;
+    source.readTotals();
+    assert.equal(core.counters.socketsLive, 3n);
+    nowMs = 40_000;
+    source.readTotals();
+    assert.deepEqual([core.counters.socketsLive, core.counters.closesInferred], [2n, 1n]);
   } finally {
     source.stop();
     peer.process.kill();
