@@ -2,8 +2,20 @@
 // taken, then each flow is booked. Nothing here is incremental, so no order of arrival can matter.
 import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
 import { BaselineKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
-
-const TOTAL_FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
+import {
+  add,
+  countAll,
+  type EdgeSums,
+  type End,
+  type Flow,
+  greater,
+  order,
+  pairs,
+  rebase,
+  TOTAL_FIELDS,
+  TOTAL_NAMES,
+  zero,
+} from './naive-flow.ts';
 
 /** Who tells: hashes as in the module, because the least identity keeps a contested slot. */
 export interface Teller {
@@ -20,47 +32,6 @@ export type Told =
   | { kind: 'update'; id: number; totals: Totals; from: number }
   | { kind: 'close'; id: number; totals: Totals; reason: number; from: number }
   | { kind: 'settled'; joinKey: bigint; role: number; isCounted: boolean; totals: Totals };
-
-interface End {
-  identity: bigint;
-  boot: bigint;
-  cookie: bigint;
-  role: number;
-  source: number;
-  node: string;
-  localAddress: string;
-  remoteAddress: string;
-  localPort: number;
-  remotePort: number;
-  ids: Set<number>;
-  isHeld: boolean;
-  isExisting: boolean;
-  isCounted: boolean;
-  isClosed: boolean;
-  isSettled: boolean;
-  isReported: boolean;
-  reason: number;
-  totals: Totals;
-  rttUs: number;
-  from: number | undefined;
-  baselines: { kind: number; totals: Totals }[];
-}
-
-interface Flow {
-  key: string;
-  isFailure: boolean;
-  ends: [End | undefined, End | undefined];
-  clientSlot: number | undefined;
-  booked: bigint[];
-  /** Left out at the start, because every end was adopted then. */
-  history: bigint[] | undefined;
-  edge: string | undefined;
-  isActive: boolean;
-  done: Set<string>;
-}
-
-/** Fields of an edge in one window, as in records.EdgePoint. */
-export type EdgeSums = Map<string, bigint>;
 
 export class NaiveLedger {
   readonly #flows = new Map<string, Flow>();
@@ -328,90 +299,6 @@ function orient(flow: Flow): number {
   return localPort < 32768 ? 1 - slot : slot;
 }
 
-/** [sender, its total, receiver, its total] of bytes and segments each way, then retransmits. */
-function pairs(client: End | undefined, server: End | undefined): [End | undefined, bigint, End | undefined, bigint][] {
-  const c = client?.totals ?? zero();
-  const s = server?.totals ?? zero();
-  return [
-    [client, c.bytesSent, server, s.bytesReceived],
-    [server, s.bytesSent, client, c.bytesReceived],
-    [client, c.segmentsSent, server, s.segmentsReceived],
-    [server, s.segmentsSent, client, c.segmentsReceived],
-    [client, c.retransmits, undefined, 0n],
-    [server, s.retransmits, undefined, 0n],
-  ];
-}
-
-const TOTAL_NAMES = [
-  'forwardBytes',
-  'reverseBytes',
-  'forwardPackets',
-  'reversePackets',
-  'forwardRetransmits',
-  'reverseRetransmits',
-];
-
-/** Raises `booked` to where counting starts. Returns what was left out before and has turned out to be traffic. */
-function rebase(flow: Flow, client: End | undefined, server: End | undefined, isFirst: boolean): bigint[] {
-  const known = [client, server].filter((end) => end !== undefined);
-  const kindOf = (end: End) => (end.baselines.length === 0 ? 0 : Math.max(...end.baselines.map(({ kind }) => kind)));
-  const base = (end: End | undefined, kind: number): End | undefined => {
-    if (end === undefined || kindOf(end) !== kind) return undefined;
-    const picked = zero();
-    for (const field of TOTAL_FIELDS) {
-      const values = end.baselines.filter((one) => one.kind === kind).map(({ totals }) => totals[field]);
-      picked[field] = values.reduce((a, b) => (a > b === (kind === BaselineKind.Committed) ? a : b));
-    }
-    return { ...end, totals: picked };
-  };
-  const { history } = flow;
-  const committed = pairs(base(client, BaselineKind.Committed), base(server, BaselineKind.Committed));
-  const isCommitted = known.some((end) => kindOf(end) === BaselineKind.Committed);
-  if (history !== undefined && (isCommitted || known.some((end) => !end.isExisting))) flow.history = undefined;
-  if (isFirst && known.every((end) => end.isExisting && kindOf(end) === BaselineKind.Adopted)) {
-    const [c, s] = [base(client, BaselineKind.Adopted), base(server, BaselineKind.Adopted)];
-    pairs(c, s).forEach(([, sent, , received], index) => {
-      const values =
-        index > 3 ? [sent] : [...(index % 2 === 0 ? [c && sent, s && received] : [s && sent, c && received])];
-      const told = values.filter((value) => value !== undefined);
-      if (told.length > 0) flow.booked[index] = told.reduce(less);
-    });
-    if (flow.booked.slice(0, 4).some((value) => value > 0n)) flow.history = [...flow.booked];
-  }
-  committed.forEach(([, sent, , received], index) => {
-    for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
-  });
-  if (history === undefined || flow.history !== undefined) return [];
-  return history.map((value, index) => value - greater(committed[index][1], committed[index][3]));
-}
-
-const FAILURE_FIELDS = ['refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'];
-
-function countAll(flow: Flow, client: End | undefined, server: End | undefined, news: EdgeSums): void {
-  const ends = [client, server].filter((end) => end !== undefined);
-  const once = (name: string): boolean => !flow.done.has(name) && flow.done.add(name) !== undefined;
-  if (flow.isFailure) {
-    if (once('failure')) add(news, FAILURE_FIELDS[client!.reason - CloseReason.ConnectRefused], 1n);
-    return;
-  }
-  if (ends.some(({ isCounted }) => isCounted)) once('connection');
-  else if (ends.some(({ isExisting }) => !isExisting) && once('connection')) add(news, 'connections', 1n);
-  const isSettled = ends.some((end) => end.isSettled);
-  if (ends.some(({ isClosed }) => isClosed)) {
-    if (once('closed') && !isSettled) add(news, 'closed', 1n);
-    const reasonOf = (end: End | undefined) => (end?.isClosed ? end.reason : 0);
-    const byClient = reasonOf(client) === CloseReason.ResetSent || reasonOf(server) === CloseReason.ResetReceived;
-    const byServer = reasonOf(server) === CloseReason.ResetSent || reasonOf(client) === CloseReason.ResetReceived;
-    if ((byClient || byServer) && once('reset') && !isSettled)
-      add(news, byClient ? 'resetsClient' : 'resetsServer', 1n);
-  }
-  if (isSettled || !client?.isClosed || !server?.isClosed || !once('judged')) return;
-  for (const [, sent, , received] of pairs(client, server).slice(0, 2)) {
-    if (sent !== received) add(news, 'residualBytes', sent > received ? sent - received : received - sent);
-    if (sent !== 0n || received !== 0n) add(news, 'judgedBytes', greater(sent, received));
-  }
-}
-
 function nameEdge(client: End | undefined, server: End | undefined): string | undefined {
   const [c, s] = [client, server].map((end) => (end === undefined || end.isSettled ? undefined : end));
   if (c === undefined && s === undefined) return undefined;
@@ -421,18 +308,6 @@ function nameEdge(client: End | undefined, server: End | undefined): string | un
 
 function raise(end: End, told: Totals): void {
   for (const field of TOTAL_FIELDS) if (told[field] > end.totals[field]) end.totals[field] = told[field];
-}
-
-function zero(): Totals {
-  return {
-    bytesSent: 0n,
-    bytesReceived: 0n,
-    segmentsSent: 0n,
-    segmentsReceived: 0n,
-    retransmits: 0n,
-    srttUs: 0,
-    minRttUs: 0,
-  };
 }
 
 function address(bytes: Uint8Array): string {
@@ -445,20 +320,4 @@ function edgeOf(edges: Map<string, EdgeSums>, edge: string, window: number): Edg
   const sums: EdgeSums = new Map([['fromWindow', BigInt(window)]]);
   edges.set(edge, sums);
   return sums;
-}
-
-function add(sums: Map<string, bigint>, name: string, value: bigint): void {
-  sums.set(name, (sums.get(name) ?? 0n) + value);
-}
-
-function order(a: bigint, b: bigint): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-function greater(a: bigint, b: bigint): bigint {
-  return order(a, b) < 0 ? b : a;
-}
-
-function less(a: bigint, b: bigint): bigint {
-  return order(a, b) < 0 ? a : b;
 }
