@@ -322,7 +322,7 @@ test('an agent whose clock is ahead is waited for in the present', () => {
 
 test('after stop nobody is admitted and nothing is sealed', () => {
   const { bench } = benchOf();
-  bench.coordinator.stop();
+  bench.coordinator.stop(at(bench.nowMs));
   bench.say(hello('a', 1n));
   assert.deepEqual(
     bench.refusals.map(({ reason }) => reason),
@@ -330,6 +330,45 @@ test('after stop nobody is admitted and nothing is sealed', () => {
   );
   bench.until(endOf(FIRST + 3));
   assert.deepEqual(bench.sealed, []);
+});
+
+test('a stop closes the open window early when all who told it said goodbye', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  for (const agent of agents) bench.tell(agent, FIRST);
+  for (const agent of agents) bench.leave(agent, true);
+  assert.deepEqual(bench.sealed, []);
+  bench.coordinator.stop(at(bench.nowMs));
+  assert.equal(bench.coordinator.isIdle, false);
+  bench.until(bench.nowMs + 50);
+  assert.deepEqual(
+    bench.sealed.map(({ window, isLate }) => [window, isLate]),
+    [[FIRST, false]],
+  );
+  assert.equal(bench.coordinator.isIdle, true);
+});
+
+test('a stop leaves the open window to the next incarnation when somebody may tell it again', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  for (const agent of agents) bench.tell(agent, FIRST);
+  bench.leave(agents[0], true);
+  bench.leave(agents[1]);
+  bench.coordinator.stop(at(bench.nowMs));
+  bench.until(endOf(FIRST + 1));
+  assert.deepEqual(bench.sealed, []);
+  assert.equal(bench.coordinator.isIdle, true);
+});
+
+test('a window of the future that somebody told does not hold a stop', () => {
+  const { bench, agents } = benchOf('a');
+  bench.tell(agents[0], FIRST + 1_000_000);
+  bench.leave(agents[0], true);
+  bench.coordinator.stop(at(bench.nowMs));
+  bench.until(bench.nowMs + 1_000);
+  assert.deepEqual(
+    bench.sealed.map(({ window }) => window),
+    [FIRST],
+  );
+  assert.equal(bench.coordinator.isIdle, true);
 });
 
 interface ModelAgent {

@@ -83,7 +83,8 @@ export class Coordinator {
   /** By worker: the last window that its agents know as committed. */
   readonly #toldCommits: number[];
   #toldWindowMax = 0;
-  #isStopping = false;
+  /** The window in which the reducer was asked to stop. */
+  #stopWindow: number | undefined;
   #actions: CoordinatorAction[] = [];
 
   constructor(options: CoordinatorOptions) {
@@ -105,9 +106,9 @@ export class Coordinator {
     return this.#watermark.openWindow;
   }
 
-  /** No window is on its way through the workers. */
+  /** No window is on its way through the workers, or about to be. */
   get isIdle(): boolean {
-    return this.#sealing === undefined;
+    return this.#sealing === undefined && !this.#hasLastWords;
   }
 
   /** A replay has closed every window that any session told of, and nobody is left to tell more. */
@@ -165,9 +166,12 @@ export class Coordinator {
     return this.#take();
   }
 
-  /** From now on nobody is admitted and no window is sealed. One that is under way closes. */
-  stop(): void {
-    this.#isStopping = true;
+  /**
+   * From now on nobody is admitted and no window is sealed but what agents told that all said goodbye: they end their open window early, and
+   * nobody would tell it to the next incarnation. A window that is under way closes.
+   */
+  stop(now: Instant): void {
+    this.#stopWindow = this.#windowAt(now);
   }
 
   /** The first agents may come before `listening` says that all can: they wait. */
@@ -328,12 +332,21 @@ export class Coordinator {
   }
 
   #sealWhatIsReady(now: Instant): void {
-    if (this.#sealing !== undefined || this.#isStopping || !this.#isReady(now)) return;
+    if (this.#sealing !== undefined || !(this.#isStopping ? this.#hasLastWords : this.#isReady(now))) return;
     const { workers } = this.#options;
     const window = this.openWindow;
     this.#sealing = { window, isLate: this.#watermark.awaitedCount > 0, outputs: new Array(workers).fill(undefined) };
     this.#watermark.advance();
     this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window } });
+  }
+
+  get #hasLastWords(): boolean {
+    if (this.#stopWindow === undefined || this.#twins.size > 0) return false;
+    return this.openWindow <= Math.min(this.#toldWindowMax, this.#stopWindow);
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopWindow !== undefined;
   }
 
   #isReady(now: Instant): boolean {

@@ -103,7 +103,7 @@ export class Engine {
   /** Admits nobody and seals nothing any more; resolves when the window that was on its way has closed. */
   async settle(): Promise<void> {
     const { coordinator } = this.#run;
-    coordinator.stop();
+    coordinator.stop(this.#dependencies.clock());
     if (coordinator.isIdle) return;
     await new Promise<void>((resolve) => {
       this.#idle = resolve;
