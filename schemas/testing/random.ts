@@ -1,11 +1,19 @@
 import { randomInt } from 'node:crypto';
+import { relative } from 'node:path';
 
-/** In CI a failure has to be of the change and not of the day; runs by hand explore. */
-const CI_SEED = 1;
+const SEED = Number(process.env.SEED ?? randomInt(2 ** 31));
+let isAnnounced = false;
 
-/** SEED of the environment repeats a failing run. */
+/** A fresh seed, one for each test file. When a test of the file fails, the command is printed that repeats it; SEED is what it sets. */
 export function chooseSeed(): number {
-  return Number(process.env.SEED ?? (process.env.CI === 'true' ? CI_SEED : randomInt(2 ** 31)));
+  if (!isAnnounced) process.once('exit', announceFailure);
+  isAnnounced = true;
+  return SEED;
+}
+
+function announceFailure(code: number): void {
+  const file = relative(process.cwd(), process.argv[1] ?? '');
+  if (code !== 0) console.log(`SEED=${SEED} npm test -- ${file}`);
 }
 
 /** mulberry32; `below(n)` is an integer in [0, n). */
