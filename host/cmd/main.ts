@@ -56,6 +56,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   await program.parseAsync();
+  // A pipe that is full takes the rest later, and process.exit would not wait for it.
+  await new Promise((resolve) => process.stdout.write('', resolve));
   // An export in flight, or a connection that is kept for the next one, would hold the process for many seconds.
   process.exit();
 } catch (error) {

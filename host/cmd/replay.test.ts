@@ -17,6 +17,8 @@ import { recordFleet } from '../reducer/testing/recorded-fleet.ts';
 import { ReducerService } from './reducer-service.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
+/** More than a pipe holds. */
+const SAMPLE_LINES = join(import.meta.dirname, '../../test/golden/sample.jsonl');
 const FOLDER = mkdtempSync(join(tmpdir(), 'tributary-replay-'));
 /** Far more than the two windows that it takes. */
 const PATIENCE_MS = 120_000;
@@ -98,6 +100,12 @@ test('recordings that exclude each other, and files that are none, are refused w
     assert.match(err, message);
     assert.equal(code, 2);
   }
+});
+
+test('a reader that is late gets all of it', async () => {
+  const command = `'${process.execPath}' '${MAIN}' replay sample --json --level all`;
+  const late = spawn('sh', ['-c', `${command} | { sleep 3; cat; }`], { stdio: ['ignore', 'pipe', 'ignore'] });
+  assert.equal(await text(late.stdout), readFileSync(SAMPLE_LINES, 'utf8'));
 });
 
 test('a running reducer is told the same, at once, as if it had just happened', {
