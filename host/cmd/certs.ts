@@ -25,29 +25,29 @@ interface InitFlags {
   dir: string;
   name: string;
   days: string;
-  force: boolean;
+  force?: boolean;
 }
 
 interface IssueFlags {
   dir: string;
   name: string;
-  san: string[];
-  client: boolean;
-  server: boolean;
+  san?: string[];
+  client?: boolean;
+  server?: boolean;
   days: string;
   out?: string;
-  force: boolean;
+  force?: boolean;
 }
 
 export function register(command: Command): void {
-  const collect = (text: string, before: string[]): string[] => [...before, text];
+  const collect = (text: string, before: string[] = []): string[] => [...before, text];
   command
     .command('init')
     .description('make an authority: its certificate, which every host gets, and its key, which stays here')
     .requiredOption('--dir <DIR>', 'folder of the authority')
     .option('--name <NAME>', 'what the authority is called', 'tributary authority')
     .option('--days <N>', 'how long it is valid', AUTHORITY_DAYS)
-    .option('--force', 'replace an authority: every certificate that it issued becomes useless', false)
+    .option('--force', 'replace an authority: every certificate that it issued becomes useless')
     .action(init);
   command
     .command('issue')
@@ -57,12 +57,12 @@ export function register(command: Command): void {
       '--name <HOST>',
       'host name or IP address: what agents call the reducer, or the node name of an agent',
     )
-    .option('--san <HOST>', 'a further host name or IP address; may be repeated', collect, [])
-    .option('--client', 'for an agent (default: for both)', false)
-    .option('--server', 'for a reducer (default: for both)', false)
+    .option('--san <HOST>', 'a further host name or IP address; may be repeated', collect)
+    .option('--client', 'for an agent (default: for both)')
+    .option('--server', 'for a reducer (default: for both)')
     .option('--days <N>', 'how long it is valid', HOST_DAYS)
     .option('--out <DIR>', 'where to put the files (default: the folder of the authority)')
-    .option('--force', 'replace files that are there', false)
+    .option('--force', 'replace files that are there')
     .action(issue);
   command
     .command('show')
@@ -85,7 +85,7 @@ async function issue(flags: IssueFlags): Promise<void> {
   const name = parseHost('--name', flags.name);
   if (name === AUTHORITY)
     throw new UsageError('TRB_CERTS', `--name ${name}: that is the authority's own file; use a host name`);
-  const alternativeNames = flags.san.map((text) => parseHost('--san', text));
+  const alternativeNames = (flags.san ?? []).map((text) => parseHost('--san', text));
   const authority = await readAuthority(dir);
   const wanted = { name, alternativeNames, purposes: purposesOf(flags), days: parseDays(days), now: new Date() };
   const issued = await issueCertificate(authority, wanted);
@@ -112,7 +112,7 @@ async function show(file: string): Promise<void> {
 }
 
 /** Both files, or neither. A running process that reads them never sees half a file. */
-async function keep(dir: string, name: string, pair: KeyPair, force: boolean): Promise<KeyPair> {
+async function keep(dir: string, name: string, pair: KeyPair, force = false): Promise<KeyPair> {
   const paths = { certificate: join(dir, `${name}.pem`), key: join(dir, `${name}-key.pem`) };
   const taken = Object.values(paths).find((path) => existsSync(path));
   if (taken !== undefined && !force)
@@ -163,7 +163,7 @@ async function readAuthority(dir: string): Promise<KeyPair> {
 }
 
 function purposesOf({ client, server }: IssueFlags): Purpose[] {
-  if (client === server) return ['client', 'server'];
+  if (Boolean(client) === Boolean(server)) return ['client', 'server'];
   return [client ? 'client' : 'server'];
 }
 

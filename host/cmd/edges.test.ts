@@ -160,7 +160,7 @@ test('wrong usage ends with 2 and a reducer that does not answer with 3; both sa
     [[''], 2, /PATTERN : is empty/],
     [['--json', '--csv'], 2, /cannot be used with/],
     [['--api', 'nowhere'], 2, /--api: "nowhere" is not an address.*TRB_CONFIG/],
-    [['--colour'], 2, /unknown option '--colour'/],
+    [['--colour'], 2, /^tributary: unknown option '--colour' \(TRB_USAGE\)/],
     [['--api', `${api}.absent`], 3, /no reducer answers at unix:.*tributary up/],
   ];
   await Promise.all(

@@ -35,7 +35,12 @@ const EXIT_USAGE = 2;
 const program = new Command('tributary')
   .description('Network observability from both ends of every connection.')
   .version(VERSION)
+  .helpOption('-h, --help', 'this text')
   .showHelpAfterError('(tributary ROLE --help lists the options of a role)')
+  // Roles take this over. One form for all that is wrong, whoever found it.
+  .configureOutput({
+    outputError: (text, write) => write(text.replace(/^error: (.*)/, 'tributary: $1 (TRB_USAGE)')),
+  })
   .exitOverride();
 
 const wanted = process.argv[2];

@@ -88,11 +88,14 @@ const CASES: Record<string, () => Wrong> = {
   // Flags.
   'unknown flag': () => ({
     args: [...agent, '--reducr', 'a:1'],
-    says: /unknown option '--reducr'\s+\(Did you mean --reducer/,
+    says: /^tributary: unknown option '--reducr' \(TRB_USAGE\)\s+\(Did you mean --reducer/,
   }),
   'flag without its value': () => ({ args: [...agent, '--window'], says: /--window <DURATION>' argument missing/ }),
   'argument that nobody reads': () => ({ args: [...agent, 'now'], says: /too many arguments.*agent/ }),
-  'unknown role': () => ({ args: ['reducr'], says: /unknown command 'reducr'\s+\(Did you mean reducer/ }),
+  'unknown role': () => ({
+    args: ['reducr'],
+    says: /^tributary: unknown command 'reducr' \(TRB_USAGE\)\s+\(Did you mean reducer/,
+  }),
   'duration without unit': () => ({
     args: [...agent, '--window', '10'],
     says: /--window: "10" is not a duration.*such as 10s/,
