@@ -8,7 +8,8 @@ import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.t
 import { decodeWindow } from '../export/edge-rows.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
-import { isOtlpConfigured, OtlpExporter, temporalityFrom } from '../export/otlp-exporter.ts';
+import { isOtlpConfigured, temporalityFrom } from '../export/otlp-environment.ts';
+import { OtlpExporter } from '../export/otlp-exporter.ts';
 import type { SelfReading } from '../export/otlp-metrics.ts';
 import { PrometheusServer, type TcpAddress } from '../export/prometheus-server.ts';
 import { reducerResource } from '../export/resource.ts';

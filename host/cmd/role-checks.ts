@@ -6,7 +6,7 @@ import { refuseWhere, refuseWith, refuseWithout } from '../config/conflicts.ts';
 import type { Configuration } from '../config/definition.ts';
 import type { Loaded } from '../config/load.ts';
 import type { RoleName } from '../config/option.ts';
-import { isOtlpConfigured } from '../export/otlp-exporter.ts';
+import { isOtlpConfigured } from '../export/otlp-environment.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { loadCredentials, type TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';

@@ -209,6 +209,11 @@ const CASES: Record<string, () => Wrong> = {
     environment: { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
     says: /OTEL_EXPORTER_OTLP_PROTOCOL=grpc: only http\/protobuf/,
   }),
+  'OTLP header without its value': () => ({
+    args: reducerHere,
+    environment: { OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=1,authorization' },
+    says: /OTEL_EXPORTER_OTLP_HEADERS: entry 2 is no header: use NAME=VALUE/,
+  }),
 
   // The file.
   'file that is not there': () => ({

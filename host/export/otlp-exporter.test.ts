@@ -17,13 +17,7 @@ import { Level } from '../wire/gen/records-layout.ts';
 import { CumulativeSums } from './cumulative-sums.ts';
 import { decodeWindow } from './edge-rows.ts';
 import { EXPORT_QUEUE_MAX } from './export-queue.ts';
-import {
-  CUMULATIVE_BATCHES_MAX,
-  isOtlpConfigured,
-  OtlpExporter,
-  type OtlpExporterOptions,
-  temporalityFrom,
-} from './otlp-exporter.ts';
+import { CUMULATIVE_BATCHES_MAX, OtlpExporter, type OtlpExporterOptions } from './otlp-exporter.ts';
 import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
 
 const { CUMULATIVE, DELTA } = AggregationTemporality;
@@ -244,16 +238,4 @@ test('cumulative sums of more edges than are kept add up in (other), counted', {
   );
   const overflow = points(last, 'tributary.series.overflow')[0];
   assert.equal(overflow.asInt, '3');
-});
-
-test('the variables of OpenTelemetry decide whether and how there is an exporter', () => {
-  assert.equal(isOtlpConfigured({}), false);
-  assert.equal(isOtlpConfigured({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }), false);
-  assert.equal(isOtlpConfigured({ OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'https://c:4318/v1/metrics' }), true);
-  for (const endpoint of ['localhost:4318', 'collector', 'http://'])
-    assert.throws(() => isOtlpConfigured({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }), { code: 'TRB_OTLP' }, endpoint);
-  const temporalities = ['delta', 'LowMemory', 'cumulative', undefined].map((preference) =>
-    temporalityFrom({ OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: preference }),
-  );
-  assert.deepEqual(temporalities, [DELTA, DELTA, CUMULATIVE, CUMULATIVE]);
 });

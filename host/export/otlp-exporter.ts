@@ -1,13 +1,12 @@
 /**
- * Drives the stock OTLP exporter once per closed window and tells which windows it has confirmed. Configured by the standard
- * OTEL_EXPORTER_OTLP_* variables; without an endpoint there is no exporter, and a closed window commits at once.
+ * Drives the stock OTLP exporter once per closed window and tells which windows it has confirmed. The stock exporter reads its own variables
+ * (otlp-environment.ts); without an endpoint there is no exporter, and a closed window commits at once.
  */
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
-import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { CumulativeSums } from './cumulative-sums.ts';
 import { type EdgeRow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
@@ -43,34 +42,6 @@ export const CUMULATIVE_BATCHES_MAX = 2;
 interface Content {
   rows: RowsByKey;
   self: readonly SelfReading[];
-}
-
-/** What OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE asks for. `lowmemory` means delta for what we have: counters and histograms. */
-export function temporalityFrom(environment: NodeJS.ProcessEnv): AggregationTemporality {
-  const preference = environment.OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE?.toLowerCase();
-  const isDelta = preference === 'delta' || preference === 'lowmemory';
-  return isDelta ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
-}
-
-const PROTOCOL = 'http/protobuf';
-const ENDPOINT_VARIABLES = ['OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const;
-
-/**
- * False without an endpoint. Throws UsageError when one is no URL: the stock exporter would take its default, another receiver, in silence.
- */
-export function isOtlpConfigured(environment: NodeJS.ProcessEnv): boolean {
-  const protocol =
-    environment.OTEL_EXPORTER_OTLP_METRICS_PROTOCOL ?? environment.OTEL_EXPORTER_OTLP_PROTOCOL ?? PROTOCOL;
-  if (protocol !== PROTOCOL) {
-    throw new UsageError('TRB_OTLP', `OTEL_EXPORTER_OTLP_PROTOCOL=${protocol}: only ${PROTOCOL} is supported`);
-  }
-  const given = ENDPOINT_VARIABLES.filter((name) => environment[name]);
-  for (const name of given) {
-    const url = URL.parse(environment[name] ?? '');
-    if (url?.protocol === 'http:' || url?.protocol === 'https:') continue;
-    throw new UsageError('TRB_OTLP', `${name}=${environment[name]}: use a URL such as http://127.0.0.1:4318`);
-  }
-  return given.length > 0;
 }
 
 export class OtlpExporter {
