@@ -23,7 +23,6 @@ async function run(load: Load): Promise<void> {
   const stopped = stopSignal();
   const failed = Promise.withResolvers<never>();
   const log = createLog('agent', loaded.values.log);
-  const agent = await createAgent(agentOptionsOf(loaded), log, failed.reject);
   const reload = new Reload(
     { role: 'agent', loaded },
     {
@@ -36,11 +35,13 @@ async function run(load: Load): Promise<void> {
       always: () => agent.reload(),
     },
   );
+  reload.start();
+  const agent = await createAgent(agentOptionsOf(loaded), log, failed.reject);
   tellStateOnSignal(log, () => agent.state());
   try {
     await agent.start();
     logMachine(log, agent);
-    reload.start();
+    reload.ready();
     await Promise.race([stopped, failed.promise]);
   } finally {
     reload.stop();

@@ -44,8 +44,9 @@ async function run(load: Load): Promise<void> {
     },
   );
   tellStateOnSignal(log, () => service.state());
-  await service.start();
   reload.start();
+  await service.start();
+  reload.ready();
   const signal = await stopped;
   reload.stop();
   log.info({ signal }, 'stopping');

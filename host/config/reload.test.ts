@@ -25,6 +25,12 @@ interface World {
 let files = 0;
 
 function createWorld(yaml: string): World {
+  const world = createUnready(yaml);
+  world.reload.ready();
+  return world;
+}
+
+function createUnready(yaml: string): World {
   const config = join(FOLDER, `${files++}.yaml`);
   const write = (text: string): void => writeFileSync(config, text);
   write(yaml);
@@ -124,4 +130,20 @@ test('signals are answered between start and stop, one after the other', async (
   write('log:\n  level: error\n');
   await signal();
   assert.deepEqual(applied, ['debug']);
+});
+
+test('a signal during the start takes effect when the start is done', async (context) => {
+  const { reload, write, applied, read } = createUnready('');
+  context.after(() => reload.stop());
+  reload.start();
+  write('log:\n  level: debug\n');
+  const heard = once(process, 'SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
+  await heard;
+  const second = reload.reload();
+  assert.equal(read(), 0);
+  reload.ready();
+  await second;
+  assert.deepEqual(applied, ['debug']);
+  assert.equal(read(), 2);
 });

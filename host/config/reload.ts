@@ -34,7 +34,8 @@ export class Reload {
   /** What counts, by key: after the start, and after each reload what took effect. */
   readonly #current: Map<string, Setting>;
   readonly #onSignal = (): void => void this.reload();
-  #last: Promise<void> = Promise.resolve();
+  readonly #ready = Promise.withResolvers<void>();
+  #last: Promise<void> = this.#ready.promise;
 
   constructor({ role, loaded }: ReloadOptions, dependencies: ReloadDependencies) {
     this.#role = role;
@@ -42,15 +43,21 @@ export class Reload {
     this.#current = settingsOf(loaded, role);
   }
 
+  /** To be called before anything is started: without a listener the signal would end the process. */
   start(): void {
     process.on('SIGHUP', this.#onSignal);
+  }
+
+  /** What there is to change is started. Signals until now are answered now. */
+  ready(): void {
+    this.#ready.resolve();
   }
 
   stop(): void {
     process.off('SIGHUP', this.#onSignal);
   }
 
-  /** One after the other, so that the newest file has the last word. */
+  /** Once it is ready, one after the other, so that the newest file has the last word. */
   reload(): Promise<void> {
     this.#last = this.#last.then(() => this.#reload());
     return this.#last;
