@@ -51,7 +51,7 @@ export class AgentSession {
   /** The first window that was not told: what this channel tells begins there, and a new reducer waits for it from its first window on. */
   firstWindow(now: Instant): number {
     const { toldWindow } = this.#dependencies.core;
-    return toldWindow === 0 ? this.#windowOf(now) : toldWindow + 1;
+    return toldWindow === 0 ? this.#lookWindow(now) : toldWindow + 1;
   }
 
   /** Returns what to offer the channel at once. */
@@ -78,7 +78,7 @@ export class AgentSession {
     const { core, collect } = this.#dependencies;
     // The window that ended last is told next, unless it was told already.
     const window = Math.max(this.firstWindow(now), this.#windowOf(now) - 1);
-    if (core.toldWindow === 0) core.begin(this.#windowOf({ ...now, unixNs: this.#lookSinceNs ?? now.unixNs }));
+    if (core.toldWindow === 0) core.begin(this.#lookWindow(now));
     collect();
     return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs());
   }
@@ -103,6 +103,10 @@ export class AgentSession {
 
   #clockOffsetNs(): bigint {
     return this.#options.monotonicToUnixNs + this.#offsetNs;
+  }
+
+  #lookWindow(now: Instant): number {
+    return this.#windowOf({ ...now, unixNs: this.#lookSinceNs ?? now.unixNs });
   }
 
   #windowOf(now: Instant): number {
