@@ -20,6 +20,7 @@ import {
 import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled, Totals } from '../gen/wire';
 import { count } from '../lib/counters';
 import { pairInSpace, shortTime } from '../lib/flow-place';
+import { isForeignAddress } from '../match/claimed-addresses';
 import { flowKey, keyOfOpen, keyOfSettled } from '../match/flow-key';
 import { allowanceSince, areTotalsWithin, isProtocol } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
@@ -138,12 +139,20 @@ function multiply(allowance: u64, factor: u64): u64 {
 export function applyFolds(session: Session, items: usize, itemCount: u32): void {
   for (let index: u32 = 0; index < itemCount; index++) {
     const fold = changetype<Fold>(items + <usize>index * FOLD_SIZE);
+    if (isForeignFold(session, fold)) {
+      refuseSocket(RefusalReason.ForeignAddress);
+      continue;
+    }
     fillFold(session, fold);
     const worker = <u16>workerOfShard(fold.shard);
     const record = stageRecord(session, RecordKind.MatchFold, MATCH_FOLD_SIZE, worker);
     memory.copy(record, changetype<usize>(filled), MATCH_FOLD_SIZE);
     retainNode(filled.node);
   }
+}
+
+function isForeignFold(session: Session, fold: Fold): bool {
+  return isForeignAddress(fold.localAddressHi, fold.localAddressLo, spaceOf(session, fold.addressSpace), session.boot);
 }
 
 const filled: MatchFold = changetype<MatchFold>(memory.data(MATCH_FOLD_SIZE, 8));

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Role } from '../../../host/wire/gen/kernel-events-layout.ts';
-import { ReducerCounter } from '../../../host/wire/gen/records-layout.ts';
+import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
 import type { Fold } from '../../../host/wire/gen/wire-layout.ts';
-import { fold, foldFrame, totals } from '../../testing/agent-frames.ts';
+import { announceFrame, fold, foldFrame, SPACE, totals } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { addressOf, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -90,6 +90,23 @@ test('folds that do not name one pair alike are booked as they are', () => {
     const bytes = Object.values(hosts.close()).reduce((sum, { forwardBytes }) => sum + forwardBytes, 0);
     assert.equal(bytes, 140, reason);
   }
+});
+
+test('a fold with the address of another host is refused, and takes nothing of what that host tells', () => {
+  const { hosts, client, server } = watched();
+  const liar = hosts.agent(3, 'evil');
+  hosts.say(client, announceFrame({ hostAddresses: [{ address: addressOf(1), addressSpace: SPACE }] }));
+  hosts.close();
+  hosts.say(liar, clientFold(70, 5));
+  hosts.say(server, serverFold(40, 3));
+  assert.deepEqual(hosts.close(), {
+    'host-1 > host-2/nginx :80': { forwardBytes: 40, connections: 3, closed: 3, flowsServer: 1 },
+  });
+  assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 1);
+  hosts.say(client, clientFold(70, 5));
+  assert.deepEqual(hosts.close(), {
+    [CLIENT_EDGE]: { forwardBytes: 30, connections: 2, closed: 2, flowsClient: 1 },
+  });
 });
 
 test('what one end folded is known for ten minutes of windows, and forgotten afterwards', () => {
