@@ -284,6 +284,15 @@ test('a reducer that says goodbye is tried again, and its reason is told', () =>
   assert.deepEqual(kinds(agent.tick(at(2_001))), ['connect']);
 });
 
+test('a frame of a kind that the agent does not know is skipped and counted, and what follows is read', () => {
+  const { agent } = join(makeAgent(), 0);
+  const strange = encodeFrame({ kind: 60_000, seq: 0, payload: new Uint8Array(16) });
+  const goodbye = encodeControl('Goodbye', { reason: GoodbyeReason.ReducerStopping });
+  const known = encodeFrame({ kind: FrameKind.Goodbye, seq: 0, payload: goodbye });
+  assert.deepEqual(kinds(agent.bytes(Buffer.concat([strange, known]), at(1))), ['lost', 'close']);
+  assert.equal(agent.framesSkipped, 1);
+});
+
 test('the echo of a WindowEnd measures the offset at once, even while the window waits', () => {
   const { agent, channel } = join(makeAgent(), 0);
   const end = {

@@ -7,8 +7,8 @@ import { FrameKind } from './gen/wire-layout.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
 
-function makeSender(grantBytes: number): ChannelSender {
-  const sender = new ChannelSender({ zstd: false });
+function makeSender(grantBytes: number, zstd = false): ChannelSender {
+  const sender = new ChannelSender({ zstd });
   sender.restart(grantBytes);
   return sender;
 }
@@ -49,6 +49,13 @@ test('a small frame costs as much as the receiver needs to keep it', () => {
   assert.equal(frameCostBytes(1_000), 1_016);
   const sender = makeSender(1_000);
   assert.equal(sender.offer([payload(8), payload(8), payload(8), payload(8)]).length, 3);
+});
+
+test('a frame costs what it holds before compression', () => {
+  const sender = makeSender(2_000, true);
+  const [only, ...others] = sender.offer([payload(1_000), payload(1_000)]);
+  assert(only.length < 100, `${only.length} bytes`);
+  assert.deepEqual([others.length, sender.creditBytes], [0, 2_000 - frameCostBytes(1_000)]);
 });
 
 test('a receipt for what was never sent, and a resume from nowhere, are refused and change nothing', () => {

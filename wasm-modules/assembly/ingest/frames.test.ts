@@ -137,6 +137,19 @@ test('a frame that lies is refused whole with its reason, and changes nothing', 
   }
 });
 
+test('a kind that nobody knows is skipped and counted, and what follows is read', () => {
+  const hosts = new TwoHosts(MODULE);
+  const agent = hosts.agent(1, 'curl');
+  hosts.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 8n })]));
+  const accepted = hosts.fleet.counter(ReducerCounter.FramesAccepted);
+  const strange = 60_000;
+  hosts.say(agent, kindOf(wide(1, 70n), strange), kindOf(wide(1, 80n), FrameKind.Dns), wide(1, 90n));
+  assert.equal(hosts.fleet.counter(ReducerCounter.FramesSkipped), 2);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FramesAccepted), accepted + 3);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FramesRefused), 0);
+  assert.equal(hosts.close()[EDGE].forwardBytes, 90);
+});
+
 test('a batch with one bad item leaves the good ones undone', () => {
   const hosts = new TwoHosts(MODULE);
   const agent = hosts.agent(1, 'curl');

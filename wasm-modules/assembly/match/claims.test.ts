@@ -219,3 +219,23 @@ test('without evidence the port below the ephemeral range is the server, and bet
   assert.deepEqual([corrected.forwardBytes, corrected.reverseBytes], [9, 8]);
   assert.equal(hosts.fleet.counter(ReducerCounter.RolesCorrected), 1);
 });
+
+test('of two ends that both say they are the client, whoever has the better evidence is, at each step of the order', () => {
+  const order = [RoleSource.Kernel, RoleSource.Listener, RoleSource.FirstDatagram, RoleSource.Port, RoleSource.None];
+  for (const [index, better] of order.entries()) {
+    for (const worse of order.slice(index + 1)) {
+      for (const isSecond of [false, true]) {
+        const hosts = new TwoHosts(MODULE);
+        const [one, two] = [hosts.agent(1, 'a'), hosts.agent(2, 'b')];
+        const [first, second] = isSecond ? [worse, better] : [better, worse];
+        const says = { role: Role.Client };
+        const ports = { localPort: 70, remotePort: 71 };
+        hosts.say(one, onceFrame([once({ open: clientEnd({ ...says, ...ports, roleSource: first }) })]));
+        const mirrored = { localPort: 71, remotePort: 70 };
+        hosts.say(two, onceFrame([once({ open: serverEnd({ ...says, ...mirrored, roleSource: second }) })]));
+        const [edge] = Object.keys(hosts.close());
+        assert.equal(edge, isSecond ? 'host-2/b > host-1/a :70' : 'host-1/a > host-2/b :71', `${better} over ${worse}`);
+      }
+    }
+  }
+});
