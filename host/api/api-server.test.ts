@@ -81,6 +81,19 @@ test('the edges of several windows are added up; active is that of the last', as
   assert.deepEqual([client.id, bytes.forward, active, spanSeconds], ['h/curl', 15, 2, 2]);
 });
 
+test('an edge with late bytes spans the windows that they cover, so that its rate divides by all of them', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  const store = new WindowStore();
+  await startServer(context, path, store);
+  const points = [{ level: Level.IdId, forwardBytes: 60n, lateBytes: 60n, fromWindow: 5 }];
+  const outputs = [encodeWindowOutput(8, NODES, points)];
+  closeWindow(store, 7, 0n);
+  store.push({ window: 8, windowNs: 1e9, incarnation: 1n, outputs });
+  const answer = await fetchJson<EdgesAnswer>({ path }, '/api/v1/edges?level=id-id&windows=2');
+  const [{ bytes, spanSeconds }] = answer.edges;
+  assert.deepEqual([answer.firstWindow, answer.lastWindow, bytes.forward, spanSeconds], [7, 8, 60, 4]);
+});
+
 test('the folder of the socket is made, and others can neither read nor write the socket', async (context) => {
   const path = join(temporaryFolder(context), 'run/api.sock');
   await startServer(context, path);
