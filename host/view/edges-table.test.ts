@@ -64,6 +64,18 @@ test('at 80 columns names are cut and the spare columns go, rates and ends stay'
   assert.match(lines[2], /^a-host.*… {2}\[200.*…:5201 +988 MB\/s +123 MB\/s +- +- +3 +client$/);
 });
 
+test('FAILED says why where all columns have room for it, and how often elsewhere', () => {
+  const failing = { ...EDGE, failures: { ...EDGE.failures, refused: 2, timedOut: 1 } };
+  const [head, idle, full] = renderTable(ANSWER, [EDGE, failing], { width: 160 });
+  assert.match(head, / NEW {18}FAILED {2}SEEN$/);
+  assert.match(idle, / 2 {23}- {2}both$/);
+  assert.match(full, / 2 {2}2 refused, 1 timed out {2}both$/);
+  const short = renderTable(ANSWER, [EDGE, failing], { width: full.length - 1 });
+  assert.match(short[0], / NEW {2}FAILED {2}SEEN$/);
+  assert.match(short[2], / 2 {7}3 {2}both$/);
+  assert.equal(renderTable(ANSWER, [EDGE, failing], { width: full.length })[2], full);
+});
+
 test('every width from 80 on is kept', () => {
   for (let width = 80; width <= 200; width++)
     for (const line of renderTable(ANSWER, ANSWER.edges, { width }))

@@ -13,6 +13,8 @@ interface Column {
   title: string;
   align: 'left' | 'right';
   text: (edge: Edge) => string;
+  /** In place of it, where all columns have room for that. */
+  fullText?: (edge: Edge) => string;
   tone?: (edge: Edge) => Tone;
   /** End of the text that stays when it is cut. */
   tail?: (edge: Edge) => string;
@@ -76,6 +78,7 @@ function columnsFor(level: LevelName, shown: readonly Edge[], by: SortKey | unde
     {
       ...{ title: 'FAILED', align: 'right', sorts: ['failures'], spare: isFailing ? 0 : 3 },
       text: (edge) => formatCount(failureCount(edge)),
+      fullText: failuresInFull,
       tone: failureTone,
     },
     { title: 'SEEN', align: 'left', text: seenBy },
@@ -109,9 +112,19 @@ export function edgeName(edge: Edge, level: LevelName): string {
 
 /** The reasons for which connects failed, with their numbers. */
 export function failureTexts({ failures }: Pick<Edge, 'failures'>): string[] {
+  return failureReasons(failures).map(([reason, count]) => `${reason} ${count}`);
+}
+
+/** `2 refused, 1 timed out`: the title of the column comes first. */
+function failuresInFull({ failures }: Edge): string {
+  const reasons = failureReasons(failures).map(([reason, count]) => `${count} ${reason}`);
+  return reasons.length === 0 ? formatCount(0) : reasons.join(', ');
+}
+
+function failureReasons(failures: Edge['failures']): [string, number][] {
   return Object.entries(failures)
     .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `${reason.replace('timedOut', 'timed out')} ${count}`);
+    .map(([reason, count]) => [reason.replace('timedOut', 'timed out'), count]);
 }
 
 function retransmitShare({ retransmits, packets }: Edge): string {
@@ -150,22 +163,39 @@ interface FittedColumns {
 }
 
 function fitColumns(columns: readonly Column[], edges: readonly Edge[], width: number): FittedColumns {
-  const cells = edges.map((edge) => columns.map((column) => column.text(edge)));
-  const widths = columns.map(({ title }, index) =>
-    Math.max(title.length, ...cells.map((row) => stringWidth(row[index]))),
+  const full = measure(
+    columns.map(({ text, fullText = text, ...column }) => ({ ...column, text: fullText })),
+    edges,
   );
+  return excessOf(full.widths, width) <= 0 ? full : cutColumns(columns, edges, width);
+}
+
+function cutColumns(columns: readonly Column[], edges: readonly Edge[], width: number): FittedColumns {
+  const measured = measure(columns, edges);
   const most = Math.max(...columns.map(({ spare = 0 }) => spare));
-  if (shrinkNames(widths, width) || most === 0) return { columns, cells, widths };
-  return fitColumns(
+  if (shrinkNames(measured.widths, width) || most === 0) return measured;
+  return cutColumns(
     columns.filter(({ spare = 0 }) => spare !== most),
     edges,
     width,
   );
 }
 
+function measure(columns: readonly Column[], edges: readonly Edge[]): FittedColumns {
+  const cells = edges.map((edge) => columns.map((column) => column.text(edge)));
+  const widths = columns.map(({ title }, index) =>
+    Math.max(title.length, ...cells.map((row) => stringWidth(row[index]))),
+  );
+  return { columns, cells, widths };
+}
+
+function excessOf(widths: readonly number[], width: number): number {
+  return widths.reduce((total, part) => total + part + GAP.length, -GAP.length) - width;
+}
+
 /** Cuts the two name columns until the line fits. False when it does not. */
 function shrinkNames(widths: number[], width: number): boolean {
-  let excess = widths.reduce((total, part) => total + part + GAP.length, -GAP.length) - width;
+  let excess = excessOf(widths, width);
   while (excess > 0) {
     const widest = widths[0] >= widths[1] ? 0 : 1;
     if (widths[widest] <= NAME_WIDTH_MIN) return false;

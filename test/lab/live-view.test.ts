@@ -68,7 +68,7 @@ function column(lines: string[], title: string): string[] {
   const end = head.indexOf(title) + title.length;
   if (end === title.length - 1) return [];
   return fruitRows(lines).map(
-    ({ text }) => /(?:[\d.<]+ (?:%|us|ms|s|[kM]?B\/s)|[\d.]+|-)$/.exec(text.slice(0, end))?.[0] ?? '',
+    ({ text }) => /(?:[\d.<]+ (?:%|us|ms|s|[kM]?B\/s|refused)|[\d.]+|-)$/.exec(text.slice(0, end))?.[0] ?? '',
   );
 }
 
