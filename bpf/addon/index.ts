@@ -26,6 +26,8 @@ export interface HookStatus {
   backend?: string;
   attached: boolean;
   error?: string;
+  /** How often the kernel skipped the program because it was active on the same processor (`recursion_misses`). */
+  skips: number;
 }
 
 export interface CollectorOptions {
@@ -44,6 +46,10 @@ export interface CollectorStats {
   eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner', number>;
   /** Socket state changes that found no memory for the socket's state. */
   statesLost: number;
+  /** State changes for which the program of `tcp_state` was skipped and that of `tcp_state_again` was not: nothing is lost. */
+  changesRescued: number;
+  /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */
+  changesMissed: number;
   eventsDrained: number;
   pendingBytes: number;
   ringBytes: number;

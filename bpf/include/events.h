@@ -20,6 +20,10 @@ struct {
 __u64 events_lost[EVENT_TYPES_MAX];
 /* Sockets whose state found no memory: they are not observed. */
 __u64 states_lost;
+/* Changes of state that the first program was skipped for, and the second followed. */
+__u64 changes_rescued;
+/* Changes that neither saw, as the next one of the socket shows. Of the last one there is no next. */
+__u64 changes_missed;
 
 static __always_inline void map_ipv4(__u8 *address, __be32 ipv4)
 {

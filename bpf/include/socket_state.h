@@ -54,7 +54,9 @@ struct socket_state {
 	/* SOCKET_FLAG_* of the events. */
 	__u8 flags;
 	__u8 owner_changes;
-	__u8 pad0[7];
+	/* The TCP state that was followed last; 0 of a socket that is older than the agent. */
+	__u8 tcp_state;
+	__u8 pad0[6];
 };
 
 struct {

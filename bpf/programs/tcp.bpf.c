@@ -93,39 +93,72 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 	}
 }
 
-SEC("?tp_btf/inet_sock_set_state")
-int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
+static __always_inline void change_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state,
+					      int new_state)
 {
-	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
-	if (new_state == TCP_CLOSE && (old_state == TCP_CLOSE || old_state == TCP_LISTEN)) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	if (!tcp) return 0;
-	struct socket_state *state = create_state(sk);
-	if (!state) {
-		__sync_fetch_and_add(&states_lost, 1);
-		return 0;
-	}
-	switch (new_state) {
-	case TCP_SYN_SENT:
-		begin_connect(state);
-		return 0;
-	case TCP_LISTEN:
-		begin_listen(state);
-		return 0;
-	case TCP_SYN_RECV:
-		if (old_state == TCP_SYN_SENT)
-			open_simultaneously(state);
-		else
-			begin_accept(state);
-		return 0;
-	}
 	int in_handshake = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
 	/* A handshake survives the reset that answers a stray segment. */
 	if (in_handshake && new_state != TCP_CLOSE) state->state &= ~STATE_RESET_SENT;
 	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
 	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state);
+}
+
+static __always_inline void change_state(struct tcp_sock *tcp, struct socket_state *state, int old_state, int new_state)
+{
+	switch (new_state) {
+	case TCP_SYN_SENT:
+		begin_connect(state);
+		break;
+	case TCP_LISTEN:
+		begin_listen(state);
+		break;
+	case TCP_SYN_RECV:
+		if (old_state == TCP_SYN_SENT)
+			open_simultaneously(state);
+		else
+			begin_accept(state);
+		break;
+	default:
+		/* A listener that closes ends no connection. */
+		if (old_state != TCP_LISTEN) change_connection(tcp, state, old_state, new_state);
+	}
+	state->tcp_state = new_state;
+}
+
+/* A socket's changes come one at a time, under its lock. */
+static __always_inline int follow_state(struct sock *sk, int old_state, int new_state, int is_second)
+{
+	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	if (new_state == TCP_CLOSE && old_state == TCP_CLOSE) return 0;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp) return 0;
+	struct socket_state *state = create_state(sk);
+	if (!state) {
+		if (is_second) __sync_fetch_and_add(&states_lost, 1);
+		return 0;
+	}
+	if (state->tcp_state == new_state) return 0;
+	if (is_second) __sync_fetch_and_add(&changes_rescued, 1);
+	if (state->tcp_state != 0 && state->tcp_state != old_state) __sync_fetch_and_add(&changes_missed, 1);
+	change_state(tcp, state, old_state, new_state);
 	return 0;
+}
+
+/* The kernel skips a program that is active on the same processor already: a softirq that comes while the state of some
+ * socket is followed would change others unseen, as many as it has packets for. So there are two programs. One of them
+ * at most is active when a softirq comes, and a softirq is interrupted by none. Whichever sees a change first follows
+ * it; the other finds it done. */
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
+{
+	return follow_state(sk, old_state, new_state, 0);
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state_again_btf, struct sock *sk, int old_state, int new_state)
+{
+	return follow_state(sk, old_state, new_state, 1);
 }
 
 /* A process sends or receives: it owns the socket from now on, if that is news. */

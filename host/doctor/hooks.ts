@@ -24,6 +24,7 @@ const RING_BYTES = 65_536;
 /** What is lost where a hook has no backend. */
 export const HOOK_COSTS: Readonly<Record<string, string>> = {
   tcp_state: 'nothing is observed',
+  tcp_state_again: 'what happens to a socket while the same processor follows another is not seen at once',
   socket_send: 'an accepted connection on which its server only sends has its listener as owner',
   socket_receive: 'an accepted connection has its listener as owner until its server sends',
   reset_received: 'of a connection ended by a reset it is not told that the peer sent it',

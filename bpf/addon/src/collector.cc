@@ -98,6 +98,7 @@ Napi::Array Collector::HookStatuses(Napi::Env env) const {
     if (status.backend) item.Set("backend", std::string(status.backend->MeansName()) + "/" + status.backend->target);
     item.Set("attached", programs_->FindLink(status.hook->name) != nullptr);
     if (!status.error.empty()) item.Set("error", status.error);
+    item.Set("skips", static_cast<double>(programs_->CountSkips(status)));
     result.Set(result.Length(), item);
   }
   return result;
@@ -141,6 +142,8 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   const Napi::Object result = Napi::Object::New(env);
   result.Set("eventsLost", lost_by_type);
   result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
+  result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
+  result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
   result.Set("eventsDrained", static_cast<double>(ring_->drained_records()));
   result.Set("pendingBytes", static_cast<double>(ring_->PendingBytes()));
   result.Set("ringBytes", options_.ring_bytes);

@@ -36,6 +36,7 @@ struct Hook {
 inline const std::vector<Hook> &Hooks() {
   static const std::vector<Hook> hooks = {
       {"tcp_state", true, {{Means::kTracepoint, "inet_sock_set_state", "tcp_state_btf"}}},
+      {"tcp_state_again", false, {{Means::kTracepoint, "inet_sock_set_state", "tcp_state_again_btf"}}},
       {"socket_send",
        false,
        {{Means::kTracepoint, "sock_send_length", "socket_send_btf"},

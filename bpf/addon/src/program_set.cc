@@ -1,5 +1,6 @@
 #include "program_set.h"
 
+#include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <linux/btf.h>
 #include <sys/mman.h>
@@ -192,6 +193,14 @@ void ProgramSet::Attach() {
 bpf_link *ProgramSet::FindLink(const std::string &hook) const {
   const auto found = links_.find(hook);
   return found == links_.end() ? nullptr : found->second.get();
+}
+
+uint64_t ProgramSet::CountSkips(const HookStatus &status) const {
+  if (!status.backend) return 0;
+  const bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
+  bpf_prog_info info = {};
+  __u32 bytes = sizeof(info);
+  return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0 ? info.recursion_misses : 0;
 }
 
 }  // namespace tributary

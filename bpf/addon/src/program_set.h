@@ -44,6 +44,9 @@ class ProgramSet {
   /** The link of an attached hook, or nullptr. */
   bpf_link *FindLink(const std::string &hook) const;
   int MapFd(const char *name) const;
+  /** How often the kernel skipped the hook's program, because that was active on the same processor. 0 before
+   * Linux 5.12. */
+  uint64_t CountSkips(const HookStatus &status) const;
   /** A counter, or a row of them, in the memory that the programs write: reading it is no system call. */
   const volatile uint64_t *FindCounters(const char *variable, size_t count) const;
 
