@@ -8,6 +8,9 @@ const BATCH_BYTES = SOCKET_EVENT_SIZE * 2048;
 /** One turn drains at most the ring's own size, so that a flood cannot hold the thread. */
 const BATCHES_PER_TURN = 24;
 
+/** An event with its header in the ring. */
+const RING_RECORD_BYTES = SOCKET_EVENT_SIZE + 8;
+
 /** Closes are looked for that no counter told of, as seldom as they are rare: a socket that is not seen to close would be open for ever. */
 const CENSUS_PERIOD_MS = 30_000;
 /** A census takes this share of the time at most, however many sockets there are. */
@@ -18,7 +21,14 @@ export interface KernelLosses {
   events: number;
   /** Sockets whose state found no memory. */
   states: number;
+  /** State changes that no program saw, as far as a later one shows them. */
+  changes: number;
+  /** Times that the kernel skipped a program for which no other stands in: an owner or the cause of a reset is not known. */
+  skips: number;
 }
+
+/** Each sees what the kernel skips the other for. */
+const TWINS = ['tcp_state', 'tcp_state_again'];
 
 export class KernelSource {
   readonly #collector: Collector;
@@ -68,9 +78,9 @@ export class KernelSource {
   readTotals(): void {
     const { eventsLost } = this.#collector.stats();
     if (eventsLost.socketOpen + eventsLost.socketAdopted !== this.#opensLost) this.#walk('adopt');
-    if (eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs) this.#takeCensus();
     this.#opensLost = eventsLost.socketOpen + eventsLost.socketAdopted;
-    this.#closesLost = eventsLost.socketClose;
+    const isDue = eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs;
+    if (isDue && this.#takeCensus()) this.#closesLost = eventsLost.socketClose;
     this.#walk('totals');
   }
 
@@ -81,8 +91,14 @@ export class KernelSource {
   }
 
   losses(): KernelLosses {
-    const { eventsLost, statesLost } = this.#collector.stats();
-    return { events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0), states: statesLost };
+    const { eventsLost, statesLost, changesMissed, hooks } = this.#collector.stats();
+    const alone = hooks.filter(({ hook }) => !TWINS.includes(hook));
+    return {
+      events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0),
+      states: statesLost,
+      changes: changesMissed,
+      skips: alone.reduce((sum, { skips }) => sum + skips, 0),
+    };
   }
 
   stats(): CollectorStats {
@@ -93,14 +109,31 @@ export class KernelSource {
     this.#collector.close();
   }
 
-  #takeCensus(): void {
-    if (!this.#seesLive) return;
+  /** Returns false when it could not be finished, so that the next reading of the totals takes another. */
+  #takeCensus(): boolean {
+    if (!this.#seesLive) return true;
     const beginMs = this.#nowMs();
     this.#core.beginCensus();
     this.#walk('live');
+    if (!this.#drainPast()) return false;
     this.#core.endCensus(process.hrtime.bigint());
     const endMs = this.#nowMs();
     this.#nextCensusMs = endMs + Math.max(CENSUS_PERIOD_MS, (endMs - beginMs) / CENSUS_SHARE_MAX);
+    return true;
+  }
+
+  /**
+   * Moves everything that is in the ring now. Returns false when it cannot: a record that another processor is still writing holds up
+   * those behind it, and the close of a socket that the walk did not find may be one of them.
+   */
+  #drainPast(): boolean {
+    const { eventsDrained, pendingBytes } = this.#collector.stats();
+    const goal = eventsDrained + Math.ceil(pendingBytes / RING_RECORD_BYTES);
+    for (;;) {
+      const moved = this.drain();
+      if (this.#collector.stats().eventsDrained >= goal) return true;
+      if (moved === 0) return false;
+    }
   }
 
   /** What the ring held before a piece was made is older, and what closed meanwhile is in the ring: it goes first. */

@@ -17,11 +17,11 @@ export class LossLog {
   }
 
   /** `losses`: since the session began. */
-  note({ events, states }: KernelLosses): void {
-    const lost = events + states;
+  note({ events, states, changes, skips }: KernelLosses): void {
+    const lost = events + states + changes + skips;
     const { ms } = this.#clock();
     if (lost === this.#logged || ms - this.#loggedMs < PERIOD_MS) return;
-    this.#log.warn({ lost: lost - this.#logged, events, states }, 'events of the kernel were lost');
+    this.#log.warn({ lost: lost - this.#logged, events, states, changes, skips }, 'events of the kernel were lost');
     this.#logged = lost;
     this.#loggedMs = ms;
   }

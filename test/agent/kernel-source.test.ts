@@ -1,7 +1,7 @@
 // agent.wasm on the real kernel: what is told of real sockets, and what is made up for when the ring was full.
 import { strict as assert } from 'node:assert';
 import { after, test } from 'node:test';
-import { load } from '../../bpf/addon/index.ts';
+import { type Collector, load } from '../../bpf/addon/index.ts';
 import { type Host, Lab, type Peer, waitFor } from '../../bpf/programs/testing/lab.ts';
 import { AgentCore } from '../../host/agent/agent-core.ts';
 import { KernelSource } from '../../host/agent/kernel-source.ts';
@@ -23,7 +23,12 @@ interface Look {
   ledger: LedgerModel;
 }
 
-function look({ netns }: Host, ringBytes?: number, nowMs?: () => number): Look {
+function look(
+  { netns }: Host,
+  ringBytes?: number,
+  nowMs?: () => number,
+  wrap = (collector: Collector): Collector => collector,
+): Look {
   const options = {
     module: loadModule('agent.wasm'),
     hashSeed: [1n, 2n] as const,
@@ -33,7 +38,7 @@ function look({ netns }: Host, ringBytes?: number, nowMs?: () => number): Look {
   };
   const core = new AgentCore(options, { nameProcess });
   const collector = load({ scopeNetns: netns, ...(ringBytes === undefined ? {} : { ringBytes }) });
-  const source = new KernelSource(collector, core, nowMs);
+  const source = new KernelSource(wrap(collector), core, nowMs);
   source.start();
   return { core, source, ledger: new LedgerModel() };
 }
@@ -118,6 +123,44 @@ test('a socket whose close nobody saw or counted has closed after a while, and o
     nowMs = 40_000;
     source.readTotals();
     assert.deepEqual([core.counters.socketsLive, core.counters.closesInferred], [2n, 1n]);
+  } finally {
+    source.stop();
+    peer.process.kill();
+  }
+});
+
+test('a census waits for the closes that a record in work holds up', async () => {
+  const host = lab.host('d');
+  const peer = host.peer();
+  let nowMs = 0;
+  let isHeldUp = false;
+  const holdUp = (collector: Collector): Collector => ({
+    attach: () => collector.attach(),
+    wait: (timeoutMs) => collector.wait(timeoutMs),
+    drainInto: (target) => (isHeldUp ? 0 : collector.drainInto(target)),
+    iterate: (name, target) => collector.iterate(name, target),
+    stats: () => collector.stats(),
+    close: () => collector.close(),
+  });
+  const { core, source, ledger } = look(host, undefined, () => nowMs, holdUp);
+  try {
+    const sockets = await connectMany(peer, 1, 100);
+    source.drain();
+    assert.equal(core.counters.socketsLive, 2n);
+    isHeldUp = true;
+    await peer.send(sockets[0], 700);
+    await peer.receive(sockets[1], 800);
+    for (const socket of sockets) await peer.close(socket);
+    await waitFor('both closes to be told', () => source.stats().pendingBytes >= 2 * 208);
+    nowMs = 40_000;
+    source.readTotals();
+    assert.deepEqual([core.counters.socketsLive, core.counters.closesInferred], [2n, 0n]);
+    isHeldUp = false;
+    source.readTotals();
+    assert.deepEqual([core.counters.socketsLive, core.counters.closesInferred], [0n, 0n]);
+    ledger.receive(core.encodeWindow(1, CONTEXT));
+    ledger.commit(1);
+    assert.equal(ledger.exported.bytesSent, 800n);
   } finally {
     source.stop();
     peer.process.kill();
