@@ -14,11 +14,11 @@ export interface TerminalSize {
 export class Terminal {
   readonly #server = `tributary-${process.pid}-${nextTerminal++}`;
 
-  /** A shell in a new terminal. */
+  /** A shell in a new terminal, where CI is not set: with it the libraries that draw leave all colours and looks out. */
   async start({ columns, rows }: TerminalSize, environment: Record<string, string> = {}): Promise<void> {
     const variables = Object.entries(environment).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
     const size = ['-x', String(columns), '-y', String(rows)];
-    await this.#tmux('-f', '/dev/null', 'new-session', '-d', ...size, ...variables, 'env PS1="# " sh');
+    await this.#tmux('-f', '/dev/null', 'new-session', '-d', ...size, ...variables, 'env -u CI PS1="# " sh');
     await this.#tmux('set-option', '-g', 'window-size', 'manual');
     await this.untilMatch(/^#/m);
   }
