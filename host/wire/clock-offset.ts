@@ -2,7 +2,10 @@
 // wrong by at most d / 2 (RFC 5905, section 10, the clock filter).
 
 const SAMPLE_COUNT_MAX = 8;
-/** A slower answer waited for credit or for a window; it would say nothing. */
+/**
+ * A slower answer waited: for the end of a recovery period, or while a process was stopped. It says little, but the first one is taken all the
+ * same, because without any the clocks of the two hosts may be hours apart; whichever follows is shorter and replaces it.
+ */
 const ROUND_TRIP_NS_MAX = 5_000_000_000n;
 
 interface Sample {
@@ -25,7 +28,8 @@ export class ClockOffset {
   /** One round trip, Unix nanoseconds: both ends on the agent's clock, the middle on the reducer's. True when the offset changed. */
   add(sentNs: bigint, reducerNs: bigint, receivedNs: bigint): boolean {
     const roundTripNs = receivedNs - sentNs;
-    if (roundTripNs < 0n || roundTripNs > ROUND_TRIP_NS_MAX) return false;
+    const isSlow = roundTripNs > ROUND_TRIP_NS_MAX;
+    if (roundTripNs < 0n || (isSlow && this.#samples.length > 0)) return false;
     const before = this.offsetNs;
     this.#samples.push({ offsetNs: reducerNs - (sentNs + receivedNs) / 2n, roundTripNs });
     if (this.#samples.length > SAMPLE_COUNT_MAX) this.#samples.shift();

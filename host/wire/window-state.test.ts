@@ -63,6 +63,16 @@ test('of the last eight round trips the shortest gives the offset; slow and impo
   assert.equal(clock.offsetNs, undefined);
 });
 
+test('an answer that waited gives the offset as long as there is no other', () => {
+  const clock = new ClockOffset();
+  const hour = 3_600_000_000_000n;
+  assert.equal(clock.add(0n, hour + 3_000_000_000n, 6_000_000_000n), true);
+  assert.equal(clock.offsetNs, hour);
+  assert.equal(clock.add(0n, hour + 1n, 5_500_000_000n), false, 'another one that waited');
+  assert.equal(clock.add(0n, hour + 2_000n, 1_000n), true);
+  assert.equal(clock.offsetNs, hour + 1_500n);
+});
+
 test('control frames are read back as they were written, and nothing else is read as one', () => {
   const received = { seq: 7, reducerTimeNs: 8n, agentTimeNs: 9n };
   const payload = encodeControl('Received', received);
