@@ -7,12 +7,12 @@
  *
  * A client of TLS 1.3 is done before its certificate is looked at, so it could be cut off without a word; a Goodbye tells it why.
  */
-import { constants, type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { type Credentials, namesOf, oneLine } from '../../tls/credentials.ts';
 import { reasonOf, type TlsError } from '../../tls/openssl-error.ts';
-import { AGENT_PROTOCOL, TLS_VERSION } from '../../tls/parameters.ts';
+import { AGENT_PROTOCOL, HANDSHAKE_TIMEOUT_MS, mutualContext } from '../../tls/parameters.ts';
 import {
   type HandshakeRefusal,
   type RefusedConnection,
@@ -24,8 +24,6 @@ import { encodeFrame } from '../frame.ts';
 import { FrameKind, GoodbyeReason } from '../gen/wire-layout.ts';
 import { Connection, peerOf } from './connection.ts';
 
-/** From accept to the end of the handshake. */
-const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** In progress at a time, for each listener. */
 const HANDSHAKE_COUNT_MAX = 512;
 /** Of these, from one address: a fleet behind one NAT still gets in, one after the other. */
@@ -84,7 +82,7 @@ export class Handshakes {
     };
     this.#dependencies = dependencies;
     this.#server = createServer({
-      ...contextOf(options.credentials),
+      ...mutualContext(options.credentials),
       requestCert: true,
       // #judge does it, so that the peer hears the reason.
       rejectUnauthorized: false,
@@ -105,7 +103,7 @@ export class Handshakes {
 
   /** For handshakes that begin from now on. */
   renew(credentials: Credentials): void {
-    this.#server.setSecureContext(contextOf(credentials));
+    this.#server.setSecureContext(mutualContext(credentials));
   }
 
   /** Takes over a socket that was just accepted. */
@@ -192,14 +190,6 @@ export function beginsTls(piece: Uint8Array): boolean {
   return piece[0] === TLS_HANDSHAKE_RECORD && piece[1] === TLS_MAJOR_VERSION;
 }
 
-/**
- * Without tickets nothing is resumed: a resumed session shows no certificate, so one that expired, or whose authority was taken away, would
- * still be good for as long as the ticket.
- */
-function contextOf({ ca, cert, key }: Credentials): SecureContextOptions {
-  return { ca, cert, key, minVersion: TLS_VERSION, secureOptions: constants.SSL_OP_NO_TICKET };
-}
-
 function judge(socket: TLSSocket, certificate: X509Certificate | undefined): HandshakeRefusal | undefined {
   if (certificate === undefined || socket.isSessionReused()) return 'no_certificate';
   if (!socket.authorized) return refusalOfCertificate(String(socket.authorizationError));
@@ -215,6 +205,10 @@ function describe(socket: TLSSocket, certificate: X509Certificate | undefined): 
 
 export function sayGoodbye(socket: Socket, reason: GoodbyeReason): void {
   const payload = encodeControl('Goodbye', { reason });
-  socket.resume().end(encodeFrame({ kind: FrameKind.Goodbye, seq: 0, payload }));
+  // What the peer sent meanwhile is nothing to anybody.
+  socket
+    .removeAllListeners('data')
+    .resume()
+    .end(encodeFrame({ kind: FrameKind.Goodbye, seq: 0, payload }));
   setTimeout(() => socket.destroy(), GOODBYE_TIMEOUT_MS).unref();
 }

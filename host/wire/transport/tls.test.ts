@@ -325,6 +325,33 @@ test('TLS to a plaintext listener is refused on the one side and explained on th
   await echo.stop();
 });
 
+test('a ClientHello in several pieces is one refusal, and none of it is taken for frames', async (context) => {
+  const refused: RefusedConnection[] = [];
+  let bytesHeard = 0;
+  const closed = Promise.withResolvers<void>();
+  const bytes = (piece: Uint8Array): void => {
+    bytesHeard += piece.length;
+  };
+  const listener = new Listener(
+    { address: ANY_PORT, insecure: false },
+    {
+      accept: () => ({ bytes, drained: () => {}, closed: () => closed.resolve() }),
+      refused: (each) => refused.push(each),
+    },
+  );
+  await listener.start();
+  context.after(() => listener.stop());
+  const { address } = listener;
+  assert.ok('port' in address);
+  const socket = createConnection({ ...address, allowHalfOpen: true });
+  socket.write(Buffer.of(0x16, 0x03, 0x01));
+  const [goodbye] = (await once(socket, 'data')) as [Buffer];
+  assert.equal(goodbyeIn(goodbye), 'ProtocolVersion');
+  socket.end(Buffer.alloc(4_096, 0x01));
+  await closed.promise;
+  assert.deepEqual([refused.map(({ refusal }) => refusal), bytesHeard], [['tls_to_plaintext'], 0]);
+});
+
 /** Sockets that were accepted, handed to handshakes with small limits. */
 async function limited(
   context: TestContext,
