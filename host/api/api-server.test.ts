@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
+import { waitFor } from '../../test/lab/wait.ts';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { ApiServer } from './api-server.ts';
@@ -27,7 +29,7 @@ function temporaryFolder(context: TestContext): string {
   return folder;
 }
 
-async function startServer(context: TestContext, path: string, store = new WindowStore()): Promise<void> {
+async function startServer(context: TestContext, path: string, store = new WindowStore()): Promise<ApiServer> {
   const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
   const server = new ApiServer(
     { address: { path }, insecure: false },
@@ -35,6 +37,7 @@ async function startServer(context: TestContext, path: string, store = new Windo
   );
   await server.start();
   context.after(() => server.stop());
+  return server;
 }
 
 function get(socketPath: string, path: string): Promise<{ status: number | undefined; body: unknown }> {
@@ -117,4 +120,21 @@ test('other hosts are served only when that was asked for', async () => {
   const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);
   await assert.rejects(server.start(), { code: 'TRB_INSECURE' });
+});
+
+test('more connections than there is room for are closed and counted', async (context) => {
+  const path = join(temporaryFolder(context), 'api.sock');
+  const server = await startServer(context, path);
+  const sockets = Array.from({ length: 257 }, () => connect(path).on('error', () => {}));
+  await waitFor(async () => server.refused.too_many, 'a refusal');
+  assert.deepEqual(server.refused, { too_many: 1 });
+  for (const socket of sockets) socket.destroy();
+  await waitFor(
+    () =>
+      get(path, '/healthz').then(
+        () => true,
+        () => undefined,
+      ),
+    'an answer',
+  );
 });

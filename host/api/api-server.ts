@@ -4,11 +4,12 @@ import { createServer } from 'node:https';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { limitHttp } from '../lib/http-limits.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { reasonOf, type TlsError } from '../tls/openssl-error.ts';
-import { TLS_VERSION } from '../tls/parameters.ts';
+import { HANDSHAKE_TIMEOUT_MS, TLS_VERSION } from '../tls/parameters.ts';
 import { type HandshakeRefusal, refusalOfHandshake } from '../tls/refusal.ts';
 import { peerOf } from '../wire/transport/connection.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
@@ -16,6 +17,7 @@ import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import { giveToGroup, placeSocket, removeSocket } from '../wire/transport/unix-socket.ts';
 import { type ApiRefusal, readOrMakeToken, requireToken } from './api-access.ts';
 import { type ApiServerDependencies, addApi } from './api-routes.ts';
+import { WAIT_SECONDS_MAX } from './edge-query.ts';
 
 export interface ApiServerOptions extends ReachOptions {
   /** Holds the token that is asked for over TCP; without it the token of this host is used. */
@@ -29,7 +31,12 @@ const WORDS: Readonly<Partial<Record<ApiRefusal | HandshakeRefusal, string>>> = 
   plaintext: 'it spoke HTTP to a port for HTTPS',
   tls_version: 'it offers no TLS 1.3',
   abandoned: 'it ended the handshake: it may not trust the certificate of the API',
+  too_many: 'too many connections are open',
 };
+
+const CONNECTION_COUNT_MAX = 256;
+/** Longer than an answer may wait for a window. */
+const SILENCE_MS_MAX = 1.5 * WAIT_SECONDS_MAX * 1000;
 
 export class ApiServer {
   readonly #options: ApiServerOptions;
@@ -57,6 +64,8 @@ export class ApiServer {
     assertReachable(this.#options, credentials !== undefined);
     const isTcp = 'port' in address;
     const server = isTcp && credentials !== undefined ? this.#createSecure(credentials) : createPlain();
+    const limits = { connectionCountMax: CONNECTION_COUNT_MAX, silenceMsMax: SILENCE_MS_MAX };
+    limitHttp(server.server, limits, (address = 'unix') => this.#refuse('too_many', address));
     if (isTcp) {
       this.#token = await readOrMakeToken(tokenFile);
       requireToken(
@@ -103,7 +112,7 @@ export class ApiServer {
     return fastify({
       ...{ logger: false, forceCloseConnections: true },
       serverFactory: (handler) => {
-        const server = createServer(contextOf(credentials), handler);
+        const server = createServer({ ...contextOf(credentials), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, handler);
         server.on('tlsClientError', (error: TlsError, socket) => {
           this.#refuse(refusalOfHandshake(error), peerOf(socket), reasonOf(error) || error.message);
         });

@@ -16,7 +16,7 @@ import type { Credentials } from '../tls/credentials.ts';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
 import { decodeWindow } from './edge-rows.ts';
-import { PrometheusServer, type PrometheusServerOptions, SCRAPES_MAX } from './prometheus-server.ts';
+import { PrometheusServer, type PrometheusServerOptions, SCRAPERS_MAX, SCRAPES_MAX } from './prometheus-server.ts';
 import { reducerResource } from './resource.ts';
 import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
 
@@ -200,13 +200,42 @@ test('pieces of a long answer are one group of lines for each metric, compressed
   assert.equal(withoutScrapes(await scrape(bench.url)), withoutScrapes(plain));
 });
 
-test('a scraper that reads nothing keeps no other waiting, and too many at once are refused and counted', async (context) => {
-  const bench = await startBench(context);
-  // Some megabytes: more than the kernel takes off the listener's hands.
+/** Some megabytes: more than the kernel takes off the listener's hands. */
+function closeManyEdges(bench: Bench): void {
   for (let window = 0; window < 100; window++) {
     const roles = Array.from({ length: 20 }, (_, index) => `${window}-${index}-${'x'.repeat(200)}`);
     bench.close(Object.fromEntries(roles.map((role) => [role, BUSY])));
   }
+}
+
+test('a scraper that takes its answer drop by drop loses its place in time', async (context) => {
+  const bench = await startBench(context, { scrapeMsMax: 200 });
+  closeManyEdges(bench);
+  const silent = connect(Number(new URL(bench.url).port), '127.0.0.1').pause();
+  context.after(() => silent.destroy());
+  silent.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
+  await waitFor(async () => bench.scrapes('aborted') || undefined, 'the end of its time');
+});
+
+test('who is connected beyond the limit is refused and counted', async (context) => {
+  const bench = await startBench(context);
+  const port = Number(new URL(bench.url).port);
+  const sockets = Array.from({ length: SCRAPERS_MAX + 1 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+  context.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await waitFor(async () => bench.scrapes('refused') || undefined, 'a refusal');
+  assert.equal(bench.scrapes('refused'), 1);
+  for (const socket of sockets) socket.destroy();
+  await waitFor(async () => {
+    const answer = await fetch(bench.url).catch(() => undefined);
+    return answer?.status === 200 ? true : undefined;
+  }, 'an answer');
+});
+
+test('a scraper that reads nothing keeps no other waiting, and too many at once are refused and counted', async (context) => {
+  const bench = await startBench(context);
+  closeManyEdges(bench);
   const { port } = new URL(bench.url);
   const silent = Array.from({ length: SCRAPES_MAX }, () => connect(Number(port), '127.0.0.1').pause());
   context.after(() => {

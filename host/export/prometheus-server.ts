@@ -5,11 +5,11 @@
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createSecureServer, type Server } from 'node:https';
 import { Readable } from 'node:stream';
-import type { SecureContextOptions } from 'node:tls';
 import { createGzip } from 'node:zlib';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { limitHttp } from '../lib/http-limits.ts';
 import type { Credentials } from '../tls/credentials.ts';
-import { TLS_VERSION } from '../tls/parameters.ts';
+import { HANDSHAKE_TIMEOUT_MS, mutualContext } from '../tls/parameters.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
@@ -21,6 +21,8 @@ export type TcpAddress = Exclude<ListenAddress, { path: string }>;
 
 export interface PrometheusServerOptions extends ReachOptions {
   address: TcpAddress;
+  /** SCRAPE_MS_MAX by default. */
+  scrapeMsMax?: number;
 }
 
 export interface PrometheusServerDependencies {
@@ -30,8 +32,12 @@ export interface PrometheusServerDependencies {
 
 /** Scrapes that are answered at the same time; each keeps the rows of its window in memory. */
 export const SCRAPES_MAX = 8;
+/** Further ones are refused. A Prometheus needs one. */
+export const SCRAPERS_MAX = 64;
 /** A scraper that takes nothing for so long is gone. */
-const SILENCE_MS = 30_000;
+const SILENCE_MS_MAX = 30_000;
+/** For a whole answer: whoever takes it drop by drop would keep its place from others. A Prometheus waits for ten seconds, if not told otherwise. */
+const SCRAPE_MS_MAX = 60_000;
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 export class PrometheusServer {
@@ -64,10 +70,10 @@ export class PrometheusServer {
     const server = fastify({
       forceCloseConnections: true,
       serverFactory: (answer) =>
-        (credentials === undefined ? createServer(answer) : this.#createSecure(credentials, answer)).setTimeout(
-          SILENCE_MS,
-        ),
+        credentials === undefined ? createServer(answer) : this.#createSecure(credentials, answer),
     });
+    const limits = { connectionCountMax: SCRAPERS_MAX, silenceMsMax: SILENCE_MS_MAX };
+    limitHttp(server.server, limits, () => this.#counts.refused++);
     server.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
     await server.listen(address).catch((error: NodeJS.ErrnoException) => {
       throw listenError(address, error);
@@ -94,11 +100,14 @@ export class PrometheusServer {
 
   #createSecure(credentials: Credentials, answer: RequestListener): Server {
     const server = createSecureServer(
-      { ...contextOf(credentials), requestCert: true, rejectUnauthorized: true },
+      {
+        ...mutualContext(credentials),
+        ...{ requestCert: true, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
+      },
       answer,
     );
     server.on('tlsClientError', () => this.#counts.refused++);
-    this.#renew = (renewed) => server.setSecureContext(contextOf(renewed));
+    this.#renew = (renewed) => server.setSecureContext(mutualContext(renewed));
     return server;
   }
 
@@ -108,7 +117,9 @@ export class PrometheusServer {
       return reply.code(503).send(`${SCRAPES_MAX} scrapes are being answered; scrape less often\n`);
     }
     this.#running++;
+    const timer = setTimeout(() => reply.raw.destroy(), this.#options.scrapeMsMax ?? SCRAPE_MS_MAX).unref();
     reply.raw.once('close', () => {
+      clearTimeout(timer);
       this.#running--;
       if (reply.raw.writableFinished) this.#counts.complete++;
       else this.#counts.aborted++;
@@ -118,8 +129,4 @@ export class PrometheusServer {
     if (!/\bgzip\b/.test(acceptEncoding)) return reply.send(text);
     return reply.header('content-encoding', 'gzip').send(text.compose(createGzip()));
   }
-}
-
-function contextOf({ ca, cert, key }: Credentials): SecureContextOptions {
-  return { ca, cert, key, minVersion: TLS_VERSION };
 }
