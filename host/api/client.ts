@@ -46,6 +46,10 @@ function get(target: ApiTarget, path: string, options: FetchOptions): Promise<{ 
           call.destroy(new ApiError('TRB_API_ANSWER', `the answer exceeds ${ANSWER_BYTES_MAX} bytes`));
         else chunks.push(chunk);
       });
+      // Once there is an answer, it is the one that is told of the end of the connection.
+      response.once('error', (error: NodeJS.ErrnoException) =>
+        reject(error.code === 'ECONNRESET' ? hungUp(target) : error),
+      );
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }));
     });
     call.once('timeout', () => call.destroy(new ApiError('TRB_API_SILENT', 'the reducer did not answer within 5 s')));
@@ -75,7 +79,7 @@ function explain(error: NodeJS.ErrnoException, target: ApiTarget): Error {
   // A server of TLS just hangs up on plaintext.
   if (error.code === 'ECONNRESET' && 'port' in target && target.ca === undefined)
     return new ApiError('TRB_API_TLS', `${where} hung up; if it speaks TLS, name its authority with --api-ca`);
-  if (error.code === 'ECONNRESET') return new ApiError('TRB_API_ABSENT', `${where} hung up: its reducer has stopped`);
+  if (error.code === 'ECONNRESET') return hungUp(target);
   if (codeOf(error).startsWith('ERR_SSL_'))
     return new ApiError('TRB_API_TLS', `${where} does not speak TLS: leave --api-ca out`);
   if (isCertificateError(error.code))
@@ -92,6 +96,10 @@ function explain(error: NodeJS.ErrnoException, target: ApiTarget): Error {
     );
   }
   return error;
+}
+
+function hungUp(target: ApiTarget): ApiError {
+  return new ApiError('TRB_API_ABSENT', `${formatAddress(target)} hung up: its reducer has stopped`);
 }
 
 function isCertificateError(code = ''): boolean {
