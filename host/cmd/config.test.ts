@@ -40,6 +40,7 @@ test('check ends with 0 or 2; with a role it also finds what a start of that rol
   const wrong = write('wrong.yaml', 'reducer:\n  wrokers: 2\n');
   const tls = write('tls.yaml', 'tls:\n  ca: /nowhere/ca.pem\n  cert: /nowhere/a.pem\n  key: /nowhere/b.pem\n');
   const remote = write('remote.yaml', 'reducer:\n  listen: ["0.0.0.0:4400"]\n');
+  const scraped = write('scraped.yaml', 'prometheus:\n  listen: ":9464"\n');
   const cases: [string[], number, RegExp][] = [
     [['--config', fine], 0, /^$/],
     [['--config', fine, '--role', 'reducer'], 0, /^$/],
@@ -49,6 +50,13 @@ test('check ends with 0 or 2; with a role it also finds what a start of that rol
     [['--config', tls, '--role', 'reducer'], 2, /tls.ca \/nowhere\/ca.pem: there is no such file/],
     [['--config', remote], 0, /^$/],
     [['--config', remote, '--role', 'reducer'], 2, /0.0.0.0:4400 is not on this host.*--insecure/],
+    [['--config', scraped, '--role', 'reducer'], 2, /\[::\]:9464 is not on this host.*--insecure/],
+    [
+      ['--config', scraped, '--role', 'up'],
+      2,
+      /prometheus.listen: \[::\]:9464 is not on this host alone: use 127.0.0.1/,
+    ],
+    [['--config', fine, '--role', 'up'], 0, /^$/],
     [['--config', fine, '--role', 'reducr'], 2, /Allowed choices are agent, reducer/],
   ];
   for (const [args, code, message] of cases) {

@@ -10,7 +10,7 @@ import { isOtlpConfigured } from '../export/otlp-environment.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { loadCredentials, type TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
-import { formatAddress } from '../wire/transport/address.ts';
+import { formatAddress, isLocal, type ListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
 import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
 import type { ReducerServiceOptions } from './reducer-service.ts';
@@ -37,9 +37,18 @@ export function reducerOptionsOf(loaded: Loaded): ReducerServiceOptions {
 
 /** Throws UsageError. */
 export function checkUp(loaded: Loaded): void {
-  const { up, api } = loaded.values;
+  const { up, api, prometheus } = loaded.values;
   checkLateness('up', up.window, up.lateness);
   if ('path' in api.address) refuseBesideSocket(loaded);
+  refuseOtherHosts('api.address', api.address);
+  if (prometheus.listen !== undefined) refuseOtherHosts('prometheus.listen', prometheus.listen);
+}
+
+/** `up` has neither certificates nor a way to do without. */
+function refuseOtherHosts(key: string, address: ListenAddress): void {
+  if (isLocal(address)) return;
+  const fix = 'use 127.0.0.1, or the roles agent and reducer, which have TLS';
+  throw new UsageError('TRB_INSECURE', `${key}: ${formatAddress(address)} is not on this host alone: ${fix}`);
 }
 
 export function apiTargetOf({ api: { address, tokenFile, ca }, insecure }: Configuration): ApiTargetOptions {
@@ -64,8 +73,9 @@ export async function checkRole(role: RoleName, loaded: Loaded): Promise<void> {
     if (reducer !== undefined) assertReachable(reducer, reducer.tls !== undefined);
     await checkFiles(reducer?.tls);
   } else if (role === 'reducer') {
-    const { tls, listen, api, insecure, apiTokenFile } = reducerOptionsOf(loaded);
-    for (const address of [...listen, api]) assertReachable({ address, insecure }, tls !== undefined);
+    const { tls, listen, api, prometheus, insecure, apiTokenFile } = reducerOptionsOf(loaded);
+    for (const address of [...listen, api, ...(prometheus === undefined ? [] : [prometheus])])
+      assertReachable({ address, insecure }, tls !== undefined);
     await checkFiles(tls);
     if (apiTokenFile !== undefined) await readToken(apiTokenFile);
     isOtlpConfigured(process.env);
