@@ -69,7 +69,8 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
   });
   let show = (): void => {};
   const reducer = new ReducerService(
-    { ...options, idHistograms: true },
+    // The agent of this process is the only one that will ever come.
+    { ...options, idHistograms: true, recoveryMs: 0 },
     {
       ...{ log, environment: process.env, onClosed: () => show() },
       fail: () => process.exit(EXIT_TRAP),
@@ -79,7 +80,7 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
     ...{ insecure: false, tls: {} },
     agent: { reducer: socket, window, zone: '', zstd: false },
   });
-  const stopped = stopSignal();
+  const stopped = stopSignal('SIGHUP');
   await reducer.start();
   const agent = await createAgent(agentOptions, log, failed.reject);
   tellStateOnSignal(log, () => ({ agent: agent.state(), reducer: reducer.state() }));

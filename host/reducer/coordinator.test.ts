@@ -2,10 +2,17 @@ import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
 import type { Instant } from '../lib/clock.ts';
 import { seededRandom } from '../lib/random.ts';
+import { RECONNECT_MAX_MS, SILENCE_MS_MAX } from '../wire/agent-channel.ts';
 import { CloseReason } from '../wire/gen/kernel-events-layout.ts';
 import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
-import { Coordinator, type CoordinatorAction, RECOVERY_MS, SESSION_GRACE_MS } from './coordinator.ts';
+import {
+  Coordinator,
+  type CoordinatorAction,
+  type CoordinatorOptions,
+  RECOVERY_MS,
+  SESSION_GRACE_MS,
+} from './coordinator.ts';
 import { type Admission, connectionId } from './messages.ts';
 import { hello } from './testing/told.ts';
 import { LATE_COUNT_MAX } from './watermark.ts';
@@ -37,12 +44,13 @@ class Bench {
   readonly parted: string[] = [];
   #nextConnection = 1;
 
-  constructor(workers = 2, verifyNodeNames = false) {
+  constructor(workers = 2, options: Partial<CoordinatorOptions> = {}) {
     this.workers = workers;
     const times = { windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: BigInt(LATENESS_MS) * 1_000_000n };
     this.coordinator = new Coordinator({
-      ...{ workers, verifyNodeNames, incarnation: INCARNATION, start: at(START_MS) },
+      ...{ workers, incarnation: INCARNATION, start: at(START_MS) },
       ...times,
+      ...options,
     });
   }
 
@@ -127,6 +135,28 @@ function benchOf(...names: string[]): { bench: Bench; agents: (Admission & { wor
   const agents = names.map((name, index) => bench.join(hello(name, BigInt(index + 1), { firstWindow: FIRST })));
   return { bench, agents };
 }
+
+test('the recovery period outlasts the back-off of an agent and a connect with a handshake, and ends before its patience', () => {
+  const CONNECT_MS_MAX = 900;
+  assert.ok(RECOVERY_MS > RECONNECT_MAX_MS + CONNECT_MS_MAX);
+  assert.ok(RECOVERY_MS + CONNECT_MS_MAX < SILENCE_MS_MAX);
+});
+
+test('without a recovery period an agent is answered at once, and the first window closes after the lateness', () => {
+  const bench = new Bench(2, { recoveryMs: 0 });
+  bench.coordinator.beginListening();
+  const connection = bench.say(hello('a', 1n));
+  assert.equal(bench.admissions.length, 0);
+  bench.coordinator.listening(at(START_MS));
+  bench.until(START_MS + 50);
+  const [admission] = bench.admissions;
+  assert.deepEqual([admission.connection, admission.heldMs], [connection, 50]);
+  bench.leave(admission);
+  bench.until(START_MS + LATENESS_MS - 50);
+  assert.equal(bench.sealed.length, 0);
+  bench.until(START_MS + LATENESS_MS);
+  assert.equal(bench.sealed.length, 1);
+});
 
 test('the recovery period begins when agents can reach the reducer, however long that takes', () => {
   const bench = new Bench();
@@ -263,6 +293,23 @@ test('during recovery nobody is answered; then everybody learns what anybody kno
     bench.admissions.map(({ committedClosedWindow }) => committedClosedWindow - FIRST),
     [-3, -3, -9, -3],
   );
+  assert.deepEqual(new Set(bench.admissions.map(({ heldMs }) => heldMs)), new Set([RECOVERY_MS]));
+});
+
+test('nobody is late for windows that ended before the first Welcome', () => {
+  const bench = new Bench();
+  bench.coordinator.beginListening();
+  bench.say(hello('a', 1n, { firstWindow: FIRST }));
+  bench.until(START_MS + LATE_COUNT_MAX * WINDOW_MS);
+  bench.coordinator.listening(at(bench.nowMs));
+  const open = FIRST + LATE_COUNT_MAX;
+  bench.until(endOf(open) + LATENESS_MS - 50);
+  assert.deepEqual(
+    bench.sealed.map(({ isLate }) => isLate),
+    new Array(LATE_COUNT_MAX).fill(true),
+  );
+  bench.until(endOf(open) + LATENESS_MS);
+  assert.equal(bench.sealed.length, LATE_COUNT_MAX + 1, 'it is still waited for');
 });
 
 test('a session resumes at the worker of its twin, whoever accepted the connection', () => {
@@ -441,7 +488,7 @@ function playAgainstModel(random: () => number): void {
 }
 
 test('when node names are verified, a certificate has to stand for the name, and nobody else is asked', () => {
-  const bench = new Bench(2, true);
+  const bench = new Bench(2, { verifyNodeNames: true });
   bench.until(START_MS + RECOVERY_MS);
   bench.say(hello('web-1', 1n), 0, ['10.0.0.1', 'Web-1']);
   bench.say(hello('web-2', 2n), 0);

@@ -15,8 +15,8 @@ import { SessionRegistry } from '../wire/session-registry.ts';
 import { acceptorOf, type ConnectionId, type FromWorker, type Origin, type ToWorker, type TwinId } from './messages.ts';
 import { Watermark } from './watermark.ts';
 
-/** How long a fresh reducer holds its Welcome back (docs/decisions/recovery-period.md). */
-export const RECOVERY_MS = 1_000;
+/** Longer than the longest back-off of an agent and a connect, shorter than its patience with silence (docs/decisions/recovery-period.md). */
+export const RECOVERY_MS = 3_000;
 /** A session that left without Goodbye keeps its twin this long. */
 export const SESSION_GRACE_MS = 300_000;
 export const SESSION_COUNT_MAX = 4_096;
@@ -38,6 +38,8 @@ export interface CoordinatorOptions {
   latenessNs: bigint;
   incarnation: bigint;
   start: Instant;
+  /** How long a fresh reducer holds its Welcome back; 0 where no agent can have spoken to an earlier one. */
+  recoveryMs?: number;
   sessionCountMax?: number;
   /** An agent with a certificate has to call its node by one of the certificate's names. */
   verifyNodeNames?: boolean;
@@ -48,7 +50,7 @@ export interface CoordinatorOptions {
   replay?: { openWindow: number; sessions: ReadonlyMap<bigint, number> };
 }
 
-type WaitingHello = Omit<FromWorker & { kind: 'hello' }, 'kind'>;
+type WaitingHello = Omit<FromWorker & { kind: 'hello' }, 'kind'> & { sinceMs: number };
 
 interface Twin {
   id: TwinId;
@@ -69,6 +71,7 @@ interface Sealing {
 
 export class Coordinator {
   readonly #options: CoordinatorOptions;
+  readonly #recoveryMs: number;
   readonly #registry: SessionRegistry;
   readonly #commits = new KnownCommits();
   readonly #watermark: Watermark;
@@ -90,6 +93,7 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     const { windowNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
     this.#options = options;
+    this.#recoveryMs = replay === undefined ? (options.recoveryMs ?? RECOVERY_MS) : 0;
     this.#reachableSince = start;
     this.#toldCommits = new Array<number>(options.workers).fill(0);
     this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
@@ -185,12 +189,11 @@ export class Coordinator {
   }
 
   #isRecovering(now: Instant): boolean {
-    if (this.#options.replay !== undefined) return false;
-    return this.#reachableSince === undefined || now.ms - this.#reachableSince.ms < RECOVERY_MS;
+    return this.#reachableSince === undefined || now.ms - this.#reachableSince.ms < this.#recoveryMs;
   }
 
-  #hello({ connection, hello, payload, origin }: WaitingHello, now: Instant): void {
-    this.#waitingHellos.push({ connection, hello, payload, origin });
+  #hello({ connection, hello, payload, origin }: FromWorker & { kind: 'hello' }, now: Instant): void {
+    this.#waitingHellos.push({ connection, hello, payload, origin, sinceMs: now.ms });
     if (!this.#isRecovering(now)) this.#answerHellos(now);
   }
 
@@ -210,7 +213,7 @@ export class Coordinator {
   }
 
   #answerHello(waiting: WaitingHello, now: Instant): void {
-    const { connection, hello, payload, origin } = waiting;
+    const { connection, hello, payload, origin, sinceMs } = waiting;
     if (this.#isStopping) return this.#refuse(waiting, GoodbyeReason.ReducerStopping);
     if (this.#options.verifyNodeNames && !isNamed(hello.nodeName, origin))
       return this.#refuse(waiting, GoodbyeReason.NodeName);
@@ -228,13 +231,12 @@ export class Coordinator {
     twin.connection = connection;
     this.#watermark.join(twin.id, twin.firstWindow, twin.toldWindow);
     const resume = verdict.kind === 'resume';
-    const committedClosedWindow = this.#commits.of(hello.incarnation);
-    const { openWindow } = this;
-    const { firstWindow } = twin;
-    this.#tell(twin.worker, {
-      kind: 'admit',
-      admission: { twin: twin.id, connection, hello: payload, resume, firstWindow, openWindow, committedClosedWindow },
-    });
+    const admission = {
+      ...{ twin: twin.id, connection, hello: payload, resume, heldMs: now.ms - sinceMs },
+      ...{ firstWindow: twin.firstWindow, openWindow: this.openWindow },
+      committedClosedWindow: this.#commits.of(hello.incarnation),
+    };
+    this.#tell(twin.worker, { kind: 'admit', admission });
     this.#actions.push({ kind: 'joined', hello, resume, worker: twin.worker, origin });
   }
 
@@ -336,7 +338,7 @@ export class Coordinator {
     const { workers } = this.#options;
     const window = this.openWindow;
     this.#sealing = { window, isLate: this.#watermark.awaitedCount > 0, outputs: new Array(workers).fill(undefined) };
-    this.#watermark.advance();
+    this.#watermark.advance(this.#couldBeTold(window));
     this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window } });
   }
 
@@ -349,16 +351,29 @@ export class Coordinator {
     return this.#stopWindow !== undefined;
   }
 
+  /** It ended when agents had their Welcome. Several windows may have ended before, and all of them close at once. */
+  #couldBeTold(window: number): boolean {
+    return this.#reachableSince !== undefined && this.#endNs(window) >= this.#recoveredNs(this.#reachableSince);
+  }
+
+  #endNs(window: number): bigint {
+    return BigInt(window + 1) * this.#options.windowNs;
+  }
+
+  #recoveredNs({ unixNs }: Instant): bigint {
+    return unixNs + BigInt(this.#recoveryMs) * 1_000_000n;
+  }
+
   #isReady(now: Instant): boolean {
-    const { replay, windowNs, latenessNs } = this.#options;
+    const { replay, latenessNs } = this.#options;
     const isComplete = this.#watermark.awaitedCount === 0;
     if (replay !== undefined) {
       return isComplete && (this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax);
     }
-    const endNs = BigInt(this.openWindow + 1) * windowNs;
+    const endNs = this.#endNs(this.openWindow);
     // Whoever spoke to an earlier incarnation needs time to come back.
     if (this.#reachableSince === undefined) return false;
-    const firstCloseNs = this.#reachableSince.unixNs + BigInt(RECOVERY_MS) * 1_000_000n + latenessNs;
+    const firstCloseNs = this.#recoveredNs(this.#reachableSince) + latenessNs;
     if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
     return isComplete || now.unixNs >= endNs + latenessNs;
   }

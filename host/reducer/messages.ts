@@ -31,6 +31,8 @@ export interface Admission {
   firstWindow: number;
   openWindow: number;
   committedClosedWindow: number;
+  /** For how long Hello has waited for this, milliseconds. */
+  heldMs: number;
 }
 
 export type ToWorker =

@@ -22,6 +22,8 @@ export interface ReducerOptions {
   verifyNodeNames?: boolean;
   windowNs: bigint;
   latenessNs: bigint;
+  /** How long Welcome is held back after the start; 0 where no agent can have spoken to an earlier reducer. */
+  recoveryMs?: number;
   /** Histograms of RTT at the id levels too; a single host can afford them. */
   idHistograms?: boolean;
 }
@@ -58,14 +60,14 @@ export class Reducer {
 
   constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
     const { log, clock, random64, fail } = dependencies;
-    const { workers, windowNs, latenessNs, idHistograms, verifyNodeNames } = options;
+    const { workers, windowNs, latenessNs, recoveryMs, idHistograms, verifyNodeNames } = options;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#limitedLog = new LimitedLog(log);
     this.#incarnation = random64();
     this.#engine = new Engine(
       {
-        ...{ workers, windowNs, latenessNs, idHistograms, verifyNodeNames },
+        ...{ workers, windowNs, latenessNs, recoveryMs, idHistograms, verifyNodeNames },
         ...{ incarnation: this.#incarnation, hashSeed: random64() },
       },
       {

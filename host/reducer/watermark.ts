@@ -56,10 +56,10 @@ export class Watermark {
     this.#await(twin);
   }
 
-  /** The open window is sealed; whoever is still awaited is late for it. The next one is open. */
-  advance(): void {
+  /** The open window is sealed; whoever is still awaited is late for it, unless nobody could tell it in time. The next one is open. */
+  advance(couldBeTold: boolean): void {
     for (const [id, member] of this.#members) {
-      if (this.#awaited.has(id)) member.lateCount++;
+      if (this.#awaited.has(id)) member.lateCount += couldBeTold ? 1 : 0;
       else if (member.lateCount < LATE_COUNT_MAX) member.lateCount = 0;
     }
     this.#openWindow++;

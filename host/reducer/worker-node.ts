@@ -172,7 +172,7 @@ export class WorkerNode {
     this.#drop(this.#speakers.get(twin), now);
     this.#speakers.set(twin, connection);
     connection.twin = twin;
-    const { openWindow, committedClosedWindow, resume } = admission;
+    const { openWindow, committedClosedWindow, heldMs, resume } = admission;
     const { incarnation, windowNs, latenessNs } = this.#options;
     const terms = {
       incarnation,
@@ -180,6 +180,7 @@ export class WorkerNode {
       latenessNs,
       openWindow,
       committedClosedWindow,
+      heldMs,
       resume,
       session: twin.session,
     };

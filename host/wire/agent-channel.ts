@@ -19,10 +19,10 @@ import { SealedWindows } from './sealed-windows.ts';
 const CONNECT_TIMEOUT_MS = 2_000;
 /** A reducer to which a whole fleet returns makes one handshake after the other. */
 const SECURE_TIMEOUT_MS = 10_000;
-/** The reducer gives a sign of life each second. */
-const SILENCE_MS_MAX = 5_000;
+/** The reducer gives a sign of life each second, but none while it holds its Welcome back. */
+export const SILENCE_MS_MAX = 5_000;
 const RECONNECT_FIRST_MS = 100;
-const RECONNECT_MAX_MS = 2_000;
+export const RECONNECT_MAX_MS = 2_000;
 /** Whoever is refused for its certificate is so until somebody changes a file. */
 const REFUSED_FIRST_MS = 1_000;
 const REFUSED_MAX_MS = 30_000;

@@ -22,6 +22,7 @@ const TERMS = {
   latenessNs: 0n,
   openWindow: 1,
   committedClosedWindow: 0,
+  heldMs: 0,
   resume: false,
 };
 

@@ -193,6 +193,7 @@ test('what one incarnation committed and how its clock runs says nothing to the 
     latenessNs: 0n,
     openWindow: 9,
     committedClosedWindow: 3,
+    heldMs: 0,
   };
   const welcomed = agent.bytes(
     sentBytes(channel.welcome(terms, { ms: 1_010, unixNs: at(1_010).unixNs + 70n })),
@@ -201,6 +202,23 @@ test('what one incarnation committed and how its clock runs says nothing to the 
   assert.deepEqual(agent.committed, { window: 2, closedWindow: 0 });
   const clock = { kind: 'clock', offsetNs: 70n, roundTripNs: 20_000_000n };
   assert.deepEqual(welcomed[0], clock, 'though the old reducer answered faster');
+});
+
+test('an answer that was held back shows the clock as well as one that came at once', () => {
+  const agent = makeAgent();
+  agent.tick(at(0));
+  const channel = new ReducerChannel(reducerAt(10));
+  const [asked] = channel.bytes(sentBytes(agent.connected(at(0))), reducerAt(10));
+  assert.ok(asked.kind === 'hello');
+  const session = new ReducerSession({ hello: asked.hello, creditBytes: CREDIT_BYTES });
+  const terms = { session, resume: false, incarnation: INCARNATION, windowNs: 10n ** 10n, latenessNs: 0n };
+  const answer = channel.welcome(
+    { ...terms, openWindow: 4, committedClosedWindow: 3, heldMs: 3_000 },
+    reducerAt(3_010),
+  );
+  const [clock] = agent.bytes(sentBytes(answer), at(3_020));
+  const offsetNs = reducerAt(0).unixNs - at(0).unixNs;
+  assert.deepEqual(clock, { kind: 'clock', offsetNs, roundTripNs: 20_000_000n });
 });
 
 test('a sealed pair is told once on a connection', () => {

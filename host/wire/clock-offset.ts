@@ -3,7 +3,7 @@
 
 const SAMPLE_COUNT_MAX = 8;
 /**
- * A slower answer waited: for the end of a recovery period, or while a process was stopped. It says little, but the first one is taken all the
+ * A slower answer waited, while a process was stopped or the link was cut. It says little, but the first one is taken all the
  * same, because without any the clocks of the two hosts may be hours apart; whichever follows is shorter and replaces it.
  */
 const ROUND_TRIP_NS_MAX = 5_000_000_000n;

@@ -42,6 +42,8 @@ export interface WelcomeTerms {
   latenessNs: bigint;
   openWindow: number;
   committedClosedWindow: number;
+  /** For how long Hello has waited for the answer, milliseconds: no part of the round trip that the agent measures. */
+  heldMs: number;
 }
 
 export class ReducerChannel {
@@ -130,7 +132,7 @@ export class ReducerChannel {
       latenessNs: terms.latenessNs,
       creditBytes: BigInt(session.creditBytes),
       reducerTimeNs: now.unixNs,
-      agentTimeNs: this.#helloTimeNs,
+      agentTimeNs: this.#helloTimeNs + BigInt(Math.round(terms.heldMs * 1e6)),
       openWindow: terms.openWindow,
       committedClosedWindow: terms.committedClosedWindow,
       committedWindow: session.committed.window,

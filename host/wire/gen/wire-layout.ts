@@ -725,7 +725,7 @@ export interface Welcome {
   /** Bytes of frames that may be sent and not yet received: headers included, before compression, at least 256 for each frame. */
   creditBytes: bigint;
   reducerTimeNs: bigint;
-  /** Echo of Hello.agent_time_ns. */
+  /** Hello.agent_time_ns and the time for which the answer was held back: the rest, until it arrives, is the round trip. */
   agentTimeNs: bigint;
   /**
    * The least window that is not closed, and the greatest closed window that is known to be committed by Hello.incarnation (whose

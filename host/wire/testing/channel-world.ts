@@ -21,6 +21,7 @@ const FATE_MS = 30_000;
 const QUIET_MS = 20_000;
 /** After the end of a window, until it is closed. */
 const LATENESS_MS = 600;
+/** The next reducer is there at once, so no back-off has become long. */
 const RECOVERY_MS = 1_000;
 /** What was sent this long ago on a standing connection has arrived. */
 const HEARD_MS = 1_000;
@@ -392,7 +393,11 @@ export class ChannelWorld {
     connection.twin = twin;
     reducer.twins.set(hello.session, twin);
     const terms = { incarnation: reducer.incarnation, windowNs: BigInt(WINDOW_MS) * 1_000_000n, latenessNs: 0n };
-    const at = { openWindow: reducer.closedWindow + 1, committedClosedWindow: reducer.commits.of(hello.incarnation) };
+    const at = {
+      openWindow: reducer.closedWindow + 1,
+      committedClosedWindow: reducer.commits.of(hello.incarnation),
+      heldMs: 0,
+    };
     this.#act(connection, connection.channel.welcome({ session: twin.session, resume, ...terms, ...at }, this.#now));
   }
 

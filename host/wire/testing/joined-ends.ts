@@ -72,7 +72,7 @@ export function join(agent: AgentChannel, ms: number, known?: ReducerSession, in
   if (asked.kind !== 'hello') throw new Error('unreachable');
   const session = known ?? new ReducerSession({ hello: asked.hello, creditBytes: CREDIT_BYTES });
   const terms = { session, resume: known !== undefined, incarnation, windowNs: 10n ** 10n, latenessNs: 5n * 10n ** 9n };
-  const answer = channel.welcome({ ...terms, openWindow: 4, committedClosedWindow: 3 }, reducerAt(ms));
+  const answer = channel.welcome({ ...terms, openWindow: 4, committedClosedWindow: 3, heldMs: 0 }, reducerAt(ms));
   const welcomed = agent.bytes(sentBytes(answer), at(ms));
   return { agent, channel, session, welcomed };
 }

@@ -95,7 +95,14 @@ class ReducerEnd {
     const session = known ?? new ReducerSession({ hello, creditBytes: 40_000 });
     this.sessions.set(hello.session, session);
     entry.session = session;
-    const terms = { incarnation: 5n, windowNs: 10n ** 9n, latenessNs: 0n, openWindow: 1, committedClosedWindow: 0 };
+    const terms = {
+      incarnation: 5n,
+      windowNs: 10n ** 9n,
+      latenessNs: 0n,
+      openWindow: 1,
+      committedClosedWindow: 0,
+      heldMs: 0,
+    };
     this.#perform(id, entry.channel.welcome({ session, resume: known !== undefined, ...terms }, clock()));
   }
 

@@ -633,7 +633,7 @@ export class Welcome {
   /** Bytes of frames that may be sent and not yet received: headers included, before compression, at least 256 for each frame. */
   creditBytes: u64; // 24
   reducerTimeNs: u64; // 32
-  /** Echo of Hello.agent_time_ns. */
+  /** Hello.agent_time_ns and the time for which the answer was held back: the rest, until it arrives, is the round trip. */
   agentTimeNs: u64; // 40
   /**
    * The least window that is not closed, and the greatest closed window that is known to be committed by Hello.incarnation (whose
