@@ -15,7 +15,7 @@ import {
 } from './expectation.ts';
 import type { Fleet } from './fleet.ts';
 import { findRepeats } from './repeats.ts';
-import { auditWindows } from './windows.ts';
+import { auditWindows, RETURN_MS } from './windows.ts';
 
 export interface Verdict {
   broken: string[];
@@ -103,7 +103,7 @@ const WINDOW_SLACK_MS = 1_500;
 
 /** A connection is active as long as any of its ends is open. */
 function checkActive(fleet: Fleet, broken: string[]): void {
-  const [{ closedAt }] = fleet.incarnations;
+  const [{ closedAt, startMs }] = fleet.incarnations;
   for (const { isOdd, server, openedMs, clientSocket, serverSocket } of fleet.kernel.connections) {
     const isAlone = fleet.kernel.connections.filter((other) => other.server.port === server.port).length === 1;
     if (isOdd || !isAlone || clientSocket === undefined || serverSocket === undefined) continue;
@@ -114,7 +114,9 @@ function checkActive(fleet: Fleet, broken: string[]): void {
     const closedMs = Math.max(clientSocket.closedMs, serverSocket.closedMs);
     for (const { firstWindow, rows } of fleet.collector.batches) {
       const endMs = closedAt.get(firstWindow)?.endMs ?? 0;
-      if (endMs < openedMs + WINDOW_SLACK_MS || endMs > closedMs - WINDOW_SLACK_MS) continue;
+      // Windows that end before anybody is heard are closed without anybody.
+      if (endMs < Math.max(openedMs + WINDOW_SLACK_MS, startMs + RETURN_MS) || endMs > closedMs - WINDOW_SLACK_MS)
+        continue;
       const active = [...rows.values()].reduce(
         (sum, row) => sum + (row.serverPort === server.port ? row.active : 0),
         0,

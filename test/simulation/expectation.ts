@@ -37,7 +37,7 @@ export const NOTHING: Expectation = {
 };
 /** After its close a socket is told, exported and committed within so long, when nothing is wrong. */
 const COMMIT_MS = 8_000;
-/** Ticks, and an offset of the clock that was measured while the Welcome was held back. */
+/** Ticks, and an offset of the clock that was measured by an answer that arrived late. */
 const LOOKS_APART_MS = 700;
 /** What began so long before the end of a reducer's last window that is committed may not be told and committed by both ends. */
 const YOUNG_MS = 3_000;

@@ -26,6 +26,8 @@ const START_MS = 10_000;
 const SETTLE_MS_MAX = 90_000;
 const SETTLE_STEP_MS = 1_000;
 const DRIFT_MAX = 200e-6;
+/** Mostly short; now and then longer than all delays of an agent's back-off up to the longest. */
+const DOWN_MS_MAX = 6_000;
 const RESET_HEARD_MS = 100;
 const MISS_MS = 3_000;
 /** Within it a commit has reached some workers and others not. */
@@ -195,8 +197,9 @@ export class Fleet {
           path.push(closed);
         },
         hungUp: (connection) => {
-          // An agent that has connected anew, or said goodbye, holds no end of the old connection.
-          const isCurrent = this.#links.some((link) => link.connection === connection) && connection.isHeldByAgent;
+          // An agent that has connected anew, or said goodbye, holds no end of the old connection; one that is cut off may be silent for long.
+          const isCurrent =
+            this.#links.some((link) => link.connection === connection && !link.isCut) && connection.isHeldByAgent;
           if (isCurrent && scenario.faults.resets === 0 && scenario.faults.agentKills === 0)
             this.broken.push(`reducer ${incarnation.id} closed a connection that an agent holds`);
         },
@@ -236,7 +239,7 @@ export class Fleet {
     if (this.#isFateOver || this.#reducer?.isAlive !== true) return;
     this.#trace(() => 'reducer killed');
     this.#endReducer();
-    this.schedule.after(50 + this.#random.next() ** 2 * 3_000, () => {
+    this.schedule.after(50 + this.#random.next() ** 2 * DOWN_MS_MAX, () => {
       if (this.#reducer?.isAlive !== true) this.#startReducer();
     });
   }
@@ -273,7 +276,9 @@ export class Fleet {
         listener: (connection) => this.#reducer?.accept(connection),
         snapshotMade: (told, incarnation, committedWindow) =>
           this.snapshots.push({ session: told, incarnation, committedWindow, atMs: this.schedule.nowMs }),
-        welcomed: () => this.#endReset(host),
+        welcomed: () => {
+          if (this.#links[index].connection?.isReset !== true) this.#endReset(host);
+        },
         ended: () => {
           life.endMs = this.schedule.nowMs;
         },

@@ -68,6 +68,8 @@ export class LinkConnection {
   readonly #toAgent: Stream;
   #agent: EndEvents | undefined;
   #reducer: EndEvents | undefined;
+  /** What arrived before may still be waiting at an end that sleeps. */
+  isReset = false;
 
   constructor(link: Link, agent: EndEvents, listener: Listener) {
     this.#link = link;
@@ -107,6 +109,7 @@ export class LinkConnection {
 
   /** A reset by something in between; `half`: only one end hears of it, the other sends into nothing. */
   reset(half: 'agent' | 'reducer' | undefined): void {
+    this.isReset = true;
     this.#toAgent.end();
     this.#toReducer.end();
     if (half !== 'reducer') this.#tell(() => this.#end('agent'));

@@ -277,7 +277,8 @@ export class ReducerProcess {
     const run = (): void => {
       const accepted = this.#accepted.get(id);
       if (accepted === undefined) {
-        if (acceptorOf(id) !== worker.index) this.#performWorker(worker, worker.node.disconnected(id, this.now()));
+        // It hung up while its Hello waited for an answer.
+        if (action.kind === 'send') this.#performWorker(worker, worker.node.disconnected(id, this.now()));
         return;
       }
       if (accepted.owner !== worker.index) {

@@ -6,6 +6,7 @@
 import { addRow, noSums } from './audit.ts';
 import type { StoredBatch } from './exporter.ts';
 import type { Fleet, Snapshot } from './fleet.ts';
+import { isFree } from './windows.ts';
 
 type Sums = ReturnType<typeof noSums>;
 
@@ -79,21 +80,21 @@ function canHear(fleet: Fleet, session: bigint, atMs: number): boolean {
   );
 }
 
-/** What one agent knows as committed when the recovery period ends, all that are there know. */
+/** What an agent knows as committed that was there when the recovery period ended, or had to be, all know before they tell anything. */
 function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
   const endMs = fleet.incarnations.find(({ id }) => id === batch.incarnation)?.endMs ?? Infinity;
-  const isRecovered = ({ incarnation, session }: Snapshot): boolean =>
-    fleet.incarnations.find(({ id }) => id === incarnation)?.recovered.sessions.has(session) === true;
+  const isRecovered = (snapshot: Snapshot): boolean => {
+    const incarnation = fleet.incarnations.find(({ id }) => id === snapshot.incarnation);
+    const life = fleet.lives.find(({ session }) => session === snapshot.session);
+    if (incarnation === undefined || life === undefined) return false;
+    return incarnation.recovered.sessions.has(snapshot.session) || isFree(fleet, life, incarnation);
+  };
   // Its Hello tells of the incarnation that it spoke to last, so only the first one after it can pass the knowledge on.
   const knowing = fleet.lives
     .map(({ session }) => fleet.snapshots.find((one) => one.session === session && one.incarnation > batch.incarnation))
     .find((snapshot) => snapshot !== undefined && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot));
   for (const snapshot of sessions.values()) {
-    if (
-      knowing?.incarnation === snapshot.incarnation &&
-      isRecovered(snapshot) &&
-      canHear(fleet, snapshot.session, endMs)
-    )
+    if (knowing?.incarnation === snapshot.incarnation && canHear(fleet, snapshot.session, endMs))
       broken.push(
         `session ${snapshot.session} repeats window ${batch.lastWindow} of reducer ${batch.incarnation}, ` +
           `which session ${knowing.session} knew as committed`,

@@ -209,6 +209,20 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
     'if (now.unixNs < endNs)',
   ),
+  rule(
+    4,
+    'nobody is late for windows that ended before the first Welcome',
+    `${REDUCER}/coordinator.ts`,
+    'this.#watermark.advance(this.#couldBeTold(window));',
+    'this.#watermark.advance(true);',
+  ),
+  rule(
+    4,
+    'the wait for Welcome is no part of the round trip',
+    `${WIRE}/reducer-channel.ts`,
+    'this.#helloTimeNs + BigInt(Math.round(terms.heldMs * 1e6))',
+    'this.#helloTimeNs',
+  ),
   {
     section: 4,
     rule: 'what is told in parts is booked as a whole',
@@ -365,8 +379,15 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     6,
     'Welcome waits for the recovery period',
     `${REDUCER}/coordinator.ts`,
-    'now.ms - this.#options.start.ms < RECOVERY_MS',
-    'now.ms - this.#options.start.ms < 0',
+    'now.ms - this.#reachableSince.ms < this.#recoveryMs',
+    'now.ms - this.#reachableSince.ms < 0',
+  ),
+  rule(
+    6,
+    'the recovery period outlasts the back-off',
+    `${REDUCER}/coordinator.ts`,
+    'export const RECOVERY_MS = 3_000;',
+    'export const RECOVERY_MS = 1_000;',
   ),
   rule(
     6,

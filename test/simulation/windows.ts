@@ -2,7 +2,7 @@
 // what it told up to that window.
 import { type Disturbance, type Fleet, type Incarnation, type Life, WINDOW_MS } from './fleet.ts';
 
-const RECOVERY_MS = 1_000;
+const RECOVERY_MS = 3_000;
 /** For ticks and turns after a window may close. */
 const CLOSE_SLACK_MS = 400;
 /** An agent tells a window this long after its end: its clock's offset, its tick, the link. */
@@ -10,8 +10,8 @@ const TELL_MS_MAX = 900;
 const LATE_COUNT_MAX = 3;
 /** Until the reducer has noticed. */
 const GONE_MS = 200;
-/** An agent that was never disturbed is back with a new reducer within so long: back-off, recovery period, a snapshot. */
-const RETURN_MS = 3_000;
+/** An agent that was not disturbed is back with a new reducer within so long: its back-off ends in the recovery period, a snapshot follows. */
+export const RETURN_MS = RECOVERY_MS + 400;
 
 /** A receipt each second, a tick of the reducer and the link later. */
 const RECEIPT_MS_MAX = 1_500;
@@ -59,10 +59,12 @@ function checkCloses(fleet: Fleet, incarnation: Incarnation, broken: string[]): 
  * them.
  */
 function checkPrompt(fleet: Fleet, incarnation: Incarnation, broken: string[]): void {
-  if (fleet.scenario.latenessMs < 2 * TELL_MS_MAX) return;
+  const { latenessMs } = fleet.scenario;
+  if (latenessMs < 2 * TELL_MS_MAX) return;
+  const firstCloseMs = incarnation.startMs + RECOVERY_MS + latenessMs;
   for (const sleep of fleet.disturbances) {
     // The third late window ends within four windows and closes after the lateness.
-    const fromMs = sleep.fromMs + (LATE_COUNT_MAX + 1) * WINDOW_MS + fleet.scenario.latenessMs;
+    const fromMs = Math.max(firstCloseMs, sleep.fromMs + (LATE_COUNT_MAX + 1) * WINDOW_MS + latenessMs);
     if (sleep.what === 'frozen' && isAlone(fleet, sleep.fromMs, sleep.toMs, sleep))
       expectPrompt(incarnation, fromMs, sleep.wakesMs - TELL_MS_MAX, broken);
   }
@@ -72,7 +74,7 @@ function checkPrompt(fleet: Fleet, incarnation: Incarnation, broken: string[]): 
       (life) => life.host !== host && life.endMs > endMs - 5_000 && life.endMs < (next?.startMs ?? 0),
     );
     if (next !== undefined && isOnlyDeath && isAlone(fleet, endMs - 5_000, next.startMs, undefined))
-      expectPrompt(incarnation, endMs + GONE_MS, next.startMs, broken);
+      expectPrompt(incarnation, Math.max(firstCloseMs, endMs + GONE_MS), next.startMs, broken);
   }
 }
 
@@ -82,13 +84,13 @@ function isAlone(fleet: Fleet, fromMs: number, toMs: number, sleep: Disturbance 
 
 /** Windows that end between `fromMs` and `toMs` close without the lateness. */
 function expectPrompt(
-  { id, startMs, endMs: diedMs, closedAt }: Incarnation,
+  { id, endMs: diedMs, closedAt }: Incarnation,
   fromMs: number,
   toMs: number,
   broken: string[],
 ): void {
   for (const [window, { atMs, endMs }] of closedAt) {
-    if (endMs < Math.max(fromMs, startMs + RETURN_MS) || Math.max(endMs, atMs) > Math.min(toMs, diedMs)) continue;
+    if (endMs < fromMs || Math.max(endMs, atMs) > Math.min(toMs, diedMs)) continue;
     if (atMs > endMs + TELL_MS_MAX)
       broken.push(
         `reducer ${id} closed window ${window} ${Math.round(atMs - endMs)} ms after its end and waited for nobody`,
@@ -124,20 +126,29 @@ function checkAwaited(fleet: Fleet, { id, startMs, sealed, closedAt }: Incarnati
   }
 }
 
-/** Whoever was not disturbed is back before the first window closes, unless the lateness is shorter than its way. */
-function checkReturn(fleet: Fleet, { id, startMs, sealed, endMs, toldBefore }: Incarnation, broken: string[]): void {
+/** Whoever was not disturbed is back before the first window closes. */
+function checkReturn(fleet: Fleet, incarnation: Incarnation, broken: string[]): void {
+  const { id, sealed, closedAt, toldBefore } = incarnation;
   if (fleet.scenario.mortals > 0) return;
   const [[firstWindow, first] = []] = sealed;
-  if (firstWindow === undefined || first === undefined || RECOVERY_MS + fleet.scenario.latenessMs < RETURN_MS) return;
-  const isCalm = ({ host, startMs: bornMs, endMs: diedMs }: Life): boolean =>
-    bornMs < startMs - RETURN_MS &&
-    diedMs > Math.min(endMs, startMs + RETURN_MS) &&
-    !fleet.disturbances.some(
-      (one) => one.host === host && one.fromMs < startMs + RETURN_MS && one.toMs > startMs - RETURN_MS,
-    );
+  // A kill may come between two workers.
+  if (firstWindow === undefined || first === undefined || !closedAt.has(firstWindow)) return;
   for (const life of fleet.lives) {
-    // By the clock of the reducer before, it may have told that window already.
-    if (isCalm(life) && (toldBefore.get(life.session) ?? 0) < firstWindow && (first.get(life.session) ?? 0) === 0)
+    // Its first window is later if it told none before, and by the clock of the reducer before it may have told that window already.
+    const told = toldBefore.get(life.session) ?? 0;
+    const isDue = told > 0 && told < firstWindow && isFree(fleet, life, incarnation);
+    if (isDue && (first.get(life.session) ?? 0) === 0)
       broken.push(`reducer ${id} closed its first window before session ${life.session} was back`);
   }
+}
+
+/** Nothing but its back-off keeps it from a reducer that has just started. */
+export function isFree({ disturbances }: Fleet, life: Life, { startMs, endMs }: Incarnation): boolean {
+  return (
+    life.startMs < startMs - RETURN_MS &&
+    life.endMs > Math.min(endMs, startMs + RETURN_MS) &&
+    !disturbances.some(
+      ({ host, fromMs, toMs }) => host === life.host && fromMs < startMs + RETURN_MS && toMs > startMs - RETURN_MS,
+    )
+  );
 }
