@@ -53,8 +53,10 @@ for (const [name, role] of Object.entries(ROLES)) {
   if (name === wanted) (await role.load()).register(command);
 }
 
-// Whoever reads, `head` for one, has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The terminal is gone: SIGHUP says so, too, and lets a role end in order.
+  if (error.code === 'EIO') return;
+  // Whoever reads, `head` for one, has read enough.
   if (error.code !== 'EPIPE') throw error;
   process.exit(0);
 });

@@ -6,8 +6,11 @@ import type { Logger } from 'pino';
 const STOP_LIMIT_MS = 4_800;
 const EXIT_GAVE_UP = 1;
 
-/** Resolves with the first signal that asks the process to stop; a second one ends it at once, with exit code 128 + its number. */
-export function stopSignal(): Promise<NodeJS.Signals> {
+/**
+ * Resolves with the first signal that asks the process to stop; a second one ends it at once, with exit code 128 + its number. `further`: SIGHUP
+ * of a role that reads nothing again, for which it means that its terminal is gone.
+ */
+export function stopSignal(...further: NodeJS.Signals[]): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   let isStopping = false;
   const receive = (signal: NodeJS.Signals): void => {
@@ -15,7 +18,7 @@ export function stopSignal(): Promise<NodeJS.Signals> {
     isStopping = true;
     resolve(signal);
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, receive);
+  for (const signal of ['SIGINT', 'SIGTERM', ...further] as const) process.on(signal, receive);
   return promise;
 }
 

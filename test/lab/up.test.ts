@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { Terminal } from './terminal.ts';
 import { waitFor } from './wait.ts';
 
 const MAIN = fileURLToPath(new URL('../../host/cmd/main.ts', import.meta.url));
@@ -79,6 +80,21 @@ test('up shows a connection of another program, serves it to `edges`, and ends c
   up.child.kill('SIGTERM');
   const [code] = await exited;
   assert.equal(code, 0, up.output());
+});
+
+test('up whose terminal is closed leaves nothing behind', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tributary-up-test-'));
+  const terminal = new Terminal();
+  t.after(async () => {
+    await terminal.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  await terminal.start({ columns: 80, rows: 24 });
+  await terminal.run(`TMPDIR='${directory}' '${process.execPath}' '${MAIN}' up --api 'unix:${directory}/api.sock'`);
+  await terminal.untilMatch(/edges at id_id by rate/);
+  assert.equal(readdirSync(directory).length, 2);
+  await terminal.stop();
+  await waitFor(() => (readdirSync(directory).length === 0 ? true : undefined), 'nothing to be left');
 });
 
 test('edges names the fix when no reducer answers', async () => {
