@@ -66,12 +66,13 @@ async function removeStaleSocket(path: string): Promise<void> {
   });
 }
 
+/** True also for somebody who is too busy to answer. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createConnection({ path }, () => {
       probe.destroy();
       resolve(true);
     });
-    probe.once('error', () => resolve(false));
+    probe.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'));
   });
 }
