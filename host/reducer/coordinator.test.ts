@@ -36,6 +36,8 @@ class Bench {
   readonly workers: number;
   answersSeals = true;
   readonly sealed: { window: number; atMs: number; isLate: boolean }[] = [];
+  /** Of each seal. */
+  readonly forgotten: number[] = [];
   readonly committed: number[] = [];
   readonly admissions: (Admission & { worker: number })[] = [];
   readonly refusals: { connection: number; reason: GoodbyeReason }[] = [];
@@ -106,7 +108,7 @@ class Bench {
       } else if (action.kind === 'committed') this.committed.push(action.window);
       else if (action.kind === 'parted') this.parted.push(action.reason);
       else if (action.kind === 'tell') this.#order(action.worker, action.message);
-      else if (action.kind === 'tell_all' && action.message.kind === 'seal') this.#seal(action.message.window);
+      else if (action.kind === 'tell_all' && action.message.kind === 'seal') this.#seal(action.message);
     }
   }
 
@@ -117,9 +119,10 @@ class Bench {
     else if (message.kind === 'disconnect') this.disconnected.push(message.connection);
   }
 
-  #seal(window: number): void {
+  #seal({ window, forgotten }: { window: number; forgotten: number }): void {
     assert.equal(window, (this.sealed.at(-1)?.window ?? FIRST - 1) + 1, 'windows are sealed one after the other');
     this.sealed.push({ window, atMs: this.nowMs, isLate: false });
+    this.forgotten.push(forgotten);
     if (this.answersSeals) for (let worker = 0; worker < this.workers; worker++) this.answer(worker, window);
   }
 }
@@ -277,6 +280,33 @@ test('commits rise once every worker has told its agents, and nothing is committ
   for (let worker = 0; worker < bench.workers; worker++) bench.confirm(worker, FIRST + 2);
   assert.deepEqual(bench.committed, [FIRST + 1, FIRST + 2]);
   assert.throws(() => bench.coordinator.exported(FIRST + 3), /was exported/);
+});
+
+test('what a snapshot may tell again is not forgotten before the snapshot has been told', () => {
+  const { bench, agents } = benchOf('a', 'b');
+  const sealAfterExport = (exported: number): number | undefined => {
+    bench.perform(bench.coordinator.exported(exported));
+    bench.until(endOf(bench.coordinator.openWindow) + LATENESS_MS);
+    return bench.forgotten.at(-1);
+  };
+  const startAnew = (firstWindow: number): void => {
+    bench.leave(agents[0]);
+    bench.join(hello('a', 1n, { incarnation: 0n, firstWindow }));
+  };
+  bench.until(endOf(FIRST + 2) + LATENESS_MS);
+  assert.equal(sealAfterExport(FIRST), FIRST);
+  startAnew(FIRST + 2);
+  assert.equal(sealAfterExport(FIRST + 1), FIRST, 'the Welcome of the snapshot knew no more');
+  startAnew(FIRST + 3);
+  assert.equal(sealAfterExport(FIRST + 2), FIRST, 'the twin may hold a part of the first snapshot');
+  bench.tell(agents[0], FIRST + 2);
+  assert.equal(sealAfterExport(FIRST + 3), FIRST, 'an older channel told that');
+  bench.tell(agents[0], FIRST + 3);
+  assert.equal(sealAfterExport(FIRST + 4), FIRST + 4);
+  startAnew(FIRST + 4);
+  assert.equal(sealAfterExport(FIRST + 5), FIRST + 4);
+  bench.leave(agents[0], true);
+  assert.equal(sealAfterExport(FIRST + 6), FIRST + 6, 'it said goodbye');
 });
 
 test('during recovery nobody is answered; then everybody learns what anybody knows of the incarnation it spoke to', () => {

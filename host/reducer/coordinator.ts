@@ -61,6 +61,16 @@ interface Twin {
   toldWindow: number;
   /** Twins of the same agent that end when this one has told its first window: until then their sockets may be its sockets. */
   succeeds: TwinId[];
+  /** It began anew and has not told the window of its snapshot yet. */
+  retelling: Retelling | undefined;
+}
+
+/** A snapshot tells again what its agent did not know as committed, whatever has been committed by the time it is told. */
+interface Retelling {
+  /** The snapshot belongs to this window of the session or a later one; what older channels told belongs to earlier ones. */
+  firstWindow: number;
+  /** What has closed up to this window is not told again. */
+  committedWindow: number;
 }
 
 interface Sealing {
@@ -231,6 +241,7 @@ export class Coordinator {
     twin.connection = connection;
     this.#watermark.join(twin.id, twin.firstWindow, twin.toldWindow);
     const resume = verdict.kind === 'resume';
+    if (!resume && known !== undefined) this.#beginRetelling(twin, hello, now);
     const admission = {
       ...{ twin: twin.id, connection, hello: payload, resume, heldMs: now.ms - sinceMs },
       ...{ firstWindow: twin.firstWindow, openWindow: this.openWindow },
@@ -252,12 +263,29 @@ export class Coordinator {
     const isReplay = this.#options.replay !== undefined;
     const firstWindow = isReplay ? hello.firstWindow : Math.min(hello.firstWindow, this.#windowAt(now));
     const id = this.#nextTwin++;
-    const twin: Twin = { id, session, worker, connection: undefined, firstWindow, toldWindow: 0, succeeds };
+    const twin: Twin = {
+      ...{ id, session, worker, connection: undefined },
+      ...{ firstWindow, toldWindow: 0, succeeds, retelling: undefined },
+    };
     this.#twins.set(id, twin);
     this.#twinOfSession.set(session, twin);
     // What a replay awaited has come.
     this.#watermark.leave(session);
     return twin;
+  }
+
+  /** Of a snapshot that was cut off, the twin may hold a part that it tells with the next one. */
+  #beginRetelling(twin: Twin, hello: Hello, now: Instant): void {
+    const firstWindow = Math.min(hello.firstWindow, this.#windowAt(now) + 1);
+    const committedWindow = twin.retelling?.committedWindow ?? this.#committedWindow;
+    twin.retelling = { firstWindow, committedWindow };
+  }
+
+  /** What has closed up to this window, no agent tells again. */
+  get #forgottenWindow(): number {
+    let window = this.#committedWindow;
+    for (const { retelling } of this.#twins.values()) window = Math.min(window, retelling?.committedWindow ?? window);
+    return window;
   }
 
   /** The accepting worker when no other has fewer twins. */
@@ -272,6 +300,7 @@ export class Coordinator {
     const twin = this.#twins.get(id);
     if (twin === undefined) return;
     twin.toldWindow = window;
+    if (twin.retelling !== undefined && window >= twin.retelling.firstWindow) twin.retelling = undefined;
     this.#toldWindowMax = Math.max(this.#toldWindowMax, window);
     this.#registry.heard(twin.session, now.ms);
     this.#watermark.reach(id, window);
@@ -295,6 +324,7 @@ export class Coordinator {
     const twin = this.#twins.get(id);
     if (twin === undefined) return;
     this.#registry.quarantine(twin.session, now.ms);
+    twin.retelling = undefined;
     this.#watermark.leave(id);
     this.#actions.push({ kind: 'parted', session: twin.session, reason: 'quarantined' });
   }
@@ -339,7 +369,7 @@ export class Coordinator {
     const window = this.openWindow;
     this.#sealing = { window, isLate: this.#watermark.awaitedCount > 0, outputs: new Array(workers).fill(undefined) };
     this.#watermark.advance(this.#couldBeTold(window));
-    this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window } });
+    this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window, forgotten: this.#forgottenWindow } });
   }
 
   get #hasLastWords(): boolean {

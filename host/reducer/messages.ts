@@ -43,7 +43,8 @@ export type ToWorker =
   | { kind: 'disconnect'; connection: ConnectionId }
   /** `reason`: kernel.CloseReason of the sockets that the twin still has. */
   | { kind: 'detach'; twin: TwinId; reason: number }
-  | { kind: 'seal'; window: number }
+  /** `forgotten`: what has closed up to this window is exported, and no agent tells it again. */
+  | { kind: 'seal'; window: number; forgotten: number }
   | { kind: 'commit'; window: number };
 
 /** Who says Hello, as far as its connection tells. */

@@ -180,14 +180,14 @@ export class StagePump {
     const [order] = this.#orders;
     if (order === undefined || (order.kind === 'seal' && this.#core.isSealed)) return false;
     this.#orders.shift();
-    if (order.kind === 'seal') this.#seal(order.window, now);
+    if (order.kind === 'seal') this.#seal(order, now);
     else this.#detach(this.#twins.get(order.twin), order.reason, now);
     return true;
   }
 
-  #seal(window: number, now: Instant): void {
+  #seal({ window, forgotten }: ToWorker & { kind: 'seal' }, now: Instant): void {
     this.#events.sealing(window, now);
-    this.#core.seal(window);
+    this.#core.seal(window, forgotten);
     this.#mesh.flush();
   }
 

@@ -32,9 +32,8 @@ export class ReducerWorkerCore implements MeshEnds {
   readonly #workers: number;
   /** Bytes of each outbox that are in the ring already. */
   readonly #sentBytes: number[];
-  #sealed: { window: number; isMatched: boolean } | undefined;
+  #sealed: { window: number; forgotten: number; isMatched: boolean } | undefined;
   #inboxAddress = 0;
-  #committedWindow = 0;
 
   constructor(options: ReducerModuleOptions) {
     this.#module = new ReducerModule(options);
@@ -84,19 +83,14 @@ export class ReducerWorkerCore implements MeshEnds {
     return (this.#module.sessionProgress(slot).flags & SessionFlag.More) !== 0;
   }
 
-  /** What sessions have told up to now belongs to `window` or an earlier one. No session may be `shipping`. */
-  seal(window: number): void {
+  /**
+   * What sessions have told up to now belongs to `window` or an earlier one. No session may be `shipping`. Nobody tells again what was closed
+   * up to `forgotten`: match forgets it when it has all records of `window`.
+   */
+  seal(window: number, forgotten: number): void {
     assert(this.#sealed === undefined, `window ${window} is sealed before ${this.#sealed?.window} has closed`);
     this.#module.exports.ingest_seal(window);
-    this.#sealed = { window, isMatched: false };
-  }
-
-  /**
-   * Nobody tells again what was closed up to `window`. Match forgets it when it has all records of the next window: then it is the same
-   * on every worker and in every replay.
-   */
-  commit(window: number): void {
-    this.#committedWindow = window;
+    this.#sealed = { window, forgotten, isMatched: false };
   }
 
   get isSealed(): boolean {
@@ -128,7 +122,7 @@ export class ReducerWorkerCore implements MeshEnds {
     if (sealed === undefined || this.isCongested) return { kind: 'waiting' };
     if (!sealed.isMatched) {
       if (exports.match_ready() === 0) return { kind: 'waiting' };
-      exports.match_committed(this.#committedWindow);
+      exports.match_committed(sealed.forgotten);
       sealed.isMatched = exports.match_close(CLOSE_ROWS_BUDGET) === 0;
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }

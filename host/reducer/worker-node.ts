@@ -298,7 +298,6 @@ export class WorkerNode {
   }
 
   #commit(window: number, now: Instant): void {
-    this.#core.commit(window);
     for (const twin of this.#pump.twins.values()) if (twin.session.commit(window)) this.#report(twin, now);
     this.#tell({ kind: 'committed', window });
   }

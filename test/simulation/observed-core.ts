@@ -19,8 +19,8 @@ export class ObservedCore extends ReducerWorkerCore {
     return slot;
   }
 
-  override seal(window: number): void {
+  override seal(window: number, forgotten: number): void {
     for (const [slot, session] of this.#sessionOfSlot) this.#sealed(session, window, this.toldWindow(slot));
-    super.seal(window);
+    super.seal(window, forgotten);
   }
 }

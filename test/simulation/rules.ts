@@ -147,6 +147,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'if (!isActive && isClosed(client) && isClosed(server)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
   ),
   rule(
+    3,
+    'what a snapshot may tell again is not forgotten',
+    `${REDUCER}/coordinator.ts`,
+    'Math.min(window, retelling?.committedWindow ?? window)',
+    'Math.max(window, retelling?.committedWindow ?? window)',
+  ),
+  rule(
     4,
     'a channel waits until the window that it has told is closed',
     `${INGEST}/frames.ts`,
