@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality, DataPointType, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { waitFor } from '../lab/wait.ts';
 import { requirePart } from './go-program.ts';
 import { startOtelCollector } from './otelcol.ts';
 
@@ -18,15 +19,17 @@ test('an export confirmed to the exporter stands in the file of the collector, a
   const directory = mkdtempSync(join(tmpdir(), 'otelcol-'));
   t.after(() => rmSync(directory, { recursive: true }));
   const port = await findFreePort();
-  for (const value of [3, 2 ** 53 - 1]) {
+  const lines = (): string[] => readFileSync(join(directory, 'otlp-metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
+  for (const [index, value] of [3, 2 ** 53 - 1].entries()) {
     const collector = await startOtelCollector({ directory, port });
     const result = await exportSum(`${collector.endpoint}/v1/metrics`, value);
-    await collector.stop();
     assert.equal(result.code, 0, String(result.error));
+    // Not by stopping it: a collector that has just become ready may not listen to signals yet, and ends without writing.
+    await waitFor(() => lines().length > index || undefined, 'the export in the file');
+    await collector.stop();
   }
-  const lines = readFileSync(join(directory, 'otlp-metrics.jsonl'), 'utf8').trimEnd().split('\n');
   assert.deepEqual(
-    lines.map((line) => JSON.parse(line).resourceMetrics[0].scopeMetrics[0].metrics[0].sum),
+    lines().map((line) => JSON.parse(line).resourceMetrics[0].scopeMetrics[0].metrics[0].sum),
     ['3', '9007199254740991'].map((asInt) => ({
       dataPoints: [
         {
