@@ -27,7 +27,10 @@ function unusable(option: keyof TlsFiles, path: string, reason: string): UsageEr
 
 /** Throws UsageError TRB_TLS. */
 export async function loadCredentials(files: TlsFiles, now: Date): Promise<Credentials> {
-  const [ca, cert, key] = await Promise.all([read('ca', files.ca), read('cert', files.cert), read('key', files.key)]);
+  // One after the other, so that of several files that are missing the same one is always named.
+  const ca = await read('ca', files.ca);
+  const cert = await read('cert', files.cert);
+  const key = await read('key', files.key);
   for (const authority of parse('ca', files.ca, ca)) {
     if (!authority.ca)
       throw unusable('ca', files.ca, `${oneLine(authority.subject)} is not the certificate of an authority`);
