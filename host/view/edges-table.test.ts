@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
+import type { Edge, EdgesAnswer } from '../api/edge-answer.ts';
 import { sortEdges } from '../api/edge-order.ts';
+import { END, makeEdge } from '../api/testing/edge.ts';
 import { renderLine, renderTable } from './edges-table.ts';
 
-const END: EdgeEnd = {
-  ...{ kind: 'process', id: '', role: '', zone: '', host: '', address: '', process: '', container: '' },
-};
-
-const EDGE: Edge = {
-  key: 'iperf3',
+const EDGE = makeEdge({
   client: { ...END, id: 'client/iperf3', role: 'iperf3' },
   server: { ...END, id: 'web/iperf3', role: 'iperf3' },
-  transport: 'tcp',
   serverPort: 5201,
   bytes: { forward: 1_250_000, reverse: 21 },
   packets: { forward: 1_000, reverse: 0 },
@@ -20,15 +15,8 @@ const EDGE: Edge = {
   rtt: { count: 1, minUs: 121, maxUs: 121, meanUs: 121 },
   connections: 2,
   closed: 2,
-  active: 0,
-  failures: { refused: 0, timedOut: 0, abandoned: 0, unreachable: 0, other: 0 },
-  resets: { client: 0, server: 0 },
   match: { both: 2, client: 0, server: 0 },
-  residualBytes: 0,
-  judgedBytes: 0,
-  lateBytes: 0,
-  spanSeconds: 1,
-};
+});
 
 const LONG: Edge = {
   ...EDGE,

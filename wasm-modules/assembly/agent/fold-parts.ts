@@ -60,11 +60,7 @@ export function countEnd(fold: Fold, socket: SocketRow): void {
 
 /** The parts that follow have no end. */
 export function clearEnd(fold: Fold): void {
-  fold.refused = 0;
-  fold.timedOut = 0;
-  fold.abandoned = 0;
-  fold.unreachable = 0;
-  fold.other = 0;
+  clearFailures(fold);
   fold.closed = 0;
   fold.openings = 0;
   fold.resetsSent = 0;
@@ -85,6 +81,14 @@ function countFailure(fold: Fold, reason: u8): void {
   else if (reason === CloseReason.ConnectAbandoned) fold.abandoned = 1;
   else if (reason === CloseReason.ConnectUnreachable) fold.unreachable = 1;
   else fold.other = 1;
+}
+
+export function clearFailures(fold: Fold): void {
+  fold.refused = 0;
+  fold.timedOut = 0;
+  fold.abandoned = 0;
+  fold.unreachable = 0;
+  fold.other = 0;
 }
 
 /** `now` less `committed`, without RTT. */

@@ -6,6 +6,7 @@ import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { releaseSpace, retainSpace } from './address-spaces';
 import { absorbFold, hashFoldKey, isSameFoldKey } from './fold-key';
+import { clearFailures } from './fold-parts';
 import { SETTLED_FOLD_COUNT_MAX } from './limits';
 import { settledWindows } from './settled';
 import { clearTotals } from './socket-row';
@@ -62,11 +63,7 @@ export function settleFold(fold: Fold, window: u32): void {
   draft.settled = 1;
   draft.sockets = fold.closed;
   draft.connections = 0;
-  draft.refused = 0;
-  draft.timedOut = 0;
-  draft.abandoned = 0;
-  draft.unreachable = 0;
-  draft.other = 0;
+  clearFailures(draft);
   clearTotals(draft.totals);
   let row = find(draft);
   if (row !== 0) {
