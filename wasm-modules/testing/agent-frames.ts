@@ -106,7 +106,7 @@ export function settled(values: Partial<wire.Settled> = {}): wire.Settled {
 }
 
 export function once(values: { open: wire.Open; totals?: wire.Totals; reason?: number }): wire.Once {
-  return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, error: 0, ...values };
+  return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, error: 0, handshakeUs: 0, ...values };
 }
 
 export function close(handle: number, last: wire.Totals, reason: number = CloseReason.Closed): wire.Close {

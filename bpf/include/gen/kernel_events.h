@@ -57,6 +57,26 @@ enum close_reason {
 	CLOSE_REASON_AGENT_LOST = 11,
 };
 
+/* Why a segment was sent again, as far as the kernel tells. */
+enum retransmit_kind {
+	RETRANSMIT_KIND_NONE = 0,
+	/* Missing acknowledgements showed the loss (fast retransmit, RACK). */
+	RETRANSMIT_KIND_FAST = 1,
+	/* The retransmission timer ran out. */
+	RETRANSMIT_KIND_TIMEOUT = 2,
+	/* A SYN or SYN-ACK. */
+	RETRANSMIT_KIND_SYN = 3,
+	/* Tail-loss probe (RFC 8985). */
+	RETRANSMIT_KIND_TAIL_LOSS_PROBE = 4,
+};
+
+enum connection_phase {
+	CONNECTION_PHASE_NONE = 0,
+	CONNECTION_PHASE_ESTABLISH = 1,
+	CONNECTION_PHASE_TRANSFER = 2,
+	CONNECTION_PHASE_CLOSE = 3,
+};
+
 /* Bits of SocketEvent.flags. */
 enum socket_flag {
 	SOCKET_FLAG_NONE = 0,

@@ -94,6 +94,9 @@ export function encodeWindowOutput(
     histogramCount,
     histogramBytes: end - histograms,
     overflowPoints: 0,
+    tallyCount: 0,
+    labelCount: 0,
+    labelBytes: 0,
   };
   writeWindowOutput(view, 0, head);
   return bytes.slice(0, end);

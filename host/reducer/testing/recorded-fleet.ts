@@ -173,7 +173,7 @@ function tellWindow(agent: Agent, agents: readonly Agent[], live: readonly Conne
         : totals(connection.received, connection.sent);
       const isClosing = connection.closing === window;
       if (connection.opened === window && isClosing) {
-        told.onces.push({ open: openOf(connection, role, agents, 0), totals: now, ...ended });
+        told.onces.push({ open: openOf(connection, role, agents, 0), totals: now, ...ended, handshakeUs: 0 });
         continue;
       }
       if (connection.opened === window) {

@@ -55,6 +55,28 @@ export const CloseReason = {
 } as const;
 export type CloseReason = (typeof CloseReason)[keyof typeof CloseReason];
 
+/** Why a segment was sent again, as far as the kernel tells. */
+export const RetransmitKind = {
+  None: 0,
+  /** Missing acknowledgements showed the loss (fast retransmit, RACK). */
+  Fast: 1,
+  /** The retransmission timer ran out. */
+  Timeout: 2,
+  /** A SYN or SYN-ACK. */
+  Syn: 3,
+  /** Tail-loss probe (RFC 8985). */
+  TailLossProbe: 4,
+} as const;
+export type RetransmitKind = (typeof RetransmitKind)[keyof typeof RetransmitKind];
+
+export const ConnectionPhase = {
+  None: 0,
+  Establish: 1,
+  Transfer: 2,
+  Close: 3,
+} as const;
+export type ConnectionPhase = (typeof ConnectionPhase)[keyof typeof ConnectionPhase];
+
 /** Bits of SocketEvent.flags. */
 export const SocketFlag = {
   None: 0,

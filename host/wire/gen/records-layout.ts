@@ -11,8 +11,12 @@ export const RecordKind = {
   MatchOnce: 7,
   MatchSettled: 8,
   MatchFold: 9,
+  MatchTally: 10,
+  Label: 11,
   Edge: 16,
   EdgeFlow: 17,
+  EdgeTally: 18,
+  HostTally: 19,
   Marker: 32,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
@@ -31,6 +35,14 @@ export const NodeKind = {
   Other: 8,
 } as const;
 export type NodeKind = (typeof NodeKind)[keyof typeof NodeKind];
+
+/** Which end of an edge counted. */
+export const TallySide = {
+  None: 0,
+  Client: 1,
+  Server: 2,
+} as const;
+export type TallySide = (typeof TallySide)[keyof typeof TallySide];
 
 export const Level = {
   IdId: 0,
@@ -646,6 +658,87 @@ export function writeMatchSettled(view: DataView, offset: number, value: MatchSe
   writeEndTotals(view, offset + 40, value.totals);
 }
 
+/** A text that tallies on this channel name by its handle. UTF-8 text follows, padded to 8. */
+export interface LabelRecord {
+  handle: number;
+  textBytes: number;
+}
+
+/** Bytes. */
+export const LABEL_RECORD_SIZE = 8;
+
+/** Byte offset of each field. */
+export const LABEL_RECORD_OFFSET = {
+  handle: 0,
+  textBytes: 4,
+} as const;
+
+export function readLabelRecord(view: DataView, offset: number): LabelRecord {
+  return {
+    handle: view.getUint32(offset, true),
+    textBytes: view.getUint32(offset + 4, true),
+  };
+}
+
+export function writeLabelRecord(view: DataView, offset: number, value: LabelRecord): void {
+  view.setUint32(offset, value.handle, true);
+  view.setUint32(offset + 4, value.textBytes, true);
+}
+
+/** wire.Tally of an end, or of a host. 40 bytes. */
+export interface MatchTally {
+  /** 0 = of the host `node`, else the end and `node` is 0. */
+  end: number;
+  node: number;
+  /** wire.TallyKind. */
+  kind: number;
+  code: number;
+  /** Channel handle of a Label; 0 = none. */
+  label: number;
+  count: bigint;
+  sum: bigint;
+}
+
+/** Bytes. */
+export const MATCH_TALLY_SIZE = 40;
+
+/** Byte offset of each field. */
+export const MATCH_TALLY_OFFSET = {
+  end: 0,
+  node: 4,
+  kind: 8,
+  pad0: 10,
+  code: 12,
+  label: 16,
+  pad1: 20,
+  count: 24,
+  sum: 32,
+} as const;
+
+export function readMatchTally(view: DataView, offset: number): MatchTally {
+  return {
+    end: view.getUint32(offset, true),
+    node: view.getUint32(offset + 4, true),
+    kind: view.getUint16(offset + 8, true),
+    code: view.getUint32(offset + 12, true),
+    label: view.getUint32(offset + 16, true),
+    count: view.getBigUint64(offset + 24, true),
+    sum: view.getBigUint64(offset + 32, true),
+  };
+}
+
+export function writeMatchTally(view: DataView, offset: number, value: MatchTally): void {
+  view.setUint32(offset, value.end, true);
+  view.setUint32(offset + 4, value.node, true);
+  view.setUint16(offset + 8, value.kind, true);
+  view.setUint16(offset + 10, 0, true);
+  view.setUint32(offset + 12, value.code, true);
+  view.setUint32(offset + 16, value.label, true);
+  view.setUint32(offset + 20, 0, true);
+  view.setBigUint64(offset + 24, value.count, true);
+  view.setBigUint64(offset + 32, value.sum, true);
+}
+
 /** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 208 bytes. */
 export interface MatchFold {
   node: number;
@@ -940,9 +1033,59 @@ export function writeEdgeFlow(view: DataView, offset: number, value: EdgeFlow): 
   view.setUint32(offset + 100, value.reasonCount, true);
 }
 
+/** What an end, or a host, counted in one window (wire.Tally). 32 bytes. */
+export interface EdgeTally {
+  /** EdgeTally: handle of an announced edge. HostTally: of an announced node. */
+  subject: number;
+  kind: number;
+  side: number;
+  code: number;
+  label: number;
+  count: bigint;
+  sum: bigint;
+}
+
+/** Bytes. */
+export const EDGE_TALLY_SIZE = 32;
+
+/** Byte offset of each field. */
+export const EDGE_TALLY_OFFSET = {
+  subject: 0,
+  kind: 4,
+  side: 6,
+  pad0: 7,
+  code: 8,
+  label: 12,
+  count: 16,
+  sum: 24,
+} as const;
+
+export function readEdgeTally(view: DataView, offset: number): EdgeTally {
+  return {
+    subject: view.getUint32(offset, true),
+    kind: view.getUint16(offset + 4, true),
+    side: view.getUint8(offset + 6),
+    code: view.getUint32(offset + 8, true),
+    label: view.getUint32(offset + 12, true),
+    count: view.getBigUint64(offset + 16, true),
+    sum: view.getBigUint64(offset + 24, true),
+  };
+}
+
+export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally): void {
+  view.setUint32(offset, value.subject, true);
+  view.setUint16(offset + 4, value.kind, true);
+  view.setUint8(offset + 6, value.side);
+  view.setUint8(offset + 7, 0);
+  view.setUint32(offset + 8, value.code, true);
+  view.setUint32(offset + 12, value.label, true);
+  view.setBigUint64(offset + 16, value.count, true);
+  view.setBigUint64(offset + 24, value.sum, true);
+}
+
 /**
- * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `point_count` EdgePoints,
- * `histogram_bytes` of HistogramRecords. 32 bytes.
+ * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,
+ * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords. 48 bytes.
  */
 export interface WindowOutput {
   window: number;
@@ -953,10 +1096,13 @@ export interface WindowOutput {
   histogramBytes: number;
   /** Points that went to the node Other because a table was full. */
   overflowPoints: number;
+  tallyCount: number;
+  labelCount: number;
+  labelBytes: number;
 }
 
 /** Bytes. */
-export const WINDOW_OUTPUT_SIZE = 32;
+export const WINDOW_OUTPUT_SIZE = 48;
 
 /** Byte offset of each field. */
 export const WINDOW_OUTPUT_OFFSET = {
@@ -967,7 +1113,10 @@ export const WINDOW_OUTPUT_OFFSET = {
   histogramCount: 16,
   histogramBytes: 20,
   overflowPoints: 24,
-  pad0: 28,
+  tallyCount: 28,
+  labelCount: 32,
+  labelBytes: 36,
+  pad0: 40,
 } as const;
 
 export function readWindowOutput(view: DataView, offset: number): WindowOutput {
@@ -979,6 +1128,9 @@ export function readWindowOutput(view: DataView, offset: number): WindowOutput {
     histogramCount: view.getUint32(offset + 16, true),
     histogramBytes: view.getUint32(offset + 20, true),
     overflowPoints: view.getUint32(offset + 24, true),
+    tallyCount: view.getUint32(offset + 28, true),
+    labelCount: view.getUint32(offset + 32, true),
+    labelBytes: view.getUint32(offset + 36, true),
   };
 }
 
@@ -990,7 +1142,88 @@ export function writeWindowOutput(view: DataView, offset: number, value: WindowO
   view.setUint32(offset + 16, value.histogramCount, true);
   view.setUint32(offset + 20, value.histogramBytes, true);
   view.setUint32(offset + 24, value.overflowPoints, true);
+  view.setUint32(offset + 28, value.tallyCount, true);
+  view.setUint32(offset + 32, value.labelCount, true);
+  view.setUint32(offset + 36, value.labelBytes, true);
+  view.setBigUint64(offset + 40, 0n, true);
+}
+
+/**
+ * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,
+ * code, label). 48 bytes.
+ */
+export interface TallyPoint {
+  level: number;
+  protocol: number;
+  serverPort: number;
+  /** Index into this output's nodes. Of a host: that host, and `server_node` is 0xffffffff, `level` IdId. */
+  clientNode: number;
+  serverNode: number;
+  /** wire.TallyKind. */
+  kind: number;
+  side: number;
+  code: number;
+  /** Index into this output's labels, plus 1; 0 = none. */
+  label: number;
+  /** As in EdgePoint; 0 of what only counts. */
+  histogram: number;
+  count: bigint;
+  sum: bigint;
+}
+
+/** Bytes. */
+export const TALLY_POINT_SIZE = 48;
+
+/** Byte offset of each field. */
+export const TALLY_POINT_OFFSET = {
+  level: 0,
+  protocol: 1,
+  serverPort: 2,
+  clientNode: 4,
+  serverNode: 8,
+  kind: 12,
+  side: 14,
+  pad0: 15,
+  code: 16,
+  label: 20,
+  histogram: 24,
+  pad1: 28,
+  count: 32,
+  sum: 40,
+} as const;
+
+export function readTallyPoint(view: DataView, offset: number): TallyPoint {
+  return {
+    level: view.getUint8(offset),
+    protocol: view.getUint8(offset + 1),
+    serverPort: view.getUint16(offset + 2, true),
+    clientNode: view.getUint32(offset + 4, true),
+    serverNode: view.getUint32(offset + 8, true),
+    kind: view.getUint16(offset + 12, true),
+    side: view.getUint8(offset + 14),
+    code: view.getUint32(offset + 16, true),
+    label: view.getUint32(offset + 20, true),
+    histogram: view.getUint32(offset + 24, true),
+    count: view.getBigUint64(offset + 32, true),
+    sum: view.getBigUint64(offset + 40, true),
+  };
+}
+
+export function writeTallyPoint(view: DataView, offset: number, value: TallyPoint): void {
+  view.setUint8(offset, value.level);
+  view.setUint8(offset + 1, value.protocol);
+  view.setUint16(offset + 2, value.serverPort, true);
+  view.setUint32(offset + 4, value.clientNode, true);
+  view.setUint32(offset + 8, value.serverNode, true);
+  view.setUint16(offset + 12, value.kind, true);
+  view.setUint8(offset + 14, value.side);
+  view.setUint8(offset + 15, 0);
+  view.setUint32(offset + 16, value.code, true);
+  view.setUint32(offset + 20, value.label, true);
+  view.setUint32(offset + 24, value.histogram, true);
   view.setUint32(offset + 28, 0, true);
+  view.setBigUint64(offset + 32, value.count, true);
+  view.setBigUint64(offset + 40, value.sum, true);
 }
 
 /**

@@ -25,7 +25,7 @@ export const FrameKind = {
   Datagrams: 32,
   Dns: 33,
   Drop: 34,
-  Health: 35,
+  Tally: 35,
   Listener: 36,
   L7: 48,
   L7Sample: 49,
@@ -63,6 +63,44 @@ export const BaselineKind = {
   Committed: 2,
 } as const;
 export type BaselineKind = (typeof BaselineKind)[keyof typeof BaselineKind];
+
+/**
+ * What is counted of a socket beyond its totals, or of the host. metrics.yaml says of each kind what its `code` and `label` mean, whether
+ * it counts or samples, and in which unit.
+ */
+export const TallyKind = {
+  None: 0,
+  /** From the SYN to the answer, at the client: the network's and the server's share of the handshake. Samples, ns. */
+  HandshakeServer: 1,
+  /** From the SYN-ACK to its acknowledgement, at the server: the network's and the client's share. Samples, ns. */
+  HandshakeClient: 2,
+  /** From the opening to the end, of sockets whose opening was seen. Samples, ns. `code`: kernel.CloseReason. */
+  Duration: 3,
+  /** Segments sent again. `code`: kernel.RetransmitKind. */
+  Retransmit: 4,
+  /** `code`: kernel.ConnectionPhase. */
+  ResetSent: 5,
+  ResetReceived: 6,
+  /** Times that this end had no room to receive (announced a window of 0). */
+  ZeroWindow: 7,
+  /** Segments that arrived out of order. */
+  OutOfOrder: 8,
+  /** A connect that failed. `code`: errno. */
+  ConnectError: 9,
+  /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
+  AcceptOverflow: 16,
+  /** `code`: kernel's reason; `label`: "REASON function". */
+  Drop: 24,
+  /** Datagrams that arrived and were not delivered, the buffer being full or the checksum wrong. */
+  DatagramDrop: 32,
+  /** From the query to its answer. Samples, ns. `code`: record type << 16 | response code. `label`: the name asked for, when names are on. */
+  DnsLookup: 40,
+  /** Queries without an answer. `code`: record type << 16. */
+  DnsTimeout: 41,
+  /** Answers with the TC bit. `code`: record type << 16 | response code. */
+  DnsTruncated: 42,
+} as const;
+export type TallyKind = (typeof TallyKind)[keyof typeof TallyKind];
 
 export const GoodbyeReason = {
   None: 0,
@@ -425,6 +463,57 @@ export function writeClose(view: DataView, offset: number, value: Close): void {
 }
 
 /**
+ * Increments since this channel last told of the same (handle, kind, code, label). Samples in one item fall into one bucket of the
+ * histogram. The agent keeps them until they are committed and tells them again to a new incarnation, like closed sockets. 32 bytes.
+ */
+export interface Tally {
+  /** An open socket; 0 = the host. */
+  handle: number;
+  kind: number;
+  code: number;
+  /** Handle of an announced text; 0 = none. */
+  label: number;
+  count: bigint;
+  /** Of samples, in the kind's unit; 0 of what only counts. */
+  sum: bigint;
+}
+
+/** Bytes. */
+export const TALLY_SIZE = 32;
+
+/** Byte offset of each field. */
+export const TALLY_OFFSET = {
+  handle: 0,
+  kind: 4,
+  pad0: 6,
+  code: 8,
+  label: 12,
+  count: 16,
+  sum: 24,
+} as const;
+
+export function readTally(view: DataView, offset: number): Tally {
+  return {
+    handle: view.getUint32(offset, true),
+    kind: view.getUint16(offset + 4, true),
+    code: view.getUint32(offset + 8, true),
+    label: view.getUint32(offset + 12, true),
+    count: view.getBigUint64(offset + 16, true),
+    sum: view.getBigUint64(offset + 24, true),
+  };
+}
+
+export function writeTally(view: DataView, offset: number, value: Tally): void {
+  view.setUint32(offset, value.handle, true);
+  view.setUint16(offset + 4, value.kind, true);
+  view.setUint16(offset + 6, 0, true);
+  view.setUint32(offset + 8, value.code, true);
+  view.setUint32(offset + 12, value.label, true);
+  view.setBigUint64(offset + 16, value.count, true);
+  view.setBigUint64(offset + 24, value.sum, true);
+}
+
+/**
  * A socket that lived inside one window, or a connect that failed. No handle. A socket may try to connect again, so the cookie of a failed
  * connect is that of the socket mixed with the start of the attempt. 144 bytes.
  */
@@ -434,6 +523,8 @@ export interface Once {
   endTimeNs: bigint;
   reason: number;
   error: number;
+  /** As TallyKind.HandshakeServer of a client, HandshakeClient of a server; 0 = not known. */
+  handshakeUs: number;
 }
 
 /** Bytes. */
@@ -447,7 +538,7 @@ export const ONCE_OFFSET = {
   reason: 136,
   pad0: 137,
   error: 138,
-  pad1: 140,
+  handshakeUs: 140,
 } as const;
 
 export function readOnce(view: DataView, offset: number): Once {
@@ -457,6 +548,7 @@ export function readOnce(view: DataView, offset: number): Once {
     endTimeNs: view.getBigUint64(offset + 128, true),
     reason: view.getUint8(offset + 136),
     error: view.getUint16(offset + 138, true),
+    handshakeUs: view.getUint32(offset + 140, true),
   };
 }
 
@@ -467,7 +559,7 @@ export function writeOnce(view: DataView, offset: number, value: Once): void {
   view.setUint8(offset + 136, value.reason);
   view.setUint8(offset + 137, 0);
   view.setUint16(offset + 138, value.error, true);
-  view.setUint32(offset + 140, 0, true);
+  view.setUint32(offset + 140, value.handshakeUs, true);
 }
 
 /** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 72 bytes. */

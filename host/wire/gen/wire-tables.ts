@@ -4,6 +4,7 @@ import { type TableLayout, verifyTable } from '../verify-table.ts';
 import { Hello as HelloTable } from './tributary/wire/hello.js';
 import { Process as ProcessTable } from './tributary/wire/process.js';
 import { AddressSpace as AddressSpaceTable } from './tributary/wire/address-space.js';
+import { Label as LabelTable } from './tributary/wire/label.js';
 import { Announce as AnnounceTable } from './tributary/wire/announce.js';
 import { HostAddress as HostAddressStruct } from './tributary/wire/host-address.js';
 import { type HostAddress, readHostAddress } from './wire-layout.ts';
@@ -225,6 +226,43 @@ function readAddressSpace(table: AddressSpaceTable): AddressSpace {
   };
 }
 
+/** A text that tallies name by its handle: the function of a drop, a name that was looked up. */
+export interface Label {
+  handle: number;
+  text: string;
+}
+
+export const LABEL_LAYOUT: TableLayout = [
+  { kind: 'inline', slot: 4, required: false, size: 4, align: 4 },
+  { kind: 'string', slot: 6, required: true },
+];
+
+export function encodeLabel(value: Label): Uint8Array<ArrayBuffer> {
+  const builder = new Builder(1024);
+  return finish(builder, addLabel(builder, value));
+}
+
+/** Undefined when `bytes`, from an untrusted sender, are not such a message. */
+export function decodeLabel(bytes: Uint8Array): Label | undefined {
+  if (!verifyTable(bytes, LABEL_LAYOUT)) return undefined;
+  return readLabel(LabelTable.getRootAsLabel(new ByteBuffer(bytes)));
+}
+
+function addLabel(builder: Builder, value: Label): number {
+  const text = builder.createString(value.text);
+  LabelTable.startLabel(builder);
+  LabelTable.addHandle(builder, value.handle);
+  LabelTable.addText(builder, text);
+  return LabelTable.endLabel(builder);
+}
+
+function readLabel(table: LabelTable): Label {
+  return {
+    handle: table.handle(),
+    text: table.text()!,
+  };
+}
+
 export interface Announce {
   processes?: Process[] | undefined;
   /** Handles that are free from now on. */
@@ -232,6 +270,9 @@ export interface Announce {
   addressSpaces?: AddressSpace[] | undefined;
   /** Replaces the addresses announced before; absent = unchanged. */
   hostAddresses?: HostAddress[] | undefined;
+  labels?: Label[] | undefined;
+  /** Handles of labels that are free from now on. */
+  endedLabels?: number[] | undefined;
 }
 
 export const ANNOUNCE_LAYOUT: TableLayout = [
@@ -239,6 +280,8 @@ export const ANNOUNCE_LAYOUT: TableLayout = [
   { kind: 'vector', slot: 6, required: false, size: 4, align: 4 },
   { kind: 'tables', slot: 8, required: false, layout: ADDRESS_SPACE_LAYOUT },
   { kind: 'vector', slot: 10, required: false, size: 24, align: 4 },
+  { kind: 'tables', slot: 12, required: false, layout: LABEL_LAYOUT },
+  { kind: 'vector', slot: 14, required: false, size: 4, align: 4 },
 ];
 
 export function encodeAnnounce(value: Announce): Uint8Array<ArrayBuffer> {
@@ -261,11 +304,15 @@ function addAnnounce(builder: Builder, value: Announce): number {
     for (const item of items.toReversed()) HostAddressStruct.createHostAddress(builder, Array.from(item.address), item.addressSpace, 0);
     return builder.endVector();
   })(value.hostAddresses);
+  const labels = value.labels === undefined ? 0 : AnnounceTable.createLabelsVector(builder, value.labels.map((item) => addLabel(builder, item)));
+  const endedLabels = value.endedLabels === undefined ? 0 : AnnounceTable.createEndedLabelsVector(builder, value.endedLabels);
   AnnounceTable.startAnnounce(builder);
   if (processes !== 0) AnnounceTable.addProcesses(builder, processes);
   if (endedProcesses !== 0) AnnounceTable.addEndedProcesses(builder, endedProcesses);
   if (addressSpaces !== 0) AnnounceTable.addAddressSpaces(builder, addressSpaces);
   if (hostAddresses !== 0) AnnounceTable.addHostAddresses(builder, hostAddresses);
+  if (labels !== 0) AnnounceTable.addLabels(builder, labels);
+  if (endedLabels !== 0) AnnounceTable.addEndedLabels(builder, endedLabels);
   return AnnounceTable.endAnnounce(builder);
 }
 
@@ -275,6 +322,8 @@ function readAnnounce(table: AnnounceTable): Announce {
     endedProcesses: table.bb!.__offset(table.bb_pos, 6) === 0 ? undefined : Array.from({ length: table.endedProcessesLength() }, (_, index) => table.endedProcesses(index)!),
     addressSpaces: table.bb!.__offset(table.bb_pos, 8) === 0 ? undefined : Array.from({ length: table.addressSpacesLength() }, (_, index) => readAddressSpace(table.addressSpaces(index)!)),
     hostAddresses: table.bb!.__offset(table.bb_pos, 10) === 0 ? undefined : Array.from({ length: table.hostAddressesLength() }, (_, index) => readHostAddress(viewOf(table.bb!), table.hostAddresses(index)!.bb_pos)),
+    labels: table.bb!.__offset(table.bb_pos, 12) === 0 ? undefined : Array.from({ length: table.labelsLength() }, (_, index) => readLabel(table.labels(index)!)),
+    endedLabels: table.bb!.__offset(table.bb_pos, 14) === 0 ? undefined : Array.from({ length: table.endedLabelsLength() }, (_, index) => table.endedLabels(index)!),
   };
 }
 

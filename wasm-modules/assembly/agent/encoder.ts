@@ -249,7 +249,7 @@ function encodeOnces(): bool {
     item.reason = socket.reason;
     item.pad0 = 0;
     item.error = socket.error;
-    item.pad1 = 0;
+    item.handshakeUs = 0;
   }
   return false;
 }

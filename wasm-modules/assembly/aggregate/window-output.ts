@@ -61,6 +61,9 @@ export function writeWindowOutput(window: u32): usize {
   output.histogramCount = 0;
   output.histogramBytes = histogramBytes;
   output.overflowPoints = overflowOfWindow();
+  output.tallyCount = 0;
+  output.labelCount = 0;
+  output.labelBytes = 0;
   output.pad0 = 0;
   writeNodes(nodes, named, block + WINDOW_OUTPUT_SIZE);
   writePoints(output, rows, block + WINDOW_OUTPUT_SIZE + nodeBytes);

@@ -51,6 +51,26 @@ export namespace CloseReason {
   export const AgentLost: u8 = 11;
 }
 
+/** Why a segment was sent again, as far as the kernel tells. */
+export namespace RetransmitKind {
+  export const None: u8 = 0;
+  /** Missing acknowledgements showed the loss (fast retransmit, RACK). */
+  export const Fast: u8 = 1;
+  /** The retransmission timer ran out. */
+  export const Timeout: u8 = 2;
+  /** A SYN or SYN-ACK. */
+  export const Syn: u8 = 3;
+  /** Tail-loss probe (RFC 8985). */
+  export const TailLossProbe: u8 = 4;
+}
+
+export namespace ConnectionPhase {
+  export const None: u8 = 0;
+  export const Establish: u8 = 1;
+  export const Transfer: u8 = 2;
+  export const Close: u8 = 3;
+}
+
 /** Bits of SocketEvent.flags. */
 export namespace SocketFlag {
   export const None: u8 = 0;

@@ -11,8 +11,12 @@ export namespace RecordKind {
   export const MatchOnce: u16 = 7;
   export const MatchSettled: u16 = 8;
   export const MatchFold: u16 = 9;
+  export const MatchTally: u16 = 10;
+  export const Label: u16 = 11;
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
+  export const EdgeTally: u16 = 18;
+  export const HostTally: u16 = 19;
   export const Marker: u16 = 32;
 }
 
@@ -28,6 +32,13 @@ export namespace NodeKind {
   export const Unknown: u8 = 7;
   /** What did not fit a limit. */
   export const Other: u8 = 8;
+}
+
+/** Which end of an edge counted. */
+export namespace TallySide {
+  export const None: u8 = 0;
+  export const Client: u8 = 1;
+  export const Server: u8 = 2;
 }
 
 export namespace Level {
@@ -570,6 +581,51 @@ if (offsetof<MatchSettled>("totalsRetransmits") !== 72) ERROR("MatchSettled must
 if (offsetof<MatchSettled>("totalsSrttUs") !== 80) ERROR("MatchSettled must match schemas/records.fbs");
 if (offsetof<MatchSettled>("totalsMinRttUs") !== 84) ERROR("MatchSettled must match schemas/records.fbs");
 
+/** A text that tallies on this channel name by its handle. UTF-8 text follows, padded to 8. */
+@unmanaged
+export class LabelRecord {
+  handle: u32; // 0
+  textBytes: u32; // 4
+}
+
+/** Bytes. */
+export const LABEL_RECORD_SIZE: u32 = 8;
+
+if (offsetof<LabelRecord>() !== 8) ERROR("LabelRecord must match schemas/records.fbs");
+if (offsetof<LabelRecord>("handle") !== 0) ERROR("LabelRecord must match schemas/records.fbs");
+if (offsetof<LabelRecord>("textBytes") !== 4) ERROR("LabelRecord must match schemas/records.fbs");
+
+/** wire.Tally of an end, or of a host. 40 bytes. */
+@unmanaged
+export class MatchTally {
+  /** 0 = of the host `node`, else the end and `node` is 0. */
+  end: u32; // 0
+  node: u32; // 4
+  /** wire.TallyKind. */
+  kind: u16; // 8
+  pad0: u16; // 10
+  code: u32; // 12
+  /** Channel handle of a Label; 0 = none. */
+  label: u32; // 16
+  pad1: u32; // 20
+  count: u64; // 24
+  sum: u64; // 32
+}
+
+/** Bytes. */
+export const MATCH_TALLY_SIZE: u32 = 40;
+
+if (offsetof<MatchTally>() !== 40) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("end") !== 0) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("node") !== 4) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("kind") !== 8) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("pad0") !== 10) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("code") !== 12) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("label") !== 16) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("pad1") !== 20) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("count") !== 24) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("sum") !== 32) ERROR("MatchTally must match schemas/records.fbs");
+
 /** Closed sockets that an agent summed up (wire.Fold), named like a MatchOpen. 208 bytes. */
 @unmanaged
 export class MatchFold {
@@ -772,9 +828,36 @@ if (offsetof<EdgeFlow>("match") !== 98) ERROR("EdgeFlow must match schemas/recor
 if (offsetof<EdgeFlow>("pad0") !== 99) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("reasonCount") !== 100) ERROR("EdgeFlow must match schemas/records.fbs");
 
+/** What an end, or a host, counted in one window (wire.Tally). 32 bytes. */
+@unmanaged
+export class EdgeTally {
+  /** EdgeTally: handle of an announced edge. HostTally: of an announced node. */
+  subject: u32; // 0
+  kind: u16; // 4
+  side: u8; // 6
+  pad0: u8; // 7
+  code: u32; // 8
+  label: u32; // 12
+  count: u64; // 16
+  sum: u64; // 24
+}
+
+/** Bytes. */
+export const EDGE_TALLY_SIZE: u32 = 32;
+
+if (offsetof<EdgeTally>() !== 32) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("subject") !== 0) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("kind") !== 4) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("side") !== 6) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("pad0") !== 7) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("code") !== 8) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("label") !== 12) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("count") !== 16) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("sum") !== 24) ERROR("EdgeTally must match schemas/records.fbs");
+
 /**
- * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `point_count` EdgePoints,
- * `histogram_bytes` of HistogramRecords. 32 bytes.
+ * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,
+ * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords. 48 bytes.
  */
 @unmanaged
 export class WindowOutput {
@@ -786,13 +869,16 @@ export class WindowOutput {
   histogramBytes: u32; // 20
   /** Points that went to the node Other because a table was full. */
   overflowPoints: u32; // 24
-  pad0: u32; // 28
+  tallyCount: u32; // 28
+  labelCount: u32; // 32
+  labelBytes: u32; // 36
+  pad0: u64; // 40
 }
 
 /** Bytes. */
-export const WINDOW_OUTPUT_SIZE: u32 = 32;
+export const WINDOW_OUTPUT_SIZE: u32 = 48;
 
-if (offsetof<WindowOutput>() !== 32) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>() !== 48) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("window") !== 0) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("nodeCount") !== 4) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("nodeBytes") !== 8) ERROR("WindowOutput must match schemas/records.fbs");
@@ -800,7 +886,55 @@ if (offsetof<WindowOutput>("pointCount") !== 12) ERROR("WindowOutput must match 
 if (offsetof<WindowOutput>("histogramCount") !== 16) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("histogramBytes") !== 20) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("overflowPoints") !== 24) ERROR("WindowOutput must match schemas/records.fbs");
-if (offsetof<WindowOutput>("pad0") !== 28) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("tallyCount") !== 28) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("labelCount") !== 32) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("labelBytes") !== 36) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("pad0") !== 40) ERROR("WindowOutput must match schemas/records.fbs");
+
+/**
+ * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,
+ * code, label). 48 bytes.
+ */
+@unmanaged
+export class TallyPoint {
+  level: u8; // 0
+  protocol: u8; // 1
+  serverPort: u16; // 2
+  /** Index into this output's nodes. Of a host: that host, and `server_node` is 0xffffffff, `level` IdId. */
+  clientNode: u32; // 4
+  serverNode: u32; // 8
+  /** wire.TallyKind. */
+  kind: u16; // 12
+  side: u8; // 14
+  pad0: u8; // 15
+  code: u32; // 16
+  /** Index into this output's labels, plus 1; 0 = none. */
+  label: u32; // 20
+  /** As in EdgePoint; 0 of what only counts. */
+  histogram: u32; // 24
+  pad1: u32; // 28
+  count: u64; // 32
+  sum: u64; // 40
+}
+
+/** Bytes. */
+export const TALLY_POINT_SIZE: u32 = 48;
+
+if (offsetof<TallyPoint>() !== 48) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("level") !== 0) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("protocol") !== 1) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("serverPort") !== 2) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("clientNode") !== 4) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("serverNode") !== 8) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("kind") !== 12) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("side") !== 14) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("pad0") !== 15) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("code") !== 16) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("label") !== 20) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("histogram") !== 24) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("pad1") !== 28) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("count") !== 32) ERROR("TallyPoint must match schemas/records.fbs");
+if (offsetof<TallyPoint>("sum") !== 40) ERROR("TallyPoint must match schemas/records.fbs");
 
 /**
  * One row of one level for one window. `client_node` and `server_node` are indexes into this output's nodes; at the az levels a

@@ -27,7 +27,7 @@ export namespace FrameKind {
   export const Datagrams: u16 = 32;
   export const Dns: u16 = 33;
   export const Drop: u16 = 34;
-  export const Health: u16 = 35;
+  export const Tally: u16 = 35;
   export const Listener: u16 = 36;
   export const L7: u16 = 48;
   export const L7Sample: u16 = 49;
@@ -60,6 +60,43 @@ export namespace BaselineKind {
   export const Adopted: u32 = 1;
   /** Booked and committed to an earlier incarnation. */
   export const Committed: u32 = 2;
+}
+
+/**
+ * What is counted of a socket beyond its totals, or of the host. metrics.yaml says of each kind what its `code` and `label` mean, whether
+ * it counts or samples, and in which unit.
+ */
+export namespace TallyKind {
+  export const None: u16 = 0;
+  /** From the SYN to the answer, at the client: the network's and the server's share of the handshake. Samples, ns. */
+  export const HandshakeServer: u16 = 1;
+  /** From the SYN-ACK to its acknowledgement, at the server: the network's and the client's share. Samples, ns. */
+  export const HandshakeClient: u16 = 2;
+  /** From the opening to the end, of sockets whose opening was seen. Samples, ns. `code`: kernel.CloseReason. */
+  export const Duration: u16 = 3;
+  /** Segments sent again. `code`: kernel.RetransmitKind. */
+  export const Retransmit: u16 = 4;
+  /** `code`: kernel.ConnectionPhase. */
+  export const ResetSent: u16 = 5;
+  export const ResetReceived: u16 = 6;
+  /** Times that this end had no room to receive (announced a window of 0). */
+  export const ZeroWindow: u16 = 7;
+  /** Segments that arrived out of order. */
+  export const OutOfOrder: u16 = 8;
+  /** A connect that failed. `code`: errno. */
+  export const ConnectError: u16 = 9;
+  /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
+  export const AcceptOverflow: u16 = 16;
+  /** `code`: kernel's reason; `label`: "REASON function". */
+  export const Drop: u16 = 24;
+  /** Datagrams that arrived and were not delivered, the buffer being full or the checksum wrong. */
+  export const DatagramDrop: u16 = 32;
+  /** From the query to its answer. Samples, ns. `code`: record type << 16 | response code. `label`: the name asked for, when names are on. */
+  export const DnsLookup: u16 = 40;
+  /** Queries without an answer. `code`: record type << 16. */
+  export const DnsTimeout: u16 = 41;
+  /** Answers with the TC bit. `code`: record type << 16 | response code. */
+  export const DnsTruncated: u16 = 42;
 }
 
 export namespace GoodbyeReason {
@@ -335,6 +372,36 @@ if (offsetof<Close>("totalsSrttUs") !== 64) ERROR("Close must match schemas/wire
 if (offsetof<Close>("totalsMinRttUs") !== 68) ERROR("Close must match schemas/wire.fbs");
 
 /**
+ * Increments since this channel last told of the same (handle, kind, code, label). Samples in one item fall into one bucket of the
+ * histogram. The agent keeps them until they are committed and tells them again to a new incarnation, like closed sockets. 32 bytes.
+ */
+@unmanaged
+export class Tally {
+  /** An open socket; 0 = the host. */
+  handle: u32; // 0
+  kind: u16; // 4
+  pad0: u16; // 6
+  code: u32; // 8
+  /** Handle of an announced text; 0 = none. */
+  label: u32; // 12
+  count: u64; // 16
+  /** Of samples, in the kind's unit; 0 of what only counts. */
+  sum: u64; // 24
+}
+
+/** Bytes. */
+export const TALLY_SIZE: u32 = 32;
+
+if (offsetof<Tally>() !== 32) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("handle") !== 0) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("kind") !== 4) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("pad0") !== 6) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("code") !== 8) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("label") !== 12) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("count") !== 16) ERROR("Tally must match schemas/wire.fbs");
+if (offsetof<Tally>("sum") !== 24) ERROR("Tally must match schemas/wire.fbs");
+
+/**
  * A socket that lived inside one window, or a connect that failed. No handle. A socket may try to connect again, so the cookie of a failed
  * connect is that of the socket mixed with the start of the attempt. 144 bytes.
  */
@@ -376,7 +443,8 @@ export class Once {
   reason: u8; // 136
   pad0: u8; // 137
   error: u16; // 138
-  pad1: u32; // 140
+  /** As TallyKind.HandshakeServer of a client, HandshakeClient of a server; 0 = not known. */
+  handshakeUs: u32; // 140
 
   get open(): Open {
     return changetype<Open>(changetype<usize>(this) + 0);
@@ -419,7 +487,7 @@ if (offsetof<Once>("endTimeNs") !== 128) ERROR("Once must match schemas/wire.fbs
 if (offsetof<Once>("reason") !== 136) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("pad0") !== 137) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("error") !== 138) ERROR("Once must match schemas/wire.fbs");
-if (offsetof<Once>("pad1") !== 140) ERROR("Once must match schemas/wire.fbs");
+if (offsetof<Once>("handshakeUs") !== 140) ERROR("Once must match schemas/wire.fbs");
 
 /** In a snapshot: a closed socket whose end is committed, told so that the other end's later report is not booked again. 72 bytes. */
 @unmanaged
@@ -993,6 +1061,42 @@ export class AddressSpace {
   }
 }
 
+/** True when the `length` bytes at the 8-aligned `base` hold the table Label and may be read. */
+export function verifyLabel(base: usize, length: u32): bool {
+  const root = openMessage(base, length);
+  return root !== 0 && checkLabel(root);
+}
+
+function checkLabel(table: u32): bool {
+  const vtable = enterTable(table);
+  return (
+    vtable !== 0 &&
+    checkInline(table, vtable, 4, 4, 4, false) &&
+    checkString(table, vtable, 6, true)
+  );
+}
+
+/**
+ * A text that tallies name by its handle: the function of a drop, a name that was looked up.
+ * Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.
+ */
+@unmanaged
+export class Label {
+  /** The root table of a message that `verifyLabel` accepted. */
+  static root(base: usize): Label {
+    return changetype<Label>(follow(base));
+  }
+
+  get handle(): u32 {
+    const field = fieldOf(changetype<usize>(this), 4);
+    return field === 0 ? 0 : load<u32>(field);
+  }
+
+  get text(): usize {
+    return itemsOf(changetype<usize>(this), 6);
+  }
+}
+
 /** True when the `length` bytes at the 8-aligned `base` hold the table Announce and may be read. */
 export function verifyAnnounce(base: usize, length: u32): bool {
   const root = openMessage(base, length);
@@ -1006,7 +1110,9 @@ function checkAnnounce(table: u32): bool {
     checkTables(table, vtable, 4, false, checkProcess) &&
     checkVector(table, vtable, 6, 4, 4, false) &&
     checkTables(table, vtable, 8, false, checkAddressSpace) &&
-    checkVector(table, vtable, 10, 24, 4, false)
+    checkVector(table, vtable, 10, 24, 4, false) &&
+    checkTables(table, vtable, 12, false, checkLabel) &&
+    checkVector(table, vtable, 14, 4, 4, false)
   );
 }
 
@@ -1050,5 +1156,22 @@ export class Announce {
 
   hostAddressesAt(index: u32): HostAddress {
     return changetype<HostAddress>(this.hostAddresses + <usize>index * 24);
+  }
+
+  get labels(): usize {
+    return itemsOf(changetype<usize>(this), 12);
+  }
+
+  labelsAt(index: u32): Label {
+    return changetype<Label>(follow(this.labels + <usize>index * 4));
+  }
+
+  /** Handles of labels that are free from now on. */
+  get endedLabels(): usize {
+    return itemsOf(changetype<usize>(this), 14);
+  }
+
+  endedLabelsAt(index: u32): u32 {
+    return load<u32>(this.endedLabels + <usize>index * 4);
   }
 }

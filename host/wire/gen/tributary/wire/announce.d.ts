@@ -2,6 +2,7 @@
 import * as flatbuffers from 'flatbuffers';
 import { AddressSpace } from './address-space.js';
 import { HostAddress } from './host-address.js';
+import { Label } from './label.js';
 import { Process } from './process.js';
 export declare class Announce {
     bb: flatbuffers.ByteBuffer | null;
@@ -24,6 +25,14 @@ export declare class Announce {
      */
     hostAddresses(index: number, obj?: HostAddress): HostAddress | null;
     hostAddressesLength(): number;
+    labels(index: number, obj?: Label): Label | null;
+    labelsLength(): number;
+    /**
+     * Handles of labels that are free from now on.
+     */
+    endedLabels(index: number): number | null;
+    endedLabelsLength(): number;
+    endedLabelsArray(): Uint32Array | null;
     static startAnnounce(builder: flatbuffers.Builder): void;
     static addProcesses(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset): void;
     static createProcessesVector(builder: flatbuffers.Builder, data: flatbuffers.Offset[]): flatbuffers.Offset;
@@ -40,6 +49,16 @@ export declare class Announce {
     static startAddressSpacesVector(builder: flatbuffers.Builder, numElems: number): void;
     static addHostAddresses(builder: flatbuffers.Builder, hostAddressesOffset: flatbuffers.Offset): void;
     static startHostAddressesVector(builder: flatbuffers.Builder, numElems: number): void;
+    static addLabels(builder: flatbuffers.Builder, labelsOffset: flatbuffers.Offset): void;
+    static createLabelsVector(builder: flatbuffers.Builder, data: flatbuffers.Offset[]): flatbuffers.Offset;
+    static startLabelsVector(builder: flatbuffers.Builder, numElems: number): void;
+    static addEndedLabels(builder: flatbuffers.Builder, endedLabelsOffset: flatbuffers.Offset): void;
+    static createEndedLabelsVector(builder: flatbuffers.Builder, data: number[] | Uint32Array): flatbuffers.Offset;
+    /**
+     * @deprecated This Uint8Array overload will be removed in the future.
+     */
+    static createEndedLabelsVector(builder: flatbuffers.Builder, data: number[] | Uint8Array): flatbuffers.Offset;
+    static startEndedLabelsVector(builder: flatbuffers.Builder, numElems: number): void;
     static endAnnounce(builder: flatbuffers.Builder): flatbuffers.Offset;
-    static createAnnounce(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset, endedProcessesOffset: flatbuffers.Offset, addressSpacesOffset: flatbuffers.Offset, hostAddressesOffset: flatbuffers.Offset): flatbuffers.Offset;
+    static createAnnounce(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset, endedProcessesOffset: flatbuffers.Offset, addressSpacesOffset: flatbuffers.Offset, hostAddressesOffset: flatbuffers.Offset, labelsOffset: flatbuffers.Offset, endedLabelsOffset: flatbuffers.Offset): flatbuffers.Offset;
 }

@@ -4,6 +4,7 @@
 import * as flatbuffers from 'flatbuffers';
 import { AddressSpace } from './address-space.js';
 import { HostAddress } from './host-address.js';
+import { Label } from './label.js';
 import { Process } from './process.js';
 export class Announce {
     bb = null;
@@ -62,8 +63,31 @@ export class Announce {
         const offset = this.bb.__offset(this.bb_pos, 10);
         return offset ? this.bb.__vector_len(this.bb_pos + offset) : 0;
     }
+    labels(index, obj) {
+        const offset = this.bb.__offset(this.bb_pos, 12);
+        return offset ? (obj || new Label()).__init(this.bb.__indirect(this.bb.__vector(this.bb_pos + offset) + index * 4), this.bb) : null;
+    }
+    labelsLength() {
+        const offset = this.bb.__offset(this.bb_pos, 12);
+        return offset ? this.bb.__vector_len(this.bb_pos + offset) : 0;
+    }
+    /**
+     * Handles of labels that are free from now on.
+     */
+    endedLabels(index) {
+        const offset = this.bb.__offset(this.bb_pos, 14);
+        return offset ? this.bb.readUint32(this.bb.__vector(this.bb_pos + offset) + index * 4) : 0;
+    }
+    endedLabelsLength() {
+        const offset = this.bb.__offset(this.bb_pos, 14);
+        return offset ? this.bb.__vector_len(this.bb_pos + offset) : 0;
+    }
+    endedLabelsArray() {
+        const offset = this.bb.__offset(this.bb_pos, 14);
+        return offset ? new Uint32Array(this.bb.bytes().buffer, this.bb.bytes().byteOffset + this.bb.__vector(this.bb_pos + offset), this.bb.__vector_len(this.bb_pos + offset)) : null;
+    }
     static startAnnounce(builder) {
-        builder.startObject(4);
+        builder.startObject(6);
     }
     static addProcesses(builder, processesOffset) {
         builder.addFieldOffset(0, processesOffset, 0);
@@ -110,16 +134,44 @@ export class Announce {
     static startHostAddressesVector(builder, numElems) {
         builder.startVector(24, numElems, 4);
     }
+    static addLabels(builder, labelsOffset) {
+        builder.addFieldOffset(4, labelsOffset, 0);
+    }
+    static createLabelsVector(builder, data) {
+        builder.startVector(4, data.length, 4);
+        for (let i = data.length - 1; i >= 0; i--) {
+            builder.addOffset(data[i]);
+        }
+        return builder.endVector();
+    }
+    static startLabelsVector(builder, numElems) {
+        builder.startVector(4, numElems, 4);
+    }
+    static addEndedLabels(builder, endedLabelsOffset) {
+        builder.addFieldOffset(5, endedLabelsOffset, 0);
+    }
+    static createEndedLabelsVector(builder, data) {
+        builder.startVector(4, data.length, 4);
+        for (let i = data.length - 1; i >= 0; i--) {
+            builder.addInt32(data[i]);
+        }
+        return builder.endVector();
+    }
+    static startEndedLabelsVector(builder, numElems) {
+        builder.startVector(4, numElems, 4);
+    }
     static endAnnounce(builder) {
         const offset = builder.endObject();
         return offset;
     }
-    static createAnnounce(builder, processesOffset, endedProcessesOffset, addressSpacesOffset, hostAddressesOffset) {
+    static createAnnounce(builder, processesOffset, endedProcessesOffset, addressSpacesOffset, hostAddressesOffset, labelsOffset, endedLabelsOffset) {
         Announce.startAnnounce(builder);
         Announce.addProcesses(builder, processesOffset);
         Announce.addEndedProcesses(builder, endedProcessesOffset);
         Announce.addAddressSpaces(builder, addressSpacesOffset);
         Announce.addHostAddresses(builder, hostAddressesOffset);
+        Announce.addLabels(builder, labelsOffset);
+        Announce.addEndedLabels(builder, endedLabelsOffset);
         return Announce.endAnnounce(builder);
     }
 }
