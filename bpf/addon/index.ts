@@ -112,7 +112,7 @@ interface NativeAddon {
 }
 
 const ADDON_PATH = join(import.meta.dirname, 'build', 'tributary_bpf.node');
-const TCP_OBJECT_PATH = join(import.meta.dirname, '..', 'build', 'tcp.bpf.o');
+const OBJECT_PATH = join(import.meta.dirname, '..', 'build', 'collector.bpf.o');
 
 function loadAddon(): NativeAddon {
   if (!existsSync(ADDON_PATH)) throw new Error(`${ADDON_PATH} is not built; run: npm run build:addon`);
@@ -135,7 +135,7 @@ export function clockState(): ClockState {
  * observed at all: a missing capability, no BTF, objects that are not built.
  */
 export function load(options: CollectorOptions = {}): Collector {
-  return new addon.Collector(TCP_OBJECT_PATH, options);
+  return new addon.Collector(OBJECT_PATH, options);
 }
 
 /** Every eBPF program on this machine, whoever loaded it: what a process left behind would be seen here. */

@@ -12,7 +12,7 @@ enum class Means { kTracepoint, kFunctionEntry, kIterator };
 struct Backend {
   Means means;
   const char *target;   // tracepoint, function or iterator, as the kernel calls it
-  const char *program;  // in tcp.bpf.o
+  const char *program;  // in collector.bpf.o
 
   const char *MeansName() const {
     switch (means) {

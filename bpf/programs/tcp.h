@@ -1,3 +1,5 @@
+#pragma once
+
 /* TCP connections, without a probe per packet:
  *   1. the state hook keeps each socket's state (role, owner, join key) in the socket and tells open, close and
  * failure;
@@ -14,8 +16,6 @@
 #include "socket_state.h"
 #include "tcp_totals.h"
 #include <bpf/bpf_tracing.h>
-
-char LICENSE[] SEC("license") = "GPL";
 
 /* connect(): the caller is the owner. A socket may connect again after a failure, so nothing of before may stay. */
 static __always_inline void begin_connect(struct socket_state *state)

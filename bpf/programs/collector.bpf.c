@@ -1,0 +1,6 @@
+/* All programs of the collector are one object, so that they share the ring and the sockets' states. Each is loaded only
+ * where its hook works. */
+
+#include "tcp.h"
+
+char LICENSE[] SEC("license") = "GPL";
