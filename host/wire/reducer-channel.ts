@@ -14,7 +14,7 @@ import type { ReducerSession } from './reducer-session.ts';
 import { type Refusal, RefusalCounters } from './refusal.ts';
 
 /** The greatest first frame, header included. */
-export const HELLO_BYTES_MAX = 4_096;
+export const HELLO_BYTES_MAX = 16_384;
 const HELLO_TIMEOUT_MS = 5_000;
 const HEARTBEAT_MS = 1_000;
 /** A peer that takes nothing for this long has given up on us long ago. */

@@ -133,6 +133,14 @@ export const PeerRole = {
 } as const;
 export type PeerRole = (typeof PeerRole)[keyof typeof PeerRole];
 
+export const FindingStatus = {
+  Ok: 0,
+  Limited: 1,
+  Missing: 2,
+  Unseen: 3,
+} as const;
+export type FindingStatus = (typeof FindingStatus)[keyof typeof FindingStatus];
+
 /** 16 bytes before every payload. `seq` counts the frames of a channel from 1; Hello and frames towards the agent have seq 0. */
 export interface FrameHeader {
   length: number;

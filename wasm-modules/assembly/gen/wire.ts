@@ -128,6 +128,13 @@ export namespace PeerRole {
   export const CloudCollector: u8 = 2;
 }
 
+export namespace FindingStatus {
+  export const Ok: u8 = 0;
+  export const Limited: u8 = 1;
+  export const Missing: u8 = 2;
+  export const Unseen: u8 = 3;
+}
+
 /** 16 bytes before every payload. `seq` counts the frames of a channel from 1; Hello and frames towards the agent have seq 0. */
 @unmanaged
 export class FrameHeader {
@@ -825,6 +832,88 @@ if (offsetof<HostAddress>("addressLo") !== 8) ERROR("HostAddress must match sche
 if (offsetof<HostAddress>("addressSpace") !== 16) ERROR("HostAddress must match schemas/wire.fbs");
 if (offsetof<HostAddress>("pad0") !== 20) ERROR("HostAddress must match schemas/wire.fbs");
 
+/** True when the `length` bytes at the 8-aligned `base` hold the table Finding and may be read. */
+export function verifyFinding(base: usize, length: u32): bool {
+  const root = openMessage(base, length);
+  return root !== 0 && checkFinding(root);
+}
+
+function checkFinding(table: u32): bool {
+  const vtable = enterTable(table);
+  return (
+    vtable !== 0 &&
+    checkString(table, vtable, 4, true) &&
+    checkInline(table, vtable, 6, 1, 1, false) &&
+    checkString(table, vtable, 8, true)
+  );
+}
+
+/**
+ * One fact about the machine or the process of the agent, as `tributary doctor` tells it.
+ * Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.
+ */
+@unmanaged
+export class Finding {
+  /** The root table of a message that `verifyFinding` accepted. */
+  static root(base: usize): Finding {
+    return changetype<Finding>(follow(base));
+  }
+
+  get id(): usize {
+    return itemsOf(changetype<usize>(this), 4);
+  }
+
+  get status(): u8 {
+    const field = fieldOf(changetype<usize>(this), 6);
+    return field === 0 ? 0 : load<u8>(field);
+  }
+
+  get text(): usize {
+    return itemsOf(changetype<usize>(this), 8);
+  }
+}
+
+/** True when the `length` bytes at the 8-aligned `base` hold the table Hook and may be read. */
+export function verifyHook(base: usize, length: u32): bool {
+  const root = openMessage(base, length);
+  return root !== 0 && checkHook(root);
+}
+
+function checkHook(table: u32): bool {
+  const vtable = enterTable(table);
+  return (
+    vtable !== 0 &&
+    checkString(table, vtable, 4, true) &&
+    checkString(table, vtable, 6, true) &&
+    checkString(table, vtable, 8, true)
+  );
+}
+
+/**
+ * A place in the kernel where the agent looks.
+ * Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.
+ */
+@unmanaged
+export class Hook {
+  /** The root table of a message that `verifyHook` accepted. */
+  static root(base: usize): Hook {
+    return changetype<Hook>(follow(base));
+  }
+
+  get name(): usize {
+    return itemsOf(changetype<usize>(this), 4);
+  }
+
+  /** What serves it, "" = nothing; then `error` has what each backend said. */
+  get backend(): usize {
+    return itemsOf(changetype<usize>(this), 6);
+  }
+
+  get error(): usize {
+    return itemsOf(changetype<usize>(this), 8);
+  }
+}
+
 /** True when the `length` bytes at the 8-aligned `base` hold the table Hello and may be read. */
 export function verifyHello(base: usize, length: u32): bool {
   const root = openMessage(base, length);
@@ -850,11 +939,16 @@ function checkHello(table: u32): bool {
     checkString(table, vtable, 28, true) &&
     checkString(table, vtable, 30, true) &&
     checkString(table, vtable, 32, true) &&
-    checkString(table, vtable, 34, true)
+    checkString(table, vtable, 34, true) &&
+    checkTables(table, vtable, 36, false, checkFinding) &&
+    checkTables(table, vtable, 38, false, checkHook)
   );
 }
 
-/** Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are. */
+/**
+ * At most 64 findings and 64 hooks, and 16 KiB with them.
+ * Text and vectors are the address of their first byte or item, 0 = absent; countOf() tells how many there are.
+ */
 @unmanaged
 export class Hello {
   /** The root table of a message that `verifyHello` accepted. */
@@ -944,6 +1038,22 @@ export class Hello {
 
   get agentVersion(): usize {
     return itemsOf(changetype<usize>(this), 34);
+  }
+
+  get findings(): usize {
+    return itemsOf(changetype<usize>(this), 36);
+  }
+
+  findingsAt(index: u32): Finding {
+    return changetype<Finding>(follow(this.findings + <usize>index * 4));
+  }
+
+  get hooks(): usize {
+    return itemsOf(changetype<usize>(this), 38);
+  }
+
+  hooksAt(index: u32): Hook {
+    return changetype<Hook>(follow(this.hooks + <usize>index * 4));
   }
 }
 

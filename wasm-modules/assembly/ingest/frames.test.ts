@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
-import { FrameKind } from '../../../host/wire/gen/wire-layout.ts';
-import { encodeHello } from '../../../host/wire/gen/wire-tables.ts';
+import { FindingStatus, FrameKind } from '../../../host/wire/gen/wire-layout.ts';
+import { encodeHello, type Hello } from '../../../host/wire/gen/wire-tables.ts';
 import { hello } from '../../../host/wire/testing/hello.ts';
 import {
   announceFrame,
@@ -299,8 +299,19 @@ test('a snapshot on a known session replaces its sockets without a gap in active
   assert.deepEqual([edge.active, edge.forwardBytes, edge.connections, edge.closed], [1, 30, undefined, undefined]);
 });
 
-test('a Hello is refused when it is none, or has no window length', () => {
+test('a Hello is refused when it is none, has no window length, or facts beyond measure', () => {
   const { fleet } = new TwoHosts(MODULE);
   assert.equal(fleet.tryOpen(0, new Uint8Array(64)), -RefusalReason.HelloStructure);
   assert.equal(fleet.tryOpen(0, encodeHello(hello({ windowNs: 0n }))), -RefusalReason.WindowLength);
+  const finding = { id: 'btf', status: FindingStatus.Unseen, text: 'none' };
+  const hook = { name: 'totals', backend: '', error: 'no' };
+  const lies: Partial<Hello>[] = [
+    { findings: [{ ...finding, status: FindingStatus.Unseen + 1 }] },
+    { findings: new Array(65).fill(finding) },
+    { hooks: new Array(65).fill(hook) },
+  ];
+  for (const lie of lies)
+    assert.equal(fleet.tryOpen(0, encodeHello(hello(lie))), -RefusalReason.HelloStructure, Object.keys(lie)[0]);
+  const facts = { findings: new Array(64).fill(finding), hooks: new Array(64).fill(hook) };
+  assert.ok(fleet.tryOpen(0, encodeHello(hello(facts))) >= 0);
 });

@@ -3,7 +3,7 @@
 import { nodeOfHost } from '../enrich/labels';
 import { retainNode } from '../enrich/nodes';
 import { ReducerCounter, RefusalReason, SessionFlag } from '../gen/records';
-import { Hello, verifyHello } from '../gen/wire';
+import { FindingStatus, Hello, verifyHello } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
 import { countOf } from '../lib/flatbuffer-read';
 import { stableHashBytes, stableHashPair } from '../lib/hash';
@@ -11,10 +11,14 @@ import { WINDOW_AHEAD_MAX } from './limits';
 import { findSession, isOver, SESSION_COUNT_MAX, Session, sessionAt, setFlag, takeSession } from './session';
 import { openWindow, windowLengthNs } from './windows';
 
+/** Findings about the machine, and hooks, each. */
+const FACT_COUNT_MAX: u32 = 64;
+
 /** The slot, or minus a RefusalReason. */
 export function openSession(payload: usize, bytes: u32): i32 {
   if (!verifyHello(payload, bytes)) return refuse(RefusalReason.HelloStructure);
   const hello = Hello.root(payload);
+  if (!areFactsWithin(hello)) return refuse(RefusalReason.HelloStructure);
   if (hello.windowNs === 0) return refuse(RefusalReason.WindowLength);
   const known = findSession(hello.session);
   if (known !== SESSION_COUNT_MAX && !isOver(sessionAt(known))) {
@@ -27,6 +31,14 @@ export function openSession(payload: usize, bytes: u32): i32 {
   count(ReducerCounter.SessionsOpened);
   count(ReducerCounter.SessionsLive);
   return slot;
+}
+
+function areFactsWithin(hello: Hello): bool {
+  const count = countOf(hello.findings);
+  if (count > FACT_COUNT_MAX || countOf(hello.hooks) > FACT_COUNT_MAX) return false;
+  for (let index: u32 = 0; index < count; index++)
+    if (hello.findingsAt(index).status > FindingStatus.Unseen) return false;
+  return true;
 }
 
 /** What the snapshot on the new channel tells may reach back to what is not committed. */
