@@ -128,14 +128,27 @@ struct socket_event {
 	__u8 ip_version;
 	/* SocketFlag bits. */
 	__u8 flags;
-	__u32 pad0;
+	/* What the socket was doing when it closed or failed. */
+	__u8 phase;
+	__u8 pad0;
+	__u16 pad1;
 	/* IPv4 as ::ffff:a.b.c.d (RFC 4291). */
 	__u8 local_address[16];
 	__u8 remote_address[16];
 	/* comm of the thread group leader's task at the time the owner was taken, NUL padded. */
 	__u8 owner_comm[16];
-	/* Reserved for the health counters of a later version. */
-	__u64 reserved[4];
+	/* Segments sent again, by RetransmitKind, and segments that arrived out of order: running totals since the socket was seen first, which wrap. */
+	__u32 retransmits_fast;
+	__u32 retransmits_timeout;
+	__u32 retransmits_syn;
+	__u32 retransmits_probe;
+	__u32 out_of_order;
+	/* Times that this end announced a window of 0. */
+	__u32 zero_windows;
+	/* At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
+	__u32 handshake_us;
+	/* Mean deviation of the RTT now (RFC 6298: RTTVAR); 0 = no sample. */
+	__u32 rtt_variation_us;
 };
 
 #ifdef __cplusplus
@@ -173,10 +186,19 @@ LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, close_reason) == 112);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, protocol) == 113);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, ip_version) == 114);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, flags) == 115);
-LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, pad0) == 116);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, phase) == 116);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, pad0) == 117);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, pad1) == 118);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, local_address) == 120);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, remote_address) == 136);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, owner_comm) == 152);
-LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, reserved) == 168);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, retransmits_fast) == 168);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, retransmits_timeout) == 172);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, retransmits_syn) == 176);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, retransmits_probe) == 180);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, out_of_order) == 184);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, zero_windows) == 188);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, handshake_us) == 192);
+LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, rtt_variation_us) == 196);
 
 #undef LAYOUT_ASSERT

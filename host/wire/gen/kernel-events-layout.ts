@@ -129,11 +129,25 @@ export interface SocketEvent {
   ipVersion: number;
   /** SocketFlag bits. */
   flags: number;
+  /** What the socket was doing when it closed or failed. */
+  phase: number;
   /** IPv4 as ::ffff:a.b.c.d (RFC 4291). */
   localAddress: Uint8Array;
   remoteAddress: Uint8Array;
   /** comm of the thread group leader's task at the time the owner was taken, NUL padded. */
   ownerComm: Uint8Array;
+  /** Segments sent again, by RetransmitKind, and segments that arrived out of order: running totals since the socket was seen first, which wrap. */
+  retransmitsFast: number;
+  retransmitsTimeout: number;
+  retransmitsSyn: number;
+  retransmitsProbe: number;
+  outOfOrder: number;
+  /** Times that this end announced a window of 0. */
+  zeroWindows: number;
+  /** At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
+  handshakeUs: number;
+  /** Mean deviation of the RTT now (RFC 6298: RTTVAR); 0 = no sample. */
+  rttVariationUs: number;
 }
 
 /** Bytes. */
@@ -169,11 +183,20 @@ export const SOCKET_EVENT_OFFSET = {
   protocol: 113,
   ipVersion: 114,
   flags: 115,
-  pad0: 116,
+  phase: 116,
+  pad0: 117,
+  pad1: 118,
   localAddress: 120,
   remoteAddress: 136,
   ownerComm: 152,
-  reserved: 168,
+  retransmitsFast: 168,
+  retransmitsTimeout: 172,
+  retransmitsSyn: 176,
+  retransmitsProbe: 180,
+  outOfOrder: 184,
+  zeroWindows: 188,
+  handshakeUs: 192,
+  rttVariationUs: 196,
 } as const;
 
 export function readSocketEvent(view: DataView, offset: number): SocketEvent {
@@ -206,9 +229,18 @@ export function readSocketEvent(view: DataView, offset: number): SocketEvent {
     protocol: view.getUint8(offset + 113),
     ipVersion: view.getUint8(offset + 114),
     flags: view.getUint8(offset + 115),
+    phase: view.getUint8(offset + 116),
     localAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 120, 16).slice(),
     remoteAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 136, 16).slice(),
     ownerComm: new Uint8Array(view.buffer, view.byteOffset + offset + 152, 16).slice(),
+    retransmitsFast: view.getUint32(offset + 168, true),
+    retransmitsTimeout: view.getUint32(offset + 172, true),
+    retransmitsSyn: view.getUint32(offset + 176, true),
+    retransmitsProbe: view.getUint32(offset + 180, true),
+    outOfOrder: view.getUint32(offset + 184, true),
+    zeroWindows: view.getUint32(offset + 188, true),
+    handshakeUs: view.getUint32(offset + 192, true),
+    rttVariationUs: view.getUint32(offset + 196, true),
   };
 }
 
@@ -241,11 +273,20 @@ export function writeSocketEvent(view: DataView, offset: number, value: SocketEv
   view.setUint8(offset + 113, value.protocol);
   view.setUint8(offset + 114, value.ipVersion);
   view.setUint8(offset + 115, value.flags);
-  view.setUint32(offset + 116, 0, true);
+  view.setUint8(offset + 116, value.phase);
+  view.setUint8(offset + 117, 0);
+  view.setUint16(offset + 118, 0, true);
   writeBytes(view, offset + 120, value.localAddress, 16);
   writeBytes(view, offset + 136, value.remoteAddress, 16);
   writeBytes(view, offset + 152, value.ownerComm, 16);
-  new Uint8Array(view.buffer, view.byteOffset + offset + 168, 32).fill(0);
+  view.setUint32(offset + 168, value.retransmitsFast, true);
+  view.setUint32(offset + 172, value.retransmitsTimeout, true);
+  view.setUint32(offset + 176, value.retransmitsSyn, true);
+  view.setUint32(offset + 180, value.retransmitsProbe, true);
+  view.setUint32(offset + 184, value.outOfOrder, true);
+  view.setUint32(offset + 188, value.zeroWindows, true);
+  view.setUint32(offset + 192, value.handshakeUs, true);
+  view.setUint32(offset + 196, value.rttVariationUs, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

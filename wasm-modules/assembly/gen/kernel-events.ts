@@ -123,7 +123,10 @@ export class SocketEvent {
   ipVersion: u8; // 114
   /** SocketFlag bits. */
   flags: u8; // 115
-  pad0: u32; // 116
+  /** What the socket was doing when it closed or failed. */
+  phase: u8; // 116
+  pad0: u8; // 117
+  pad1: u16; // 118
   /** IPv4 as ::ffff:a.b.c.d (RFC 4291). */
   localAddressHi: u64; // 120
   localAddressLo: u64; // 128
@@ -132,11 +135,18 @@ export class SocketEvent {
   /** comm of the thread group leader's task at the time the owner was taken, NUL padded. */
   ownerCommHi: u64; // 152
   ownerCommLo: u64; // 160
-  /** Reserved for the health counters of a later version. */
-  reserved0: u64; // 168
-  reserved1: u64; // 176
-  reserved2: u64; // 184
-  reserved3: u64; // 192
+  /** Segments sent again, by RetransmitKind, and segments that arrived out of order: running totals since the socket was seen first, which wrap. */
+  retransmitsFast: u32; // 168
+  retransmitsTimeout: u32; // 172
+  retransmitsSyn: u32; // 176
+  retransmitsProbe: u32; // 180
+  outOfOrder: u32; // 184
+  /** Times that this end announced a window of 0. */
+  zeroWindows: u32; // 188
+  /** At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
+  handshakeUs: u32; // 192
+  /** Mean deviation of the RTT now (RFC 6298: RTTVAR); 0 = no sample. */
+  rttVariationUs: u32; // 196
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -186,14 +196,20 @@ if (offsetof<SocketEvent>("closeReason") !== 112) ERROR("SocketEvent must match 
 if (offsetof<SocketEvent>("protocol") !== 113) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("ipVersion") !== 114) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("flags") !== 115) ERROR("SocketEvent must match schemas/kernel-events.fbs");
-if (offsetof<SocketEvent>("pad0") !== 116) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("phase") !== 116) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("pad0") !== 117) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("pad1") !== 118) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("localAddressHi") !== 120) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("localAddressLo") !== 128) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("remoteAddressHi") !== 136) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("remoteAddressLo") !== 144) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("ownerCommHi") !== 152) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("ownerCommLo") !== 160) ERROR("SocketEvent must match schemas/kernel-events.fbs");
-if (offsetof<SocketEvent>("reserved0") !== 168) ERROR("SocketEvent must match schemas/kernel-events.fbs");
-if (offsetof<SocketEvent>("reserved1") !== 176) ERROR("SocketEvent must match schemas/kernel-events.fbs");
-if (offsetof<SocketEvent>("reserved2") !== 184) ERROR("SocketEvent must match schemas/kernel-events.fbs");
-if (offsetof<SocketEvent>("reserved3") !== 192) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("retransmitsFast") !== 168) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("retransmitsTimeout") !== 172) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("retransmitsSyn") !== 176) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("retransmitsProbe") !== 180) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("outOfOrder") !== 184) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("zeroWindows") !== 188) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("handshakeUs") !== 192) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+if (offsetof<SocketEvent>("rttVariationUs") !== 196) ERROR("SocketEvent must match schemas/kernel-events.fbs");
