@@ -13,7 +13,7 @@ import {
 } from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab, type Peer, waitFor } from '../programs/testing/lab.ts';
 import { Observer } from '../programs/testing/observer.ts';
-import { type Collector, listPrograms, load, probe } from './index.ts';
+import { type Collector, EVENT_BYTES_MAX, listPrograms, load, probe } from './index.ts';
 
 const lab = new Lab();
 let hosts = 0;
@@ -201,9 +201,9 @@ describe('a ring that is full', () => {
     const peer = inside.peer();
     const collector = load({ scopeNetns: inside.netns });
     collector.attach();
-    await connectMany(peer, 10);
+    await connectMany(peer, 20);
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-    const target = new Uint8Array(memory.buffer, 4096, SOCKET_EVENT_SIZE * 7 + 3);
+    const target = new Uint8Array(memory.buffer, 4096, EVENT_BYTES_MAX + 3);
     const view = new DataView(memory.buffer);
     const cookies: bigint[] = [];
     for (;;) {
@@ -215,9 +215,13 @@ describe('a ring that is full', () => {
         if (event.type === KernelEventType.SocketOpen) cookies.push(event.cookie);
       }
     }
-    assert.equal(new Set(cookies).size, 20);
+    assert.equal(new Set(cookies).size, 40);
     assert.equal(view.getUint8(4095), 0, 'nothing before the target');
-    assert.equal(view.getUint8(4096 + SOCKET_EVENT_SIZE * 7), 0, 'nothing behind the last whole record');
+    assert.equal(
+      view.getUint8(4096 + Math.floor((EVENT_BYTES_MAX + 3) / SOCKET_EVENT_SIZE) * SOCKET_EVENT_SIZE),
+      0,
+      'nothing behind the last whole record',
+    );
     assert.equal(collector.stats().pendingBytes, 0);
     collector.close();
     peer.process.kill('SIGKILL');
@@ -314,7 +318,9 @@ describe('a wrong argument is answered with a sentence', () => {
   test('and so is a target, a time or a walk', () => {
     const collector = load();
     const small = new Uint8Array(199);
-    assert.throws(() => collector.drainInto(small), { message: 'target must hold at least 200 bytes, it has 199' });
+    assert.throws(() => collector.drainInto(new Uint8Array(EVENT_BYTES_MAX - 1)), {
+      message: `target must hold at least ${EVENT_BYTES_MAX} bytes, it has ${EVENT_BYTES_MAX - 1}`,
+    });
     assert.throws(() => collector.iterate('totals', small), {
       message: 'target must hold at least 200 bytes, it has 199',
     });
@@ -329,7 +335,7 @@ describe('a wrong argument is answered with a sentence', () => {
     collector.close();
     collector.close();
     assert.throws(() => collector.attach(), { message: 'the collector is closed' });
-    assert.throws(() => collector.drainInto(new Uint8Array(200)), { message: 'the collector is closed' });
+    assert.throws(() => collector.drainInto(new Uint8Array(EVENT_BYTES_MAX)), { message: 'the collector is closed' });
   });
 });
 
@@ -344,7 +350,7 @@ test("the key of the join key is the operator's", async () => {
     },
   );
   await connectMany(peer, 1);
-  const target = new Uint8Array(SOCKET_EVENT_SIZE);
+  const target = new Uint8Array(EVENT_BYTES_MAX);
   const joinKeys = keys.map((collector) => {
     collector.drainInto(target);
     return readSocketEvent(new DataView(target.buffer), 0).joinKey;

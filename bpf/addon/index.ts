@@ -1,8 +1,11 @@
 // @tributary/bpf: the kernel's view of TCP sockets. Programs are in ../programs, what they write in schemas/kernel-events.fbs
-// (struct SocketEvent, 200 bytes). A collector lives by its process: links are descriptors, so a kill -9 detaches everything.
+// (one struct for each type; its header says type and size). A collector lives by its process: links are descriptors, so a kill -9 detaches everything.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+
+/** The largest event, bytes (bpf/include/event_size.h). */
+export const EVENT_BYTES_MAX = 4352;
 
 /** One way to serve a hook, probed by loading and attaching a program of two instructions. */
 export interface BackendSupport {
@@ -51,6 +54,8 @@ export interface CollectorStats {
   /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */
   changesMissed: number;
   eventsDrained: number;
+  /** Of the ring, with the records' headers: `drainedBytes + pendingBytes` is where the ring ends now. */
+  drainedBytes: number;
   pendingBytes: number;
   ringBytes: number;
   hooks: HookStatus[];
@@ -72,8 +77,8 @@ export interface Collector {
   /** Blocks this thread until events wait, at most `timeoutMs` (0 to 60 000); true when there are some. For a worker. */
   wait(timeoutMs: number): boolean;
   /**
-   * Moves whole 200-byte events from the ring to `target`, at least 200 bytes, which may be a view of WebAssembly memory,
-   * shared or not. Returns the bytes written; less than `target` holds means that the ring is empty for now.
+   * Moves whole events from the ring to `target`, at least `EVENT_BYTES_MAX` bytes, which may be a view of WebAssembly memory,
+   * shared or not. Returns the bytes written; less than `target` holds by that size or more means that the ring is empty for now.
    */
   drainInto(target: Uint8Array): number;
   /**

@@ -82,12 +82,12 @@ export class AgentCore {
     return this.#module.inbox(bytes);
   }
 
-  /** Applies the first `bytes` of the inbox, whole kernel.SocketEvents. */
+  /** Applies the first `bytes` of the inbox, whole events of schemas/kernel-events.fbs. */
   applyInbox(bytes: number): void {
     this.#module.apply(bytes, (process) => this.#name(process));
   }
 
-  /** Applies whole kernel.SocketEvents. */
+  /** Applies whole events. */
   events(bytes: Uint8Array): void {
     this.inbox(bytes.length).set(bytes);
     this.applyInbox(bytes.length);

@@ -1,15 +1,11 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
-import type { Collector, CollectorStats, HookStatus, WalkName } from '@tributary/bpf';
-import { SOCKET_EVENT_SIZE } from '../wire/gen/kernel-events-layout.ts';
+import { type Collector, type CollectorStats, EVENT_BYTES_MAX, type HookStatus, type WalkName } from '@tributary/bpf';
 import type { AgentCore } from './agent-core.ts';
 
-/** Moved in one call: 2048 events, 400 KiB. */
-const BATCH_BYTES = SOCKET_EVENT_SIZE * 2048;
+/** Moved in one call: 2000 events of sockets. */
+const BATCH_BYTES = 400 * 1024;
 /** One turn drains at most the ring's own size, so that a flood cannot hold the thread. */
 const BATCHES_PER_TURN = 24;
-
-/** An event with its header in the ring. */
-const RING_RECORD_BYTES = SOCKET_EVENT_SIZE + 8;
 
 /** Closes are looked for that no counter told of, as seldom as they are rare: a socket that is not seen to close would be open for ever. */
 const CENSUS_PERIOD_MS = 30_000;
@@ -69,7 +65,7 @@ export class KernelSource {
       const bytes = this.#collector.drainInto(this.#core.inbox(BATCH_BYTES));
       this.#core.applyInbox(bytes);
       drained += bytes;
-      if (bytes < BATCH_BYTES) break;
+      if (bytes <= BATCH_BYTES - EVENT_BYTES_MAX) break;
     }
     return drained;
   }
@@ -127,11 +123,11 @@ export class KernelSource {
    * those behind it, and the close of a socket that the walk did not find may be one of them.
    */
   #drainPast(): boolean {
-    const { eventsDrained, pendingBytes } = this.#collector.stats();
-    const goal = eventsDrained + Math.ceil(pendingBytes / RING_RECORD_BYTES);
+    const { drainedBytes, pendingBytes } = this.#collector.stats();
+    const goal = drainedBytes + pendingBytes;
     for (;;) {
       const moved = this.drain();
-      if (this.#collector.stats().eventsDrained >= goal) return true;
+      if (this.#collector.stats().drainedBytes >= goal) return true;
       if (moved === 0) return false;
     }
   }

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "arguments.h"
+#include "event_size.h"
 #include "gen/kernel_events.h"
 
 namespace tributary {
@@ -111,7 +112,7 @@ Napi::Value Collector::Wait(const Napi::CallbackInfo &info) {
 
 Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
   RequireOpen(info.Env());
-  const Bytes target = RequireBytes(info[0], "target", sizeof(socket_event));
+  const Bytes target = RequireBytes(info[0], "target", EVENT_BYTES_MAX);
   return Napi::Number::New(info.Env(), static_cast<double>(ring_->DrainInto(target.data, target.length)));
 }
 
@@ -145,6 +146,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
   result.Set("eventsDrained", static_cast<double>(ring_->drained_records()));
+  result.Set("drainedBytes", static_cast<double>(ring_->DrainedBytes()));
   result.Set("pendingBytes", static_cast<double>(ring_->PendingBytes()));
   result.Set("ringBytes", options_.ring_bytes);
   result.Set("hooks", HookStatuses(env));

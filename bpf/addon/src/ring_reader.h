@@ -25,6 +25,8 @@ class RingReader {
   bool Wait(int timeout_ms) const;
 
   uint64_t PendingBytes() const;
+  /** Of the ring: records with their headers, discarded ones included. */
+  uint64_t DrainedBytes() const { return *consumer_position_; }
   uint64_t drained_records() const { return drained_records_; }
 
  private:

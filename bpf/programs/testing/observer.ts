@@ -8,9 +8,20 @@ const PATIENCE_MS = 60_000;
 const target = new Uint8Array(SOCKET_EVENT_SIZE * 4096);
 const view = new DataView(target.buffer);
 
-function decode(bytes: number): SocketEvent[] {
+/** An event of another type than those of sockets. */
+export interface OtherEvent {
+  type: number;
+  bytes: Uint8Array;
+}
+
+function decode(bytes: number, others: OtherEvent[]): SocketEvent[] {
   const events: SocketEvent[] = [];
-  for (let offset = 0; offset < bytes; offset += SOCKET_EVENT_SIZE) events.push(readSocketEvent(view, offset));
+  for (let offset = 0; offset < bytes; offset += view.getUint16(offset + 2, true)) {
+    const type = view.getUint16(offset, true);
+    const size = view.getUint16(offset + 2, true);
+    if (size === SOCKET_EVENT_SIZE) events.push(readSocketEvent(view, offset));
+    else others.push({ type, bytes: target.slice(offset, offset + size) });
+  }
   return events;
 }
 
@@ -18,6 +29,7 @@ export class Observer {
   readonly collector: Collector;
   /** Every event so far, in order; walks are not among them. */
   readonly events: SocketEvent[] = [];
+  readonly others: OtherEvent[] = [];
 
   constructor(options: CollectorOptions = {}) {
     this.collector = load(options);
@@ -29,7 +41,7 @@ export class Observer {
     for (;;) {
       const bytes = this.collector.drainInto(target);
       if (bytes === 0) return this.events;
-      this.events.push(...decode(bytes));
+      this.events.push(...decode(bytes, this.others));
     }
   }
 
@@ -38,7 +50,7 @@ export class Observer {
     for (;;) {
       const bytes = this.collector.iterate(name, target);
       if (bytes === 0) return events;
-      events.push(...decode(bytes));
+      events.push(...decode(bytes, this.others));
     }
   }
 

@@ -27,22 +27,51 @@ export let ownersUnmatched: u64 = 0;
 export let amendments: u64 = 0;
 export let joinKeysLate: u64 = 0;
 
-/** Applies whole events; returns the bytes of those applied, fewer when the host has to name processes first. */
+/** What every event begins with: type u16, size u16, cpu u32, time u64. */
+const HEADER_BYTES: u32 = 16;
+
+/**
+ * Applies whole events; returns the bytes of those applied, fewer when the host has to name processes first. Behind an event without a
+ * believable size nothing can be found, so the rest is passed over.
+ */
 export function applyEvents(address: usize, bytes: u32): u32 {
   let at: u32 = 0;
-  for (; at + SOCKET_EVENT_SIZE <= bytes && !isNamingDue(); at += SOCKET_EVENT_SIZE) {
-    applyEvent(changetype<SocketEvent>(address + at));
+  while (at < bytes && !isNamingDue()) {
+    const left = bytes - at;
+    const size: u32 = left < HEADER_BYTES ? 0 : load<u16>(address + at, 2);
+    eventsApplied++;
+    if (size < HEADER_BYTES || size > left || (size & 7) !== 0) {
+      eventsMalformed++;
+      return bytes;
+    }
+    if (!applyEvent(address + at, size)) eventsMalformed++;
+    at += size;
   }
   return at;
 }
 
-function applyEvent(event: SocketEvent): void {
-  eventsApplied++;
-  const type = event.type;
-  if (!isWellFormed(event)) {
-    eventsMalformed++;
-    return;
+/** Returns false for what is no event: an unknown type, a size that is not its type's, a value that it cannot have. */
+function applyEvent(address: usize, size: u32): bool {
+  const type = load<u16>(address);
+  switch (type) {
+    case KernelEventType.SocketOpen:
+    case KernelEventType.SocketTotals:
+    case KernelEventType.SocketClose:
+    case KernelEventType.ConnectFailed:
+    case KernelEventType.SocketAdopted:
+    case KernelEventType.SocketOwner: {
+      const event = changetype<SocketEvent>(address);
+      if (size !== SOCKET_EVENT_SIZE || !isWellFormed(event)) return false;
+      applySocketEvent(event);
+      return true;
+    }
+    default:
+      return false;
   }
+}
+
+function applySocketEvent(event: SocketEvent): void {
+  const type = event.type;
   let row = findSocket(event.cookie, event.startTimeNs);
   if (row === 0 && type === KernelEventType.SocketOwner) {
     // The opening is still to come, or was lost, and names the owner just as well; or the socket is gone.
@@ -65,10 +94,7 @@ function applyEvent(event: SocketEvent): void {
 /** What the wire has no word for would cost a whole frame. */
 function isWellFormed(event: SocketEvent): bool {
   return (
-    event.size === SOCKET_EVENT_SIZE &&
     event.cookie !== 0 &&
-    event.type !== KernelEventType.None &&
-    event.type <= KernelEventType.SocketOwner &&
     event.role <= Role.Server &&
     event.roleSource <= RoleSource.Kernel &&
     (event.protocol === 6 || event.protocol === 17) &&

@@ -107,7 +107,7 @@ export function agent_inbox(bytes: u32): usize {
   return inbox;
 }
 
-/** Applies kernel.SocketEvents; returns the bytes of those applied. Fewer than given: name the processes, then offer the rest again. */
+/** Applies events of the kernel; returns the bytes of those applied. Fewer than given: name the processes, then offer the rest again. */
 export function agent_events(address: usize, bytes: u32): u32 {
   return applyEvents(address, bytes);
 }
