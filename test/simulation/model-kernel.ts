@@ -4,6 +4,7 @@
 import type { SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
 import {
   CloseReason,
+  ConnectionPhase,
   KernelEventType,
   Role,
   RoleSource,
@@ -300,9 +301,18 @@ function encode(
     protocol: 6,
     ipVersion: 4,
     flags: 0,
+    phase: ConnectionPhase.None,
     localAddress: local.address,
     remoteAddress: remote.address,
     ownerComm: padded(role === Role.Client ? 'client' : `server-${host.name}`),
+    retransmitsFast: 0,
+    retransmitsTimeout: 0,
+    retransmitsSyn: 0,
+    retransmitsProbe: 0,
+    outOfOrder: 0,
+    zeroWindows: 0,
+    handshakeUs: 0,
+    rttVariationUs: 0,
   };
   writeSocketEvent(new DataView(bytes.buffer), 0, event);
   return bytes;

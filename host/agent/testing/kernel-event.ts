@@ -42,9 +42,18 @@ const PLAIN: SocketEvent = {
   protocol: 6,
   ipVersion: 4,
   flags: 0,
+  phase: 0,
   localAddress: ipv4(10, 0, 0, 1),
   remoteAddress: ipv4(10, 0, 0, 2),
   ownerComm: Buffer.from('program\0\0\0\0\0\0\0\0\0'),
+  retransmitsFast: 0,
+  retransmitsTimeout: 0,
+  retransmitsSyn: 0,
+  retransmitsProbe: 0,
+  outOfOrder: 0,
+  zeroWindows: 0,
+  handshakeUs: 0,
+  rttVariationUs: 0,
 };
 
 /** Events back to back, as the ring hands them over. The join key follows the cookie. */
