@@ -5,7 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Collector } from '@tributary/bpf';
+import type { Collector, HookStatus } from '@tributary/bpf';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { VERSION } from '../lib/version.ts';
@@ -52,6 +52,8 @@ export interface AgentDependencies {
   module: WebAssembly.Module;
   /** The probes, loaded for the scope of the options. */
   loadCollector: (scopeInode: number) => Collector;
+  /** What Hello tells of the machine and of the probes. */
+  readFacts: (hooks: readonly HookStatus[]) => Pick<Hello, 'findings' | 'hooks'>;
   /** Nothing can be told any more: the process has to end. */
   fail: (error: Error) => void;
 }
@@ -235,6 +237,7 @@ export class Agent {
       zone: this.#options.zone,
       addressSpace: ADDRESS_SPACE,
       agentVersion: VERSION,
+      ...this.#dependencies.readFacts(this.#source?.stats().hooks ?? []),
     };
   }
 

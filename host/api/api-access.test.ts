@@ -17,6 +17,7 @@ import { fetchJson } from './client.ts';
 import { WindowStore } from './window-store.ts';
 
 const TOKEN = 'a-token-of-the-test';
+const NO_AGENTS = { windowNs: 1e9, agents: [] };
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
@@ -50,6 +51,7 @@ async function startApi(context: TestContext, credentials?: Credentials): Promis
     store: new WindowStore(),
     notReady: () => undefined,
     pipeline: () => PIPELINE,
+    agents: () => NO_AGENTS,
     log: pino({}, { write: (text: string) => lines.push(JSON.parse(text).msg) }),
   };
   const server = new ApiServer({ address: target, insecure: false, tokenFile }, dependencies);

@@ -8,6 +8,7 @@ import { addApi } from './api-routes.ts';
 import type { EdgesAnswer, HistoryAnswer, PipelineAnswer, WindowsAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
 
+const NO_AGENTS = { windowNs: 1e9, agents: [] };
 const PIPELINE: PipelineAnswer = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
@@ -28,7 +29,7 @@ interface Api {
 function serve(): Api {
   const store = new WindowStore();
   const server = fastify();
-  addApi(server, { store, notReady: () => undefined, pipeline: () => PIPELINE });
+  addApi(server, { store, notReady: () => undefined, pipeline: () => PIPELINE, agents: () => NO_AGENTS });
   return {
     store,
     server,

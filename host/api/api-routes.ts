@@ -5,6 +5,8 @@ import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import {
+  type AgentsAnswer,
+  AgentsAnswerSchema,
   EdgesAnswerSchema,
   ErrorAnswerSchema,
   HistoryAnswerSchema,
@@ -28,6 +30,7 @@ export interface ApiServerDependencies {
   /** Why the reducer is not ready; undefined when it is. */
   notReady: () => string | undefined;
   pipeline: () => PipelineAnswer;
+  agents: () => AgentsAnswer;
 }
 
 /** Requests that wait for a window to close; further ones are answered at once. */
@@ -154,7 +157,7 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
   );
 }
 
-function addReducerRoutes(routes: Routes, { notReady, pipeline }: ApiServerDependencies): void {
+function addReducerRoutes(routes: Routes, { notReady, pipeline, agents }: ApiServerDependencies): void {
   routes.get(
     '/healthz',
     {
@@ -192,6 +195,17 @@ function addReducerRoutes(routes: Routes, { notReady, pipeline }: ApiServerDepen
       },
     },
     () => pipeline(),
+  );
+  routes.get(
+    '/api/v1/agents',
+    {
+      schema: {
+        operationId: 'agents',
+        summary: 'Who looks, with what, and how far each has told.',
+        response: { 200: AgentsAnswerSchema },
+      },
+    },
+    () => agents(),
   );
 }
 

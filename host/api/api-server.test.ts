@@ -17,6 +17,7 @@ import type { EdgesAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
 
 const SILENT = pino({ level: 'silent' });
+const NO_AGENTS = { windowNs: 1e9, agents: [] };
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: { Structure: 2 } },
@@ -33,7 +34,7 @@ async function startServer(context: TestContext, path: string, store = new Windo
   const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
   const server = new ApiServer(
     { address: { path }, insecure: false },
-    { store, notReady, pipeline: () => PIPELINE, log: SILENT },
+    { store, notReady, pipeline: () => PIPELINE, agents: () => NO_AGENTS, log: SILENT },
   );
   await server.start();
   context.after(() => server.stop());
@@ -117,7 +118,13 @@ test('the socket of a killed process is replaced, that of a living one is not', 
 });
 
 test('other hosts are served only when that was asked for', async () => {
-  const dependencies = { store: new WindowStore(), notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
+  const dependencies = {
+    store: new WindowStore(),
+    notReady: () => undefined,
+    pipeline: () => PIPELINE,
+    agents: () => NO_AGENTS,
+    log: SILENT,
+  };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);
   await assert.rejects(server.start(), { code: 'TRB_INSECURE' });
 });

@@ -122,6 +122,41 @@ export const PipelineAnswerSchema = z
   })
   .meta({ id: 'PipelineAnswer', description: 'What the pipeline says of itself; totals since the reducer started.' });
 
+const AgentHook = z
+  .strictObject({
+    hook: z.string(),
+    backend: z.string().nullable().describe('What serves it; null when nothing does.'),
+    error: z.string().optional().describe('Why nothing does.'),
+  })
+  .meta({ id: 'AgentHook', description: 'A place in the kernel where the agent looks.' });
+
+const AgentFinding = z
+  .strictObject({
+    id: z.string(),
+    status: z.enum(['ok', 'limited', 'missing', 'unseen']),
+    value: z.string(),
+  })
+  .meta({ id: 'AgentFinding', description: 'As `tributary doctor --json` tells it, which also says what it costs.' });
+
+const Agent = z
+  .strictObject({
+    node: z.string(),
+    scope: z.string().describe('Empty: the whole host; else such as netns:4026532201.'),
+    zone: z.string(),
+    version: z.string(),
+    session: z.string().describe('One agent process: 16 hexadecimal digits.'),
+    connected: z.boolean().describe('One that is not may come back for five minutes.'),
+    lastWindow: window.nullable().describe('The last window that it has told; null before the first.'),
+    lagWindows: count.nullable().describe('Windows that have ended since; null before the first that it tells.'),
+    findings: z.array(AgentFinding),
+    hooks: z.array(AgentHook),
+  })
+  .meta({ id: 'Agent' });
+
+export const AgentsAnswerSchema = z
+  .strictObject({ windowNs: z.int().min(1).describe('Length of a window.'), agents: z.array(Agent) })
+  .meta({ id: 'AgentsAnswer', description: 'The agents that are known, by node and scope.' });
+
 export const ErrorAnswerSchema = z
   .strictObject({ error: z.string().describe('Names the parameter and what is allowed.') })
   .meta({ id: 'ErrorAnswer' });
@@ -133,4 +168,6 @@ export type EdgeWindow = z.infer<typeof EdgeWindow>;
 export type EdgesAnswer = z.infer<typeof EdgesAnswerSchema>;
 export type HistoryAnswer = z.infer<typeof HistoryAnswerSchema>;
 export type WindowsAnswer = z.infer<typeof WindowsAnswerSchema>;
+export type Agent = z.infer<typeof Agent>;
+export type AgentsAnswer = z.infer<typeof AgentsAnswerSchema>;
 export type PipelineAnswer = z.infer<typeof PipelineAnswerSchema>;

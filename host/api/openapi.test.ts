@@ -8,8 +8,11 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fastify, { type FastifyInstance } from 'fastify';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
 import { Level } from '../wire/gen/records-layout.ts';
+import { FindingStatus } from '../wire/gen/wire-layout.ts';
+import { hello } from '../wire/testing/hello.ts';
+import { listAgents } from './agents.ts';
 import { addApi } from './api-routes.ts';
-import type { EdgesAnswer, PipelineAnswer } from './edge-answer.ts';
+import type { AgentsAnswer, EdgesAnswer, PipelineAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
 
 const PAGE = new URL('../../docs/openapi.json', import.meta.url);
@@ -20,6 +23,25 @@ interface Description {
   components: { schemas: Record<string, object> };
 }
 
+const AGENTS: AgentsAnswer = {
+  windowNs: 1e9,
+  agents: listAgents(
+    [
+      {
+        hello: hello({
+          findings: [{ id: 'btf', status: FindingStatus.Missing, text: 'none' }],
+          hooks: [
+            { name: 'totals', backend: 'iter/tcp', error: '' },
+            { name: 'live', backend: '', error: 'iter: EINVAL' },
+          ],
+        }),
+        ...{ isConnected: true, toldWindow: 0 },
+      },
+      { hello: hello({ nodeName: 'a', session: 0xabcn }), isConnected: false, toldWindow: 7 },
+    ],
+    10,
+  ),
+};
 const PIPELINE: PipelineAnswer = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: { Structure: 2 } },
@@ -31,6 +53,7 @@ function serve(store = new WindowStore()): FastifyInstance {
     store,
     notReady: () => (store.newest === undefined ? 'not yet' : undefined),
     pipeline: () => PIPELINE,
+    agents: () => AGENTS,
   });
   return server;
 }
@@ -90,6 +113,7 @@ test('every answer is as it is described, and every route that is described answ
     [server, '/readyz', 200],
     [empty, '/readyz', 503],
     [server, '/api/v1/pipeline', 200],
+    [server, '/api/v1/agents', 200],
     [server, '/api/v1/edges', 200],
     [empty, '/api/v1/edges', 200],
     [server, '/api/v1/edges', 200, 'level=id_id&windows=3&by=rate&limit=1&match=curl&port=443&min_rate=1B'],

@@ -13,11 +13,12 @@ const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.was
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
   if (options.reducer !== undefined) assertReachable(options.reducer, options.reducer.tls !== undefined);
   // Loaded here: the usage is explained on machines that cannot observe, too.
-  const { load } = await import('@tributary/bpf');
+  const [{ load }, { readFacts }] = await Promise.all([import('@tributary/bpf'), import('../doctor/facts.ts')]);
   return new Agent(options, {
     log,
     clock: startClock(),
     module: await compileModule(AGENT_WASM),
+    readFacts,
     loadCollector: (scopeNetns) => load({ scopeNetns }),
     fail,
   });

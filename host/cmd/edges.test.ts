@@ -17,6 +17,7 @@ import { Level } from '../wire/gen/records-layout.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
 const SILENT = pino({ level: 'silent' });
+const NO_AGENTS = { windowNs: 1e9, agents: [] };
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
@@ -31,7 +32,13 @@ async function startReducer(context: TestContext): Promise<Reducer> {
   const folder = mkdtempSync(join(tmpdir(), 'tributary-edges-'));
   const path = join(folder, 'api.sock');
   const store = new WindowStore();
-  const dependencies = { store, notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
+  const dependencies = {
+    store,
+    notReady: () => undefined,
+    pipeline: () => PIPELINE,
+    agents: () => NO_AGENTS,
+    log: SILENT,
+  };
   const server = new ApiServer({ address: { path }, insecure: false }, dependencies);
   await server.start();
   context.after(async () => {

@@ -2,7 +2,9 @@
 // roles `reducer` and `up`.
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
+import { listAgents } from '../api/agents.ts';
 import { ApiServer } from '../api/api-server.ts';
+import type { Agent } from '../api/edge-answer.ts';
 import { WindowStore } from '../api/window-store.ts';
 import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.ts';
 import { decodeWindow } from '../export/edge-rows.ts';
@@ -25,6 +27,7 @@ import type { PipelineTotals } from '../view/health-line.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import { readAccess } from './access-readings.ts';
+import { readAgents } from './agent-readings.ts';
 import { nameOption } from './name-option.ts';
 import { readSelf } from './self-readings.ts';
 
@@ -54,6 +57,7 @@ export class ReducerService {
   readonly store = new WindowStore();
   readonly #options: ReducerServiceOptions;
   readonly #dependencies: ReducerServiceDependencies;
+  readonly #clock: Clock = startClock();
   readonly #reducer: Reducer;
   readonly #api: ApiServer;
   readonly #credentials: CredentialKeeper | undefined;
@@ -70,7 +74,7 @@ export class ReducerService {
     this.#options = options;
     this.#dependencies = dependencies;
     const { log, fail, onClosed, environment } = dependencies;
-    const clock = startClock();
+    const clock = this.#clock;
     this.#sums = new CumulativeSums(options.prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
     this.#levels = levelSet(options.levels);
     this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
@@ -98,6 +102,7 @@ export class ReducerService {
         log,
         store: this.store,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
+        agents: () => ({ windowNs: Number(options.windowNs), agents: this.#agents() }),
         pipeline: () => {
           const { accepted: _, ...handshakes } = this.#handshakes;
           return { ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused, ...handshakes } };
@@ -169,6 +174,11 @@ export class ReducerService {
     };
   }
 
+  #agents(): Agent[] {
+    const currentWindow = Number(this.#clock().unixNs / this.#options.windowNs);
+    return listAgents(this.#reducer.sessions, currentWindow);
+  }
+
   #keepCredentials(files: TlsFiles): CredentialKeeper {
     return new CredentialKeeper(
       { files },
@@ -230,6 +240,7 @@ export class ReducerService {
   #readSelf(): SelfReading[] {
     return [
       ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
+      ...readAgents(this.#agents()),
       ...this.#sums.readings(),
       ...readAccess(
         this.#handshakes,

@@ -52,8 +52,18 @@ export interface CoordinatorOptions {
 
 type WaitingHello = Omit<FromWorker & { kind: 'hello' }, 'kind'> & { sinceMs: number };
 
+/** A session that is known: one whose connection broke stays so for SESSION_GRACE_MS. */
+export interface SessionState {
+  /** As it was said last. */
+  hello: Hello;
+  isConnected: boolean;
+  /** The last window that it has told whole; 0 = none yet. */
+  toldWindow: number;
+}
+
 interface Twin {
   id: TwinId;
+  hello: Hello;
   session: bigint;
   worker: number;
   connection: ConnectionId | undefined;
@@ -158,6 +168,13 @@ export class Coordinator {
     return this.#take();
   }
 
+  /** Without those whose place a newer one has taken. */
+  sessions(): SessionState[] {
+    return Array.from(this.#twinOfSession.values(), ({ hello, connection, toldWindow }) => ({
+      ...{ hello, isConnected: connection !== undefined, toldWindow },
+    }));
+  }
+
   /** To be called a few times a second. */
   tick(now: Instant): CoordinatorAction[] {
     if (!this.#isRecovering(now)) this.#answerHellos(now);
@@ -239,6 +256,7 @@ export class Coordinator {
     }
     const twin = known ?? this.#open(hello, place, predecessor, now);
     twin.connection = connection;
+    twin.hello = hello;
     this.#watermark.join(twin.id, twin.firstWindow, twin.toldWindow);
     const resume = verdict.kind === 'resume';
     if (!resume && known !== undefined) this.#beginRetelling(twin, hello, now);
@@ -264,7 +282,7 @@ export class Coordinator {
     const firstWindow = isReplay ? hello.firstWindow : Math.min(hello.firstWindow, this.#windowAt(now));
     const id = this.#nextTwin++;
     const twin: Twin = {
-      ...{ id, session, worker, connection: undefined },
+      ...{ id, hello, session, worker, connection: undefined },
       ...{ firstWindow, toldWindow: 0, succeeds, retelling: undefined },
     };
     this.#twins.set(id, twin);

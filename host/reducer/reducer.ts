@@ -11,6 +11,7 @@ import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { formatAddress, type ListenAddress } from '../wire/transport/address.ts';
 import type { ClosedWindow } from './closed-window.ts';
+import type { SessionState } from './coordinator.ts';
 import { Engine, type EngineNews } from './engine.ts';
 import type { WorkerReading } from './worker-pool.ts';
 
@@ -93,6 +94,11 @@ export class Reducer {
 
   get openWindow(): number {
     return this.#engine.coordinator.openWindow;
+  }
+
+  /** The agents that are known now. */
+  get sessions(): SessionState[] {
+    return this.#engine.coordinator.sessions();
   }
 
   /** Hellos that were answered with a Goodbye since the start, by its reason; reasons that never occurred are left out. */

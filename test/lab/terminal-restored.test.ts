@@ -13,6 +13,7 @@ import { Terminal } from './terminal.ts';
 
 const MAIN = fileURLToPath(new URL('../../host/cmd/main.ts', import.meta.url));
 const SILENT = pino({ level: 'silent' });
+const NO_AGENTS = { windowNs: 1e9, agents: [] };
 const PIPELINE = {
   ...{ agents: 1, framesAccepted: 1, framesRefused: 0, socketsLive: 1, socketsRefused: 0 },
   ...{ lost: 0, lateWindows: 0, exportQueue: 0, refused: {} },
@@ -24,7 +25,13 @@ const store = new WindowStore();
 let server: ApiServer;
 
 async function startServer(): Promise<ApiServer> {
-  const dependencies = { store, notReady: () => undefined, pipeline: () => PIPELINE, log: SILENT };
+  const dependencies = {
+    store,
+    notReady: () => undefined,
+    pipeline: () => PIPELINE,
+    agents: () => NO_AGENTS,
+    log: SILENT,
+  };
   const started = new ApiServer({ address: { path }, insecure: false }, dependencies);
   await started.start();
   return started;
