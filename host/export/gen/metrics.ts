@@ -351,19 +351,19 @@ export const SELF_METRICS = {
   agentInfo: {
     name: 'tributary.agent.info',
     instrument: 'gauge',
-    unit: '1',
+    unit: '{agent}',
     source: 'agent',
     description: 'Always 1: what `tributary doctor` finds where an agent runs, of the first 256 agents by name.',
-    prometheus: 'tributary_agent_info_ratio',
+    prometheus: 'tributary_agent_info',
     attributes: ['agentHost', 'agentScope', 'agentVersion', 'osVersion', 'hostArch', 'btf', 'lockdown', 'cgroups', 'clockSource'],
   },
   agentHook: {
     name: 'tributary.agent.hook.state',
     instrument: 'gauge',
-    unit: '1',
+    unit: '{hook}',
     source: 'agent',
     description: '1 when something serves the hook, 0 when nothing does and the agent tells less.',
-    prometheus: 'tributary_agent_hook_state_ratio',
+    prometheus: 'tributary_agent_hook_state',
     attributes: ['agentHost', 'agentScope', 'hook', 'backend'],
   },
   windows: {
