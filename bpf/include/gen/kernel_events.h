@@ -20,6 +20,10 @@ enum kernel_event_type {
 	KERNEL_EVENT_TYPE_SOCKET_ADOPTED = 5,
 	/* The owner of a socket became better known (first use by the accepting process, or passed on): only owner fields count. */
 	KERNEL_EVENT_TYPE_SOCKET_OWNER = 6,
+	/* Iterator: packets that the kernel dropped since the last pass, for one reason in one place. */
+	KERNEL_EVENT_TYPE_DROP_COUNT = 8,
+	/* A DNS message, as a socket of this host sent or received it. */
+	KERNEL_EVENT_TYPE_DNS_MESSAGE = 9,
 };
 
 enum role {
@@ -151,6 +155,48 @@ struct socket_event {
 	__u32 rtt_variation_us;
 };
 
+/* Iterator output. 48 bytes. */
+struct drop_count {
+	__u16 type;
+	__u16 size;
+	__u32 cpu;
+	__u64 time_ns;
+	/* As in SocketEvent: the socket that sent the packet or was to receive it; 0 = none is known. */
+	__u64 cookie;
+	/* Address of the code that dropped it (/proc/kallsyms). */
+	__u64 location;
+	/* Packets since the last pass. */
+	__u64 count;
+	/* enum skb_drop_reason of the running kernel: its values differ between kernels. */
+	__u32 reason;
+	__u32 pad0;
+};
+
+/* 72 bytes, then `copied_bytes` of the message, padded to 8. */
+struct dns_message {
+	__u16 type;
+	__u16 size;
+	__u32 cpu;
+	__u64 time_ns;
+	/* As in SocketEvent. */
+	__u64 cookie;
+	__u32 netns;
+	__u16 local_port;
+	__u16 remote_port;
+	/* IP protocol number: 6 or 17. */
+	__u8 protocol;
+	__u8 ip_version;
+	/* 1 = this host sent it. */
+	__u8 is_sent;
+	__u8 pad0;
+	/* Of the message, as UDP or its prefix in TCP says (RFC 1035, section 4.2.2). */
+	__u16 message_bytes;
+	__u16 copied_bytes;
+	/* IPv4 as ::ffff:a.b.c.d. */
+	__u8 local_address[16];
+	__u8 remote_address[16];
+};
+
 #ifdef __cplusplus
 #define LAYOUT_ASSERT(condition) static_assert(condition, "must match schemas/kernel-events.fbs")
 #else
@@ -200,5 +246,34 @@ LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, out_of_order) == 184);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, zero_windows) == 188);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, handshake_us) == 192);
 LAYOUT_ASSERT(__builtin_offsetof(struct socket_event, rtt_variation_us) == 196);
+
+LAYOUT_ASSERT(sizeof(struct drop_count) == 48);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, type) == 0);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, size) == 2);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, cpu) == 4);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, time_ns) == 8);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, cookie) == 16);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, location) == 24);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, count) == 32);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, reason) == 40);
+LAYOUT_ASSERT(__builtin_offsetof(struct drop_count, pad0) == 44);
+
+LAYOUT_ASSERT(sizeof(struct dns_message) == 72);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, type) == 0);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, size) == 2);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, cpu) == 4);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, time_ns) == 8);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, cookie) == 16);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, netns) == 24);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, local_port) == 28);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, remote_port) == 30);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, protocol) == 32);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, ip_version) == 33);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, is_sent) == 34);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, pad0) == 35);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, message_bytes) == 36);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, copied_bytes) == 38);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, local_address) == 40);
+LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, remote_address) == 56);
 
 #undef LAYOUT_ASSERT

@@ -14,6 +14,10 @@ export const KernelEventType = {
   SocketAdopted: 5,
   /** The owner of a socket became better known (first use by the accepting process, or passed on): only owner fields count. */
   SocketOwner: 6,
+  /** Iterator: packets that the kernel dropped since the last pass, for one reason in one place. */
+  DropCount: 8,
+  /** A DNS message, as a socket of this host sent or received it. */
+  DnsMessage: 9,
 } as const;
 export type KernelEventType = (typeof KernelEventType)[keyof typeof KernelEventType];
 
@@ -287,6 +291,149 @@ export function writeSocketEvent(view: DataView, offset: number, value: SocketEv
   view.setUint32(offset + 188, value.zeroWindows, true);
   view.setUint32(offset + 192, value.handshakeUs, true);
   view.setUint32(offset + 196, value.rttVariationUs, true);
+}
+
+/** Iterator output. 48 bytes. */
+export interface DropCount {
+  type: number;
+  size: number;
+  cpu: number;
+  timeNs: bigint;
+  /** As in SocketEvent: the socket that sent the packet or was to receive it; 0 = none is known. */
+  cookie: bigint;
+  /** Address of the code that dropped it (/proc/kallsyms). */
+  location: bigint;
+  /** Packets since the last pass. */
+  count: bigint;
+  /** enum skb_drop_reason of the running kernel: its values differ between kernels. */
+  reason: number;
+}
+
+/** Bytes. */
+export const DROP_COUNT_SIZE = 48;
+
+/** Byte offset of each field. */
+export const DROP_COUNT_OFFSET = {
+  type: 0,
+  size: 2,
+  cpu: 4,
+  timeNs: 8,
+  cookie: 16,
+  location: 24,
+  count: 32,
+  reason: 40,
+  pad0: 44,
+} as const;
+
+export function readDropCount(view: DataView, offset: number): DropCount {
+  return {
+    type: view.getUint16(offset, true),
+    size: view.getUint16(offset + 2, true),
+    cpu: view.getUint32(offset + 4, true),
+    timeNs: view.getBigUint64(offset + 8, true),
+    cookie: view.getBigUint64(offset + 16, true),
+    location: view.getBigUint64(offset + 24, true),
+    count: view.getBigUint64(offset + 32, true),
+    reason: view.getUint32(offset + 40, true),
+  };
+}
+
+export function writeDropCount(view: DataView, offset: number, value: DropCount): void {
+  view.setUint16(offset, value.type, true);
+  view.setUint16(offset + 2, value.size, true);
+  view.setUint32(offset + 4, value.cpu, true);
+  view.setBigUint64(offset + 8, value.timeNs, true);
+  view.setBigUint64(offset + 16, value.cookie, true);
+  view.setBigUint64(offset + 24, value.location, true);
+  view.setBigUint64(offset + 32, value.count, true);
+  view.setUint32(offset + 40, value.reason, true);
+  view.setUint32(offset + 44, 0, true);
+}
+
+/** 72 bytes, then `copied_bytes` of the message, padded to 8. */
+export interface DnsMessage {
+  type: number;
+  size: number;
+  cpu: number;
+  timeNs: bigint;
+  /** As in SocketEvent. */
+  cookie: bigint;
+  netns: number;
+  localPort: number;
+  remotePort: number;
+  /** IP protocol number: 6 or 17. */
+  protocol: number;
+  ipVersion: number;
+  /** 1 = this host sent it. */
+  isSent: number;
+  /** Of the message, as UDP or its prefix in TCP says (RFC 1035, section 4.2.2). */
+  messageBytes: number;
+  copiedBytes: number;
+  /** IPv4 as ::ffff:a.b.c.d. */
+  localAddress: Uint8Array;
+  remoteAddress: Uint8Array;
+}
+
+/** Bytes. */
+export const DNS_MESSAGE_SIZE = 72;
+
+/** Byte offset of each field. */
+export const DNS_MESSAGE_OFFSET = {
+  type: 0,
+  size: 2,
+  cpu: 4,
+  timeNs: 8,
+  cookie: 16,
+  netns: 24,
+  localPort: 28,
+  remotePort: 30,
+  protocol: 32,
+  ipVersion: 33,
+  isSent: 34,
+  pad0: 35,
+  messageBytes: 36,
+  copiedBytes: 38,
+  localAddress: 40,
+  remoteAddress: 56,
+} as const;
+
+export function readDnsMessage(view: DataView, offset: number): DnsMessage {
+  return {
+    type: view.getUint16(offset, true),
+    size: view.getUint16(offset + 2, true),
+    cpu: view.getUint32(offset + 4, true),
+    timeNs: view.getBigUint64(offset + 8, true),
+    cookie: view.getBigUint64(offset + 16, true),
+    netns: view.getUint32(offset + 24, true),
+    localPort: view.getUint16(offset + 28, true),
+    remotePort: view.getUint16(offset + 30, true),
+    protocol: view.getUint8(offset + 32),
+    ipVersion: view.getUint8(offset + 33),
+    isSent: view.getUint8(offset + 34),
+    messageBytes: view.getUint16(offset + 36, true),
+    copiedBytes: view.getUint16(offset + 38, true),
+    localAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 40, 16).slice(),
+    remoteAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 56, 16).slice(),
+  };
+}
+
+export function writeDnsMessage(view: DataView, offset: number, value: DnsMessage): void {
+  view.setUint16(offset, value.type, true);
+  view.setUint16(offset + 2, value.size, true);
+  view.setUint32(offset + 4, value.cpu, true);
+  view.setBigUint64(offset + 8, value.timeNs, true);
+  view.setBigUint64(offset + 16, value.cookie, true);
+  view.setUint32(offset + 24, value.netns, true);
+  view.setUint16(offset + 28, value.localPort, true);
+  view.setUint16(offset + 30, value.remotePort, true);
+  view.setUint8(offset + 32, value.protocol);
+  view.setUint8(offset + 33, value.ipVersion);
+  view.setUint8(offset + 34, value.isSent);
+  view.setUint8(offset + 35, 0);
+  view.setUint16(offset + 36, value.messageBytes, true);
+  view.setUint16(offset + 38, value.copiedBytes, true);
+  writeBytes(view, offset + 40, value.localAddress, 16);
+  writeBytes(view, offset + 56, value.remoteAddress, 16);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

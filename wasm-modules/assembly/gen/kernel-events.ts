@@ -14,6 +14,10 @@ export namespace KernelEventType {
   export const SocketAdopted: u16 = 5;
   /** The owner of a socket became better known (first use by the accepting process, or passed on): only owner fields count. */
   export const SocketOwner: u16 = 6;
+  /** Iterator: packets that the kernel dropped since the last pass, for one reason in one place. */
+  export const DropCount: u16 = 8;
+  /** A DNS message, as a socket of this host sent or received it. */
+  export const DnsMessage: u16 = 9;
 }
 
 export namespace Role {
@@ -213,3 +217,96 @@ if (offsetof<SocketEvent>("outOfOrder") !== 184) ERROR("SocketEvent must match s
 if (offsetof<SocketEvent>("zeroWindows") !== 188) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("handshakeUs") !== 192) ERROR("SocketEvent must match schemas/kernel-events.fbs");
 if (offsetof<SocketEvent>("rttVariationUs") !== 196) ERROR("SocketEvent must match schemas/kernel-events.fbs");
+
+/** Iterator output. 48 bytes. */
+@unmanaged
+export class DropCount {
+  type: u16; // 0
+  size: u16; // 2
+  cpu: u32; // 4
+  timeNs: u64; // 8
+  /** As in SocketEvent: the socket that sent the packet or was to receive it; 0 = none is known. */
+  cookie: u64; // 16
+  /** Address of the code that dropped it (/proc/kallsyms). */
+  location: u64; // 24
+  /** Packets since the last pass. */
+  count: u64; // 32
+  /** enum skb_drop_reason of the running kernel: its values differ between kernels. */
+  reason: u32; // 40
+  pad0: u32; // 44
+}
+
+/** Bytes. */
+export const DROP_COUNT_SIZE: u32 = 48;
+
+if (offsetof<DropCount>() !== 48) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("type") !== 0) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("size") !== 2) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("cpu") !== 4) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("timeNs") !== 8) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("cookie") !== 16) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("location") !== 24) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("count") !== 32) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("reason") !== 40) ERROR("DropCount must match schemas/kernel-events.fbs");
+if (offsetof<DropCount>("pad0") !== 44) ERROR("DropCount must match schemas/kernel-events.fbs");
+
+/** 72 bytes, then `copied_bytes` of the message, padded to 8. */
+@unmanaged
+export class DnsMessage {
+  type: u16; // 0
+  size: u16; // 2
+  cpu: u32; // 4
+  timeNs: u64; // 8
+  /** As in SocketEvent. */
+  cookie: u64; // 16
+  netns: u32; // 24
+  localPort: u16; // 28
+  remotePort: u16; // 30
+  /** IP protocol number: 6 or 17. */
+  protocol: u8; // 32
+  ipVersion: u8; // 33
+  /** 1 = this host sent it. */
+  isSent: u8; // 34
+  pad0: u8; // 35
+  /** Of the message, as UDP or its prefix in TCP says (RFC 1035, section 4.2.2). */
+  messageBytes: u16; // 36
+  copiedBytes: u16; // 38
+  /** IPv4 as ::ffff:a.b.c.d. */
+  localAddressHi: u64; // 40
+  localAddressLo: u64; // 48
+  remoteAddressHi: u64; // 56
+  remoteAddressLo: u64; // 64
+
+  /** Address of the 16 elements. */
+  get localAddress(): usize {
+    return changetype<usize>(this) + 40;
+  }
+
+  /** Address of the 16 elements. */
+  get remoteAddress(): usize {
+    return changetype<usize>(this) + 56;
+  }
+}
+
+/** Bytes. */
+export const DNS_MESSAGE_SIZE: u32 = 72;
+
+if (offsetof<DnsMessage>() !== 72) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("type") !== 0) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("size") !== 2) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("cpu") !== 4) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("timeNs") !== 8) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("cookie") !== 16) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("netns") !== 24) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("localPort") !== 28) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("remotePort") !== 30) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("protocol") !== 32) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("ipVersion") !== 33) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("isSent") !== 34) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("pad0") !== 35) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("messageBytes") !== 36) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("copiedBytes") !== 38) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("localAddressHi") !== 40) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("localAddressLo") !== 48) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("remoteAddressHi") !== 56) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+if (offsetof<DnsMessage>("remoteAddressLo") !== 64) ERROR("DnsMessage must match schemas/kernel-events.fbs");
