@@ -329,7 +329,7 @@ describe('a wrong argument is answered with a sentence', () => {
     assert.throws(() => call('drainInto', new Uint16Array(500)), { message: 'target must be a Uint8Array' });
     assert.throws(() => call('drainInto'), { message: 'target must be a Uint8Array' });
     assert.throws(() => call('iterate', 'everything', small), {
-      message: /^name must be 'totals', 'live', 'owners' or 'adopt', it is 'everything'$/,
+      message: /^name must be 'totals', 'live', 'owners', 'adopt' or 'drops', it is 'everything'$/,
     });
     assert.throws(() => call('wait', -1), { message: 'timeoutMs must be a whole number between 0 and 60000' });
     collector.close();

@@ -42,6 +42,8 @@ export interface CollectorOptions {
   scopeNetns?: number;
   /** 16 bytes, the key of the join key's hash. All agents of a fleet need the same; there is a default. */
   joinKeyHash?: Uint8Array;
+  /** Count what the kernel drops; true by default. */
+  drops?: boolean;
 }
 
 export interface CollectorStats {
@@ -53,6 +55,10 @@ export interface CollectorStats {
   changesRescued: number;
   /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */
   changesMissed: number;
+  /** Drops that were counted without their socket, because there was no room for more of them. */
+  dropsWithoutSocket: number;
+  /** Drops that were not counted for the same reason. */
+  dropsLost: number;
   eventsDrained: number;
   /** Of the ring, with the records' headers: `drainedBytes + pendingBytes` is where the ring ends now. */
   drainedBytes: number;
@@ -66,9 +72,10 @@ export interface CollectorStats {
  *   tells connections whose SocketOpen was lost to a full ring, as SocketOpen with totals from their beginning.
  * `owners`: SocketOwner for sockets that have no owner yet and that some process holds.
  * `totals`: SocketTotals for sockets that moved since they were last told.
+ * `drops`: DropCount for each place where something was dropped since the last pass.
  * `live`: SocketTotals for every connected socket; after SocketClose events were lost, those that are missing have closed.
  */
-export type WalkName = 'adopt' | 'owners' | 'totals' | 'live';
+export type WalkName = 'adopt' | 'owners' | 'totals' | 'live' | 'drops';
 
 /** All methods throw an Error with a sentence after `close`, and a TypeError with a sentence for a wrong argument. */
 export interface Collector {

@@ -46,6 +46,10 @@ struct in6_addr {
 	} in6_u;
 };
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -57,6 +61,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	atomic64_t skc_cookie;
 };
 
 struct kernfs_node {
@@ -87,8 +92,15 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+struct net_device {
+	possible_net_t nd_net;
+};
+
 struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
 	char cb[48];
+	__be16 protocol;
 };
 
 struct sk_buff_head {
@@ -131,6 +143,8 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_pending;
 };
 
 struct minmax_sample {
@@ -152,6 +166,10 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 snd_una;
 	__u32 srtt_us;
+	__u32 mdev_us;
+	__u32 rcv_wnd;
+	__u32 rcv_wup;
+	__u32 rcv_ooopack;
 	__u32 total_retrans;
 	__u64 bytes_acked;
 	__u64 bytes_received;
@@ -196,11 +214,24 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
+};
+
 struct bpf_iter__bpf_sk_storage_map {
 	struct bpf_iter_meta *meta;
 	struct bpf_map *map;
 	struct sock *sk;
 	void *value;
+};
+
+/* include/net/dropreason-core.h; the kernel's numbers are taken at load time. */
+enum skb_drop_reason {
+	SKB_CONSUMED = 1,
+	SKB_DROP_REASON_NOT_SPECIFIED = 2,
 };
 
 /* include/net/sock.h; the kernel's numbers are taken at load time. */
@@ -209,8 +240,17 @@ enum sock_flags {
 	SOCK_DONE,
 };
 
+/* include/uapi/linux/tcp.h */
+enum tcp_ca_state {
+	TCP_CA_Recovery = 3,
+	TCP_CA_Loss = 4,
+};
+
 #pragma clang diagnostic pop
 #pragma clang attribute pop
+
+/* include/net/inet_connection_sock.h: icsk_pending while a tail-loss probe is due, or is being sent. */
+#define ICSK_TIME_LOSS_PROBE 5
 
 /* include/net/tcp_states.h; BPF_TCP_* of the user API are asserted equal by the kernel, so they never move. */
 #define TCP_ESTABLISHED BPF_TCP_ESTABLISHED

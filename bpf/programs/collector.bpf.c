@@ -2,5 +2,6 @@
  * where its hook works. */
 
 #include "tcp.h"
+#include "drops.h"
 
 char LICENSE[] SEC("license") = "GPL";

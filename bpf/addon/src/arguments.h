@@ -22,6 +22,11 @@ inline uint32_t RequireInteger(Napi::Value value, const char *name, uint32_t min
   return static_cast<uint32_t>(number);
 }
 
+inline bool RequireBoolean(Napi::Value value, const char *name) {
+  if (!value.IsBoolean()) throw ArgumentError(value.Env(), std::string(name) + " must be true or false");
+  return value.As<Napi::Boolean>().Value();
+}
+
 inline std::string RequireString(Napi::Value value, const char *name) {
   if (!value.IsString()) throw ArgumentError(value.Env(), std::string(name) + " must be a string");
   return value.As<Napi::String>().Utf8Value();

@@ -35,7 +35,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   const Napi::Object given =
       info.Length() < 2 || info[1].IsUndefined()
           ? Napi::Object::New(env)
-          : RequireOptions(info[1], "options", {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash"});
+          : RequireOptions(info[1], "options", {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash", "drops"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
@@ -45,6 +45,10 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
     throw ArgumentError(env, "ringBytes must be a power of two, it is " + std::to_string(options.ring_bytes));
   options.wakeup_bytes = integer("wakeupBytes", kWakeupBytesDefault, 1, options.ring_bytes);
   options.scope_netns = integer("scopeNetns", 0, 0, UINT32_MAX);
+  const auto leave_out = [&](const char *name, Feature feature) {
+    if (!given.Get(name).IsUndefined() && !RequireBoolean(given.Get(name), name)) options.left_out.insert(feature);
+  };
+  leave_out("drops", Feature::kDrops);
   if (!given.Get("joinKeyHash").IsUndefined()) {
     const Bytes key = RequireBytes(given.Get("joinKeyHash"), "joinKeyHash", 16);
     if (key.length != 16)
@@ -119,8 +123,9 @@ Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
 Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
   const ProgramSet &programs = RequireOpen(info.Env());
   const std::string name = RequireString(info[0], "name");
-  if (name != "totals" && name != "live" && name != "owners" && name != "adopt")
-    throw ArgumentError(info.Env(), "name must be 'totals', 'live', 'owners' or 'adopt', it is '" + name + "'");
+  if (name != "totals" && name != "live" && name != "owners" && name != "adopt" && name != "drops")
+    throw ArgumentError(info.Env(),
+                        "name must be 'totals', 'live', 'owners', 'adopt' or 'drops', it is '" + name + "'");
   const Bytes target = RequireBytes(info[1], "target", sizeof(socket_event));
   std::unique_ptr<Walk> &walk = walks_[name];
   try {
@@ -145,6 +150,8 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
+  result.Set("dropsWithoutSocket", static_cast<double>(*programs.FindCounters("drops_without_socket", 1)));
+  result.Set("dropsLost", static_cast<double>(*programs.FindCounters("drops_lost", 1)));
   result.Set("eventsDrained", static_cast<double>(ring_->drained_records()));
   result.Set("drainedBytes", static_cast<double>(ring_->DrainedBytes()));
   result.Set("pendingBytes", static_cast<double>(ring_->PendingBytes()));

@@ -9,10 +9,14 @@ namespace tributary {
 
 enum class Means { kTracepoint, kFunctionEntry, kIterator };
 
+/** What a user may do without. */
+enum class Feature { kSockets, kDrops };
+
 struct Backend {
   Means means;
-  const char *target;   // tracepoint, function or iterator, as the kernel calls it
-  const char *program;  // in collector.bpf.o
+  const char *target;         // tracepoint, function or iterator, as the kernel calls it
+  const char *program;        // in collector.bpf.o
+  const char *map = nullptr;  // over which the iterator goes, if it needs one
 
   const char *MeansName() const {
     switch (means) {
@@ -31,6 +35,7 @@ struct Hook {
   const char *name;
   bool required;  // without it there is nothing to collect
   std::vector<Backend> backends;
+  Feature feature = Feature::kSockets;
 };
 
 inline const std::vector<Hook> &Hooks() {
@@ -47,14 +52,21 @@ inline const std::vector<Hook> &Hooks() {
         {Means::kFunctionEntry, "tcp_recvmsg", "socket_receive_fentry"}}},
       {"reset_received", false, {{Means::kTracepoint, "tcp_receive_reset", "reset_received_btf"}}},
       {"reset_sent", false, {{Means::kTracepoint, "tcp_send_reset", "reset_sent_btf"}}},
+      {"retransmit", false, {{Means::kTracepoint, "tcp_retransmit_skb", "retransmit_btf"}}},
+      {"zero_window", false, {{Means::kTracepoint, "tcp_rcv_space_adjust", "zero_window_btf"}}},
       {"totals",
        false,
-       {{Means::kIterator, "bpf_sk_storage_map", "totals_storage"},
+       {{Means::kIterator, "bpf_sk_storage_map", "totals_storage", "socket_states"},
         {Means::kIterator, "task_file", "totals_descriptors"}}},
-      {"live", false, {{Means::kIterator, "bpf_sk_storage_map", "live_storage"}}},
+      {"live", false, {{Means::kIterator, "bpf_sk_storage_map", "live_storage", "socket_states"}}},
       {"owners", false, {{Means::kIterator, "task_file", "own_descriptors"}}},
       {"adopt_namespace", false, {{Means::kIterator, "tcp", "adopt_tcp"}}},
       {"adopt_descriptors", false, {{Means::kIterator, "task_file", "adopt_descriptors"}}},
+      {"drop",
+       false,
+       {{Means::kTracepoint, "kfree_skb", "drop_receiver_btf"}, {Means::kTracepoint, "kfree_skb", "drop_btf"}},
+       Feature::kDrops},
+      {"drops", false, {{Means::kIterator, "bpf_map_elem", "drops_map", "drop_places"}}, Feature::kDrops},
   };
   return hooks;
 }

@@ -55,8 +55,8 @@ int ProbeBackend(const Backend &backend) {
   const UniqueFd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "tributary_probe", "GPL", kReturnZero, 2, &options));
   if (!program) return errno;
 
-  // This iterator attaches to one storage map, which the probe does not have; the real attach has the last word.
-  if (strcmp(backend.target, "bpf_sk_storage_map") == 0) return 0;
+  // Such an iterator attaches to one map, which the probe does not have; the real attach has the last word.
+  if (backend.map) return 0;
   const UniqueFd link(backend.means == Means::kIterator ? bpf_link_create(program.get(), 0, BPF_TRACE_ITER, nullptr)
                                                         : bpf_raw_tracepoint_open(nullptr, program.get()));
   return link ? 0 : errno;

@@ -53,14 +53,15 @@ ProgramSet::ProgramSet(const ProgramOptions &options) {
   const std::string missing = FindMissingPrivilege();
   if (!missing.empty()) throw std::runtime_error(missing);
   do {
-    ChooseBackends();
+    ChooseBackends(options);
   } while (!TryLoad(options));
   MapCounters();
 }
 
-void ProgramSet::ChooseBackends() {
+void ProgramSet::ChooseBackends(const ProgramOptions &options) {
   hooks_.clear();
   for (const Hook &hook : Hooks()) {
+    if (options.left_out.count(hook.feature)) continue;
     HookStatus status{.hook = &hook, .backend = nullptr, .error = ""};
     for (const Backend &backend : hook.backends) {
       const auto refusal = refused_.find(backend.program);
@@ -172,9 +173,9 @@ void ProgramSet::Attach() {
     if (!status.backend || links_.count(status.hook->name)) continue;
     bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
     bpf_link *link = nullptr;
-    if (strcmp(status.backend->target, "bpf_sk_storage_map") == 0) {
+    if (status.backend->map) {
       bpf_iter_link_info info = {};
-      info.map.map_fd = static_cast<__u32>(MapFd("socket_states"));
+      info.map.map_fd = static_cast<__u32>(MapFd(status.backend->map));
       LIBBPF_OPTS(bpf_iter_attach_opts, options);
       options.link_info = &info;
       options.link_info_len = sizeof(info);

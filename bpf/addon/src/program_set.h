@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct ProgramOptions {
   uint32_t scope_netns;
   bool has_join_key_hash = false;
   uint64_t join_key_hash[2];
+  std::set<Feature> left_out;
 };
 
 /** How one hook is served: by `backend`, or by none, and then `error` says why. */
@@ -58,7 +60,7 @@ class ProgramSet {
     void operator()(bpf_link *link) const { bpf_link__destroy(link); }
   };
 
-  void ChooseBackends();
+  void ChooseBackends(const ProgramOptions &options);
   /** Returns false when a program was refused: its backend is excluded then, and the next one may do. */
   bool TryLoad(const ProgramOptions &options);
   void Configure(const ProgramOptions &options);

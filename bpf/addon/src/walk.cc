@@ -10,9 +10,8 @@
 
 namespace tributary {
 
-constexpr size_t kRecordBytes = sizeof(socket_event);
-
-Walk::Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns) {
+Walk::Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns)
+    : record_bytes_(name == "drops" ? sizeof(drop_count) : sizeof(socket_event)) {
   if (name == "adopt") {
     AddHook(programs, "owners");
     AddNamespaces(programs, scope_netns);
@@ -40,7 +39,7 @@ void Walk::AddNamespaces(const ProgramSet &programs, uint32_t scope_netns) {
 }
 
 size_t Walk::ReadInto(uint8_t *target, size_t capacity) {
-  capacity -= capacity % kRecordBytes;
+  capacity -= capacity % record_bytes_;
   size_t written = 0;
   while (written < capacity) {
     if (!current_) {
@@ -57,7 +56,7 @@ size_t Walk::ReadInto(uint8_t *target, size_t capacity) {
     written += static_cast<size_t>(bytes);
   }
   // A read may end inside a record only when the buffer was full, and its size is a multiple of a record's.
-  if (written % kRecordBytes != 0) throw std::runtime_error("the kernel's iterator ended inside a record");
+  if (written % record_bytes_ != 0) throw std::runtime_error("the kernel's iterator ended inside a record");
   return written;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
-// One pass over sockets: a sequence of iterators, read in pieces. All records have the size of struct socket_event.
+// One pass over sockets, or over what was dropped: a sequence of iterators, read in pieces. All records of a pass have
+// one size.
 
 #include <cstddef>
 #include <cstdint>
@@ -16,8 +17,8 @@ namespace tributary {
 
 class Walk {
  public:
-  /** `totals`, `live`, `owners`, or `adopt` (owners, then every network namespace, then what only descriptors lead to).
-   */
+  /** `totals`, `live`, `owners`, `drops`, or `adopt` (owners, then every network namespace, then what only descriptors
+   * lead to). */
   Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns);
 
   /** Fills `target` with whole records; returns their bytes, 0 at the end of the pass. Throws std::runtime_error. */
@@ -29,6 +30,7 @@ class Walk {
 
   /** Each makes the descriptor of one iterator, or returns -errno. */
   std::vector<std::function<int()>> steps_;
+  size_t record_bytes_;
   std::vector<NetworkNamespace> namespaces_;
   size_t next_step_ = 0;
   UniqueFd current_;
