@@ -52,6 +52,20 @@ static __always_inline void fill_tuple(struct socket_event *event, const struct 
 	event->ip_version = words[0] == 0 && words[1] == 0 && words[2] == bpf_htonl(0xffff) ? 4 : 6;
 }
 
+static __always_inline void fill_health(struct socket_event *event, const struct tcp_sock *tcp,
+					const struct tcp_health *health)
+{
+	event->retransmits_fast = health->retransmits_fast;
+	event->retransmits_timeout = health->retransmits_timeout;
+	event->retransmits_syn = health->retransmits_syn;
+	event->retransmits_probe = health->retransmits_probe;
+	event->out_of_order = tcp->rcv_ooopack;
+	event->zero_windows = health->zero_windows;
+	event->handshake_us = health->handshake_us;
+	/* Before the first sample it is a timeout of one second. */
+	event->rtt_variation_us = tcp->srtt_us != 0 ? tcp->mdev_us >> 2 : 0;
+}
+
 static __always_inline void fill_event(struct socket_event *event, __u16 type, const struct tcp_sock *tcp,
 				       const struct socket_state *state, const struct tcp_totals *totals)
 {
@@ -80,6 +94,8 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	event->role = state->role;
 	event->role_source = state->role_source;
 	event->flags = state->flags;
+	event->phase = state->phase;
+	fill_health(event, tcp, &state->health);
 	/* Not in every configuration of the kernel. */
 	if (bpf_core_field_exists(tcp->is_mptcp) && tcp->is_mptcp) event->flags |= SOCKET_FLAG_MPTCP_SUBFLOW;
 	fill_tuple(event, tcp);

@@ -8,6 +8,7 @@
 #include "join_key.h"
 #include "owner.h"
 #include "role.h"
+#include "tcp_health.h"
 
 static __always_inline int write_event(struct bpf_iter_meta *meta, __u16 type, const struct tcp_sock *tcp,
 				       struct socket_state *state, const struct tcp_totals *totals)
@@ -49,6 +50,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	}
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
+	if (state->start_time_ns == 0) state->health.retransmits_known = tcp->total_retrans;
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
 	barrier();
@@ -110,6 +112,7 @@ static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_s
 	if (!(state->state & STATE_ANNOUNCED)) return;
 	read_totals(&totals, tcp, state);
 	keep_told(&totals, &state->told);
+	note_zero_window(&state->health, tcp);
 	if (also_idle || have_moved(&totals, &state->told))
 		write_event(meta, KERNEL_EVENT_TYPE_SOCKET_TOTALS, tcp, state, &totals);
 }

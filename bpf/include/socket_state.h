@@ -41,12 +41,27 @@ struct tcp_totals {
 	__u32 pad0;
 };
 
+/* Of what the kernel does not count itself: running totals since the socket was seen first. */
+struct tcp_health {
+	/* By RETRANSMIT_KIND_*; together they are `retransmits_known` of the kernel's retransmits, history aside. */
+	__u32 retransmits_fast;
+	__u32 retransmits_timeout;
+	__u32 retransmits_syn;
+	__u32 retransmits_probe;
+	__u32 retransmits_known;
+	__u32 zero_windows;
+	/* Where the sequence stood when the last of these was announced. */
+	__u32 zero_window_at;
+	__u32 handshake_us;
+};
+
 struct socket_state {
 	__u64 join_key;
 	__u64 start_time_ns;
 	struct socket_owner owner;
 	/* As last told: what moves is told again, what was told never falls. */
 	struct tcp_totals told;
+	struct tcp_health health;
 	__u32 data_segments_at_close;
 	__u8 role;
 	__u8 role_source;
@@ -56,7 +71,9 @@ struct socket_state {
 	__u8 owner_changes;
 	/* The TCP state that was followed last; 0 of a socket that is older than the agent. */
 	__u8 tcp_state;
-	__u8 pad0[6];
+	/* CONNECTION_PHASE_* in which it ended. */
+	__u8 phase;
+	__u8 pad0[5];
 };
 
 struct {

@@ -14,6 +14,7 @@
 #include "owner.h"
 #include "role.h"
 #include "socket_state.h"
+#include "tcp_health.h"
 #include "tcp_totals.h"
 #include <bpf/bpf_tracing.h>
 
@@ -43,6 +44,7 @@ static __always_inline void begin_accept(struct socket_state *state)
 	state->owner_changes = 0;
 	state->start_time_ns = bpf_ktime_get_ns();
 	__builtin_memset(&state->told, 0, sizeof(state->told));
+	__builtin_memset(&state->health, 0, sizeof(state->health));
 }
 
 static __always_inline void open_simultaneously(struct socket_state *state)
@@ -58,6 +60,7 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 	__u16 type = announcement_type(state);
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
+	if (type == KERNEL_EVENT_TYPE_SOCKET_ADOPTED) state->health.retransmits_known = tcp->total_retrans;
 	if (try_send_event(type, tcp, state, 0, 0)) {
 		state->state |= STATE_ANNOUNCED;
 	} else if (!(state->state & STATE_OPENING_LOST)) {
@@ -79,6 +82,8 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 
 static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state)
 {
+	state->phase = phase_of(old_state);
+	note_zero_window(&state->health, tcp);
 	if (state->join_key != 0) {
 		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state),
 			   tcp->inet_conn.icsk_inet.sk.sk_err);
@@ -87,6 +92,7 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
 		state->role_source = ROLE_SOURCE_KERNEL;
+		end_handshake(&state->health, tcp);
 		int error = read_connect_error(tcp);
 		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),
 			   error);
@@ -98,7 +104,11 @@ static __always_inline void change_connection(struct tcp_sock *tcp, struct socke
 {
 	int in_handshake = old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV;
 	/* A handshake survives the reset that answers a stray segment. */
-	if (in_handshake && new_state != TCP_CLOSE) state->state &= ~STATE_RESET_SENT;
+	if (in_handshake && new_state != TCP_CLOSE) {
+		state->state &= ~STATE_RESET_SENT;
+		end_handshake(&state->health, tcp);
+		if (state->start_time_ns != 0) state->health.handshake_us = read_handshake_us(state, tcp, old_state);
+	}
 	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
 	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state);
@@ -217,6 +227,30 @@ int BPF_PROG(reset_sent_btf, struct sock *sk)
 {
 	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
 	return tcp ? note_reset((struct sock *)tcp, STATE_RESET_SENT) : 0;
+}
+
+/* The kernel is about to note, or has just noted, that it sent a segment again. */
+SEC("?tp_btf/tcp_retransmit_skb")
+int BPF_PROG(retransmit_btf, const struct sock *sk)
+{
+	if (!in_scope(sk)) return 0;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock((void *)sk);
+	struct socket_state *state = tcp ? find_state(tcp) : 0;
+	if (state && (state->tcp_state != 0 || (state->state & STATE_ANNOUNCED)))
+		count_retransmits(&state->health, tcp, retransmits_of_this_kind(&state->health, tcp));
+	return 0;
+}
+
+/* An application takes data out of the socket: the window opens again after that, so whether it was shut shows now. A
+ * window that stays shut shows in the walk of the totals. */
+SEC("?tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(zero_window_btf, struct sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp || tcp->rcv_wnd != 0 || !in_scope(sk)) return 0;
+	struct socket_state *state = find_state(tcp);
+	if (state) note_zero_window(&state->health, tcp);
+	return 0;
 }
 
 #include "iterators.h"

@@ -108,9 +108,9 @@ export class Host {
     this.ip('link', 'set', device, 'up');
   }
 
-  /** A counter of this namespace, Tcp RetransSegs for example. */
+  /** A counter of this namespace, Tcp RetransSegs or TcpExt ListenDrops for example. */
   counter(protocol: string, name: string): number {
-    const lines = this.run('cat', '/proc/net/snmp')
+    const lines = this.run('cat', '/proc/net/snmp', '/proc/net/netstat')
       .split('\n')
       .filter((line) => line.startsWith(`${protocol}: `));
     const [names, values] = lines.map((line) => line.split(' '));
