@@ -4,7 +4,7 @@ import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { readMetrics } from './generator/metrics.ts';
+import { readMetrics, writeTallyKindsAs } from './generator/metrics.ts';
 import { writeSchemaFiles } from './generator/schema-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -93,17 +93,24 @@ for (const { name, text, message } of REFUSED) {
   });
 }
 
-test('a metric that names an unknown field or attribute is refused', async () => {
-  const text = 'namespace test; struct EdgePoint { bytes: uint64; }';
+test('a metric that names an unknown field or attribute, or a tally of no kind, is refused', async () => {
+  const kinds = 'enum TallyKind : uint16 { None = 0, Drop = 2, Far = 64 }';
+  const text = `namespace test; ${kinds} struct EdgePoint { bytes: uint64; }`;
   const { schema } = await writeSchemaFiles('points', text);
-  const metrics = (value: string, attribute: string): string =>
+  const metrics = (value: string, attribute: string, kind = 'Drop'): string =>
     [
       'attributes: [{id: level, name: tributary.level, cardinality: fine, description: Level.}]',
       'metrics:',
       `  - {id: io, instrument: counter, unit: By, value: [${value}], attributes: [${attribute}], description: Bytes., profiles: {otel: io}}`,
+      'tallies:',
+      `  - {kind: ${kind}, id: drop, subject: edge, instrument: counter, unit: By, attributes: [], description: Drops., profiles: {otel: d}}`,
       'self_metrics: []',
     ].join('\n');
-  assert.equal(readMetrics(metrics('bytes', 'level'), schema).metrics[0].id, 'io');
-  assert.throws(() => readMetrics(metrics('packets', 'level'), schema), /io: EdgePoint has no packets/);
-  assert.throws(() => readMetrics(metrics('bytes', 'zone'), schema), /io: no attribute zone/);
+  const read = (yaml: string) => readMetrics(yaml, schema, schema);
+  assert.equal(read(metrics('bytes', 'level')).metrics[0].id, 'io');
+  assert.throws(() => read(metrics('packets', 'level')), /io: EdgePoint has no packets/);
+  assert.throws(() => read(metrics('bytes', 'zone')), /io: no attribute zone/);
+  assert.match(writeTallyKindsAs(read(metrics('bytes', 'level')), schema), /TALLY_KINDS: u64 = 0x4;/);
+  for (const kind of ['Unknown', 'None', 'Far'])
+    assert.throws(() => read(metrics('bytes', 'level', kind)), /drop: TallyKind has no \w+ from 1 to 63/);
 });

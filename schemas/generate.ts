@@ -8,36 +8,40 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { writeConfigurationPage } from '../host/config/reference.ts';
 import { writeCHeader } from './generator/c-header.ts';
-import { readMetrics, writeMetricsPage, writeMetricsTs } from './generator/metrics.ts';
+import { readMetrics, writeMetricsPage, writeMetricsTs, writeTallyKindsAs } from './generator/metrics.ts';
 import type { Schema } from './generator/schema.ts';
 import { AS_FOLDER, TS_FOLDER, writeSchemaFiles } from './generator/schema-files.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const C_FOLDER = 'bpf/include/gen';
 const METRICS_FOLDER = 'host/export/gen';
-/** The only schema that programs in C see, and the one whose EdgePoint becomes metrics. */
+/** The only schema that programs in C see, the one whose EdgePoint becomes metrics, and the one with the kinds of tallies. */
 const C_SCHEMA = 'kernel-events';
 const POINT_SCHEMA = 'records';
+const TALLY_SCHEMA = 'wire';
 
 /** All generated files: path from the root of the repository → content. */
 async function generate(): Promise<Map<string, string>> {
   const files = new Map<string, string>();
+  const schemas = new Map<string, Schema>();
   const sources = readdirSync(join(ROOT, 'schemas')).filter((file) => file.endsWith('.fbs'));
   for (const name of sources.map((file) => file.slice(0, -'.fbs'.length)).sort()) {
     const text = readFileSync(join(ROOT, 'schemas', `${name}.fbs`), 'utf8');
     const { schema, files: schemaFiles } = await writeSchemaFiles(name, text);
+    schemas.set(name, schema);
     for (const [path, content] of schemaFiles) files.set(path, content);
     if (name === C_SCHEMA) files.set(`${C_FOLDER}/${name.replaceAll('-', '_')}.h`, writeCHeader(schema));
-    if (name === POINT_SCHEMA) addMetrics(files, schema);
   }
+  addMetrics(files, schemas.get(POINT_SCHEMA)!, schemas.get(TALLY_SCHEMA)!);
   const page = 'docs/configuration.md';
   files.set(page, writeConfigurationPage(readFileSync(join(ROOT, page), 'utf8')));
   return files;
 }
 
-function addMetrics(files: Map<string, string>, points: Schema): void {
-  const metrics = readMetrics(readFileSync(join(ROOT, 'schemas/metrics.yaml'), 'utf8'), points);
-  files.set(`${METRICS_FOLDER}/metrics.ts`, writeMetricsTs(metrics));
+function addMetrics(files: Map<string, string>, points: Schema, wire: Schema): void {
+  const metrics = readMetrics(readFileSync(join(ROOT, 'schemas/metrics.yaml'), 'utf8'), points, wire);
+  files.set(`${METRICS_FOLDER}/metrics.ts`, writeMetricsTs(metrics, wire));
+  files.set(`${AS_FOLDER}/tally-kinds.ts`, writeTallyKindsAs(metrics, wire));
   files.set('docs/metrics.md', writeMetricsPage(metrics));
 }
 

@@ -34,30 +34,75 @@ const selfMetric = z.strictObject({
   attributes: z.array(text),
   description: text,
 });
+/** What the `code` of a tally means: host/export/tally-codes.ts puts each into words. */
+const CODES = [
+  'close_reason',
+  'retransmit_kind',
+  'connection_phase',
+  'errno',
+  'port',
+  'drop_reason',
+  'dns_answer',
+] as const;
+const tally = z.strictObject({
+  kind: text,
+  id: text,
+  subject: z.enum(['edge', 'host', 'edge_or_host']),
+  instrument: z.enum(['counter', 'exponential_histogram']),
+  unit: text,
+  code: z.enum(CODES).optional(),
+  label: z.array(text).min(1).optional(),
+  attributes: z.array(text),
+  description: text,
+  profiles: metric.shape.profiles,
+});
 const document = z.strictObject({
   attributes: z.array(attribute),
   metrics: z.array(metric),
+  tallies: z.array(tally),
   self_metrics: z.array(selfMetric),
 });
 
 export type Metrics = z.infer<typeof document>;
 
-/** `points`: the schema whose EdgePoint feeds the metrics. Throws with the id of whatever is wrong. */
-export function readMetrics(yaml: string, points: Schema): Metrics {
+/** A kind's bit in a word of 64 says whether it is known, and whether it samples. */
+const TALLY_KIND_MAX = 63n;
+
+/** `points`: the schema whose EdgePoint feeds the metrics; `wire`: the one with TallyKind. Throws with the id of whatever is wrong. */
+export function readMetrics(yaml: string, points: Schema, wire: Schema): Metrics {
   const metrics = document.parse(parse(yaml));
   const attributes = uniqueIds(metrics.attributes);
-  uniqueIds(metrics.metrics);
+  uniqueIds([...metrics.metrics, ...metrics.tallies]);
   uniqueIds(metrics.self_metrics);
   const fields = new Set(points.structs.get('EdgePoint')?.fields.map((field) => field.name));
-  for (const item of [...metrics.metrics, ...metrics.self_metrics]) {
+  for (const item of [...metrics.metrics, ...metrics.tallies, ...metrics.self_metrics]) {
     for (const id of item.attributes)
       if (!attributes.has(id)) throw new Error(`metrics.yaml, ${item.id}: no attribute ${id}`);
   }
+  checkTallies(metrics.tallies, wire);
   for (const item of metrics.metrics) {
     for (const name of item.value)
       if (!fields.has(name)) throw new Error(`metrics.yaml, ${item.id}: EdgePoint has no ${name}`);
   }
   return metrics;
+}
+
+function checkTallies(tallies: Metrics['tallies'], wire: Schema): void {
+  uniqueIds(tallies.map(({ kind }) => ({ id: kind })));
+  for (const item of tallies) {
+    const value = kindValue(wire, item.kind);
+    if (value === undefined || value === 0n || value > TALLY_KIND_MAX)
+      throw new Error(`metrics.yaml, ${item.id}: TallyKind has no ${item.kind} from 1 to ${TALLY_KIND_MAX}`);
+    for (const id of item.label ?? [])
+      if (!item.attributes.includes(id))
+        throw new Error(`metrics.yaml, ${item.id}: ${id} is not one of its attributes`);
+  }
+}
+
+function kindValue(wire: Schema, kind: string): bigint | undefined {
+  const values = wire.enums.find(({ name }) => name === 'TallyKind')?.values;
+  const value = values?.find(({ name }) => name === kind)?.value;
+  return value === undefined ? undefined : BigInt(value);
 }
 
 function uniqueIds(items: { id: string }[]): Set<string> {
@@ -74,6 +119,8 @@ export type Instrument = ${instrument.options.map((name) => `'${name}'`).join(' 
 export type AttributeId = keyof typeof ATTRIBUTES;
 export type MetricId = keyof typeof METRICS;
 export type SelfMetricId = keyof typeof SELF_METRICS;
+export type TallyMetricId = keyof typeof TALLIES;
+export type TallyCode = ${CODES.map((name) => `'${name}'`).join(' | ')};
 
 export interface Attribute {
   /** SIDE stands for \`source\` or \`destination\`: such an attribute exists once for each end. */
@@ -97,6 +144,22 @@ export interface Metric {
   readonly prometheus: string;
 }
 
+/** What ends or hosts count beyond their totals (wire.Tally). */
+export interface TallyMetric {
+  readonly kind: TallyKind;
+  readonly subject: 'edge' | 'host' | 'edge_or_host';
+  /** A histogram is of nanoseconds, told in seconds. */
+  readonly instrument: 'counter' | 'exponential_histogram';
+  readonly unit: string;
+  readonly code?: TallyCode;
+  /** The attributes whose values are the words of the label. */
+  readonly label?: readonly AttributeId[];
+  readonly attributes: readonly AttributeId[];
+  readonly description: string;
+  readonly profiles: Readonly<Partial<Record<Profile, string>>>;
+  readonly prometheus: string;
+}
+
 export interface SelfMetric {
   readonly name: string;
   readonly prometheus: string;
@@ -109,10 +172,11 @@ export interface SelfMetric {
 }
 `;
 
-export function writeMetricsTs({ attributes, metrics, self_metrics }: Metrics): string {
+export function writeMetricsTs({ attributes, metrics, tallies, self_metrics }: Metrics, wire: Schema): string {
   return [
     `// ${generatedFrom('metrics.yaml')}`,
     `import type { EdgePoint } from '../../wire/gen/records-layout.ts';`,
+    `import type { TallyKind } from '../../wire/gen/wire-layout.ts';`,
     '',
     TYPES,
     constant('ATTRIBUTES', 'Readonly<Record<string, Attribute>>', attributes),
@@ -122,6 +186,17 @@ export function writeMetricsTs({ attributes, metrics, self_metrics }: Metrics): 
       metrics.map((item) => ({ ...item, value: item.value.map(camelCase), prometheus: inPrometheus(item) })),
     ),
     constant(
+      'TALLIES',
+      'Readonly<Record<string, TallyMetric>>',
+      tallies.map(({ id, kind, label, ...rest }) => ({
+        id,
+        kind: Number(kindValue(wire, kind)),
+        ...rest,
+        ...(label && { label: label.map(camelCase) }),
+        prometheus: inPrometheus(rest),
+      })),
+    ),
+    constant(
       'SELF_METRICS',
       'Readonly<Record<string, SelfMetric>>',
       self_metrics.map((item) => ({ ...item, prometheus: prometheusName(item) })),
@@ -129,7 +204,27 @@ export function writeMetricsTs({ attributes, metrics, self_metrics }: Metrics): 
   ].join('\n');
 }
 
-function inPrometheus({ profiles, unit, instrument }: Metrics['metrics'][number]): string {
+/** For the stages: which kinds they know, and which of them sample. */
+export function writeTallyKindsAs({ tallies }: Metrics, wire: Schema): string {
+  const bits = (items: Metrics['tallies']): string =>
+    `0x${items.reduce((word, { kind }) => word | (1n << (kindValue(wire, kind) ?? 0n)), 0n).toString(16)}`;
+  const sampling = tallies.filter(({ instrument }) => instrument === 'exponential_histogram');
+  return [
+    `// ${generatedFrom('metrics.yaml')}`,
+    '',
+    '/** Bit k is set when wire.TallyKind k is known. */',
+    `export const TALLY_KINDS: u64 = ${bits(tallies)};`,
+    '/** The kinds whose `sum` is of samples. */',
+    `export const SAMPLED_TALLY_KINDS: u64 = ${bits(sampling)};`,
+    '',
+  ].join('\n');
+}
+
+function inPrometheus({
+  profiles,
+  unit,
+  instrument,
+}: Pick<Metrics['metrics'][number], 'profiles' | 'unit' | 'instrument'>): string {
   return prometheusName({ name: profiles.otel, unit, instrument });
 }
 
@@ -143,6 +238,7 @@ function constant(name: string, type: string, items: ({ id: string; attributes?:
 }
 
 function literal(value: unknown): string {
+  if (typeof value === 'number') return String(value);
   if (typeof value === 'string') return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
   const members = Object.entries(value ?? {}).map(
@@ -151,7 +247,7 @@ function literal(value: unknown): string {
   return `{ ${members.join(', ')} }`;
 }
 
-export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics): string {
+export function writeMetricsPage({ attributes, metrics, tallies, self_metrics }: Metrics): string {
   const nameOf = (id: string): string => code(attributes.find((item) => item.id === id)?.name ?? id);
   const namesOf = (ids: string[]): string => ids.map(nameOf).join(', ') || '–';
   return [
@@ -178,6 +274,18 @@ export function writeMetricsPage({ attributes, metrics, self_metrics }: Metrics)
         ...[code(item.profiles.otel), code(inPrometheus(item))],
         ...[item.instrument, code(item.unit), namesOf(item.attributes), item.description],
         ...PROFILES.slice(1).map((name) => (item.profiles[name] === undefined ? '–' : code(item.profiles[name]))),
+      ]),
+    ),
+    '## Tallies',
+    '',
+    'What single ends count beyond their totals. Each carries the attributes of its edge, as above, and `tributary.side`: the end',
+    'that counted, client or server. What a host counts and no socket of it carries `host.name` in their place.',
+    '',
+    table(
+      ['profile `otel`', 'in Prometheus', 'instrument', 'unit', 'of', 'further attributes', 'what'],
+      tallies.map((item) => [
+        ...[code(item.profiles.otel), code(inPrometheus(item)), item.instrument, code(item.unit)],
+        ...[item.subject.replaceAll('_', ' '), namesOf(item.attributes), item.description],
       ]),
     ),
     '## Attributes',

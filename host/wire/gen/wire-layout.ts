@@ -85,7 +85,7 @@ export const TallyKind = {
   ZeroWindow: 7,
   /** Segments that arrived out of order. */
   OutOfOrder: 8,
-  /** A connect that failed. `code`: errno. */
+  /** A connect that failed. `code`: errno. No agent tells it: the reducer makes it of Once.error and Close.error. */
   ConnectError: 9,
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   AcceptOverflow: 16,

@@ -83,7 +83,7 @@ export namespace TallyKind {
   export const ZeroWindow: u16 = 7;
   /** Segments that arrived out of order. */
   export const OutOfOrder: u16 = 8;
-  /** A connect that failed. `code`: errno. */
+  /** A connect that failed. `code`: errno. No agent tells it: the reducer makes it of Once.error and Close.error. */
   export const ConnectError: u16 = 9;
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   export const AcceptOverflow: u16 = 16;
