@@ -120,6 +120,7 @@ interface NativeAddon {
   probe(): Capabilities;
   clockState(): ClockState;
   listPrograms(): LoadedProgram[];
+  readKernelEnum(name: string): Record<string, number>;
   Collector: new (objectPath: string, options?: CollectorOptions) => Collector;
 }
 
@@ -148,6 +149,11 @@ export function clockState(): ClockState {
  */
 export function load(options: CollectorOptions = {}): Collector {
   return new addon.Collector(OBJECT_PATH, options);
+}
+
+/** An enumeration of the running kernel, name → value; empty when its type information has none of this name. */
+export function readKernelEnum(name: string): Record<string, number> {
+  return addon.readKernelEnum(name);
 }
 
 /** Every eBPF program on this machine, whoever loaded it: what a process left behind would be seen here. */

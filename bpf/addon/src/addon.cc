@@ -1,10 +1,14 @@
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <napi.h>
 #include <sys/timex.h>
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <string>
 
+#include "arguments.h"
 #include "collector.h"
 #include "probe.h"
 #include "unique_fd.h"
@@ -31,6 +35,21 @@ Napi::Value Probe(const Napi::CallbackInfo &info) {
   if (!missing.empty()) result.Set("missing", missing);
   result.Set("backends", backends);
   return result;
+}
+
+// The running kernel's numbers: an enumeration may differ between kernels.
+Napi::Value ReadKernelEnum(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const std::string name = RequireString(info[0], "name");
+  const Napi::Object values = Napi::Object::New(env);
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__load_vmlinux_btf(), btf__free);
+  const int id = types ? btf__find_by_name_kind(types.get(), name.c_str(), BTF_KIND_ENUM) : -errno;
+  if (id < 0) return values;
+  const btf_type *type = btf__type_by_id(types.get(), static_cast<__u32>(id));
+  const struct btf_enum *members = btf_enum(type);
+  for (int i = 0; i < btf_vlen(type); i++)
+    values.Set(btf__name_by_offset(types.get(), members[i].name_off), static_cast<uint32_t>(members[i].val));
+  return values;
 }
 
 Napi::Value ListPrograms(const Napi::CallbackInfo &info) {
@@ -64,6 +83,7 @@ Napi::Value ClockState(const Napi::CallbackInfo &info) {
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New(env, Probe));
+  exports.Set("readKernelEnum", Napi::Function::New(env, ReadKernelEnum));
   exports.Set("clockState", Napi::Function::New(env, ClockState));
   exports.Set("listPrograms", Napi::Function::New(env, ListPrograms));
   exports.Set("Collector", Collector::Define(env));

@@ -73,6 +73,7 @@ export class Host {
   readonly netns: number;
   #devices = 0;
   readonly #peers: Peer[] = [];
+  readonly #programs: Program[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -128,6 +129,13 @@ export class Host {
     });
   }
 
+  /** Starts a command here; it ends with the host. */
+  start(...command: string[]): Program {
+    const program = new Program(this.name, command);
+    this.#programs.push(program);
+    return program;
+  }
+
   /** Starts a socket program here. */
   peer(): Peer {
     const child = spawn('ip', ['netns', 'exec', this.name, process.execPath, join(import.meta.dirname, 'peer.ts')], {
@@ -169,6 +177,31 @@ export class Host {
 
   close(): void {
     for (const peer of this.#peers) peer.process.kill('SIGKILL');
+    for (const program of this.#programs) program.kill();
     run('ip', 'netns', 'delete', this.name);
+  }
+}
+
+/** A program that runs in a host; what it writes is kept. */
+export class Program {
+  readonly #child: ChildProcess;
+  output = '';
+
+  constructor(host: string, command: readonly string[]) {
+    this.#child = spawn('ip', ['netns', 'exec', host, ...command], { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#child.stdout, this.#child.stderr])
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text;
+      });
+  }
+
+  /** Its first line, once it has written it. */
+  async firstLine(): Promise<string> {
+    await waitFor('a line of output', () => this.output.includes('\n'));
+    return this.output.slice(0, this.output.indexOf('\n'));
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
   }
 }
