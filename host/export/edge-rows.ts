@@ -59,6 +59,14 @@ const SUM_FIELDS = [
   'flowsServer',
   'rttCount',
   'rttSumUs',
+  'clientBytesSent',
+  'clientBytesReceived',
+  'clientPacketsSent',
+  'clientPacketsReceived',
+  'serverBytesSent',
+  'serverBytesReceived',
+  'serverPacketsSent',
+  'serverPacketsReceived',
 ] as const satisfies readonly (keyof EdgePoint)[];
 
 export type SumField = (typeof SUM_FIELDS)[number];

@@ -80,6 +80,14 @@ function randomFlow(random: Random, connection: Connection, window: number): Flo
     resetBy: reason === CloseReason.ResetSent ? 1 : reason === CloseReason.ResetReceived ? 2 : 0,
     match: random.below(4),
     reasonCount: reason === CloseReason.None ? 0 : 1 + random.below(3),
+    clientBytesSent: BigInt(random.uint32()) * BigInt(random.below(1000)),
+    clientBytesReceived: BigInt(random.uint32()) * BigInt(random.below(1000)),
+    clientPacketsSent: BigInt(random.uint32()),
+    clientPacketsReceived: BigInt(random.uint32()),
+    serverBytesSent: BigInt(random.uint32()) * BigInt(random.below(1000)),
+    serverBytesReceived: BigInt(random.uint32()) * BigInt(random.below(1000)),
+    serverPacketsSent: BigInt(random.uint32()),
+    serverPacketsReceived: BigInt(random.uint32()),
   };
 }
 

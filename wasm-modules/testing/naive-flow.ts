@@ -22,6 +22,8 @@ export interface End {
   isReported: boolean;
   reason: number;
   totals: Totals;
+  /** Totals that its own numbers have told; undefined before its first close. */
+  own: Totals | undefined;
   rttUs: number;
   from: number | undefined;
   baselines: { kind: number; totals: Totals }[];
@@ -103,6 +105,34 @@ export function rebase(flow: Flow, client: End | undefined, server: End | undefi
   });
   if (history === undefined || flow.history !== undefined) return [];
   return history.map((value, index) => value - greater(committed[index][1], committed[index][3]));
+}
+
+/** What an end's own totals rose by: from its baseline when it is new. The end decides alone. */
+export function addOwn(end: End | undefined, side: 'client' | 'server', news: EdgeSums): void {
+  if (end === undefined) return;
+  const from = end.own ?? startOf(end);
+  for (const [field, name] of OWN_NAMES) {
+    if (end.totals[field] > from[field]) add(news, `${side}${name}`, end.totals[field] - from[field]);
+  }
+  end.own = { ...end.totals };
+}
+
+const OWN_NAMES = [
+  ['bytesSent', 'BytesSent'],
+  ['bytesReceived', 'BytesReceived'],
+  ['segmentsSent', 'PacketsSent'],
+  ['segmentsReceived', 'PacketsReceived'],
+] as const;
+
+function startOf(end: End): Totals {
+  const of = (kind: number) => end.baselines.filter((one) => one.kind === kind).map(({ totals }) => totals);
+  const [committed, adopted] = [of(BaselineKind.Committed), end.isExisting ? of(BaselineKind.Adopted) : []];
+  const start = zero();
+  for (const [field] of OWN_NAMES) {
+    if (committed.length > 0) start[field] = committed.map((one) => one[field]).reduce(greater);
+    else if (adopted.length > 0) start[field] = adopted.map((one) => one[field]).reduce(less);
+  }
+  return start;
 }
 
 const FAILURE_FIELDS = ['refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'];

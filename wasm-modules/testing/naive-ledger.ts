@@ -4,6 +4,7 @@ import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events
 import { BaselineKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
 import {
   add,
+  addOwn,
   countAll,
   type EdgeSums,
   type End,
@@ -123,6 +124,7 @@ export class NaiveLedger {
         isReported: true,
         reason: 0,
         totals: zero(),
+        own: undefined,
         rttUs: 0,
         from: undefined,
         baselines: [],
@@ -171,6 +173,8 @@ export class NaiveLedger {
     this.#bookTotals(flow, client, server, window, news);
     for (const [index, value] of returned.entries()) if (value > 0n) add(news, TOTAL_NAMES[index], value);
     countAll(flow, client, server, news);
+    addOwn(client, 'client', news);
+    addOwn(server, 'server', news);
     const isActive = [client, server].some((end) => end !== undefined && end.ids.size > 0);
     this.#send(flow, client, server, isActive, window, news, edges);
     for (const end of [client, server]) {
@@ -283,6 +287,7 @@ function settledEnd({ role, isCounted, totals }: Told & { kind: 'settled' }): En
     source: RoleSource.Kernel,
     ids: new Set(),
     totals: { ...totals },
+    own: undefined,
     baselines,
   };
 }

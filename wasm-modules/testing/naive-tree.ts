@@ -36,6 +36,14 @@ const ADDED = [
   'lateBytes',
   'connections',
   'closed',
+  'clientBytesSent',
+  'clientBytesReceived',
+  'clientPacketsSent',
+  'clientPacketsReceived',
+  'serverBytesSent',
+  'serverBytesReceived',
+  'serverPacketsSent',
+  'serverPacketsReceived',
 ] as const;
 
 export class NaiveTree {
@@ -147,4 +155,12 @@ export const STILL: FlowValues = {
   resetBy: 0,
   match: 0,
   reasonCount: 0,
+  clientBytesSent: 0n,
+  clientBytesReceived: 0n,
+  clientPacketsSent: 0n,
+  clientPacketsReceived: 0n,
+  serverBytesSent: 0n,
+  serverBytesReceived: 0n,
+  serverPacketsSent: 0n,
+  serverPacketsReceived: 0n,
 };

@@ -6,7 +6,7 @@ import type { Hello } from '../../host/wire/gen/wire-tables.ts';
 import { hello } from '../../host/wire/testing/hello.ts';
 import { announceFrame, ipv4, open, process, SPACE, windowEnd } from './agent-frames.ts';
 import { ReducerFleet, type SessionRef } from './reducer-fleet.ts';
-import { mergeOutputs } from './window-output.ts';
+import { mergeOutputs, type Point } from './window-output.ts';
 
 export const FIRST_WINDOW = 3000;
 
@@ -20,6 +20,9 @@ export class TwoHosts {
   readonly #agents: SessionRef[] = [];
   /** `from_window` of the first edge of each window that had one. */
   readonly fromWindows: number[] = [];
+
+  /** What the ends of each edge said by themselves in the window that closed last, zeros left out. */
+  own: Record<string, Record<string, number>> = {};
 
   readonly #workers: number;
 
@@ -48,22 +51,14 @@ export class TwoHosts {
     this.#told.add(agent);
   }
 
-  /** Ends the window of every agent and closes it: what each edge of the finest level shows, zeros left out. */
+  /** Ends the window of every agent and closes it: what each edge of the finest level shows but for `own`, zeros left out. */
   close(): Record<string, Record<string, number>> {
     for (const agent of this.#agents) if (!this.#told.has(agent)) this.say(agent, windowEnd(this.window));
     this.#told.clear();
     const points = mergeOutputs(this.fleet.close(this.window++)).filter(({ level }) => level === Level.IdId);
     if (points.length > 0) this.fromWindows.push(Number(points[0].fields.get('fromWindow')));
-    return Object.fromEntries(
-      points.map(({ client, server, serverPort, fields }) => [
-        `${client.id} > ${server.id} :${serverPort}`,
-        Object.fromEntries(
-          [...fields]
-            .filter(([name, value]) => value !== 0n && name !== 'fromWindow')
-            .map(([name, value]) => [name, Number(value)]),
-        ),
-      ]),
-    );
+    this.own = showFields(points, isOwnNumber);
+    return showFields(points, (name) => name !== 'fromWindow' && !isOwnNumber(name));
   }
 
   /** The agent is gone: its session no longer tells windows. */
@@ -71,6 +66,23 @@ export class TwoHosts {
     this.#agents.splice(this.#agents.indexOf(agent), 1);
     this.fleet.detach(agent, reason);
   }
+}
+
+function isOwnNumber(name: string): boolean {
+  return /^(client|server)(Bytes|Packets)(Sent|Received)$/.test(name);
+}
+
+function showFields(points: Point[], isShown: (name: string) => boolean): Record<string, Record<string, number>> {
+  return Object.fromEntries(
+    points.map(({ client, server, serverPort, fields }) => [
+      `${client.id} > ${server.id} :${serverPort}`,
+      Object.fromEntries(
+        [...fields]
+          .filter(([name, value]) => value !== 0n && isShown(name))
+          .map(([name, value]) => [name, Number(value)]),
+      ),
+    ]),
+  );
 }
 
 /** The client's end of a connection from host 1 to port 80 of host 2. */

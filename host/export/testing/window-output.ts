@@ -57,6 +57,14 @@ const NO_POINT: EdgePoint = {
   rttMaxUs: 0,
   histogram: 0,
   rttSumUs: 0n,
+  clientBytesSent: 0n,
+  clientBytesReceived: 0n,
+  clientPacketsSent: 0n,
+  clientPacketsReceived: 0n,
+  serverBytesSent: 0n,
+  serverBytesReceived: 0n,
+  serverPacketsSent: 0n,
+  serverPacketsReceived: 0n,
 };
 
 export interface PointSpec extends Partial<Omit<EdgePoint, 'histogram'>> {

@@ -16,7 +16,6 @@ export const RecordKind = {
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,
-  HostTally: 19,
   Marker: 32,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
@@ -83,6 +82,10 @@ export const RefusalReason = {
   /** Counts that contradict each other (a fold of fewer sockets than connections). */
   Counts: 17,
   Memory: 18,
+  LabelQuota: 19,
+  UnknownLabel: 20,
+  /** More tallies between two WindowEnds than a session may tell. */
+  TallyQuota: 21,
   SocketQuota: 32,
   /** The local address was announced by another host, and by none of this session. */
   ForeignAddress: 33,
@@ -168,7 +171,18 @@ export const ReducerCounter = {
   FoldPairsRefused: 122,
   /** Match: flows that were booked as they are beside folds of their pair, because the table of such flows was full. */
   FoldFlowsRefused: 123,
-  End: 128,
+  /** Tallies of a kind that this version does not know, of refused sockets, and of ends that lost their side. */
+  TalliesIgnored: 124,
+  /** Match and aggregate: tallies that no table had room for. What only its text had no room for is kept without. */
+  TalliesRefused: 125,
+  TallyLabelsDropped: 126,
+  /** Tallies that were added to an edge or a host. */
+  TalliesAdded: 127,
+  /** Distinct tallies of edges and hosts, and texts that they name. */
+  TalliesLive: 128,
+  LabelsLive: 129,
+  LabelsRefused: 130,
+  End: 136,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
 
@@ -573,10 +587,13 @@ export interface MatchOnce {
   reason: number;
   error: number;
   totals: EndTotals;
+  /** wire.TallyKind.Duration of it, and HandshakeServer of a client or HandshakeClient of a server; nanoseconds, 0 = not known. */
+  durationNs: bigint;
+  handshakeNs: bigint;
 }
 
 /** Bytes. */
-export const MATCH_ONCE_SIZE = 160;
+export const MATCH_ONCE_SIZE = 176;
 
 /** Byte offset of each field. */
 export const MATCH_ONCE_OFFSET = {
@@ -586,6 +603,8 @@ export const MATCH_ONCE_OFFSET = {
   pad0: 109,
   error: 110,
   totals: 112,
+  durationNs: 160,
+  handshakeNs: 168,
 } as const;
 
 export function readMatchOnce(view: DataView, offset: number): MatchOnce {
@@ -595,6 +614,8 @@ export function readMatchOnce(view: DataView, offset: number): MatchOnce {
     reason: view.getUint8(offset + 108),
     error: view.getUint16(offset + 110, true),
     totals: readEndTotals(view, offset + 112),
+    durationNs: view.getBigUint64(offset + 160, true),
+    handshakeNs: view.getBigUint64(offset + 168, true),
   };
 }
 
@@ -605,6 +626,8 @@ export function writeMatchOnce(view: DataView, offset: number, value: MatchOnce)
   view.setUint8(offset + 109, 0);
   view.setUint16(offset + 110, value.error, true);
   writeEndTotals(view, offset + 112, value.totals);
+  view.setBigUint64(offset + 160, value.durationNs, true);
+  view.setBigUint64(offset + 168, value.handshakeNs, true);
 }
 
 export interface MatchSettled {
@@ -685,7 +708,7 @@ export function writeLabelRecord(view: DataView, offset: number, value: LabelRec
   view.setUint32(offset + 4, value.textBytes, true);
 }
 
-/** wire.Tally of an end, or of a host. 40 bytes. */
+/** wire.Tally of an end, or of a host, which goes to the worker that keeps the host (enrich/nodes.ts). 40 bytes. */
 export interface MatchTally {
   /** 0 = of the host `node`, else the end and `node` is 0. */
   end: number;
@@ -929,7 +952,7 @@ export function writeEdgeRecord(view: DataView, offset: number, value: EdgeRecor
   view.setUint8(offset + 15, 0);
 }
 
-/** What one flow adds to its edge in one window. 104 bytes. */
+/** What one flow adds to its edge in one window. 168 bytes. */
 export interface EdgeFlow {
   edge: number;
   /** First window covered; less than the window when some of it was late. */
@@ -957,10 +980,19 @@ export interface EdgeFlow {
   match: number;
   /** Number of connections of a fold, else 1 where `reason` counts. */
   reasonCount: number;
+  /** What each end's own totals rose by, whatever was booked (protocol.md, section 3, own numbers). */
+  clientBytesSent: bigint;
+  clientBytesReceived: bigint;
+  clientPacketsSent: bigint;
+  clientPacketsReceived: bigint;
+  serverBytesSent: bigint;
+  serverBytesReceived: bigint;
+  serverPacketsSent: bigint;
+  serverPacketsReceived: bigint;
 }
 
 /** Bytes. */
-export const EDGE_FLOW_SIZE = 104;
+export const EDGE_FLOW_SIZE = 168;
 
 /** Byte offset of each field. */
 export const EDGE_FLOW_OFFSET = {
@@ -984,6 +1016,14 @@ export const EDGE_FLOW_OFFSET = {
   match: 98,
   pad0: 99,
   reasonCount: 100,
+  clientBytesSent: 104,
+  clientBytesReceived: 112,
+  clientPacketsSent: 120,
+  clientPacketsReceived: 128,
+  serverBytesSent: 136,
+  serverBytesReceived: 144,
+  serverPacketsSent: 152,
+  serverPacketsReceived: 160,
 } as const;
 
 export function readEdgeFlow(view: DataView, offset: number): EdgeFlow {
@@ -1007,6 +1047,14 @@ export function readEdgeFlow(view: DataView, offset: number): EdgeFlow {
     resetBy: view.getUint8(offset + 97),
     match: view.getUint8(offset + 98),
     reasonCount: view.getUint32(offset + 100, true),
+    clientBytesSent: view.getBigUint64(offset + 104, true),
+    clientBytesReceived: view.getBigUint64(offset + 112, true),
+    clientPacketsSent: view.getBigUint64(offset + 120, true),
+    clientPacketsReceived: view.getBigUint64(offset + 128, true),
+    serverBytesSent: view.getBigUint64(offset + 136, true),
+    serverBytesReceived: view.getBigUint64(offset + 144, true),
+    serverPacketsSent: view.getBigUint64(offset + 152, true),
+    serverPacketsReceived: view.getBigUint64(offset + 160, true),
   };
 }
 
@@ -1031,12 +1079,19 @@ export function writeEdgeFlow(view: DataView, offset: number, value: EdgeFlow): 
   view.setUint8(offset + 98, value.match);
   view.setUint8(offset + 99, 0);
   view.setUint32(offset + 100, value.reasonCount, true);
+  view.setBigUint64(offset + 104, value.clientBytesSent, true);
+  view.setBigUint64(offset + 112, value.clientBytesReceived, true);
+  view.setBigUint64(offset + 120, value.clientPacketsSent, true);
+  view.setBigUint64(offset + 128, value.clientPacketsReceived, true);
+  view.setBigUint64(offset + 136, value.serverBytesSent, true);
+  view.setBigUint64(offset + 144, value.serverBytesReceived, true);
+  view.setBigUint64(offset + 152, value.serverPacketsSent, true);
+  view.setBigUint64(offset + 160, value.serverPacketsReceived, true);
 }
 
-/** What an end, or a host, counted in one window (wire.Tally). 32 bytes. */
+/** What an end counted in one window (wire.Tally). 32 bytes. */
 export interface EdgeTally {
-  /** EdgeTally: handle of an announced edge. HostTally: of an announced node. */
-  subject: number;
+  edge: number;
   kind: number;
   side: number;
   code: number;
@@ -1050,7 +1105,7 @@ export const EDGE_TALLY_SIZE = 32;
 
 /** Byte offset of each field. */
 export const EDGE_TALLY_OFFSET = {
-  subject: 0,
+  edge: 0,
   kind: 4,
   side: 6,
   pad0: 7,
@@ -1062,7 +1117,7 @@ export const EDGE_TALLY_OFFSET = {
 
 export function readEdgeTally(view: DataView, offset: number): EdgeTally {
   return {
-    subject: view.getUint32(offset, true),
+    edge: view.getUint32(offset, true),
     kind: view.getUint16(offset + 4, true),
     side: view.getUint8(offset + 6),
     code: view.getUint32(offset + 8, true),
@@ -1073,7 +1128,7 @@ export function readEdgeTally(view: DataView, offset: number): EdgeTally {
 }
 
 export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally): void {
-  view.setUint32(offset, value.subject, true);
+  view.setUint32(offset, value.edge, true);
   view.setUint16(offset + 4, value.kind, true);
   view.setUint8(offset + 6, value.side);
   view.setUint8(offset + 7, 0);
@@ -1150,7 +1205,7 @@ export function writeWindowOutput(view: DataView, offset: number, value: WindowO
 
 /**
  * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,
- * code, label). 48 bytes.
+ * code, label), hosts last. 48 bytes.
  */
 export interface TallyPoint {
   level: number;
@@ -1228,7 +1283,7 @@ export function writeTallyPoint(view: DataView, offset: number, value: TallyPoin
 
 /**
  * One row of one level for one window. `client_node` and `server_node` are indexes into this output's nodes; at the az levels a
- * node carries role and zone only, at the role levels role only. 176 bytes.
+ * node carries role and zone only, at the role levels role only. 240 bytes.
  */
 export interface EdgePoint {
   level: number;
@@ -1267,10 +1322,19 @@ export interface EdgePoint {
   /** Byte offset of the HistogramRecord within this output's histograms, plus 1; 0 = none. */
   histogram: number;
   rttSumUs: bigint;
+  /** As in EdgeFlow. */
+  clientBytesSent: bigint;
+  clientBytesReceived: bigint;
+  clientPacketsSent: bigint;
+  clientPacketsReceived: bigint;
+  serverBytesSent: bigint;
+  serverBytesReceived: bigint;
+  serverPacketsSent: bigint;
+  serverPacketsReceived: bigint;
 }
 
 /** Bytes. */
-export const EDGE_POINT_SIZE = 176;
+export const EDGE_POINT_SIZE = 240;
 
 /** Byte offset of each field. */
 export const EDGE_POINT_OFFSET = {
@@ -1307,6 +1371,14 @@ export const EDGE_POINT_OFFSET = {
   rttMaxUs: 160,
   histogram: 164,
   rttSumUs: 168,
+  clientBytesSent: 176,
+  clientBytesReceived: 184,
+  clientPacketsSent: 192,
+  clientPacketsReceived: 200,
+  serverBytesSent: 208,
+  serverBytesReceived: 216,
+  serverPacketsSent: 224,
+  serverPacketsReceived: 232,
 } as const;
 
 export function readEdgePoint(view: DataView, offset: number): EdgePoint {
@@ -1344,6 +1416,14 @@ export function readEdgePoint(view: DataView, offset: number): EdgePoint {
     rttMaxUs: view.getUint32(offset + 160, true),
     histogram: view.getUint32(offset + 164, true),
     rttSumUs: view.getBigUint64(offset + 168, true),
+    clientBytesSent: view.getBigUint64(offset + 176, true),
+    clientBytesReceived: view.getBigUint64(offset + 184, true),
+    clientPacketsSent: view.getBigUint64(offset + 192, true),
+    clientPacketsReceived: view.getBigUint64(offset + 200, true),
+    serverBytesSent: view.getBigUint64(offset + 208, true),
+    serverBytesReceived: view.getBigUint64(offset + 216, true),
+    serverPacketsSent: view.getBigUint64(offset + 224, true),
+    serverPacketsReceived: view.getBigUint64(offset + 232, true),
   };
 }
 
@@ -1381,6 +1461,14 @@ export function writeEdgePoint(view: DataView, offset: number, value: EdgePoint)
   view.setUint32(offset + 160, value.rttMaxUs, true);
   view.setUint32(offset + 164, value.histogram, true);
   view.setBigUint64(offset + 168, value.rttSumUs, true);
+  view.setBigUint64(offset + 176, value.clientBytesSent, true);
+  view.setBigUint64(offset + 184, value.clientBytesReceived, true);
+  view.setBigUint64(offset + 192, value.clientPacketsSent, true);
+  view.setBigUint64(offset + 200, value.clientPacketsReceived, true);
+  view.setBigUint64(offset + 208, value.serverBytesSent, true);
+  view.setBigUint64(offset + 216, value.serverBytesReceived, true);
+  view.setBigUint64(offset + 224, value.serverPacketsSent, true);
+  view.setBigUint64(offset + 232, value.serverPacketsReceived, true);
 }
 
 /**

@@ -88,9 +88,9 @@ const LIST_BYTES_FIRST: usize = 4096;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
 
-/** Four cache lines: the head, and an EdgePoint in three. */
-const ROW_BYTES: usize = 256;
-if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE > 256)
+/** Five cache lines: the head, and an EdgePoint in four. */
+const ROW_BYTES: usize = 320;
+if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE > 320)
   ERROR('a row is a head of 64 bytes and an EdgePoint');
 
 /** `from_window` of a point in which nothing was late. */

@@ -16,7 +16,6 @@ export namespace RecordKind {
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
-  export const HostTally: u16 = 19;
   export const Marker: u16 = 32;
 }
 
@@ -79,6 +78,10 @@ export namespace RefusalReason {
   /** Counts that contradict each other (a fold of fewer sockets than connections). */
   export const Counts: u8 = 17;
   export const Memory: u8 = 18;
+  export const LabelQuota: u8 = 19;
+  export const UnknownLabel: u8 = 20;
+  /** More tallies between two WindowEnds than a session may tell. */
+  export const TallyQuota: u8 = 21;
   export const SocketQuota: u8 = 32;
   /** The local address was announced by another host, and by none of this session. */
   export const ForeignAddress: u8 = 33;
@@ -163,7 +166,18 @@ export namespace ReducerCounter {
   export const FoldPairsRefused: u16 = 122;
   /** Match: flows that were booked as they are beside folds of their pair, because the table of such flows was full. */
   export const FoldFlowsRefused: u16 = 123;
-  export const End: u16 = 128;
+  /** Tallies of a kind that this version does not know, of refused sockets, and of ends that lost their side. */
+  export const TalliesIgnored: u16 = 124;
+  /** Match and aggregate: tallies that no table had room for. What only its text had no room for is kept without. */
+  export const TalliesRefused: u16 = 125;
+  export const TallyLabelsDropped: u16 = 126;
+  /** Tallies that were added to an edge or a host. */
+  export const TalliesAdded: u16 = 127;
+  /** Distinct tallies of edges and hosts, and texts that they name. */
+  export const TalliesLive: u16 = 128;
+  export const LabelsLive: u16 = 129;
+  export const LabelsRefused: u16 = 130;
+  export const End: u16 = 136;
 }
 
 export namespace SessionFlag {
@@ -491,6 +505,9 @@ export class MatchOnce {
   totalsRetransmits: u64; // 144
   totalsSrttUs: u32; // 152
   totalsMinRttUs: u32; // 156
+  /** wire.TallyKind.Duration of it, and HandshakeServer of a client or HandshakeClient of a server; nanoseconds, 0 = not known. */
+  durationNs: u64; // 160
+  handshakeNs: u64; // 168
 
   get open(): MatchOpen {
     return changetype<MatchOpen>(changetype<usize>(this) + 0);
@@ -502,9 +519,9 @@ export class MatchOnce {
 }
 
 /** Bytes. */
-export const MATCH_ONCE_SIZE: u32 = 160;
+export const MATCH_ONCE_SIZE: u32 = 176;
 
-if (offsetof<MatchOnce>() !== 160) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>() !== 176) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openEnd") !== 0) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openNode") !== 4) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openJoinKey") !== 8) ERROR("MatchOnce must match schemas/records.fbs");
@@ -536,6 +553,8 @@ if (offsetof<MatchOnce>("totalsSegmentsReceived") !== 136) ERROR("MatchOnce must
 if (offsetof<MatchOnce>("totalsRetransmits") !== 144) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("totalsSrttUs") !== 152) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("totalsMinRttUs") !== 156) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("durationNs") !== 160) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("handshakeNs") !== 168) ERROR("MatchOnce must match schemas/records.fbs");
 
 @unmanaged
 export class MatchSettled {
@@ -595,7 +614,7 @@ if (offsetof<LabelRecord>() !== 8) ERROR("LabelRecord must match schemas/records
 if (offsetof<LabelRecord>("handle") !== 0) ERROR("LabelRecord must match schemas/records.fbs");
 if (offsetof<LabelRecord>("textBytes") !== 4) ERROR("LabelRecord must match schemas/records.fbs");
 
-/** wire.Tally of an end, or of a host. 40 bytes. */
+/** wire.Tally of an end, or of a host, which goes to the worker that keeps the host (enrich/nodes.ts). 40 bytes. */
 @unmanaged
 export class MatchTally {
   /** 0 = of the host `node`, else the end and `node` is 0. */
@@ -771,7 +790,7 @@ if (offsetof<EdgeRecord>("serverPort") !== 12) ERROR("EdgeRecord must match sche
 if (offsetof<EdgeRecord>("protocol") !== 14) ERROR("EdgeRecord must match schemas/records.fbs");
 if (offsetof<EdgeRecord>("pad0") !== 15) ERROR("EdgeRecord must match schemas/records.fbs");
 
-/** What one flow adds to its edge in one window. 104 bytes. */
+/** What one flow adds to its edge in one window. 168 bytes. */
 @unmanaged
 export class EdgeFlow {
   edge: u32; // 0
@@ -801,12 +820,21 @@ export class EdgeFlow {
   pad0: u8; // 99
   /** Number of connections of a fold, else 1 where `reason` counts. */
   reasonCount: u32; // 100
+  /** What each end's own totals rose by, whatever was booked (protocol.md, section 3, own numbers). */
+  clientBytesSent: u64; // 104
+  clientBytesReceived: u64; // 112
+  clientPacketsSent: u64; // 120
+  clientPacketsReceived: u64; // 128
+  serverBytesSent: u64; // 136
+  serverBytesReceived: u64; // 144
+  serverPacketsSent: u64; // 152
+  serverPacketsReceived: u64; // 160
 }
 
 /** Bytes. */
-export const EDGE_FLOW_SIZE: u32 = 104;
+export const EDGE_FLOW_SIZE: u32 = 168;
 
-if (offsetof<EdgeFlow>() !== 104) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>() !== 168) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("edge") !== 0) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("fromWindow") !== 4) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("forwardBytes") !== 8) ERROR("EdgeFlow must match schemas/records.fbs");
@@ -827,12 +855,19 @@ if (offsetof<EdgeFlow>("resetBy") !== 97) ERROR("EdgeFlow must match schemas/rec
 if (offsetof<EdgeFlow>("match") !== 98) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("pad0") !== 99) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("reasonCount") !== 100) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("clientBytesSent") !== 104) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("clientBytesReceived") !== 112) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("clientPacketsSent") !== 120) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("clientPacketsReceived") !== 128) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("serverBytesSent") !== 136) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("serverBytesReceived") !== 144) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("serverPacketsSent") !== 152) ERROR("EdgeFlow must match schemas/records.fbs");
+if (offsetof<EdgeFlow>("serverPacketsReceived") !== 160) ERROR("EdgeFlow must match schemas/records.fbs");
 
-/** What an end, or a host, counted in one window (wire.Tally). 32 bytes. */
+/** What an end counted in one window (wire.Tally). 32 bytes. */
 @unmanaged
 export class EdgeTally {
-  /** EdgeTally: handle of an announced edge. HostTally: of an announced node. */
-  subject: u32; // 0
+  edge: u32; // 0
   kind: u16; // 4
   side: u8; // 6
   pad0: u8; // 7
@@ -846,7 +881,7 @@ export class EdgeTally {
 export const EDGE_TALLY_SIZE: u32 = 32;
 
 if (offsetof<EdgeTally>() !== 32) ERROR("EdgeTally must match schemas/records.fbs");
-if (offsetof<EdgeTally>("subject") !== 0) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("edge") !== 0) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("kind") !== 4) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("side") !== 6) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("pad0") !== 7) ERROR("EdgeTally must match schemas/records.fbs");
@@ -893,7 +928,7 @@ if (offsetof<WindowOutput>("pad0") !== 40) ERROR("WindowOutput must match schema
 
 /**
  * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,
- * code, label). 48 bytes.
+ * code, label), hosts last. 48 bytes.
  */
 @unmanaged
 export class TallyPoint {
@@ -938,7 +973,7 @@ if (offsetof<TallyPoint>("sum") !== 40) ERROR("TallyPoint must match schemas/rec
 
 /**
  * One row of one level for one window. `client_node` and `server_node` are indexes into this output's nodes; at the az levels a
- * node carries role and zone only, at the role levels role only. 176 bytes.
+ * node carries role and zone only, at the role levels role only. 240 bytes.
  */
 @unmanaged
 export class EdgePoint {
@@ -978,12 +1013,21 @@ export class EdgePoint {
   /** Byte offset of the HistogramRecord within this output's histograms, plus 1; 0 = none. */
   histogram: u32; // 164
   rttSumUs: u64; // 168
+  /** As in EdgeFlow. */
+  clientBytesSent: u64; // 176
+  clientBytesReceived: u64; // 184
+  clientPacketsSent: u64; // 192
+  clientPacketsReceived: u64; // 200
+  serverBytesSent: u64; // 208
+  serverBytesReceived: u64; // 216
+  serverPacketsSent: u64; // 224
+  serverPacketsReceived: u64; // 232
 }
 
 /** Bytes. */
-export const EDGE_POINT_SIZE: u32 = 176;
+export const EDGE_POINT_SIZE: u32 = 240;
 
-if (offsetof<EdgePoint>() !== 176) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>() !== 240) ERROR("EdgePoint must match schemas/records.fbs");
 if (offsetof<EdgePoint>("level") !== 0) ERROR("EdgePoint must match schemas/records.fbs");
 if (offsetof<EdgePoint>("protocol") !== 1) ERROR("EdgePoint must match schemas/records.fbs");
 if (offsetof<EdgePoint>("serverPort") !== 2) ERROR("EdgePoint must match schemas/records.fbs");
@@ -1017,6 +1061,14 @@ if (offsetof<EdgePoint>("rttMinUs") !== 156) ERROR("EdgePoint must match schemas
 if (offsetof<EdgePoint>("rttMaxUs") !== 160) ERROR("EdgePoint must match schemas/records.fbs");
 if (offsetof<EdgePoint>("histogram") !== 164) ERROR("EdgePoint must match schemas/records.fbs");
 if (offsetof<EdgePoint>("rttSumUs") !== 168) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("clientBytesSent") !== 176) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("clientBytesReceived") !== 184) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("clientPacketsSent") !== 192) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("clientPacketsReceived") !== 200) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("serverBytesSent") !== 208) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("serverBytesReceived") !== 216) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("serverPacketsSent") !== 224) ERROR("EdgePoint must match schemas/records.fbs");
+if (offsetof<EdgePoint>("serverPacketsReceived") !== 232) ERROR("EdgePoint must match schemas/records.fbs");
 
 /**
  * Exponential histogram of RTT in seconds, base 2^(2^-scale), upper-inclusive buckets; `bucket_count` uint32 counts follow,

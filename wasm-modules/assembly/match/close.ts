@@ -32,6 +32,7 @@ import { bookFold, emitReason } from './folds';
 import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
 import { orientFlow } from './orientation';
+import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
@@ -77,8 +78,10 @@ function bookFlow(flow: u32, window: u32): void {
   const client = hot.endAt(cold.clientSlot);
   const server = hot.endAt(1 - cold.clientSlot);
   const out = blankEdgeFlow();
+  fillOwnNumbers(flow, client, server, out);
   applyBaselines(flow);
   bookFlowTotals(flow, endOrNone(client), endOrNone(server), window, out);
+  keepOwnTotals(flow, client, server);
   cold.flags |= FLOW_BOOKED;
   out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
   countFlow(flow, client, server, out);
@@ -171,7 +174,8 @@ function hasNews(out: EdgeFlow): bool {
   return (
     (out.forwardBytes | out.reverseBytes | out.forwardPackets | out.reversePackets) !== 0 ||
     (out.forwardRetransmits | out.reverseRetransmits | out.judgedBytes) !== 0 ||
-    (out.connections | out.closed | out.rttUs | out.reasonCount) !== 0
+    (out.connections | out.closed | out.rttUs | out.reasonCount) !== 0 ||
+    hasOwnNumbers(out)
   );
 }
 

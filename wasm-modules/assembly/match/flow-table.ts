@@ -28,6 +28,7 @@ import {
 import { flowKey } from './flow-key';
 import { dropMember } from './fold-members';
 import { dropHistory } from './history';
+import { dropOwnTotals } from './own-numbers';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
 export const FLOW_LINGER_NS: u64 = 600_000_000_000;
@@ -172,6 +173,7 @@ export function forgetFlow(flow: u32): void {
   const cold = coldFlowAt(flow);
   dropHistory(flow);
   dropExported(flow);
+  dropOwnTotals(flow);
   dropMember(flow);
   table.remove(hashPair(cold.keyHigh, cold.keyLow), flow);
   forgetEnd(flowAt(flow).end0);

@@ -1,7 +1,7 @@
 // A flow is a connection with up to two ends, in two slots. Which slot an end takes follows from what it says alone (flow-key.ts), so
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
-//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (56 B)  key, linger list, flags
+//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (64 B)  key, linger list, flags
 //   End  (64 B, hot)    totals as last told, open count        EndCold  (80 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
@@ -76,6 +76,9 @@ export class FlowCold {
   member: u32;
   /** When the first of its ends says that it began (MatchOpen.start_time); 0 = nobody knows. */
   beginTime: u32;
+  /** Row of the ends' totals at the last close, where they are not what is booked (own-numbers.ts); 0 = they are. */
+  own: u32;
+  pad1: u32;
 }
 
 /** Told something in the open window. */

@@ -25,6 +25,7 @@ import {
   takeRemainder,
 } from './fold-pairs';
 import { FoldSums, fillNews } from './fold-sums';
+import { fillOwnOfFold } from './own-numbers';
 
 /** Folds of one window, per worker; what exceeds it is refused and counted. */
 export const FOLD_COUNT_MAX: u32 = 1 << 19;
@@ -139,6 +140,7 @@ function emitSums(from: FoldSums, isServer: bool, edge: u32, fromWindow: u32, re
     out.reverseBytes = from.reverseBytes;
     out.forwardPackets = from.forwardPackets;
     out.reversePackets = from.reversePackets;
+    fillOwnOfFold(out, isServer);
     if (isServer) out.reverseRetransmits = retransmits;
     else out.forwardRetransmits = retransmits;
     out.connections = <u32>from.connections;

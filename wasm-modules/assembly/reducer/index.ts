@@ -33,6 +33,7 @@ import { initExported } from '../match/exported';
 import { forgetCommitted, initFlowTable } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
+import { initOwnTotals } from '../match/own-numbers';
 import {
   beginAggregateWindow,
   endAggregateHop,
@@ -68,6 +69,7 @@ export function reducer_init(
   initFlowTable(<u64>windowNs);
   initBaselines();
   initHistories();
+  initOwnTotals();
   initExported();
   initFolds(<u64>windowNs);
   initClaimedAddresses();
