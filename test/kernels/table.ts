@@ -1,0 +1,46 @@
+// What the guests answered, as text: kernel and object across, hooks and counts down.
+import type { Answer } from './workload.ts';
+
+const NOTHING = '-';
+
+/** A count that was told as expected stands alone, another with what was expected. */
+function showCount(answer: Answer, name: string): string {
+  const count = answer.counts.find((item) => item.name === name);
+  if (count === undefined) return NOTHING;
+  return count.told === count.expected ? `${count.told}` : `${count.told}, not ${count.expected}`;
+}
+
+/** Every name that any of the lists has, in the order of the first list that has it. */
+function unite(lists: string[][]): string[] {
+  return [...new Set(lists.flat())];
+}
+
+function alignColumns(rows: string[][]): string {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+/** One row a hook with the backend that served it, then one row a count. */
+export function formatTable(answers: Answer[]): string {
+  const columns = answers.map(({ kernel, object }) => [kernel, object]);
+  const hooks = unite(answers.map((answer) => answer.hooks.map(({ hook }) => hook)));
+  const counts = unite(answers.map((answer) => answer.counts.map(({ name }) => name)));
+  const backend = (answer: Answer, name: string): string => {
+    const status = answer.hooks.find(({ hook }) => hook === name);
+    return status?.attached ? (status.backend ?? NOTHING) : NOTHING;
+  };
+  return alignColumns([
+    ['kernel', ...columns.map(([kernel]) => kernel)],
+    ['object', ...columns.map(([, object]) => object)],
+    ...hooks.map((name) => [name, ...answers.map((answer) => backend(answer, name))]),
+    ['', ...answers.map(() => '')],
+    ...counts.map((name) => [name, ...answers.map((answer) => showCount(answer, name))]),
+  ]);
+}
