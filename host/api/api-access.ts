@@ -4,9 +4,10 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { chmod, link, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { makeFolder } from '../lib/make-folder.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { giveToGroup } from '../wire/transport/unix-socket.ts';
 
@@ -63,7 +64,7 @@ async function makeToken(path: string): Promise<void> {
   const token = randomBytes(TOKEN_BYTES).toString('base64url');
   const unfinished = `${path}.${randomBytes(4).toString('hex')}`;
   try {
-    const folder = await mkdir(dirname(path), { recursive: true, mode: 0o750 });
+    const folder = await makeFolder(dirname(path), 0o750);
     if (folder !== undefined) await giveToGroup(folder);
     await writeFile(unfinished, `${token}\n`, { mode: 0o600, flag: 'wx' });
     await giveToGroup(unfinished);

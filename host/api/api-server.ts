@@ -1,10 +1,10 @@
 // Where the reducer's HTTP API listens: on a unix socket by default, since it shows other users' connections.
-import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { limitHttp } from '../lib/http-limits.ts';
+import { makeFolder } from '../lib/make-folder.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Credentials } from '../tls/credentials.ts';
@@ -83,7 +83,7 @@ export class ApiServer {
     if (isTcp) {
       await listen(address);
     } else {
-      await makeFolder(dirname(address.path));
+      await makeSocketFolder(dirname(address.path));
       await placeSocket(address.path, (path) => listen({ path }));
     }
     this.#server = server;
@@ -139,8 +139,8 @@ function contextOf({ cert, key }: Credentials): { cert: string; key: string; min
 }
 
 /** /run/tributary does not survive a restart of the machine. */
-async function makeFolder(path: string): Promise<void> {
-  const made = await mkdir(path, { recursive: true, mode: 0o750 }).catch((error: NodeJS.ErrnoException) => {
+async function makeSocketFolder(path: string): Promise<void> {
+  const made = await makeFolder(path, 0o750).catch((error: NodeJS.ErrnoException) => {
     throw new UsageError('TRB_API_FOLDER', `cannot make ${path}: ${error.message}; run this as root or choose --api`);
   });
   if (made !== undefined) await giveToGroup(path);

@@ -1,10 +1,11 @@
 // `tributary certs`: a small authority for those who have none. It keeps PEM files in one folder and nothing else.
 import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { makeFolder } from '../lib/make-folder.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { createAuthority, issueCertificate, type KeyPair, type Purpose } from '../tls/authority.ts';
 import { parseCertificates } from '../tls/credentials.ts';
@@ -121,7 +122,7 @@ async function keep(dir: string, name: string, pair: KeyPair, force = false): Pr
       `${taken} exists: choose another folder or name, or add --force to replace it`,
     );
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await makeFolder(dir, 0o700);
     await replaceFile(paths.key, pair.key, KEY_MODE);
     await replaceFile(paths.certificate, pair.certificate, CERTIFICATE_MODE);
   } catch (error) {
