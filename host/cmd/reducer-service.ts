@@ -210,6 +210,7 @@ export class ReducerService {
     return new PrometheusServer(
       { address, insecure: this.#options.insecure },
       {
+        log: this.#dependencies.log,
         snapshot: () => ({
           rows: [...this.#sums.snapshot().values()],
           self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],

@@ -8,10 +8,11 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import { waitFor } from '../../test/lab/wait.ts';
 import { requirePart } from '../../test/parts/go-program.ts';
 import { checkMetrics, findFreePort, Prometheus, type PrometheusOptions } from '../../test/parts/prometheus.ts';
-import { createAuthority, issueCertificate } from '../tls/authority.ts';
+import { createAuthority, issueCertificate, type KeyPair } from '../tls/authority.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
@@ -28,6 +29,7 @@ const NGINX = { role: 'nginx', zone: 'b' };
 class Bench {
   readonly sums: CumulativeSums;
   readonly server: PrometheusServer;
+  readonly logged: string[] = [];
   readonly folder = mkdtempSync(join(tmpdir(), 'tributary-prometheus-'));
   #window = FIRST;
 
@@ -36,6 +38,7 @@ class Bench {
     this.server = new PrometheusServer(
       { address: { host: '127.0.0.1', port: 0 }, insecure: false, ...options },
       {
+        log: pino({ base: undefined }, { write: (line) => void this.logged.push(JSON.parse(line).msg) }),
         snapshot: () => ({
           rows: [...this.sums.snapshot().values()],
           self: [
@@ -280,6 +283,45 @@ test('beyond loopback it takes a certificate of the authority or --insecure', { 
   bench.server.renew({ ...credentials, ca: other.certificate });
   const stranger = { ca: authority.certificate, cert: scraper.certificate, key: scraper.key };
   await assert.rejects(requestOnce(requestSecure(url, { ...stranger, agent: false })));
+});
+
+test('who is refused by TLS is counted, and the log says why, once for a flood', async (context) => {
+  const now = new Date();
+  const [authority, other] = await Promise.all(
+    ['tributary', 'other'].map((name) => createAuthority({ name, days: 1, now })),
+  );
+  const issue = (by: KeyPair, date: Date): Promise<KeyPair> =>
+    issueCertificate(by, {
+      name: 'localhost',
+      alternativeNames: [],
+      purposes: ['client', 'server'],
+      days: 1,
+      now: date,
+    });
+  const own = await issue(authority, now);
+  const bench = new Bench({});
+  context.after(() => bench.server.stop());
+  await bench.server.start({ ca: authority.certificate, cert: own.certificate, key: own.key });
+  const url = bench.url.replace('http', 'https').replace('127.0.0.1', 'localhost');
+  const ask = async (options: object): Promise<void> =>
+    assert.rejects(requestOnce(requestSecure(url, { ca: authority.certificate, agent: false, family: 4, ...options })));
+  const stranger = await issue(other, now);
+  const expired = await issue(authority, new Date(now.getTime() - 3 * 86_400_000));
+  const cases: [RegExp, () => Promise<void>][] = [
+    [/showed no certificate/, () => ask({})],
+    [/not from an authority in tls.ca/, () => ask({ cert: stranger.certificate, key: stranger.key })],
+    [/has expired/, () => ask({ cert: expired.certificate, key: expired.key })],
+    [/no TLS 1.3/, () => ask({ maxVersion: 'TLSv1.2', cert: own.certificate, key: own.key })],
+    [/HTTP to a port for HTTPS/, () => assert.rejects(requestOnce(requestPlain(bench.url)))],
+  ];
+  for (const [index, [words, refusedOne]] of cases.entries()) {
+    for (let count = 0; count < 3; count++) await refusedOne();
+    await waitFor(async () => bench.scrapes('refused') === 3 * (index + 1) || undefined, 'three refusals');
+    assert.equal(bench.logged.length, index + 1, bench.logged.join('\n'));
+    assert.match(bench.logged[index], /^the listener for Prometheus refused 127\.0\.0\.1:\d+: /);
+    assert.match(bench.logged[index], words);
+  }
+  assert.deepEqual([bench.scrapes('complete'), bench.scrapes('aborted')], [0, 0]);
 });
 
 async function requestOnce(call: ReturnType<typeof requestPlain>): Promise<void> {

@@ -5,12 +5,18 @@
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createSecureServer, type Server } from 'node:https';
 import { Readable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { createGzip } from 'node:zlib';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import type { Logger } from 'pino';
 import { limitHttp } from '../lib/http-limits.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Credentials } from '../tls/credentials.ts';
+import { reasonOf, type TlsError } from '../tls/openssl-error.ts';
 import { HANDSHAKE_TIMEOUT_MS, mutualContext } from '../tls/parameters.ts';
+import { type HandshakeRefusal, refusalOfCertificate, refusalOfHandshake } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
+import { peerOf } from '../wire/transport/connection.ts';
 import { listenError } from '../wire/transport/listen-error.ts';
 import { assertReachable, type ReachOptions } from '../wire/transport/tcp.ts';
 import type { SelfReading } from './otlp-metrics.ts';
@@ -26,6 +32,7 @@ export interface PrometheusServerOptions extends ReachOptions {
 }
 
 export interface PrometheusServerDependencies {
+  log: Logger;
   /** Rows as of the last closed window. Nobody changes them later. */
   snapshot: () => Snapshot;
 }
@@ -40,16 +47,30 @@ const SILENCE_MS_MAX = 30_000;
 const SCRAPE_MS_MAX = 60_000;
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
+/** Why a scraper was refused, in words. */
+const WORDS: Readonly<Partial<Record<HandshakeRefusal, string>>> = {
+  plaintext: 'it spoke HTTP to a port for HTTPS: set `scheme: https` and a tls_config',
+  tls_version: 'it offers no TLS 1.3',
+  no_certificate: 'it showed no certificate: set cert_file and key_file in its tls_config',
+  unknown_authority: 'its certificate is not from an authority in tls.ca',
+  certificate_expired: 'its certificate has expired, or the clocks disagree',
+  certificate_not_yet_valid: 'its certificate is not valid yet, or the clocks disagree',
+  abandoned: 'it ended the handshake: it may not trust the certificate of this reducer',
+  too_many: 'too many scrapers are connected',
+};
+
 export class PrometheusServer {
   readonly #options: PrometheusServerOptions;
   readonly #snapshot: () => Snapshot;
+  readonly #log: LimitedLog;
   #server: FastifyInstance | undefined;
   #renew: ((credentials: Credentials) => void) | undefined;
   #running = 0;
   #counts = { complete: 0, aborted: 0, busy: 0, refused: 0 };
 
-  constructor(options: PrometheusServerOptions, { snapshot }: PrometheusServerDependencies) {
+  constructor(options: PrometheusServerOptions, { log, snapshot }: PrometheusServerDependencies) {
     this.#options = options;
+    this.#log = new LimitedLog(log);
     this.#snapshot = snapshot;
   }
 
@@ -73,7 +94,7 @@ export class PrometheusServer {
         credentials === undefined ? createServer(answer) : this.#createSecure(credentials, answer),
     });
     const limits = { connectionCountMax: SCRAPERS_MAX, silenceMsMax: SILENCE_MS_MAX };
-    limitHttp(server.server, limits, () => this.#counts.refused++);
+    limitHttp(server.server, limits, (address = '') => this.#refuse('too_many', address));
     server.get('/metrics', (request, reply) => this.#scrape(request.headers['accept-encoding'] ?? '', reply));
     await server.listen(address).catch((error: NodeJS.ErrnoException) => {
       throw listenError(address, error);
@@ -83,6 +104,7 @@ export class PrometheusServer {
 
   async stop(): Promise<void> {
     await this.#server?.close();
+    this.#log.flush();
   }
 
   /** For connections from now on. */
@@ -102,13 +124,29 @@ export class PrometheusServer {
     const server = createSecureServer(
       {
         ...mutualContext(credentials),
-        ...{ requestCert: true, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
+        // Whoever is not authorized is cut off below: where Node does it, it does not say who it was.
+        ...{ requestCert: true, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
       },
       answer,
     );
-    server.on('tlsClientError', () => this.#counts.refused++);
+    server.on('tlsClientError', (error: TlsError, socket) =>
+      this.#refuse(refusalOfHandshake(error), peerOf(socket), reasonOf(error) || error.message),
+    );
+    // Before the listener that would read requests from it.
+    server.prependListener('secureConnection', (socket) => {
+      if (socket.authorized) return;
+      this.#refuse(judge(socket), peerOf(socket), String(socket.authorizationError));
+      socket.destroy();
+    });
     this.#renew = (renewed) => server.setSecureContext(mutualContext(renewed));
     return server;
+  }
+
+  /** `detail`: OpenSSL's words. */
+  #refuse(refusal: HandshakeRefusal, peer: string, detail = ''): void {
+    this.#counts.refused++;
+    const message = `the listener for Prometheus refused ${peer}: ${WORDS[refusal] ?? detail}`;
+    this.#log.warn(`prometheus_${refusal}`, { peer }, message);
   }
 
   #scrape(acceptEncoding: string, reply: FastifyReply): FastifyReply {
@@ -129,4 +167,9 @@ export class PrometheusServer {
     if (!/\bgzip\b/.test(acceptEncoding)) return reply.send(text);
     return reply.header('content-encoding', 'gzip').send(text.compose(createGzip()));
   }
+}
+
+function judge(socket: TLSSocket): HandshakeRefusal {
+  if (socket.getPeerX509Certificate() === undefined) return 'no_certificate';
+  return refusalOfCertificate(String(socket.authorizationError));
 }
