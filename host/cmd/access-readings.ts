@@ -1,5 +1,6 @@
 // Who was let in and who was not, as metrics of schemas/metrics.yaml.
 import type { SelfReading } from '../export/otlp-metrics.ts';
+import { snakeCase } from '../lib/snake-case.ts';
 import type { HandshakeCounts } from '../reducer/handshake-counts.ts';
 
 /** `secondsToExpiry`: of the reducer's certificate; undefined without one. */
@@ -22,8 +23,4 @@ export function readAccess(
       ? []
       : [{ metric: 'certificateExpiry' as const, attributes: {}, value: secondsToExpiry }]),
   ];
-}
-
-function snakeCase(name: string): string {
-  return name.replace(/(?!^)([A-Z])/g, '_$1').toLowerCase();
 }

@@ -1,6 +1,7 @@
 // The counters of the stages as metrics of schemas/metrics.yaml.
 import type { LevelName } from '../export/levels.ts';
 import type { SelfReading } from '../export/otlp-metrics.ts';
+import { snakeCase } from '../lib/snake-case.ts';
 import type { WindowCounts } from '../reducer/reducer.ts';
 import type { StageCounterName, StageCounters } from '../reducer/stage-counters.ts';
 import type { WireTotals } from '../reducer/wire-totals.ts';
@@ -73,7 +74,7 @@ export function readSelf(
 }
 
 function refusal(reason: RefusalReason, name: string, value: number): SelfReading {
-  const text = name.replace(/(?!^)([A-Z])/g, '_$1').toLowerCase();
+  const text = snakeCase(name);
   if (reason < FIRST_SOCKET_REASON) return { metric: 'frames', attributes: { reason: text }, value };
   const stage = reason < FIRST_CLAIM_REASON ? 'ingest' : 'match';
   return { metric: 'socketsRefused', attributes: { stage, reason: text }, value };
