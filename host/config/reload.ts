@@ -1,6 +1,6 @@
 /**
  * SIGHUP: the file is read again. What can change in a running process changes; what cannot is said, and stays until the next start. A file
- * with anything wrong in it changes nothing.
+ * with anything wrong in it changes none of them; certificates and tokens are files of their own, and are read whatever it says.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
@@ -72,7 +72,6 @@ export class Reload {
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       log.error({ code: error.code }, `the configuration stays as it was: ${error.message.trim()}`);
-      return;
     }
     await always?.();
   }
