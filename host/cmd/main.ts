@@ -1,5 +1,6 @@
 // `tributary ROLE`: one program, one file per role. Only the role that runs is loaded; each exports `register(command)`.
 // Exit codes: 0 done, 1 failed, 2 wrong usage, 70 a stage of the pipeline trapped.
+import './early-signals.ts';
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
