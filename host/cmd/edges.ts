@@ -23,8 +23,8 @@ const EXIT_NO_ANSWER = 3;
 const RETRY_MS = 1_000;
 
 const HELP = `
-An option that is given twice is met by either value; different options have to be met together. A PATTERN is looked
-for in everything that is said of either end.
+A filter that is given twice is met by either value; different filters have to be met together. A PATTERN is looked
+for in everything that is said of either end. Of an option with one value, such as --windows, the last one counts.
   TEXT     a part of a name, upper and lower case alike; a*b is a whole name, =TEXT the name exactly
   ADDRESS  one address, or a range such as 10.0.0.0/8; PATTERN, --from and --to take them too
   PORT     of the server: 443, or 8000-8999

@@ -47,7 +47,7 @@ export async function giveToGroup(path: string, groupFile = GROUP_FILE): Promise
   });
 }
 
-/** From the local file: a system group that set-up makes is there. */
+/** From the local file: a system group is there (docs/operating.md). */
 async function readGroupId(groupFile: string): Promise<number | undefined> {
   const groups = await readFile(groupFile, 'utf8').catch(() => '');
   const id = new RegExp(`^${GROUP}:[^:]*:(\\d+):`, 'm').exec(groups)?.[1];
