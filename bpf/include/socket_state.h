@@ -71,7 +71,7 @@ struct socket_state {
 	__u8 owner_changes;
 	/* The TCP state that was followed last; 0 of a socket that is older than the agent. */
 	__u8 tcp_state;
-	/* CONNECTION_PHASE_* in which it ended. */
+	/* CONNECTION_PHASE_* in which a reset ended it. */
 	__u8 phase;
 	__u8 pad0[5];
 };

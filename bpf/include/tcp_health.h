@@ -1,6 +1,6 @@
 #pragma once
 
-/* How well a connection does, as far as a total at its end would not tell. Everything is a running total in the socket's
+/* How well a connection does, as far as a total at its end would not tell. All of it is running totals in the socket's
  * state, so an event that is lost loses nothing. */
 
 #include "socket_state.h"
@@ -35,10 +35,11 @@ static __always_inline void end_handshake(struct tcp_health *health, const struc
 	count_retransmits(health, tcp, &health->retransmits_syn);
 }
 
-/* As long as the window stays shut the kernel's mark of its last announcement stays. */
+/* While the window stays shut the sequence stands still, but for a FIN, which is let in. The walk looks without the
+ * socket's lock: at worst it counts what a read counts at the same moment. */
 static __always_inline void note_zero_window(struct tcp_health *health, const struct tcp_sock *tcp)
 {
-	if (tcp->rcv_wnd != 0 || (health->zero_windows != 0 && health->zero_window_at == tcp->rcv_wup)) return;
+	if (tcp->rcv_wnd != 0 || (health->zero_windows != 0 && tcp->rcv_wup - health->zero_window_at <= 1)) return;
 	health->zero_window_at = tcp->rcv_wup;
 	health->zero_windows++;
 }

@@ -1,7 +1,12 @@
 // Connections that do not end by FIN in both directions, and which end ended them.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { CloseReason, KernelEventType, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import {
+  CloseReason,
+  ConnectionPhase,
+  KernelEventType,
+  type SocketEvent,
+} from '../../host/wire/gen/kernel-events-layout.ts';
 import { type Host, Lab, waitFor } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
 
@@ -38,9 +43,14 @@ async function findCloses(port: number): Promise<{ client: SocketEvent; server: 
   return { client: await find(false), server: await find(true) };
 }
 
-async function assertReasons(port: number, reasons: [client: number, server: number]): Promise<void> {
+async function assertReasons(
+  port: number,
+  reasons: [client: number, server: number],
+  phases: [client: number, server: number] = [ConnectionPhase.Transfer, ConnectionPhase.Transfer],
+): Promise<void> {
   const closes = await findCloses(port);
   assert.deepEqual([closes.client.closeReason, closes.server.closeReason], reasons);
+  assert.deepEqual([closes.client.phase, closes.server.phase], phases);
 }
 
 test('close() with unread data resets', async () => {
@@ -78,7 +88,11 @@ test('data that arrives after close() is answered with a reset by the closed end
   await b.send(accepted, 10);
   await b.untilClosed(accepted);
   client.nft('flush chain inet filter o');
-  await assertReasons(port, [CloseReason.ResetSent, CloseReason.ResetReceived]);
+  await assertReasons(
+    port,
+    [CloseReason.ResetSent, CloseReason.ResetReceived],
+    [ConnectionPhase.Close, ConnectionPhase.Transfer],
+  );
 });
 
 test('a reset that arrives after close() was received', async () => {
@@ -90,7 +104,11 @@ test('a reset that arrives after close() was received', async () => {
   await a.close(socket);
   await b.reset(accepted);
   client.nft('flush chain inet filter o');
-  await assertReasons(port, [CloseReason.ResetReceived, CloseReason.ResetSent]);
+  await assertReasons(
+    port,
+    [CloseReason.ResetReceived, CloseReason.ResetSent],
+    [ConnectionPhase.Close, ConnectionPhase.Transfer],
+  );
 });
 
 test('unread data at close() after this end ended its direction', async () => {
@@ -103,7 +121,11 @@ test('unread data at close() after this end ended its direction', async () => {
   await b.send(accepted, 100);
   await waitFor('unread data', () => client.sockets('fin-wait-2', port).some(({ receive }) => receive === 100));
   await a.close(socket);
-  await assertReasons(port, [CloseReason.ResetSent, CloseReason.ResetReceived]);
+  await assertReasons(
+    port,
+    [CloseReason.ResetSent, CloseReason.ResetReceived],
+    [ConnectionPhase.Close, ConnectionPhase.Close],
+  );
 });
 
 test('an unaccepted connection whose listener closes', async () => {

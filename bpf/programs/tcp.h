@@ -82,16 +82,19 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 
 static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state)
 {
-	state->phase = phase_of(old_state);
-	note_zero_window(&state->health, tcp);
 	if (state->join_key != 0) {
-		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, read_close_reason(tcp, state, old_state),
-			   tcp->inet_conn.icsk_inet.sk.sk_err);
+		__u8 reason = read_close_reason(tcp, state, old_state);
+		if (reason == CLOSE_REASON_RESET_SENT || reason == CLOSE_REASON_RESET_RECEIVED)
+			state->phase = phase_of(old_state);
+		note_zero_window(&state->health, tcp);
+		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, reason, tcp->inet_conn.icsk_inet.sk.sk_err);
 		state->state &= ~STATE_ANNOUNCED;
 		state->join_key = 0;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
 		state->role_source = ROLE_SOURCE_KERNEL;
+		/* ICMP refuses as well: the reset is what tells. */
+		if (state->state & STATE_RESET_RECEIVED) state->phase = CONNECTION_PHASE_ESTABLISH;
 		end_handshake(&state->health, tcp);
 		int error = read_connect_error(tcp);
 		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),

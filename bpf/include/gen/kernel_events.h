@@ -132,7 +132,7 @@ struct socket_event {
 	__u8 ip_version;
 	/* SocketFlag bits. */
 	__u8 flags;
-	/* What the socket was doing when it closed or failed. */
+	/* What the connection was at when a reset ended it; None without one. */
 	__u8 phase;
 	__u8 pad0;
 	__u16 pad1;

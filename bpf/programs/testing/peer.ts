@@ -124,6 +124,11 @@ export const calls = {
     return entry.received;
   },
 
+  /** Reads from a socket that was connected or accepted with `neverRead`, from now on. */
+  async read(number: number): Promise<void> {
+    entries[number].socket.resume();
+  },
+
   async counts(number: number): Promise<Counts> {
     const { sent, received } = entries[number];
     return { sent, received };

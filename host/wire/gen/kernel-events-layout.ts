@@ -133,7 +133,7 @@ export interface SocketEvent {
   ipVersion: number;
   /** SocketFlag bits. */
   flags: number;
-  /** What the socket was doing when it closed or failed. */
+  /** What the connection was at when a reset ended it; None without one. */
   phase: number;
   /** IPv4 as ::ffff:a.b.c.d (RFC 4291). */
   localAddress: Uint8Array;

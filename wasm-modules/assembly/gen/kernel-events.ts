@@ -127,7 +127,7 @@ export class SocketEvent {
   ipVersion: u8; // 114
   /** SocketFlag bits. */
   flags: u8; // 115
-  /** What the socket was doing when it closed or failed. */
+  /** What the connection was at when a reset ended it; None without one. */
   phase: u8; // 116
   pad0: u8; // 117
   pad1: u16; // 118
