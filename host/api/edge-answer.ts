@@ -35,6 +35,17 @@ const Failures = z
   .strictObject({ refused: count, timedOut: count, abandoned: count, unreachable: count, other: count })
   .meta({ id: 'Failures', description: 'Connects that failed, by reason.' });
 
+const OwnNumbers = z
+  .strictObject({
+    bytes: z.strictObject({ sent: count, received: count }),
+    packets: z.strictObject({ sent: count, received: count }),
+    retransmits: count.describe('Packets that this end sent again.'),
+  })
+  .meta({
+    id: 'OwnNumbers',
+    description: 'What one end reported by itself: what its own totals rose by since its agent watches it.',
+  });
+
 /** What is counted of an edge, over one window or several. */
 const COUNTS = {
   bytes: BothWays,
@@ -49,6 +60,11 @@ const COUNTS = {
   match: z
     .object({ both: count, client: count, server: count })
     .describe('Flows that moved, in each window, by the ends that saw them.'),
+  own: z
+    .strictObject({ client: OwnNumbers.nullable(), server: OwnNumbers.nullable() })
+    .describe(
+      'Of each end, null when it was not seen. Of a flow, `bytes` and `packets` are the greater of the two in each direction.',
+    ),
   residualBytes: count.describe('Difference between what one end sent and the other received.'),
   judgedBytes: count.describe('Bytes of which both ends told, over which the residual was taken.'),
   lateBytes: count.describe('Bytes of earlier windows that were told late.'),
@@ -163,6 +179,7 @@ export const ErrorAnswerSchema = z
 
 export type BothWays = z.infer<typeof BothWays>;
 export type EdgeEnd = z.infer<typeof EdgeEnd>;
+export type OwnNumbers = z.infer<typeof OwnNumbers>;
 export type Edge = z.infer<typeof Edge>;
 export type EdgeWindow = z.infer<typeof EdgeWindow>;
 export type EdgesAnswer = z.infer<typeof EdgesAnswerSchema>;

@@ -9,7 +9,7 @@ import {
   transportName,
 } from '../export/edge-rows.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
-import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer } from './edge-answer.ts';
+import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer, OwnNumbers } from './edge-answer.ts';
 import { sortEdges } from './edge-order.ts';
 import { type EdgesQuery, edgeTest, type HistoryQuery } from './edge-query.ts';
 import type { WindowRange, WindowStore } from './window-store.ts';
@@ -105,9 +105,30 @@ function toCounts({ sums, active, rttMinUs, rttMaxUs }: EdgeRow): Omit<EdgeWindo
     },
     resets: { client: sums.resetsClient, server: sums.resetsServer },
     match: { both: sums.flowsBoth, client: sums.flowsClient, server: sums.flowsServer },
+    own: { client: ownOfClient(sums), server: ownOfServer(sums) },
     residualBytes: sums.residualBytes,
     judgedBytes: sums.judgedBytes,
     lateBytes: sums.lateBytes,
+  };
+}
+
+function ownOfClient(sums: EdgeRow['sums']): OwnNumbers | null {
+  const isSeen = sums.flowsBoth + sums.flowsClient + sums.clientBytesSent + sums.clientBytesReceived > 0;
+  if (!isSeen) return null;
+  return {
+    bytes: { sent: sums.clientBytesSent, received: sums.clientBytesReceived },
+    packets: { sent: sums.clientPacketsSent, received: sums.clientPacketsReceived },
+    retransmits: sums.forwardRetransmits,
+  };
+}
+
+function ownOfServer(sums: EdgeRow['sums']): OwnNumbers | null {
+  const isSeen = sums.flowsBoth + sums.flowsServer + sums.serverBytesSent + sums.serverBytesReceived > 0;
+  if (!isSeen) return null;
+  return {
+    bytes: { sent: sums.serverBytesSent, received: sums.serverBytesReceived },
+    packets: { sent: sums.serverPacketsSent, received: sums.serverPacketsReceived },
+    retransmits: sums.reverseRetransmits,
   };
 }
 

@@ -1,5 +1,5 @@
 // One edge, opened: who its ends are, what they moved, how well, what failed and why, and the last windows as charts.
-import type { EdgeEnd, EdgeWindow, HistoryAnswer } from '../api/edge-answer.ts';
+import type { EdgeEnd, EdgeWindow, HistoryAnswer, OwnNumbers } from '../api/edge-answer.ts';
 import { failureCount } from '../api/edge-order.ts';
 import { histogramChart, histogramLine, sparkline } from './charts.ts';
 import { edgeName, failureTexts } from './edges-table.ts';
@@ -13,11 +13,11 @@ export function layDetail(history: HistoryAnswer, width: number, rows: number): 
     line(edgeName(edge, level), 'strong'),
     row('client', describeEnd(edge.client)),
     row('server', describeEnd(edge.server)),
-    [],
+    ...layNumbers(history),
     ...layTotals(history),
     ...layWindows(history, width),
   ];
-  const room = rows - lines.length - 1;
+  const room = rows - lines.length;
   if (room > 0) lines.push(...layHistogram(history, width, room));
   return lines.slice(0, rows).map((each) => cutLine(each, width));
 }
@@ -51,20 +51,52 @@ function describeEnd(end: EdgeEnd): string {
 /** An end has one name, and its processes are not kept beneath it. */
 const NO_PROCESSES = ' (named as a whole: its processes are not kept apart)';
 
+/** What is booked, and beside it what each end reported by itself: of a direction one end knows what was sent, the other what came. */
+function layNumbers({ edge: { bytes, packets, retransmits, own } }: HistoryAnswer): Line[] {
+  const { client, server } = own;
+  const amount = (size: number, count: number): string => `${formatBytes(size)}, ${count}`;
+  const sent = (end: OwnNumbers | null): string => (end === null ? NOT_SEEN : amount(end.bytes.sent, end.packets.sent));
+  const received = (end: OwnNumbers | null): string =>
+    end === null ? NOT_SEEN : amount(end.bytes.received, end.packets.received);
+  const again = (end: OwnNumbers | null): string => (end === null ? NOT_SEEN : String(end.retransmits));
+  const lost = formatShare(retransmits.forward + retransmits.reverse, packets.forward + packets.reverse);
+  const total = retransmits.forward + retransmits.reverse;
+  return [
+    row('bytes, pkts', { text: columns('booked', 'client says', 'server says'), tone: 'dim' }),
+    row('sent', columns(amount(bytes.forward, packets.forward), sent(client), received(server))),
+    row('received', columns(amount(bytes.reverse, packets.reverse), received(client), sent(server))),
+    row('sent again', columns(total === 0 ? '0' : `${total} (${lost})`, again(client), again(server))),
+    ...layApart(own),
+  ];
+}
+
+const NOT_SEEN = 'not seen';
+const NUMBER_WIDTH = 22;
+
+function columns(...texts: string[]): string {
+  return texts
+    .map((text) => text.padEnd(NUMBER_WIDTH))
+    .join('')
+    .trimEnd();
+}
+
+/** Over these windows; the residual is what is left of it when connections have closed. */
+function layApart({ client, server }: HistoryAnswer['edge']['own']): Line[] {
+  if (client === null || server === null) return [];
+  const sent = Math.abs(client.bytes.sent - server.bytes.received);
+  const received = Math.abs(server.bytes.sent - client.bytes.received);
+  if (sent + received === 0) return [];
+  return [row('apart', `${formatBytes(sent)} sent, ${formatBytes(received)} received, with what is under way`)];
+}
+
 function layTotals({ edge }: HistoryAnswer): Line[] {
-  const { bytes, packets, retransmits, rtt, match, resets } = edge;
-  const direction = (way: 'forward' | 'reverse'): string => {
-    const lost = retransmits[way] === 0 ? '' : ` (${formatShare(retransmits[way], packets[way])})`;
-    return `${formatBytes(bytes[way]).padEnd(9)}${packets[way]} packets, ${retransmits[way]} retransmitted${lost}`;
-  };
+  const { rtt, match, resets } = edge;
   const failures = failureTexts(edge);
   const rttText =
     rtt === null
       ? 'no sample'
       : `least ${formatLatency(rtt.minUs)}, mean ${formatLatency(rtt.meanUs)}, most ${formatLatency(rtt.maxUs)}, ${rtt.count} samples`;
   return [
-    row('sent', direction('forward')),
-    row('received', direction('reverse')),
     row('rtt', rttText),
     row('connections', `${edge.connections} new, ${edge.closed} closed, ${edge.active} active`),
     row('failed', failures.length === 0 ? 'none' : { text: failures.join(', '), tone: 'bad' }),
@@ -74,7 +106,7 @@ function layTotals({ edge }: HistoryAnswer): Line[] {
   ];
 }
 
-/** The ends' own totals are not kept beside the edge's; their difference is. */
+/** Of connections that are over, so that nothing is under way any more. */
 function residualText({ judgedBytes, residualBytes }: HistoryAnswer['edge']): string {
   if (judgedBytes === 0) return 'not judged yet: no connection that both ends saw has closed';
   const share = residualBytes === 0 ? '' : ` (${formatShare(residualBytes, judgedBytes)})`;
@@ -102,7 +134,6 @@ function layWindows({ edge, windows, windowNs, firstWindow, lastWindow }: Histor
     });
   };
   return [
-    [],
     row('', { text: `the last ${count} windows of ${seconds} s`, tone: 'dim' }),
     chart('sent', ({ bytes }) => bytes.forward / seconds, 0, formatRate),
     chart('received', ({ bytes }) => bytes.reverse / seconds, 0, formatRate),

@@ -42,6 +42,8 @@ const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
   judged_bytes: ({ judgedBytes }) => judgedBytes,
   late_bytes: ({ lateBytes }) => lateBytes,
   span_seconds: ({ spanSeconds }) => spanSeconds,
+  ...ownColumns('client'),
+  ...ownColumns('server'),
 };
 
 export const CSV_COLUMNS: readonly string[] = Object.keys(COLUMNS);
@@ -65,6 +67,17 @@ export function csvRecords(answer: EdgesAnswer, edges: readonly Edge[]): string 
 function endColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
   const column = (field: keyof EdgeEnd) => [`${side}_${field}`, (edge: Edge) => edge[side][field]] as const;
   return Object.fromEntries(END_COLUMNS.map(column));
+}
+
+/** Empty when the end was not seen. */
+function ownColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
+  return {
+    [`${side}_bytes_sent`]: ({ own }) => own[side]?.bytes.sent,
+    [`${side}_bytes_received`]: ({ own }) => own[side]?.bytes.received,
+    [`${side}_packets_sent`]: ({ own }) => own[side]?.packets.sent,
+    [`${side}_packets_received`]: ({ own }) => own[side]?.packets.received,
+    [`${side}_retransmits`]: ({ own }) => own[side]?.retransmits,
+  };
 }
 
 /** RFC 3339, UTC. */

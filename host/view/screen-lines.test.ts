@@ -27,6 +27,13 @@ const HISTORY: HistoryAnswer = {
     failures: { ...NONE, refused: 3, timedOut: 2 },
     rtt: { count: 9, minUs: 10, meanUs: 20, maxUs: 90 },
     match: { both: 4, client: 1, server: 0 },
+    bytes: { forward: 2_000, reverse: 5 },
+    packets: { forward: 20, reverse: 1 },
+    retransmits: { forward: 2, reverse: 0 },
+    own: {
+      client: { bytes: { sent: 2_000, received: 5 }, packets: { sent: 20, received: 1 }, retransmits: 2 },
+      server: { bytes: { sent: 5, received: 1_900 }, packets: { sent: 1, received: 18 }, retransmits: 0 },
+    },
     residualBytes: 12,
     judgedBytes: 120_000,
   }),
@@ -75,6 +82,25 @@ test('the page with the selected edge is shown', () => {
   assert.ok(shows(undefined, 'client-0') && !shows(undefined, `client-${pageRows}`));
   assert.ok(shows(`edge ${pageRows}`, `client-${pageRows}`) && !shows(`edge ${pageRows}`, 'client-0'));
   assert.ok(shows('edge 99', 'client-99'));
+});
+
+test('an open edge tells what each end says, and of an end that was not seen no number', () => {
+  const size = { columns: 80, rows: 24 };
+  const open: ViewState = { ...FIRST, isOpen: true, selected: 'edge 7' };
+  const text = lay(open, size).join('\n');
+  for (const line of [
+    /^bytes, pkts +booked +client says +server says$/m,
+    /^sent +2 kB, 20 +2 kB, 20 +1.90 kB, 18$/m,
+    /^received +5 B, 1 +5 B, 1 +5 B, 1$/m,
+    /^sent again +2 \(9.52 %\) +2 +0$/m,
+    /^apart +100 B sent, 0 B received, with what is under way$/m,
+  ])
+    assert.match(text, line);
+  const { client } = HISTORY.edge.own;
+  const alone = { ...HISTORY, edge: { ...HISTORY.edge, own: { client, server: null } } };
+  const half = lay(open, size, { ...DATA, history: alone }).join('\n');
+  assert.match(half, /^sent +2 kB, 20 +2 kB, 20 +not seen$/m);
+  assert.doesNotMatch(half, /^apart/m);
 });
 
 test('an open edge tells its ends, failures with reasons, residual and spread', () => {

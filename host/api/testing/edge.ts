@@ -22,6 +22,7 @@ export function makeEdge(part: Partial<Edge> = {}): Edge {
     failures: { refused: 0, timedOut: 0, abandoned: 0, unreachable: 0, other: 0 },
     resets: { client: 0, server: 0 },
     match: { both: 0, client: 0, server: 0 },
+    own: { client: null, server: null },
     residualBytes: 0,
     judgedBytes: 0,
     lateBytes: 0,
