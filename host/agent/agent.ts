@@ -24,6 +24,7 @@ import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
+import type { KernelSymbols } from './kernel-symbols.ts';
 import { LookNote } from './look-note.ts';
 import { LossLog } from './loss-log.ts';
 import type { AgentOptions } from './options.ts';
@@ -54,6 +55,8 @@ export interface AgentDependencies {
   loadCollector: (scopeInode: number) => Collector;
   /** What Hello tells of the machine and of the probes. */
   readFacts: (hooks: readonly HookStatus[]) => Pick<Hello, 'findings' | 'hooks'>;
+  /** Names the places where the kernel drops packets. */
+  symbols: KernelSymbols;
   /** Nothing can be told any more: the process has to end. */
   fail: (error: Error) => void;
 }
@@ -96,7 +99,11 @@ export class Agent {
     const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
     this.#core = new AgentCore(
       { module: dependencies.module, hashSeed, windowNs: options.windowNs, addressSpace: ADDRESS_SPACE, boot },
-      { nameProcess: (process) => nameProcess(process) ?? nameEnded(process, cgroupPaths) },
+      {
+        nameProcess: (process) => nameProcess(process) ?? nameEnded(process, cgroupPaths),
+        // Text names itself, so what is left are places of drops.
+        nameLabel: ({ detail, value }) => dependencies.symbols.nameDropSite(detail, value),
+      },
     );
   }
 

@@ -19,6 +19,8 @@ export interface KernelLosses {
   states: number;
   /** State changes that no program saw, as far as a later one shows them. */
   changes: number;
+  /** Packets that the kernel dropped and that found no room among the counts. */
+  drops: number;
   /** Times that the kernel skipped a program for which no other stands in: an owner or the cause of a reset is not known. */
   skips: number;
 }
@@ -37,6 +39,7 @@ export class KernelSource {
   #nextCensusMs: number;
   /** Without it nobody can say who is missing. */
   #seesLive = false;
+  #countsDrops = false;
 
   constructor(collector: Collector, core: AgentCore, nowMs = () => performance.now()) {
     this.#collector = collector;
@@ -52,6 +55,7 @@ export class KernelSource {
   start(): HookStatus[] {
     const hooks = this.#collector.attach();
     this.#seesLive = hooks.some(({ hook, attached }) => hook === 'live' && attached);
+    this.#countsDrops = hooks.some(({ hook, attached }) => hook === 'drops' && attached);
     this.#walk('owners');
     this.#walk('adopt');
     this.#walk('owners');
@@ -78,6 +82,8 @@ export class KernelSource {
     const isDue = eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs;
     if (isDue && this.#takeCensus()) this.#closesLost = eventsLost.socketClose;
     this.#walk('totals');
+    // After the sockets, so that their rows are there.
+    if (this.#countsDrops) this.#walk('drops');
   }
 
   /** Whatever was lost before it came here, since the start. */
@@ -87,12 +93,13 @@ export class KernelSource {
   }
 
   losses(): KernelLosses {
-    const { eventsLost, statesLost, changesMissed, hooks } = this.#collector.stats();
+    const { eventsLost, statesLost, changesMissed, dropsLost, hooks } = this.#collector.stats();
     const alone = hooks.filter(({ hook }) => !TWINS.includes(hook));
     return {
       events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0),
       states: statesLost,
       changes: changesMissed,
+      drops: dropsLost,
       skips: alone.reduce((sum, { skips }) => sum + skips, 0),
     };
   }

@@ -17,11 +17,14 @@ export class LossLog {
   }
 
   /** `losses`: since the session began. */
-  note({ events, states, changes, skips }: KernelLosses): void {
-    const lost = events + states + changes + skips;
+  note({ events, states, changes, drops, skips }: KernelLosses): void {
+    const lost = events + states + changes + drops + skips;
     const { ms } = this.#clock();
     if (lost === this.#logged || ms - this.#loggedMs < PERIOD_MS) return;
-    this.#log.warn({ lost: lost - this.#logged, events, states, changes, skips }, 'events of the kernel were lost');
+    this.#log.warn(
+      { lost: lost - this.#logged, events, states, changes, drops, skips },
+      'events of the kernel were lost',
+    );
     this.#logged = lost;
     this.#loggedMs = ms;
   }

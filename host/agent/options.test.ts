@@ -8,7 +8,7 @@ import { type AgentSettings, resolveAgentOptions } from './options.ts';
 
 const MAIN = join(import.meta.dirname, '../cmd/main.ts');
 
-const DEFAULTS = { window: 10_000_000_000n, zone: '', zstd: false };
+const DEFAULTS = { window: 10_000_000_000n, zone: '', zstd: false, drops: true };
 
 function settings(agent: Partial<AgentSettings['agent']>, others: Partial<AgentSettings> = {}): AgentSettings {
   return { insecure: false, tls: {}, ...others, agent: { ...DEFAULTS, ...agent } };
@@ -19,6 +19,7 @@ test('without a name an agent is called as its host', () => {
     reducer: { address: { path: '/run/r.sock' }, insecure: false },
     windowNs: 10_000_000_000n,
     zstd: false,
+    drops: true,
     node: hostname(),
     zone: '',
   });
@@ -26,14 +27,18 @@ test('without a name an agent is called as its host', () => {
 
 test('a scoped agent is named after its namespace', () => {
   const scope = '/proc/self/ns/net';
-  assert.deepEqual(resolveAgentOptions(settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true })), {
-    output: '/tmp/a.zst',
-    scope: { path: scope, inode: statSync(scope).ino },
-    windowNs: 10_000_000_000n,
-    zstd: true,
-    node: 'net',
-    zone: 'eu-1a',
-  });
+  assert.deepEqual(
+    resolveAgentOptions(settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true, drops: false })),
+    {
+      output: '/tmp/a.zst',
+      scope: { path: scope, inode: statSync(scope).ino },
+      windowNs: 10_000_000_000n,
+      zstd: true,
+      drops: false,
+      node: 'net',
+      zone: 'eu-1a',
+    },
+  );
 });
 
 test('what does not go together is answered with what would', () => {

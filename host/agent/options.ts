@@ -22,6 +22,8 @@ export interface AgentOptions {
   windowNs: bigint;
   /** Compress what is told to the reducer. */
   zstd: boolean;
+  /** Count what the kernel drops. */
+  drops: boolean;
   node: string;
   zone: string;
 }
@@ -40,12 +42,13 @@ export interface AgentSettings {
     readonly node?: string;
     readonly zone: string;
     readonly zstd: boolean;
+    readonly drops: boolean;
   };
 }
 
 /** Throws UsageError. */
 export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettings): AgentOptions {
-  const { reducer: address, output, window: windowNs, zone, zstd } = agent;
+  const { reducer: address, output, window: windowNs, zone, zstd, drops } = agent;
   const tls = parseTlsFiles(files, insecure);
   if (address === undefined && output === undefined) {
     throw new UsageError(
@@ -66,6 +69,7 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     ...(scope === undefined ? {} : { scope }),
     windowNs,
     zstd,
+    drops,
     node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,
   };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { Agent } from '../agent/agent.ts';
+import { KernelSymbols } from '../agent/kernel-symbols.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import { readMachine } from '../doctor/machine.ts';
 import { startClock } from '../lib/clock.ts';
@@ -13,13 +14,17 @@ const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.was
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
   if (options.reducer !== undefined) assertReachable(options.reducer, options.reducer.tls !== undefined);
   // Loaded here: the usage is explained on machines that cannot observe, too.
-  const [{ load }, { readFacts }] = await Promise.all([import('@tributary/bpf'), import('../doctor/facts.ts')]);
+  const [{ load, readKernelEnum }, { readFacts }] = await Promise.all([
+    import('@tributary/bpf'),
+    import('../doctor/facts.ts'),
+  ]);
   return new Agent(options, {
     log,
     clock: startClock(),
     module: await compileModule(AGENT_WASM),
     readFacts,
-    loadCollector: (scopeNetns) => load({ scopeNetns }),
+    loadCollector: (scopeNetns) => load({ scopeNetns, drops: options.drops }),
+    symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),
     fail,
   });
 }

@@ -114,6 +114,11 @@ export const TREE = {
     }),
     zone: option({ kind: name(0, NAME_LENGTH_MAX), description: 'availability zone of this host', default: '' }),
     zstd: option({ kind: boolean(), description: 'compress what is told to the reducer', default: false }),
+    drops: option({
+      kind: boolean(),
+      description: 'count what the kernel drops, by reason and function; --no-drops does without',
+      default: true,
+    }),
   },
   reducer: {
     listen: option({
