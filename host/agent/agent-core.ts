@@ -5,11 +5,11 @@
 import { strict as assert } from 'node:assert';
 import type { Payload } from '../wire/channel-sender.ts';
 import { encodeControl } from '../wire/control.ts';
-import type { AgentCounters, ProcessToName } from '../wire/gen/agent-layout.ts';
+import { type AgentCounters, LabelKind, type LabelToName, type ProcessToName } from '../wire/gen/agent-layout.ts';
 import { FrameKind } from '../wire/gen/wire-layout.ts';
 import type { Process } from '../wire/gen/wire-tables.ts';
-import { AgentModule, type AgentModuleOptions } from './agent-module.ts';
-import { Announcements, type AnnouncementsOptions } from './announcements.ts';
+import { AgentModule, type AgentModuleOptions, type LabelNews } from './agent-module.ts';
+import { Announcements, type AnnouncementsOptions, type EndedHandles } from './announcements.ts';
 
 /** What can be learned of a process beside what the kernel said of it. */
 export type ProcessName = Pick<Process, 'executable' | 'unit' | 'containerId' | 'containerRuntime' | 'cgroup'>;
@@ -21,6 +21,8 @@ export interface AgentCoreOptions extends AgentModuleOptions, AnnouncementsOptio
 export interface AgentCoreDependencies {
   /** Undefined when the process has ended and nothing is known: it keeps the name that it had when it took its socket. */
   nameProcess: (process: ProcessToName) => ProcessName | undefined;
+  /** The text of a label that is none by itself; undefined when it is not known: then its value stands for it. */
+  nameLabel?: (label: LabelToName) => string | undefined;
 }
 
 /** What a window's end says beside the sockets. */
@@ -40,6 +42,7 @@ export class AgentCore {
   readonly #module: AgentModule;
   readonly #announcements: Announcements;
   readonly #nameProcess: AgentCoreDependencies['nameProcess'];
+  readonly #nameLabel: AgentCoreDependencies['nameLabel'];
   #windowNs: bigint;
   /** The last window that was told, and the first that the next WindowEnd covers; 0 = none yet. */
   #toldWindow = 0;
@@ -51,10 +54,11 @@ export class AgentCore {
   #windowsCoalesced = 0n;
   #processesUnnamed = 0n;
 
-  constructor(options: AgentCoreOptions, { nameProcess }: AgentCoreDependencies) {
+  constructor(options: AgentCoreOptions, { nameProcess, nameLabel }: AgentCoreDependencies) {
     this.#module = new AgentModule(options);
     this.#announcements = new Announcements(options);
     this.#nameProcess = nameProcess;
+    this.#nameLabel = nameLabel;
     this.#windowNs = options.windowNs;
     this.#module.setWindowLength(options.windowNs);
   }
@@ -130,8 +134,7 @@ export class AgentCore {
     const fromWindow = Math.min(window, this.#fromWindow || window);
     this.#windowsCoalesced += BigInt(window - Math.max(fromWindow, this.#toldWindow + 1));
     this.#module.beginWindow(window, context.clockOffsetNs);
-    this.#announcements.setSpaces(this.#module.spaceNews());
-    const payloads = [...this.#announcements.encodeNews(this.#module.endedProcesses()), ...this.#module.encodeAll()];
+    const payloads = [...this.#announcements.encodeNews(this.#takeNews()), ...this.#module.encodeAll()];
     payloads.push({ kind: FrameKind.WindowEnd, payload: this.#windowEnd(window, fromWindow, context) });
     this.#toldWindow = window;
     this.#fromWindow = window + 1;
@@ -147,12 +150,12 @@ export class AgentCore {
     this.#snapshotWindow = window;
     this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation);
     this.#incarnation = incarnation;
-    this.#announcements.setSpaces(this.#module.spaceNews());
+    const ended = this.#takeNews();
     if (this.#committedWindow > 0) this.#fromWindow = Math.min(this.#fromWindow || window, this.#committedWindow + 1);
     const mark = { window };
     return [
       { kind: FrameKind.SnapshotBegin, payload: encodeControl('SnapshotBegin', mark) },
-      ...this.#announcements.encodeAll(this.#module.endedProcesses()),
+      ...this.#announcements.encodeAll(ended),
       ...this.#module.encodeAll(),
       { kind: FrameKind.SnapshotEnd, payload: encodeControl('SnapshotEnd', mark) },
     ];
@@ -162,6 +165,20 @@ export class AgentCore {
   commit(window: number): void {
     this.#module.commit(window);
     this.#committedWindow = Math.max(this.#committedWindow, window);
+  }
+
+  /** Brings to the announcements what the module has to announce; returns what ended. */
+  #takeNews(): EndedHandles {
+    this.#announcements.setSpaces(this.#module.spaceNews());
+    for (const label of this.#module.labelNews()) {
+      this.#announcements.addLabel({ handle: label.handle, text: this.#labelText(label) });
+    }
+    return { processes: this.#module.endedProcesses(), labels: this.#module.endedLabels() };
+  }
+
+  #labelText(label: LabelNews): string {
+    if (label.kind === LabelKind.Text) return label.text;
+    return this.#nameLabel?.(label) ?? `${label.detail} 0x${label.value.toString(16)}`;
   }
 
   #name(process: ProcessToName): void {

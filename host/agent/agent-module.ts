@@ -3,12 +3,15 @@ import { strict as assert } from 'node:assert';
 import type { Payload } from '../wire/channel-sender.ts';
 import {
   type AgentCounters,
+  LABEL_TO_NAME_SIZE,
+  type LabelToName,
   NETNS_SPACE_SIZE,
   type NetnsSpace,
   PROCESS_TO_NAME_SIZE,
   type ProcessToName,
   readAgentCounters,
   readEncodedPayload,
+  readLabelToName,
   readNetnsSpace,
   readProcessToName,
 } from '../wire/gen/agent-layout.ts';
@@ -19,6 +22,7 @@ export interface AgentLimits {
   closedRetained?: number;
   journalEntries?: number;
   settled?: number;
+  tallies?: number;
 }
 
 interface AgentExports {
@@ -30,6 +34,7 @@ interface AgentExports {
     closed: number,
     journal: number,
     settled: number,
+    tallies: number,
   ): void;
   agent_set_window_length(lengthNs: number): void;
   agent_inbox(bytes: number): number;
@@ -43,12 +48,19 @@ interface AgentExports {
   agent_processes_ended_count(): number;
   agent_space_news(): number;
   agent_space_news_count(): number;
+  agent_labels_to_name(): number;
+  agent_labels_to_name_count(): number;
+  agent_labels_ended(): number;
+  agent_labels_ended_count(): number;
   agent_begin_window(window: number, clockOffsetNs: bigint): void;
   agent_begin_snapshot(window: number, clockOffsetNs: bigint, isSameReducer: number): void;
   agent_encode_next(): number;
   agent_commit(window: number): void;
   agent_counters(): number;
 }
+
+/** `text`: empty for what the host has to make a text of. */
+export type LabelNews = LabelToName & { text: string };
 
 export interface AgentModuleOptions {
   module: WebAssembly.Module;
@@ -63,8 +75,8 @@ export class AgentModule {
 
   constructor({ module, hashSeed, limits = {} }: AgentModuleOptions) {
     this.#exports = new WebAssembly.Instance(module, {}).exports as AgentExports;
-    const { sockets = 0, closedRetained = 0, journalEntries = 0, settled = 0 } = limits;
-    this.#exports.agent_init(...hashSeed, sockets, closedRetained, journalEntries, settled);
+    const { sockets = 0, closedRetained = 0, journalEntries = 0, settled = 0, tallies = 0 } = limits;
+    this.#exports.agent_init(...hashSeed, sockets, closedRetained, journalEntries, settled, tallies);
     this.#view = new DataView(this.#exports.memory.buffer);
   }
 
@@ -104,6 +116,32 @@ export class AgentModule {
     for (let index = 0; index < count; index++) name(readProcessToName(view, address + index * PROCESS_TO_NAME_SIZE));
     if (count > 0) this.#exports.agent_processes_named();
     return count;
+  }
+
+  /** Labels that have got a handle since the last call, `text` for those of LabelKind.Text; to be announced before the next payload. */
+  labelNews(): LabelNews[] {
+    const news: LabelNews[] = [];
+    for (;;) {
+      const address = this.#exports.agent_labels_to_name() >>> 0;
+      const count = this.#exports.agent_labels_to_name_count();
+      if (count === 0) return news;
+      const view = this.#memory();
+      for (let index = 0; index < count; index++) {
+        const label = readLabelToName(view, address + index * LABEL_TO_NAME_SIZE);
+        news.push({ ...label, text: this.#text(label) });
+      }
+    }
+  }
+
+  #text({ textAddress, textBytes }: LabelToName): string {
+    return new TextDecoder().decode(new Uint8Array(this.#exports.memory.buffer, textAddress, textBytes));
+  }
+
+  /** Handles that are free from now on; to be announced before the next payload, after `labelNews`. */
+  endedLabels(): number[] {
+    const address = this.#exports.agent_labels_ended() >>> 0;
+    const count = this.#exports.agent_labels_ended_count();
+    return [...new Uint32Array(this.#exports.memory.buffer, address, count)];
   }
 
   beginWindow(window: number, clockOffsetNs: bigint): void {

@@ -1,9 +1,9 @@
-// What the agent says of the things that sockets refer to: processes, address spaces, the host's own addresses. Names are text, so they live
+// What the agent says of the things that sockets and tallies refer to: processes, address spaces, the host's own addresses, labels of tallies. Names are text, so they live
 // on this side; there is one entry per process with sockets, none per socket.
 import type { Payload } from '../wire/channel-sender.ts';
 import type { NetnsSpace } from '../wire/gen/agent-layout.ts';
 import { FrameKind, type HostAddress } from '../wire/gen/wire-layout.ts';
-import { type AddressSpace, type Announce, encodeAnnounce, type Process } from '../wire/gen/wire-tables.ts';
+import { type AddressSpace, type Announce, encodeAnnounce, type Label, type Process } from '../wire/gen/wire-tables.ts';
 
 /** The configured space, for all addresses that mean the same everywhere in it (wasm-modules/assembly/agent/address-spaces.ts). */
 const DEFAULT_SPACE_HANDLE = 1;
@@ -25,14 +25,22 @@ export interface AnnouncementsOptions {
   boot: string;
 }
 
+/** Handles that are free from now on. */
+export interface EndedHandles {
+  processes: readonly number[];
+  labels: readonly number[];
+}
+
 export class Announcements {
   readonly #boot: string;
   readonly #processes = new Map<number, Process>();
   readonly #spaces = new Map<number, AddressSpace>();
+  readonly #labels = new Map<number, Label>();
   #addresses: Uint8Array[] = [];
   /** Not told on this channel yet. */
   #newProcesses = new Map<number, Process>();
   #newSpaces = new Map<number, AddressSpace>();
+  #newLabels = new Map<number, Label>();
   #addressesChanged = true;
 
   constructor({ addressSpace, boot }: AnnouncementsOptions) {
@@ -51,6 +59,11 @@ export class Announcements {
     if (spaces.length > 0) this.#addressesChanged = true;
   }
 
+  addLabel(label: Label): void {
+    this.#labels.set(label.handle, label);
+    this.#newLabels.set(label.handle, label);
+  }
+
   #addSpace(space: AddressSpace): void {
     this.#spaces.set(space.handle, space);
     this.#newSpaces.set(space.handle, space);
@@ -66,30 +79,53 @@ export class Announcements {
     this.#addressesChanged = true;
   }
 
-  /** What is new since the last call, then what ended: `ended` handles are free after it. */
-  encodeNews(ended: readonly number[]): Payload[] {
-    const endedProcesses = ended.filter(
+  /** What is new since the last call, after what ended: the handles of `ended` are free from then on. */
+  encodeNews(ended: EndedHandles): Payload[] {
+    const endedProcesses = ended.processes.filter(
       (handle) => this.#processes.delete(handle) && !this.#newProcesses.delete(handle),
     );
-    return this.#encode([...this.#newProcesses.values()], [...this.#newSpaces.values()], endedProcesses);
+    const endedLabels = ended.labels.filter((handle) => this.#labels.delete(handle) && !this.#newLabels.delete(handle));
+    return this.#encode({
+      processes: [...this.#newProcesses.values()],
+      addressSpaces: [...this.#newSpaces.values()],
+      labels: [...this.#newLabels.values()],
+      endedProcesses,
+      endedLabels,
+    });
   }
 
-  /** Everything, for a channel that knows nothing. Processes that ended are left out. */
-  encodeAll(ended: readonly number[]): Payload[] {
-    for (const handle of ended) this.#processes.delete(handle);
+  /** Everything, for a channel that knows nothing. What ended is left out. */
+  encodeAll(ended: EndedHandles): Payload[] {
+    for (const handle of ended.processes) this.#processes.delete(handle);
+    for (const handle of ended.labels) this.#labels.delete(handle);
     this.#addressesChanged = true;
-    return this.#encode([...this.#processes.values()], [...this.#spaces.values()], []);
+    return this.#encode({
+      processes: [...this.#processes.values()],
+      addressSpaces: [...this.#spaces.values()],
+      labels: [...this.#labels.values()],
+      endedProcesses: [],
+      endedLabels: [],
+    });
   }
 
-  #encode(processes: Process[], addressSpaces: AddressSpace[], endedProcesses: number[]): Payload[] {
+  #encode({
+    processes,
+    addressSpaces,
+    labels,
+    endedProcesses,
+    endedLabels,
+  }: Required<Omit<Announce, 'hostAddresses'>>) {
     const announces: Announce[] = [
       ...split(endedProcesses, HANDLES_PER_FRAME).map((part) => ({ endedProcesses: part })),
+      ...split(endedLabels, HANDLES_PER_FRAME).map((part) => ({ endedLabels: part })),
       ...split(addressSpaces, PROCESSES_PER_FRAME).map((part) => ({ addressSpaces: part })),
       ...split(processes, PROCESSES_PER_FRAME).map((part) => ({ processes: part })),
+      ...split(labels, PROCESSES_PER_FRAME).map((part) => ({ labels: part })),
     ];
     if (this.#addressesChanged) announces.push({ hostAddresses: this.#hostAddresses() });
     this.#newProcesses.clear();
     this.#newSpaces.clear();
+    this.#newLabels.clear();
     this.#addressesChanged = false;
     return announces.map((announce) => ({ kind: FrameKind.Announce, payload: encodeAnnounce(announce) }));
   }

@@ -1,5 +1,5 @@
 // Turns what is dirty into payloads, one at a time, so that memory for output is two frames however much there is to tell. The order is
-// that of docs/protocol.md: Open, Baseline, Once, updates, Close, Fold; a snapshot puts Settled before them and leaves the updates to the next
+// that of docs/protocol.md: Open, Baseline, Tally, Once, updates, Close, Fold; a snapshot puts Settled before them and leaves the updates to the next
 // window. Every step goes on where it stopped when its payload was full.
 import { EncodedPayload } from '../gen/agent';
 import {
@@ -18,6 +18,8 @@ import {
   Open,
   OpenFlags,
   SETTLED_SIZE,
+  TALLY_SIZE,
+  Tally,
   UPDATE_NARROW_SIZE,
   UPDATE_WIDE_SIZE,
   UpdateNarrow,
@@ -30,21 +32,23 @@ import { nextUntoldFold, tellFoldInto } from './folds';
 import { takeHandle } from './handles';
 import { journalSkippedSockets, journalTold } from './journal';
 import { FRAME_BYTES } from './limits';
-import { tellClose, tellOnce } from './retention';
+import { fileTallied, tellClose, tellOnce } from './retention';
 import { nextSettled, rewindSettled } from './settled';
 import { nextSettledFold } from './settled-folds';
 import { copyTotals, SocketFlag, SocketRow } from './socket-row';
 import { clearDirty, nextDirty, refuseSocket, socketAt } from './sockets';
+import { beginTellingTallies, nextTallyToTell, tellTallyInto } from './tallies';
 
 namespace Step {
   export const Settled: u32 = 0;
   export const Opens: u32 = 1;
   export const Baselines: u32 = 2;
-  export const Onces: u32 = 3;
-  export const Updates: u32 = 4;
-  export const Closes: u32 = 5;
-  export const Folds: u32 = 6;
-  export const Done: u32 = 7;
+  export const Tallies: u32 = 3;
+  export const Onces: u32 = 4;
+  export const Updates: u32 = 5;
+  export const Closes: u32 = 6;
+  export const Folds: u32 = 7;
+  export const Done: u32 = 8;
 }
 
 /** One payload under construction. */
@@ -105,6 +109,7 @@ export function beginEncoding(windowToTell: u32, offsetNs: i64, asSnapshot: bool
   clockOffsetNs = offsetNs;
   isSnapshot = asSnapshot;
   rewindSettled();
+  fileTallied();
   enter(asSnapshot ? Step.Settled : Step.Opens);
 }
 
@@ -130,7 +135,10 @@ function enter(next: u32): void {
   if (next === Step.Settled) batch.begin(FrameKind.Settled, SETTLED_SIZE);
   else if (next === Step.Opens) batch.begin(FrameKind.Open, OPEN_SIZE);
   else if (next === Step.Baselines) batch.begin(FrameKind.Baseline, BASELINE_SIZE);
-  else if (next === Step.Onces) batch.begin(FrameKind.Once, ONCE_SIZE);
+  else if (next === Step.Tallies) {
+    batch.begin(FrameKind.Tally, TALLY_SIZE);
+    beginTellingTallies();
+  } else if (next === Step.Onces) batch.begin(FrameKind.Once, ONCE_SIZE);
   else if (next === Step.Closes) batch.begin(FrameKind.Close, CLOSE_SIZE);
   else if (next === Step.Folds) batch.begin(FrameKind.Fold, FOLD_SIZE);
   else if (next === Step.Updates) {
@@ -147,6 +155,7 @@ function runStep(): bool {
   if (step === Step.Settled) return encodeSettled();
   if (step === Step.Opens) return encodeOpens();
   if (step === Step.Baselines) return encodeBaselines();
+  if (step === Step.Tallies) return encodeTallies();
   if (step === Step.Onces) return encodeOnces();
   if (step === Step.Updates) return encodeUpdates();
   if (step === Step.Closes) return encodeCloses();
@@ -180,6 +189,7 @@ function encodeOpens(): bool {
     socket.clear(SocketFlag.AmendDue);
     socket.set(SocketFlag.OpenTold);
     if (socket.hasBaseline) socket.set(SocketFlag.BaselineDue);
+    else if (socket.has(SocketFlag.Closed)) clearDirty(row);
     if (!socket.has(SocketFlag.Closed)) journalTold(row, socket, window);
   }
   return false;
@@ -236,6 +246,15 @@ function encodeBaselines(): bool {
   return false;
 }
 
+function encodeTallies(): bool {
+  while (!batch.isFull) {
+    const row = nextTallyToTell();
+    if (row === 0) return true;
+    tellTallyInto(row, changetype<Tally>(batch.push()), window);
+  }
+  return false;
+}
+
 function encodeOnces(): bool {
   while (!batch.isFull) {
     const row = tellOnce(window);
@@ -249,7 +268,7 @@ function encodeOnces(): bool {
     item.reason = socket.reason;
     item.pad0 = 0;
     item.error = socket.error;
-    item.handshakeUs = 0;
+    item.handshakeUs = socket.has(SocketFlag.HandshakeTallied) ? 0 : socket.handshakeUs;
   }
   return false;
 }

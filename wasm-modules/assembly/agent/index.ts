@@ -30,11 +30,23 @@ import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFol
 import { commitReleases, initHandles, retellReleases } from './handles';
 import { commitJournal, initJournal, journalCount, journalSkipped, restartJournal } from './journal';
 import {
+  endedLabelCount,
+  endIdleLabels,
+  initLabels,
+  labelCount,
+  labelsRefused,
+  labelsToNameCount,
+  setLabelWindow,
+  takeLabelsToName,
+} from './labels';
+import {
   CLOSED_RETAINED_MAX,
   JOURNAL_ENTRIES_MAX,
+  LABEL_COUNT_MAX,
   PROCESS_COUNT_MAX,
   SETTLED_COUNT_MAX,
   SOCKET_COUNT_MAX,
+  TALLY_COUNT_MAX,
 } from './limits';
 import {
   clearProcessesToName,
@@ -59,6 +71,17 @@ import {
 } from './settled-folds';
 import { copyTotals, SocketFlag } from './socket-row';
 import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from './sockets';
+import {
+  commitTallies,
+  initTallies,
+  retellTallies,
+  talliesForgotten,
+  talliesLost,
+  talliesMerged,
+  talliesRefused,
+  talliesTold,
+  tallyCount,
+} from './tallies';
 
 const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
 let inbox: usize = 0;
@@ -73,6 +96,7 @@ export function agent_init(
   closedRetainedMax: u32,
   journalEntriesMax: u32,
   settledMax: u32,
+  talliesMax: u32,
 ): void {
   seedHashes(seedLow, seedHigh);
   const sockets = socketsMax === 0 ? SOCKET_COUNT_MAX : socketsMax;
@@ -84,6 +108,8 @@ export function agent_init(
   initRetention(closedRetainedMax === 0 ? CLOSED_RETAINED_MAX : closedRetainedMax);
   initJournal(journalEntriesMax === 0 ? JOURNAL_ENTRIES_MAX : journalEntriesMax);
   initSettled(settledMax === 0 ? SETTLED_COUNT_MAX : settledMax);
+  initLabels(LABEL_COUNT_MAX);
+  initTallies(talliesMax === 0 ? TALLY_COUNT_MAX : talliesMax);
   initFolds();
   initSettledFolds();
   initEncoder();
@@ -154,9 +180,28 @@ export function agent_space_news_count(): u32 {
   return spaceNewsCount();
 }
 
+/** agent.LabelToName structs: labels to announce with the next window. Again until there are none. */
+export function agent_labels_to_name(): usize {
+  return takeLabelsToName();
+}
+
+export function agent_labels_to_name_count(): u32 {
+  return labelsToNameCount();
+}
+
+/** Handles (u32) of labels to announce as ended with the next window, after all labels were named. */
+export function agent_labels_ended(): usize {
+  return endIdleLabels();
+}
+
+export function agent_labels_ended_count(): u32 {
+  return endedLabelCount();
+}
+
 /** `clockOffsetNs`: from CLOCK_MONOTONIC to the reducer's Unix time. Windows rise. */
 export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
   setProcessWindow(window, windowNs);
+  setLabelWindow(window, windowNs);
   expireSettled(window);
   expireSettledFolds(window);
   beginEncoding(window, clockOffsetNs, false);
@@ -168,11 +213,13 @@ export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
  */
 export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameReducer: u32): void {
   setProcessWindow(window, windowNs);
+  setLabelWindow(window, windowNs);
   expireSettled(window);
   expireSettledFolds(window);
   retellReleases(window);
   if (isSameReducer === 0) {
     retellFolds();
+    retellTallies(0);
     tellSettledFolds();
   }
   retellClosed(isSameReducer !== 0);
@@ -195,6 +242,7 @@ export function agent_encode_next(): usize {
 /** Windows up to and with this one are exported: what was told in them may be forgotten. */
 export function agent_commit(window: u32): void {
   commitJournal(window);
+  commitTallies(window);
   commitClosed(window);
   commitReleases(window);
   commitFolds(window);
@@ -225,6 +273,14 @@ export function agent_counters(): usize {
   counters.processesRefused = processesRefused();
   counters.addressSpaces = addressSpaceCount();
   counters.addressSpacesRefused = addressSpacesRefused();
+  counters.tallies = tallyCount();
+  counters.talliesTold = talliesTold;
+  counters.talliesRefused = talliesRefused;
+  counters.talliesMerged = talliesMerged;
+  counters.talliesLost = talliesLost;
+  counters.talliesForgotten = talliesForgotten;
+  counters.labels = labelCount();
+  counters.labelsRefused = labelsRefused;
   counters.memoryBytes = (<u64>memory.size()) << 16;
   return changetype<usize>(counters);
 }

@@ -1,4 +1,4 @@
-// Every table of the agent, its default limit, and what happens there. The host may lower the first four (tests do).
+// Every table of the agent, its default limit, and what happens there. The host may lower the first four and TALLY_COUNT_MAX (tests do).
 
 /** Sockets at once, closed and uncommitted ones included. Beyond: refused, counted. */
 export const SOCKET_COUNT_MAX: u32 = 1 << 20;
@@ -20,5 +20,15 @@ export const PROCESS_COUNT_MAX: u32 = 65536;
 export const PROCESS_IDLE_NS: f64 = 60e9;
 /** Network namespaces with loopback traffic at once; a reducer takes 4096 spaces. Beyond: their sockets are in the default space, counted. */
 export const NETNS_SPACE_COUNT_MAX: u32 = 4094;
+/** Tallies at once, told and uncommitted ones included. Beyond: refused, counted. From half of it on windows merge (below). */
+export const TALLY_COUNT_MAX: u32 = 1 << 19;
+/** Windows of one tally that were told and are not committed. Beyond: the newest merge, counted; a restart of the reducer may repeat them. */
+export const TALLY_WINDOW_COUNT_MAX: u32 = 16;
+/** Texts that tallies name, at once. Beyond: their tallies have no label, counted. */
+export const LABEL_COUNT_MAX: u32 = 16384;
+/** A longer text is cut. A DNS name has at most 253 characters (RFC 1035, section 2.3.4). */
+export const LABEL_TEXT_BYTES_MAX: u32 = 256;
+/** A label without tallies keeps its handle for so long: most come back. */
+export const LABEL_IDLE_NS: f64 = 60e9;
 /** A frame with its header. */
 export const FRAME_BYTES: u32 = 65536;

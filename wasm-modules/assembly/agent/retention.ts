@@ -1,7 +1,7 @@
 // Closed sockets wait here, oldest first, until their end is committed. Three lists:
 //
-//   once   closed before this channel knew of them: one record will tell all
-//   ended  opened on this channel, or adopted: a Close will follow
+//   once   closed before this channel knew of them: one record will tell all, unless something was tallied
+//   ended  opened on this channel, adopted, or with tallies: a Close will follow
 //   told   their end was told and is not committed
 //
 // Together they are limited: beyond it the oldest that can do without a row of its own is folded (folds.ts).
@@ -64,6 +64,27 @@ function fileUntold(row: u32, socket: SocketRow): void {
     socket.set(SocketFlag.Once);
     clearDirty(row);
     once.push(row, socket);
+  }
+}
+
+/**
+ * Before a window or a snapshot is told: whoever has tallies needs a handle for them, so it is opened and closed. Only now, because a closed
+ * socket takes tallies until it is told, and as long as it has no handle it can fold.
+ */
+export function fileTallied(): void {
+  const first = once.first;
+  once.first = 0;
+  for (let row = first; row !== 0; ) {
+    const socket = socketAt(row);
+    const next = socket.next;
+    if (socket.tallies === 0) {
+      once.push(row, socket);
+    } else {
+      socket.clear(SocketFlag.Once);
+      markDirty(row);
+      ended.push(row, socket);
+    }
+    row = next;
   }
 }
 

@@ -1,4 +1,4 @@
-// Everything that is known of one socket, 256 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
+// Everything that is known of one socket, 288 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
 //
 //   now        what the kernel said last
 //   told       what this channel said last; UpdateNarrow is the difference
@@ -27,6 +27,9 @@ export namespace SocketFlag {
   export const OwnerProvisional: u32 = 1 << 9;
   /** Its Open is to be told again: the owner or the role is better known. */
   export const AmendDue: u32 = 1 << 10;
+  /** The handshake is among its tallies, or was: a Once does not say it again. Likewise the duration. */
+  export const HandshakeTallied: u32 = 1 << 11;
+  export const DurationTallied: u32 = 1 << 12;
 }
 
 @unmanaged
@@ -82,6 +85,17 @@ export class SocketRow {
   private committed3: u64;
   private committed4: u64;
   private committed5: u64;
+  /** First of its tallies (tallies.ts); 0 = none. */
+  tallies: u32; // 256
+  /** As wire.Once.handshake_us; 0 = not known. */
+  handshakeUs: u32; // 260
+  /** What the kernel counted last, and is tallied (tcp-health.ts). */
+  retransmitsFast: u32; // 264
+  retransmitsTimeout: u32; // 268
+  retransmitsSyn: u32; // 272
+  retransmitsProbe: u32; // 276
+  outOfOrder: u32; // 280
+  zeroWindows: u32; // 284
 
   get now(): Totals {
     return changetype<Totals>(changetype<usize>(this) + 112);
@@ -121,7 +135,7 @@ export class SocketRow {
 if (offsetof<SocketRow>('now0') !== 112) ERROR('SocketRow: `now` is at 112');
 if (offsetof<SocketRow>('told0') !== 160) ERROR('SocketRow: `told` is at 160');
 if (offsetof<SocketRow>('committed0') !== 208) ERROR('SocketRow: `committed` is at 208');
-if (offsetof<SocketRow>() !== 256) ERROR('SocketRow has 256 bytes');
+if (offsetof<SocketRow>() !== 288) ERROR('SocketRow has 288 bytes');
 
 export function copyTotals(to: Totals, from: Totals): void {
   memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<Totals>());

@@ -7,6 +7,7 @@ import { RowPool } from '../lib/row-pool';
 import { releaseSpace } from './address-spaces';
 import { releaseProcess } from './processes';
 import { SocketFlag, SocketRow } from './socket-row';
+import { dropTallies } from './tallies';
 
 let byCookie: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -69,6 +70,7 @@ export function addSocket(cookie: u64): u32 {
 
 export function freeSocket(row: u32): void {
   const socket = socketAt(row);
+  dropTallies(row);
   byCookie.remove(hashPair(socket.cookie, 0), row);
   releaseProcess(socket.process);
   releaseSpace(socket.space);
