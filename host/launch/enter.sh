@@ -2,6 +2,7 @@
 # What `npm start` and `npm test` run: sets the machine up as far as it is not, builds, then hands over to Node.
 #   enter.sh start [--dry-run] [ROLE [ARGUMENT…]]     tributary ROLE, `up` by default
 #   enter.sh test [--dry-run] [FOLDER|FILE…]          all tests, or those in there
+#   enter.sh bench NAME [OPTION…]                     a benchmark
 #   enter.sh tools                                    only installs what `npm run lint` needs
 # It is a shell script because before it ran there may be no Node that understands the rest of the program.
 set -eu
@@ -185,7 +186,7 @@ only_portable_tests() {
 }
 
 test_all() {
-  needs='agent test'
+  needs='agent test bench'
   build_parts='wasm bpf addon'
   if only_portable_tests "$@"; then
     needs=''
@@ -210,12 +211,27 @@ test_all() {
 
 # A suite that hangs fails after half an hour, so that a run always ends.
 run_tests() {
-  [ $# -gt 0 ] || set -- bpf host schemas test wasm-modules
+  [ $# -gt 0 ] || set -- bench bpf host schemas test wasm-modules
   for path in "$@"; do
     shift
     if [ -d "$path" ]; then set -- "$@" "${path%/}/**/*.test.ts"; else set -- "$@" "$path"; fi
   done
   exec "$NODE" --test --test-timeout=1800000 "$@"
+}
+
+bench() {
+  if [ -n "$dry_run" ]; then
+    build_parts='wasm:release bpf addon'
+    show_plan agent bench
+    echo "then: the benchmark ${*:-NAME}"
+    return
+  fi
+  check_observable "npm run bench -- $*" ''
+  install_node_modules
+  install_packages agent bench
+  "$NODE" host/launch/build.ts wasm:release bpf addon
+  trap - EXIT INT TERM
+  exec "$NODE" bench/run.ts "$@"
 }
 
 mode=$1
@@ -229,5 +245,6 @@ check_machine
 case $mode in
   start) start "$@" ;;
   test) test_all "$@" ;;
+  bench) bench "$@" ;;
   tools) install_packages lint ;;
 esac

@@ -1,0 +1,20 @@
+// npm run bench -- NAME [options]: each benchmark answers one question and is a file of its own.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const QUESTIONS: Record<string, string> = {
+  agent: 'What does the agent cost the host that it watches?',
+};
+
+const [name, ...args] = process.argv.slice(2);
+if (name === undefined || !(name in QUESTIONS)) {
+  const list = Object.entries(QUESTIONS).map(([each, question]) => `  ${each.padEnd(10)} ${question}`);
+  console.error(`${name === undefined ? 'Which benchmark?' : `There is no benchmark ${name}.`}\n${list.join('\n')}`);
+  process.exit(2);
+}
+const child = spawn(process.execPath, [join(import.meta.dirname, `${name}.ts`), ...args], { stdio: 'inherit' });
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+const [code] = await once(child, 'exit');
+process.exitCode = code ?? 1;
