@@ -82,7 +82,7 @@ static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, con
 	}
 	/* No error: the application gave up (close, shutdown, exit), or connect() itself failed before it sent
 	 * anything, for want of a free port for example; only then the socket is neither shut down nor connecting. */
-	if (sk->sk_shutdown == SHUTDOWN_MASK || is_orphan(sk) || sk->sk_socket->state == SS_CONNECTING)
+	if (sk->sk_shutdown == SHUTDOWN_MASK || is_orphan(sk) || READ(sk, sk_socket, state) == SS_CONNECTING)
 		return CLOSE_REASON_CONNECT_ABANDONED;
 	return CLOSE_REASON_CONNECT_OTHER;
 }

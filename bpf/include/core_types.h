@@ -8,11 +8,14 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define SOCK_DGRAM 2
 #define PF_KTHREAD 0x00200000
 #define RCV_SHUTDOWN 1
 #define SHUTDOWN_MASK 3
 /* include/uapi/asm-generic/errno.h; the values of x86 and arm64. */
 #define EACCES 13
+#define EEXIST 17
 #define EPIPE 32
 #define ENONET 64
 #define ENETUNREACH 101
@@ -194,7 +197,13 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
-struct file;
+struct file_operations;
+
+struct file {
+	const struct file_operations *f_op;
+	void *private_data;
+};
+
 struct seq_file;
 struct bpf_map;
 
@@ -258,8 +267,10 @@ enum tcp_ca_state {
 #define TCP_SYN_RECV BPF_TCP_SYN_RECV
 #define TCP_FIN_WAIT1 BPF_TCP_FIN_WAIT1
 #define TCP_FIN_WAIT2 BPF_TCP_FIN_WAIT2
+#define TCP_TIME_WAIT BPF_TCP_TIME_WAIT
 #define TCP_CLOSE BPF_TCP_CLOSE
 #define TCP_CLOSE_WAIT BPF_TCP_CLOSE_WAIT
 #define TCP_LAST_ACK BPF_TCP_LAST_ACK
 #define TCP_LISTEN BPF_TCP_LISTEN
 #define TCP_CLOSING BPF_TCP_CLOSING
+#define TCP_NEW_SYN_RECV BPF_TCP_NEW_SYN_RECV

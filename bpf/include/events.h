@@ -36,7 +36,7 @@ static __always_inline void fill_tuple(struct socket_event *event, const struct 
 {
 	const struct sock_common *common = &tcp->inet_conn.icsk_inet.sk.__sk_common;
 	event->protocol = IPPROTO_TCP;
-	event->netns = common->skc_net.net->ns.inum;
+	event->netns = READ(common, skc_net.net, ns.inum);
 	event->remote_port = bpf_ntohs(common->skc_dport);
 	/* A socket without a port of its own choice has given it back (skc_num) before CLOSE is told. */
 	event->local_port = bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport);
@@ -76,7 +76,7 @@ static __always_inline void fill_event(struct socket_event *event, __u16 type, c
 	event->size = sizeof(*event);
 	event->cpu = bpf_get_smp_processor_id();
 	event->time_ns = bpf_ktime_get_ns();
-	event->cookie = bpf_get_socket_cookie((void *)tcp);
+	event->cookie = read_cookie(tcp, state);
 	event->join_key = state->join_key;
 	event->start_time_ns = state->start_time_ns;
 	event->owner_start_time_ns = state->owner.start_time_ns;

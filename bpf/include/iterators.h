@@ -5,6 +5,7 @@
  * was written. */
 
 #include "events.h"
+#include "datagram_sockets.h"
 #include "join_key.h"
 #include "owner.h"
 #include "role.h"
@@ -29,7 +30,7 @@ static __always_inline int is_connected(__u8 tcp_state)
 /* A socket without a descriptor belongs to no process, but its control group is known. */
 static __always_inline void read_owner_of_socket(struct socket_owner *owner, const struct sock *sk)
 {
-	if (bpf_core_field_exists(sk->sk_cgrp_data)) owner->cgroup_id = sk->sk_cgrp_data.cgroup->kn->id;
+	if (bpf_core_field_exists(sk->sk_cgrp_data)) owner->cgroup_id = READ(sk, sk_cgrp_data.cgroup, kn, id);
 	owner->uid = sk->sk_uid.val;
 }
 
@@ -39,7 +40,7 @@ static __always_inline void read_owner_of_socket(struct socket_owner *owner, con
 static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || !is_connected(sk->__sk_common.skc_state)) return;
 	struct socket_state *state = create_state(sk);
 	if (!state || (state->state & STATE_ANNOUNCED)) return;
@@ -53,7 +54,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	if (state->start_time_ns == 0) state->health.retransmits_known = tcp->total_retrans;
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
-	barrier();
+	look_again(tcp);
 	if (state->join_key != read_join_key(tcp, state)) return;
 	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->state |= STATE_ANNOUNCED;
 }
@@ -63,17 +64,9 @@ SEC("?iter/tcp")
 int adopt_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
-	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : 0;
+	struct tcp_sock *tcp = common ? tcp_in_walk(common) : 0;
 	if (tcp) adopt(ctx->meta, (struct sock *)tcp);
 	return 0;
-}
-
-/* A context field is read once: the verifier knows after a test that this copy is not null, and nothing of the next. */
-static __always_inline struct sock *sock_of_file(struct file *file)
-{
-	if (!file) return 0;
-	struct socket *socket = bpf_sock_from_file(file);
-	return socket ? socket->sk : 0;
 }
 
 /* All sockets that some process holds, in every namespace, also those that no process has entered. */
@@ -92,8 +85,10 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct sock *sk = sock_of_file(ctx->file);
-	if (!task || !sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!task || !sk) return 0;
+	if (is_ip_socket(sk) && sk->sk_protocol == IPPROTO_UDP) own_datagram_socket(sk, task);
+	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || sk->__sk_common.skc_state == TCP_CLOSE) return 0;
 	struct socket_state *state = create_state(sk);
 	if (!state || state->owner.pid != 0) return 0;
@@ -122,7 +117,7 @@ static __always_inline int walk_states(struct bpf_iter__bpf_sk_storage_map *ctx,
 {
 	struct sock *sk = ctx->sk;
 	struct socket_state *state = ctx->value;
-	struct tcp_sock *tcp = sk && state ? bpf_skc_to_tcp_sock(sk) : 0;
+	struct tcp_sock *tcp = sk && state ? as_tcp(sk) : 0;
 	if (tcp) tell_totals(ctx->meta, tcp, state, also_idle);
 	return 0;
 }
@@ -145,7 +140,7 @@ int totals_descriptors(struct bpf_iter__task_file *ctx)
 {
 	struct sock *sk = sock_of_file(ctx->file);
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *tcp = as_tcp(sk);
 	struct socket_state *state = tcp ? find_state(sk) : 0;
 	if (state) tell_totals(ctx->meta, tcp, state, 0);
 	return 0;

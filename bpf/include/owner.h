@@ -6,12 +6,12 @@
 
 static __always_inline void read_owner(struct socket_owner *owner, struct task_struct *task)
 {
-	struct task_struct *leader = task->group_leader;
-	owner->pid = task->tgid;
+	struct task_struct *leader = READ(task, group_leader);
+	owner->pid = READ(task, tgid);
 	/* CLOCK_BOOTTIME, as in field 22 of /proc/PID/stat, which shows it in clock ticks. */
-	owner->start_time_ns = leader->start_boottime;
-	owner->uid = task->cred->uid.val;
-	owner->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+	owner->start_time_ns = READ(leader, start_boottime);
+	owner->uid = READ(task, cred, uid.val);
+	owner->cgroup_id = READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), leader->comm);
 }
 
@@ -23,8 +23,8 @@ static __always_inline int is_provisional(const struct socket_state *state)
 /* Takes the task as the owner. Returns 1 when that is news. */
 static __always_inline int take_owner(struct socket_state *state, struct task_struct *task)
 {
-	if (task->flags & PF_KTHREAD) return 0;
-	if (state->owner.pid == (__u32)task->tgid && !(state->flags & SOCKET_FLAG_OWNER_PROVISIONAL)) return 0;
+	if (READ(task, flags) & PF_KTHREAD) return 0;
+	if (state->owner.pid == (__u32)READ(task, tgid) && !(state->flags & SOCKET_FLAG_OWNER_PROVISIONAL)) return 0;
 	if (!is_provisional(state)) {
 		if (state->owner_changes >= OWNER_CHANGES_MAX) return 0;
 		state->owner_changes++;

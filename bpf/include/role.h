@@ -15,7 +15,7 @@ static __always_inline int was_accepted(const struct tcp_sock *tcp)
 	if (!bpf_core_field_exists(inet->mc_index)) return inet->sk.sk_max_ack_backlog != 0;
 	if (inet->mc_index != 0) return 1;
 	if (inet->sk.__sk_common.skc_family != AF_INET6) return 0;
-	return bpf_core_field_exists(struct ipv6_pinfo, mcast_oif) && inet->pinet6->mcast_oif != 0;
+	return bpf_core_field_exists(struct ipv6_pinfo, mcast_oif) && READ(inet, pinet6, mcast_oif) != 0;
 }
 
 static __always_inline void read_role(struct socket_state *state, const struct tcp_sock *tcp)

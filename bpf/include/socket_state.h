@@ -1,8 +1,6 @@
 #pragma once
 
-/* What is remembered of one socket. It lives in the socket itself and dies with it, so nothing is ever deleted or
- * leaked. BPF_F_CLONE: an accepted socket starts with its listener's state, that is with the listening process as its
- * owner. */
+/* What is remembered of one socket, and how it is found: in the socket itself, or by its address. */
 
 #include "core_types.h"
 #include "config.h"
@@ -56,6 +54,9 @@ struct tcp_health {
 };
 
 struct socket_state {
+#ifdef SOCKET_VIEWS
+	__u64 cookie;
+#endif
 	__u64 join_key;
 	__u64 start_time_ns;
 	struct socket_owner owner;
@@ -76,22 +77,11 @@ struct socket_state {
 	__u8 pad0[5];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
-	__type(value, struct socket_state);
-} socket_states SEC(".maps");
-
-static __always_inline struct socket_state *find_state(void *sk)
-{
-	return bpf_sk_storage_get(&socket_states, sk, 0, 0);
-}
-
-static __always_inline struct socket_state *create_state(void *sk)
-{
-	return bpf_sk_storage_get(&socket_states, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-}
+#ifdef SOCKET_VIEWS
+#include "socket_views.h"
+#else
+#include "socket_storage.h"
+#endif
 
 static __always_inline int opened_actively(const struct socket_state *state)
 {
@@ -104,8 +94,13 @@ static __always_inline __u16 announcement_type(const struct socket_state *state)
 	return state->start_time_ns != 0 ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED;
 }
 
+static __always_inline int is_ip_socket(const struct sock *sk)
+{
+	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
+}
+
 /* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
 static __always_inline int in_scope(const struct sock *sk)
 {
-	return scope_netns == 0 || sk->__sk_common.skc_net.net->ns.inum == scope_netns;
+	return scope_netns == 0 || READ(sk, __sk_common.skc_net.net, ns.inum) == scope_netns;
 }

@@ -9,6 +9,7 @@
 #include "core_types.h"
 #include "config.h"
 #include "close_reason.h"
+#include "datagram_sockets.h"
 #include "events.h"
 #include "join_key.h"
 #include "owner.h"
@@ -25,13 +26,13 @@ static __always_inline void begin_connect(struct socket_state *state)
 	state->role = ROLE_CLIENT;
 	state->role_source = ROLE_SOURCE_KERNEL;
 	state->start_time_ns = bpf_ktime_get_ns();
-	read_owner(&state->owner, bpf_get_current_task_btf());
+	read_owner(&state->owner, current_task());
 }
 
 static __always_inline void begin_listen(struct socket_state *state)
 {
 	__builtin_memset(state, 0, sizeof(*state));
-	read_owner(&state->owner, bpf_get_current_task_btf());
+	read_owner(&state->owner, current_task());
 }
 
 /* A new child, in softirq: of its listener's state it keeps the owner, until it is used. The cookie is not its own. */
@@ -72,7 +73,7 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 /* FIN_WAIT1 and LAST_ACK are entered by close() or shutdown(), so the current task is one that holds the socket. */
 static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state)
 {
-	int is_news = is_provisional(state) && take_owner(state, bpf_get_current_task_btf());
+	int is_news = is_provisional(state) && take_owner(state, current_task());
 	if (is_news && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	if (tcp->inet_conn.icsk_inet.sk.sk_shutdown == SHUTDOWN_MASK) {
 		state->state |= STATE_CLOSED_BOTH_WAYS;
@@ -144,7 +145,7 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int new_
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	if (new_state == TCP_CLOSE && old_state == TCP_CLOSE) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp) return 0;
 	struct socket_state *state = create_state(sk);
 	if (!state) {
@@ -155,6 +156,7 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int new_
 	if (is_second) __sync_fetch_and_add(&changes_rescued, 1);
 	if (state->tcp_state != 0 && state->tcp_state != old_state) __sync_fetch_and_add(&changes_missed, 1);
 	change_state(tcp, state, old_state, new_state);
+	if (new_state == TCP_CLOSE) forget_state(sk);
 	return 0;
 }
 
@@ -177,11 +179,10 @@ int BPF_PROG(tcp_state_again_btf, struct sock *sk, int old_state, int new_state)
 /* A process sends or receives: it owns the socket from now on, if that is news. */
 static __always_inline int note_use(struct sock *sk)
 {
-	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	if (!is_ip_socket(sk) || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(sk);
-	if (!state || !take_owner(state, bpf_get_current_task_btf())) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!state || !take_owner(state, current_task())) return 0;
+	struct tcp_sock *tcp = as_tcp(sk);
 	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	return 0;
 }
@@ -195,6 +196,7 @@ int BPF_PROG(socket_send_btf, struct sock *sk)
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(socket_receive_btf, struct sock *sk)
 {
+	if (is_ip_socket(sk) && sk->sk_protocol == IPPROTO_UDP) return note_datagram_use(sk);
 	return note_use(sk);
 }
 
@@ -228,7 +230,7 @@ int BPF_PROG(reset_received_btf, struct sock *sk)
 SEC("?tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent_btf, struct sock *sk)
 {
-	struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
+	struct tcp_sock *tcp = sk ? as_tcp(sk) : 0;
 	return tcp ? note_reset((struct sock *)tcp, STATE_RESET_SENT) : 0;
 }
 
@@ -237,7 +239,7 @@ SEC("?tp_btf/tcp_retransmit_skb")
 int BPF_PROG(retransmit_btf, const struct sock *sk)
 {
 	if (!in_scope(sk)) return 0;
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock((void *)sk);
+	struct tcp_sock *tcp = as_tcp(sk);
 	struct socket_state *state = tcp ? find_state(tcp) : 0;
 	if (state && (state->tcp_state != 0 || (state->state & STATE_ANNOUNCED)))
 		count_retransmits(&state->health, tcp, retransmits_of_this_kind(&state->health, tcp));
@@ -249,7 +251,7 @@ int BPF_PROG(retransmit_btf, const struct sock *sk)
 SEC("?tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(zero_window_btf, struct sock *sk)
 {
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || tcp->rcv_wnd != 0 || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(tcp);
 	if (state) note_zero_window(&state->health, tcp);
