@@ -1,0 +1,201 @@
+#pragma once
+
+/* DNS messages of the sockets of this host, as they are sent and received on port 53: the packet hooks of the control
+ * group's root copy them to the ring, the agent parses them. A packet of any other port costs a look at its ports. UDP
+ * is seen whole, before it is fragmented and after it was put together. In TCP a message is copied when it begins in a
+ * segment and ends there; of the others only their number is known. */
+
+#include "core_types.h"
+#include "config.h"
+#include "datagrams.h"
+#include "event_size.h"
+#include "events.h"
+
+#define DNS_PORT 53
+#define DNS_HEADER_BYTES 12
+/* Of a longer message the beginning is copied. A record has the least of these sizes that holds it: a query, an answer
+ * without EDNS, an answer with it. */
+#define DNS_BYTES_SMALL 128
+#define DNS_BYTES_MEDIUM 512
+#define DNS_BYTES_MAX 4096
+
+_Static_assert(sizeof(struct dns_message) + DNS_BYTES_MAX <= EVENT_BYTES_MAX, "bpf/include/event_size.h");
+
+/* Segments of port 53 with data that is not one whole message from its beginning on, and datagrams of segmentation
+ * offload. */
+__u64 dns_unparsed;
+
+struct dns_packet {
+	__u32 transport_offset;
+	__u32 payload_offset;
+	__u32 payload_bytes;
+	__be16 source_port;
+	__be16 destination_port;
+	__u8 ip_version;
+	__u8 protocol;
+	__u8 pad0[2];
+};
+
+/* Returns 0 for packets of other ports and protocols, and for IPv6 with extension headers, which DNS does without. */
+static __always_inline int find_ports(struct __sk_buff *skb, struct dns_packet *packet)
+{
+	const __u8 *data = (const __u8 *)(long)skb->data;
+	const __u8 *end = (const __u8 *)(long)skb->data_end;
+	__be16 ports[2];
+	if (data + 20 > end) return 0;
+	if (data[0] >> 4 == 4) {
+		packet->ip_version = 4;
+		packet->protocol = data[9];
+		packet->transport_offset = (data[0] & 15) * 4;
+	} else {
+		packet->ip_version = 6;
+		packet->protocol = data[6];
+		packet->transport_offset = 40;
+	}
+	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_TCP) return 0;
+	if (bpf_skb_load_bytes(skb, packet->transport_offset, ports, sizeof(ports)) != 0) return 0;
+	packet->source_port = ports[0];
+	packet->destination_port = ports[1];
+	return ports[0] == bpf_htons(DNS_PORT) || ports[1] == bpf_htons(DNS_PORT);
+}
+
+/* A handshake, an acknowledgement and an end carry none. */
+static __always_inline int find_segment_data(struct __sk_buff *skb, struct dns_packet *packet)
+{
+	__u8 data_offset;
+	if (bpf_skb_load_bytes(skb, packet->transport_offset + 12, &data_offset, 1) != 0) return 0;
+	packet->payload_offset = packet->transport_offset + (data_offset >> 4) * 4;
+	return skb->len > packet->payload_offset;
+}
+
+/* Finds the message's bytes. Returns 0 when there is none that begins and ends here. */
+static __always_inline int find_message(struct __sk_buff *skb, struct dns_packet *packet)
+{
+	if (packet->protocol == IPPROTO_UDP) {
+		packet->payload_offset = packet->transport_offset + sizeof(struct udp_header);
+		if (skb->len < packet->payload_offset + DNS_HEADER_BYTES || skb->gso_size != 0) return 0;
+		packet->payload_bytes = skb->len - packet->payload_offset;
+		return 1;
+	}
+	__be16 prefix;
+	if (bpf_skb_load_bytes(skb, packet->payload_offset, &prefix, sizeof(prefix)) != 0) return 0;
+	packet->payload_offset += sizeof(prefix);
+	packet->payload_bytes = bpf_ntohs(prefix);
+	return packet->payload_bytes >= DNS_HEADER_BYTES && skb->len == packet->payload_offset + packet->payload_bytes;
+}
+
+static __always_inline void load_address(struct __sk_buff *skb, const struct dns_packet *packet, int is_source,
+					 __u8 *address)
+{
+	if (packet->ip_version == 4) {
+		__be32 ipv4 = 0;
+		bpf_skb_load_bytes(skb, is_source ? 12 : 16, &ipv4, sizeof(ipv4));
+		map_ipv4(address, ipv4);
+	} else {
+		bpf_skb_load_bytes(skb, is_source ? 8 : 24, address, 16);
+	}
+}
+
+/* What the socket is called in the events of sockets: flows of datagrams have ids of their own. */
+static __always_inline __u64 find_event_cookie(struct __sk_buff *skb, const struct dns_message *head, __be16 local_port,
+					       __be16 remote_port)
+{
+	struct datagram_key key = {};
+	key.cookie = bpf_get_socket_cookie(skb);
+	if (head->protocol != IPPROTO_UDP) return key.cookie;
+	__builtin_memcpy(key.local_address, head->local_address, 16);
+	__builtin_memcpy(key.remote_address, head->remote_address, 16);
+	key.local_port = local_port;
+	key.remote_port = remote_port;
+	const struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, &key);
+	return flow ? flow->id : key.cookie;
+}
+
+static __always_inline void fill_head(struct __sk_buff *skb, struct dns_message *head, const struct dns_packet *packet,
+				      int is_sent)
+{
+	__be16 local_port = is_sent ? packet->source_port : packet->destination_port;
+	__be16 remote_port = is_sent ? packet->destination_port : packet->source_port;
+	head->type = KERNEL_EVENT_TYPE_DNS_MESSAGE;
+	head->cpu = bpf_get_smp_processor_id();
+	head->time_ns = bpf_ktime_get_ns();
+	head->local_port = bpf_ntohs(local_port);
+	head->remote_port = bpf_ntohs(remote_port);
+	head->protocol = packet->protocol;
+	head->ip_version = packet->ip_version;
+	head->is_sent = is_sent;
+	head->message_bytes = packet->payload_bytes;
+	load_address(skb, packet, is_sent, head->local_address);
+	load_address(skb, packet, !is_sent, head->remote_address);
+	head->cookie = find_event_cookie(skb, head, local_port, remote_port);
+}
+
+/* `room`: a constant, because the kernel reserves records of known size only. */
+static __always_inline void copy_message(struct __sk_buff *skb, const struct dns_message *head, __u32 offset,
+					 __u32 room)
+{
+	struct dns_message *event = bpf_ringbuf_reserve(&events, sizeof(*event) + room, 0);
+	if (!event) {
+		count_loss(KERNEL_EVENT_TYPE_DNS_MESSAGE);
+		return;
+	}
+	*event = *head;
+	event->size = sizeof(*event) + room;
+	event->copied_bytes = head->message_bytes < room ? head->message_bytes : room;
+	/* In 64 bits and behind a barrier, so that the bounds are checked on the register that is used. */
+	__u64 bytes = event->copied_bytes;
+	barrier_var(bytes);
+	if (bytes < DNS_HEADER_BYTES || bytes > room) {
+		bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	if (bpf_skb_load_bytes(skb, offset, event + 1, bytes) != 0)
+		bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
+	else
+		bpf_ringbuf_submit(event, wakeup_flags());
+}
+
+/* Not inlined into the path of every packet. */
+static __noinline int tell_message(struct __sk_buff *skb, const struct dns_packet *found, int is_sent)
+{
+	struct dns_message head = {};
+	if (!found) return 0;
+	struct dns_packet packet = *found;
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : 0;
+	if (!sk) return 0;
+	head.netns = read_netns(sk);
+	if (scope_netns != 0 && head.netns != scope_netns) return 0;
+	fill_head(skb, &head, &packet, is_sent);
+	if (packet.payload_bytes <= DNS_BYTES_SMALL)
+		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_SMALL);
+	else if (packet.payload_bytes <= DNS_BYTES_MEDIUM)
+		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_MEDIUM);
+	else
+		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_MAX);
+	return 0;
+}
+
+static __always_inline void follow_dns(struct __sk_buff *skb, int is_sent)
+{
+	struct dns_packet packet = {};
+	if (!find_ports(skb, &packet)) return;
+	if (packet.protocol == IPPROTO_TCP && !find_segment_data(skb, &packet)) return;
+	if (find_message(skb, &packet))
+		tell_message(skb, &packet, is_sent);
+	else
+		__sync_fetch_and_add(&dns_unparsed, 1);
+}
+
+SEC("?cgroup_skb/egress")
+int dns_sent(struct __sk_buff *skb)
+{
+	follow_dns(skb, 1);
+	return 1;
+}
+
+SEC("?cgroup_skb/ingress")
+int dns_arrived(struct __sk_buff *skb)
+{
+	follow_dns(skb, 0);
+	return 1;
+}
