@@ -1,4 +1,4 @@
-// @tributary/bpf: the kernel's view of TCP sockets. Programs are in ../programs, what they write in schemas/kernel-events.fbs
+// @tributary/bpf: the kernel's view of TCP sockets and of UDP flows. Programs are in ../programs, what they write in schemas/kernel-events.fbs
 // (one struct for each type; its header says type and size). A collector lives by its process: links are descriptors, so a kill -9 detaches everything.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -44,6 +44,10 @@ export interface CollectorOptions {
   joinKeyHash?: Uint8Array;
   /** Count what the kernel drops; true by default. */
   drops?: boolean;
+  /** Follow UDP; true by default. */
+  datagrams?: boolean;
+  /** A flow of datagrams is over after so long without one, at least 1000; 60 000 by default. A crowded table ends it sooner. */
+  datagramIdleMs?: number;
 }
 
 export interface CollectorStats {
@@ -59,6 +63,9 @@ export interface CollectorStats {
   dropsWithoutSocket: number;
   /** Drops that were not counted for the same reason. */
   dropsLost: number;
+  /** Datagrams, and their payload bytes, that belong to no flow because there was no room for another one. */
+  datagramsRefused: number;
+  datagramBytesRefused: number;
   eventsDrained: number;
   /** Of the ring, with the records' headers: `drainedBytes + pendingBytes` is where the ring ends now. */
   drainedBytes: number;
@@ -71,7 +78,7 @@ export interface CollectorStats {
  * `adopt`: SocketAdopted for connections older than the collector, in every namespace; call it once after `attach`. Later it
  *   tells connections whose SocketOpen was lost to a full ring, as SocketOpen with totals from their beginning.
  * `owners`: SocketOwner for sockets that have no owner yet and that some process holds.
- * `totals`: SocketTotals for sockets that moved since they were last told.
+ * `totals`: SocketTotals for sockets that moved since they were last told; flows of datagrams are opened and closed here, too.
  * `drops`: DropCount for each place where something was dropped since the last pass.
  * `live`: SocketTotals for every connected socket; after SocketClose events were lost, those that are missing have closed.
  */

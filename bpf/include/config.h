@@ -10,6 +10,12 @@ const volatile __u32 scope_netns = 0;
 const volatile __u64 join_key_k0 = 0x7472696275746172ULL;
 const volatile __u64 join_key_k1 = 0x6a6f696e2d6b6579ULL;
 
+/* 0: UDP is left alone. */
+const volatile __u32 follow_datagrams = 1;
+
+/* A flow of datagrams is over when none passed for so long. */
+const volatile __u64 datagram_idle_ns = 60000000000ULL;
+
 /* The reader is woken whenever this much more waits in the ring; less is found by the reader's own timer. */
 const volatile __u64 wakeup_bytes = 64 * 1024;
 

@@ -5,7 +5,6 @@
  * was written. */
 
 #include "events.h"
-#include "datagram_sockets.h"
 #include "join_key.h"
 #include "owner.h"
 #include "role.h"
@@ -85,9 +84,7 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct sock *sk = sock_of_file(ctx->file);
-	if (!task || !sk) return 0;
-	if (is_ip_socket(sk) && sk->sk_protocol == IPPROTO_UDP) own_datagram_socket(sk, task);
-	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	if (!task || !sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || sk->__sk_common.skc_state == TCP_CLOSE) return 0;
 	struct socket_state *state = create_state(sk);

@@ -94,11 +94,6 @@ static __always_inline __u16 announcement_type(const struct socket_state *state)
 	return state->start_time_ns != 0 ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED;
 }
 
-static __always_inline int is_ip_socket(const struct sock *sk)
-{
-	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
-}
-
 /* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
 static __always_inline int in_scope(const struct sock *sk)
 {

@@ -3,5 +3,6 @@
 
 #include "tcp.h"
 #include "drops.h"
+#include "datagrams.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -179,7 +179,8 @@ int BPF_PROG(tcp_state_again_btf, struct sock *sk, int old_state, int new_state)
 /* A process sends or receives: it owns the socket from now on, if that is news. */
 static __always_inline int note_use(struct sock *sk)
 {
-	if (!is_ip_socket(sk) || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
+	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(sk);
 	if (!state || !take_owner(state, current_task())) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
@@ -196,7 +197,7 @@ int BPF_PROG(socket_send_btf, struct sock *sk)
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(socket_receive_btf, struct sock *sk)
 {
-	if (is_ip_socket(sk) && sk->sk_protocol == IPPROTO_UDP) return note_datagram_use(sk);
+	if (is_udp_socket(sk)) return note_datagram_use(sk);
 	return note_use(sk);
 }
 

@@ -33,6 +33,13 @@ export const HOOK_COSTS: Readonly<Record<string, string>> = {
   live: 'after an overload, connections whose end was lost count as open',
   owners: 'of sockets older than the agent the process is not known',
   adopt_namespace: 'connections older than the agent that no process holds are not seen',
+  datagram_sent: 'what UDP sockets send is not counted',
+  datagram_arrived: 'what UDP sockets receive is not counted',
+  datagram_dropped: 'datagrams that found no room in their socket count as received',
+  datagram_socket_created: 'a UDP socket has no owner until it is used',
+  datagram_socket_released: 'a UDP flow ends when it was idle, not with its socket',
+  datagram_owners: 'of UDP sockets older than the agent the process is not known until it uses them',
+  datagram_totals: 'UDP is not observed',
   adopt_descriptors: 'connections older than the agent are not seen',
 };
 

@@ -14,6 +14,8 @@ constexpr uint32_t kRingBytesMin = 64 * 1024;
 constexpr uint32_t kRingBytesMax = 1u << 30;
 constexpr uint32_t kRingBytesDefault = 8 * 1024 * 1024;
 constexpr uint32_t kWakeupBytesDefault = 64 * 1024;
+constexpr uint32_t kDatagramIdleMsMin = 1'000;
+constexpr uint32_t kDatagramIdleMsDefault = 60'000;
 /** EVENT_TYPES_MAX of bpf/include/events.h. */
 constexpr size_t kEventTypesMax = 16;
 
@@ -32,10 +34,11 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   ProgramOptions options;
   options.object_path = RequireString(info[0], "objectPath");
-  const Napi::Object given =
-      info.Length() < 2 || info[1].IsUndefined()
-          ? Napi::Object::New(env)
-          : RequireOptions(info[1], "options", {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash", "drops"});
+  const Napi::Object given = info.Length() < 2 || info[1].IsUndefined()
+                                 ? Napi::Object::New(env)
+                                 : RequireOptions(info[1], "options",
+                                                  {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash", "drops",
+                                                   "datagrams", "datagramIdleMs"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
@@ -49,6 +52,9 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
     if (!given.Get(name).IsUndefined() && !RequireBoolean(given.Get(name), name)) options.left_out.insert(feature);
   };
   leave_out("drops", Feature::kDrops);
+  leave_out("datagrams", Feature::kDatagrams);
+  options.datagram_idle_ns =
+      uint64_t{integer("datagramIdleMs", kDatagramIdleMsDefault, kDatagramIdleMsMin, UINT32_MAX)} * 1'000'000;
   if (!given.Get("joinKeyHash").IsUndefined()) {
     const Bytes key = RequireBytes(given.Get("joinKeyHash"), "joinKeyHash", 16);
     if (key.length != 16)
@@ -151,6 +157,8 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
   result.Set("dropsWithoutSocket", static_cast<double>(*programs.FindCounters("drops_without_socket", 1)));
+  result.Set("datagramsRefused", static_cast<double>(*programs.FindCounters("datagrams_refused", 1)));
+  result.Set("datagramBytesRefused", static_cast<double>(*programs.FindCounters("datagram_bytes_refused", 1)));
   result.Set("dropsLost", static_cast<double>(*programs.FindCounters("drops_lost", 1)));
   result.Set("eventsDrained", static_cast<double>(ring_->drained_records()));
   result.Set("drainedBytes", static_cast<double>(ring_->DrainedBytes()));

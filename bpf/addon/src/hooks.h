@@ -7,14 +7,14 @@
 
 namespace tributary {
 
-enum class Means { kTracepoint, kFunctionEntry, kIterator };
+enum class Means { kTracepoint, kFunctionEntry, kIterator, kCgroupPacket, kCgroupSocket };
 
 /** What a user may do without. */
-enum class Feature { kSockets, kDrops };
+enum class Feature { kSockets, kDrops, kDatagrams };
 
 struct Backend {
   Means means;
-  const char *target;         // tracepoint, function or iterator, as the kernel calls it
+  const char *target;         // tracepoint, function, iterator or place in a control group, as the kernel calls it
   const char *program;        // in collector.bpf.o
   const char *map = nullptr;  // over which the iterator goes, if it needs one
 
@@ -26,9 +26,15 @@ struct Backend {
         return "fentry";
       case Means::kIterator:
         return "iter";
+      case Means::kCgroupPacket:
+        return "cgroup_skb";
+      case Means::kCgroupSocket:
+        return "cgroup";
     }
     return "";
   }
+
+  bool IsOfCgroup() const { return means == Means::kCgroupPacket || means == Means::kCgroupSocket; }
 };
 
 struct Hook {
@@ -67,6 +73,25 @@ inline const std::vector<Hook> &Hooks() {
        {{Means::kTracepoint, "kfree_skb", "drop_receiver_btf"}, {Means::kTracepoint, "kfree_skb", "drop_btf"}},
        Feature::kDrops},
       {"drops", false, {{Means::kIterator, "bpf_map_elem", "drops_map", "drop_places"}}, Feature::kDrops},
+      {"datagram_sent", false, {{Means::kCgroupPacket, "egress", "datagram_sent"}}, Feature::kDatagrams},
+      {"datagram_arrived", false, {{Means::kCgroupPacket, "ingress", "datagram_arrived"}}, Feature::kDatagrams},
+      {"datagram_dropped",
+       false,
+       {{Means::kTracepoint, "udp_fail_queue_rcv_skb", "datagram_dropped_btf"}},
+       Feature::kDatagrams},
+      {"datagram_socket_created",
+       false,
+       {{Means::kCgroupSocket, "sock_create", "datagram_socket_created"}},
+       Feature::kDatagrams},
+      {"datagram_socket_released",
+       false,
+       {{Means::kCgroupSocket, "sock_release", "datagram_socket_released"}},
+       Feature::kDatagrams},
+      {"datagram_owners", false, {{Means::kIterator, "task_file", "own_datagrams"}}, Feature::kDatagrams},
+      {"datagram_totals",
+       false,
+       {{Means::kIterator, "bpf_map_elem", "totals_datagrams", "datagram_flows"}},
+       Feature::kDatagrams},
   };
   return hooks;
 }

@@ -11,7 +11,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
 
+#include "cgroup_root.h"
 #include "unique_fd.h"
 
 namespace tributary {
@@ -25,6 +27,9 @@ bpf_attach_type AttachType(Means means) {
       return BPF_TRACE_FENTRY;
     case Means::kIterator:
       return BPF_TRACE_ITER;
+    case Means::kCgroupPacket:
+    case Means::kCgroupSocket:
+      break;
   }
   return BPF_TRACE_RAW_TP;
 }
@@ -34,6 +39,28 @@ const bpf_insn kReturnZero[] = {
     {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0},
     {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
 };
+
+// r0 = 1; exit. In a control group 0 would forbid what the program is asked about.
+const bpf_insn kReturnOne[] = {
+    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 1},
+    {.code = BPF_JMP | BPF_EXIT, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0},
+};
+
+int ProbeCgroup(const Backend &backend) {
+  bpf_prog_type program_type;
+  bpf_attach_type attach_type;
+  const int error = libbpf_prog_type_by_name((std::string(backend.MeansName()) + "/" + backend.target).c_str(),
+                                             &program_type, &attach_type);
+  if (error != 0) return -error;
+  const UniqueFd root = OpenCgroupRoot();
+  if (!root) return errno;
+  LIBBPF_OPTS(bpf_prog_load_opts, options);
+  options.expected_attach_type = attach_type;
+  const UniqueFd program(bpf_prog_load(program_type, "tributary_probe", "GPL", kReturnOne, 2, &options));
+  if (!program) return errno;
+  const UniqueFd link(bpf_link_create(program.get(), root.get(), attach_type, nullptr));
+  return link ? 0 : errno;
+}
 
 bool HasCapability(unsigned number) {
   __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -45,6 +72,7 @@ bool HasCapability(unsigned number) {
 }  // namespace
 
 int ProbeBackend(const Backend &backend) {
+  if (backend.IsOfCgroup()) return ProbeCgroup(backend);
   const bpf_attach_type type = AttachType(backend.means);
   const int btf_id = libbpf_find_vmlinux_btf_id(backend.target, type);
   if (btf_id < 0) return -btf_id;

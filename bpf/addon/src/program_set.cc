@@ -11,6 +11,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "cgroup_root.h"
 #include "probe.h"
 
 namespace tributary {
@@ -125,6 +126,8 @@ void ProgramSet::Configure(const ProgramOptions &options) {
   };
   set("scope_netns", options.scope_netns);
   set("wakeup_bytes", uint64_t{options.wakeup_bytes});
+  set("follow_datagrams", uint32_t{options.left_out.count(Feature::kDatagrams) == 0});
+  set("datagram_idle_ns", options.datagram_idle_ns);
   if (options.has_join_key_hash) {
     set("join_key_k0", options.join_key_hash[0]);
     set("join_key_k1", options.join_key_hash[1]);
@@ -180,6 +183,9 @@ void ProgramSet::Attach() {
       options.link_info = &info;
       options.link_info_len = sizeof(info);
       link = bpf_program__attach_iter(program, &options);
+    } else if (status.backend->IsOfCgroup()) {
+      const UniqueFd root = OpenCgroupRoot();
+      link = root ? bpf_program__attach_cgroup(program, root.get()) : nullptr;
     } else {
       link = bpf_program__attach(program);
     }

@@ -21,6 +21,7 @@ struct ProgramOptions {
   bool has_join_key_hash = false;
   uint64_t join_key_hash[2];
   std::set<Feature> left_out;
+  uint64_t datagram_idle_ns;
 };
 
 /** How one hook is served: by `backend`, or by none, and then `error` says why. */

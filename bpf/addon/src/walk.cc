@@ -19,6 +19,8 @@ Walk::Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_n
   } else {
     AddHook(programs, name.c_str());
   }
+  if (name == "totals") AddHook(programs, "datagram_totals");
+  if (name == "owners") AddHook(programs, "datagram_owners");
 }
 
 void Walk::AddHook(const ProgramSet &programs, const char *hook) {
