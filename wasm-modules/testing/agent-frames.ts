@@ -106,11 +106,11 @@ export function settled(values: Partial<wire.Settled> = {}): wire.Settled {
 }
 
 export function once(values: { open: wire.Open; totals?: wire.Totals; reason?: number }): wire.Once {
-  return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, error: 0, handshakeUs: 0, ...values };
+  return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, phase: 0, error: 0, handshakeUs: 0, ...values };
 }
 
 export function close(handle: number, last: wire.Totals, reason: number = CloseReason.Closed): wire.Close {
-  return { handle, reason, error: 0, endTimeNs: 0n, totals: last };
+  return { handle, reason, phase: 0, error: 0, endTimeNs: 0n, totals: last };
 }
 
 export function windowEnd(window: number, fromWindow = window): Uint8Array {

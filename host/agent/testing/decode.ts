@@ -27,6 +27,7 @@ const READERS = {
   Close: { size: layout.CLOSE_SIZE, read: layout.readClose },
   Settled: { size: layout.SETTLED_SIZE, read: layout.readSettled },
   Fold: { size: layout.FOLD_SIZE, read: layout.readFold },
+  Tally: { size: layout.TALLY_SIZE, read: layout.readTally },
   WindowEnd: { size: layout.WINDOW_END_SIZE, read: layout.readWindowEnd },
 } as const;
 

@@ -167,7 +167,7 @@ function tellWindow(agent: Agent, agents: readonly Agent[], live: readonly Conne
     for (const role of [ROLE_CLIENT, ROLE_SERVER]) {
       const isClient = role === ROLE_CLIENT;
       if ((isClient ? connection.client : connection.server) !== agent.index) continue;
-      const ended = { reason: CLOSED, error: 0, endTimeNs: 1n };
+      const ended = { reason: CLOSED, phase: 0, error: 0, endTimeNs: 1n };
       const now = isClient
         ? totals(connection.sent, connection.received)
         : totals(connection.received, connection.sent);

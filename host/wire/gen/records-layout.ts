@@ -182,6 +182,8 @@ export const ReducerCounter = {
   TalliesLive: 128,
   LabelsLive: 129,
   LabelsRefused: 130,
+  /** Aggregate: pairs of executables that an edge between units or containers had no room for. */
+  ProcessPairsRefused: 131,
   End: 136,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
@@ -543,6 +545,7 @@ export interface MatchClose {
   end: number;
   fromWindow: number;
   reason: number;
+  phase: number;
   error: number;
   totals: EndTotals;
 }
@@ -555,7 +558,7 @@ export const MATCH_CLOSE_OFFSET = {
   end: 0,
   fromWindow: 4,
   reason: 8,
-  pad0: 9,
+  phase: 9,
   error: 10,
   pad1: 12,
   totals: 16,
@@ -566,6 +569,7 @@ export function readMatchClose(view: DataView, offset: number): MatchClose {
     end: view.getUint32(offset, true),
     fromWindow: view.getUint32(offset + 4, true),
     reason: view.getUint8(offset + 8),
+    phase: view.getUint8(offset + 9),
     error: view.getUint16(offset + 10, true),
     totals: readEndTotals(view, offset + 16),
   };
@@ -575,7 +579,7 @@ export function writeMatchClose(view: DataView, offset: number, value: MatchClos
   view.setUint32(offset, value.end, true);
   view.setUint32(offset + 4, value.fromWindow, true);
   view.setUint8(offset + 8, value.reason);
-  view.setUint8(offset + 9, 0);
+  view.setUint8(offset + 9, value.phase);
   view.setUint16(offset + 10, value.error, true);
   view.setUint32(offset + 12, 0, true);
   writeEndTotals(view, offset + 16, value.totals);
@@ -585,6 +589,7 @@ export interface MatchOnce {
   open: MatchOpen;
   fromWindow: number;
   reason: number;
+  phase: number;
   error: number;
   totals: EndTotals;
   /** wire.TallyKind.Duration of it, and HandshakeServer of a client or HandshakeClient of a server; nanoseconds, 0 = not known. */
@@ -600,7 +605,7 @@ export const MATCH_ONCE_OFFSET = {
   open: 0,
   fromWindow: 104,
   reason: 108,
-  pad0: 109,
+  phase: 109,
   error: 110,
   totals: 112,
   durationNs: 160,
@@ -612,6 +617,7 @@ export function readMatchOnce(view: DataView, offset: number): MatchOnce {
     open: readMatchOpen(view, offset),
     fromWindow: view.getUint32(offset + 104, true),
     reason: view.getUint8(offset + 108),
+    phase: view.getUint8(offset + 109),
     error: view.getUint16(offset + 110, true),
     totals: readEndTotals(view, offset + 112),
     durationNs: view.getBigUint64(offset + 160, true),
@@ -623,7 +629,7 @@ export function writeMatchOnce(view: DataView, offset: number, value: MatchOnce)
   writeMatchOpen(view, offset, value.open);
   view.setUint32(offset + 104, value.fromWindow, true);
   view.setUint8(offset + 108, value.reason);
-  view.setUint8(offset + 109, 0);
+  view.setUint8(offset + 109, value.phase);
   view.setUint16(offset + 110, value.error, true);
   writeEndTotals(view, offset + 112, value.totals);
   view.setBigUint64(offset + 160, value.durationNs, true);
@@ -1140,7 +1146,7 @@ export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally)
 
 /**
  * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,
- * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords. 48 bytes.
+ * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords, `process_bytes` of ProcessesRecords. 48 bytes.
  */
 export interface WindowOutput {
   window: number;
@@ -1154,6 +1160,7 @@ export interface WindowOutput {
   tallyCount: number;
   labelCount: number;
   labelBytes: number;
+  processBytes: number;
 }
 
 /** Bytes. */
@@ -1171,7 +1178,8 @@ export const WINDOW_OUTPUT_OFFSET = {
   tallyCount: 28,
   labelCount: 32,
   labelBytes: 36,
-  pad0: 40,
+  processBytes: 40,
+  pad0: 44,
 } as const;
 
 export function readWindowOutput(view: DataView, offset: number): WindowOutput {
@@ -1186,6 +1194,7 @@ export function readWindowOutput(view: DataView, offset: number): WindowOutput {
     tallyCount: view.getUint32(offset + 28, true),
     labelCount: view.getUint32(offset + 32, true),
     labelBytes: view.getUint32(offset + 36, true),
+    processBytes: view.getUint32(offset + 40, true),
   };
 }
 
@@ -1200,7 +1209,8 @@ export function writeWindowOutput(view: DataView, offset: number, value: WindowO
   view.setUint32(offset + 28, value.tallyCount, true);
   view.setUint32(offset + 32, value.labelCount, true);
   view.setUint32(offset + 36, value.labelBytes, true);
-  view.setBigUint64(offset + 40, 0n, true);
+  view.setUint32(offset + 40, value.processBytes, true);
+  view.setUint32(offset + 44, 0, true);
 }
 
 /**
@@ -1507,6 +1517,52 @@ export function writeHistogramRecord(view: DataView, offset: number, value: Hist
   view.setUint32(offset + 12, 0, true);
 }
 
+/**
+ * The executables behind one end of an id_id point, when that end is named by a unit or a container: those of the connections that moved
+ * in the window or are open. The least names in byte order follow, each ended by a 0, padded to 8. 16 bytes + text.
+ */
+export interface ProcessesRecord {
+  /** Index into this output's points. */
+  point: number;
+  textBytes: number;
+  /** Further names, which had no room. */
+  more: number;
+  nameCount: number;
+  side: number;
+}
+
+/** Bytes. */
+export const PROCESSES_RECORD_SIZE = 16;
+
+/** Byte offset of each field. */
+export const PROCESSES_RECORD_OFFSET = {
+  point: 0,
+  textBytes: 4,
+  more: 8,
+  nameCount: 12,
+  side: 14,
+  pad0: 15,
+} as const;
+
+export function readProcessesRecord(view: DataView, offset: number): ProcessesRecord {
+  return {
+    point: view.getUint32(offset, true),
+    textBytes: view.getUint32(offset + 4, true),
+    more: view.getUint32(offset + 8, true),
+    nameCount: view.getUint16(offset + 12, true),
+    side: view.getUint8(offset + 14),
+  };
+}
+
+export function writeProcessesRecord(view: DataView, offset: number, value: ProcessesRecord): void {
+  view.setUint32(offset, value.point, true);
+  view.setUint32(offset + 4, value.textBytes, true);
+  view.setUint32(offset + 8, value.more, true);
+  view.setUint16(offset + 12, value.nameCount, true);
+  view.setUint8(offset + 14, value.side);
+  view.setUint8(offset + 15, 0);
+}
+
 /** What the host reads of a session after session_frames. 120 bytes. */
 export interface SessionState {
   session: bigint;
@@ -1531,6 +1587,8 @@ export interface SessionState {
   lastRefusal: number;
   /** Since the Hello of this channel. */
   framesSkipped: number;
+  /** The last window whose end was taken: match has it, or it is being shipped. */
+  takenWindow: number;
 }
 
 /** Bytes. */
@@ -1558,7 +1616,7 @@ export const SESSION_STATE_OFFSET = {
   pad0: 109,
   pad1: 110,
   framesSkipped: 112,
-  pad2: 116,
+  takenWindow: 116,
 } as const;
 
 export function readSessionState(view: DataView, offset: number): SessionState {
@@ -1581,6 +1639,7 @@ export function readSessionState(view: DataView, offset: number): SessionState {
     blindMs: view.getUint32(offset + 104, true),
     lastRefusal: view.getUint8(offset + 108),
     framesSkipped: view.getUint32(offset + 112, true),
+    takenWindow: view.getUint32(offset + 116, true),
   };
 }
 
@@ -1605,7 +1664,7 @@ export function writeSessionState(view: DataView, offset: number, value: Session
   view.setUint8(offset + 109, 0);
   view.setUint16(offset + 110, 0, true);
   view.setUint32(offset + 112, value.framesSkipped, true);
-  view.setUint32(offset + 116, 0, true);
+  view.setUint32(offset + 116, value.takenWindow, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -429,6 +429,8 @@ export interface Close {
   handle: number;
   /** kernel.CloseReason. */
   reason: number;
+  /** kernel.ConnectionPhase in which a reset ended it. */
+  phase: number;
   /** errno, or 0. */
   error: number;
   /** Reducer time, Unix nanoseconds. */
@@ -443,7 +445,7 @@ export const CLOSE_SIZE = 72;
 export const CLOSE_OFFSET = {
   handle: 0,
   reason: 4,
-  pad0: 5,
+  phase: 5,
   error: 6,
   endTimeNs: 8,
   pad1: 16,
@@ -454,6 +456,7 @@ export function readClose(view: DataView, offset: number): Close {
   return {
     handle: view.getUint32(offset, true),
     reason: view.getUint8(offset + 4),
+    phase: view.getUint8(offset + 5),
     error: view.getUint16(offset + 6, true),
     endTimeNs: view.getBigUint64(offset + 8, true),
     totals: readTotals(view, offset + 24),
@@ -463,7 +466,7 @@ export function readClose(view: DataView, offset: number): Close {
 export function writeClose(view: DataView, offset: number, value: Close): void {
   view.setUint32(offset, value.handle, true);
   view.setUint8(offset + 4, value.reason);
-  view.setUint8(offset + 5, 0);
+  view.setUint8(offset + 5, value.phase);
   view.setUint16(offset + 6, value.error, true);
   view.setBigUint64(offset + 8, value.endTimeNs, true);
   view.setBigUint64(offset + 16, 0n, true);
@@ -530,6 +533,8 @@ export interface Once {
   totals: Totals;
   endTimeNs: bigint;
   reason: number;
+  /** As Close.phase; of a connect that failed Establish when a reset refused it. */
+  phase: number;
   error: number;
   /** As TallyKind.HandshakeServer of a client, HandshakeClient of a server; 0 = not known. */
   handshakeUs: number;
@@ -544,7 +549,7 @@ export const ONCE_OFFSET = {
   totals: 80,
   endTimeNs: 128,
   reason: 136,
-  pad0: 137,
+  phase: 137,
   error: 138,
   handshakeUs: 140,
 } as const;
@@ -555,6 +560,7 @@ export function readOnce(view: DataView, offset: number): Once {
     totals: readTotals(view, offset + 80),
     endTimeNs: view.getBigUint64(offset + 128, true),
     reason: view.getUint8(offset + 136),
+    phase: view.getUint8(offset + 137),
     error: view.getUint16(offset + 138, true),
     handshakeUs: view.getUint32(offset + 140, true),
   };
@@ -565,7 +571,7 @@ export function writeOnce(view: DataView, offset: number, value: Once): void {
   writeTotals(view, offset + 80, value.totals);
   view.setBigUint64(offset + 128, value.endTimeNs, true);
   view.setUint8(offset + 136, value.reason);
-  view.setUint8(offset + 137, 0);
+  view.setUint8(offset + 137, value.phase);
   view.setUint16(offset + 138, value.error, true);
   view.setUint32(offset + 140, value.handshakeUs, true);
 }
@@ -838,6 +844,10 @@ export interface Welcome {
   lastReceivedSeq: number;
   /** 1: resend what follows `last_received_seq`. 0: forget the channel, start at seq 1 with a snapshot. */
   resume: number;
+  /** 1: the session is known in this incarnation, and `taken_window` is exact. */
+  known: number;
+  /** The last window of this session that this incarnation has booked, or will. Increments of later ones are lost with the channel. */
+  takenWindow: number;
 }
 
 /** Bytes. */
@@ -856,10 +866,10 @@ export const WELCOME_OFFSET = {
   committedWindow: 56,
   lastReceivedSeq: 60,
   resume: 64,
-  pad0: 65,
-  pad1: 66,
-  pad2: 68,
-  pad3: 72,
+  known: 65,
+  pad0: 66,
+  takenWindow: 68,
+  pad1: 72,
 } as const;
 
 export function readWelcome(view: DataView, offset: number): Welcome {
@@ -875,6 +885,8 @@ export function readWelcome(view: DataView, offset: number): Welcome {
     committedWindow: view.getUint32(offset + 56, true),
     lastReceivedSeq: view.getUint32(offset + 60, true),
     resume: view.getUint8(offset + 64),
+    known: view.getUint8(offset + 65),
+    takenWindow: view.getUint32(offset + 68, true),
   };
 }
 
@@ -890,9 +902,9 @@ export function writeWelcome(view: DataView, offset: number, value: Welcome): vo
   view.setUint32(offset + 56, value.committedWindow, true);
   view.setUint32(offset + 60, value.lastReceivedSeq, true);
   view.setUint8(offset + 64, value.resume);
-  view.setUint8(offset + 65, 0);
+  view.setUint8(offset + 65, value.known);
   view.setUint16(offset + 66, 0, true);
-  view.setUint32(offset + 68, 0, true);
+  view.setUint32(offset + 68, value.takenWindow, true);
   view.setBigUint64(offset + 72, 0n, true);
 }
 

@@ -266,7 +266,7 @@ function encodeOnces(): bool {
     copyTotals(item.totals, socket.now);
     item.endTimeNs = toReducerTime(socket.endTimeNs);
     item.reason = socket.reason;
-    item.pad0 = 0;
+    item.phase = socket.phase;
     item.error = socket.error;
     item.handshakeUs = socket.has(SocketFlag.HandshakeTallied) ? 0 : socket.handshakeUs;
   }
@@ -332,7 +332,7 @@ function encodeCloses(): bool {
     const close = changetype<Close>(batch.push());
     close.handle = socket.handle;
     close.reason = socket.reason;
-    close.pad0 = 0;
+    close.phase = socket.phase;
     close.error = socket.error;
     close.endTimeNs = toReducerTime(socket.endTimeNs);
     close.pad1 = 0;

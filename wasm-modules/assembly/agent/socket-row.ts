@@ -61,7 +61,8 @@ export class SocketRow {
   ipVersion: u8; // 95
   error: u16; // 96
   reason: u8; // 98
-  pad0: u8; // 99
+  /** kernel.ConnectionPhase in which a reset ended it. */
+  phase: u8; // 99
   /** The newest journal entry, and its window (journal.ts). */
   lastEntry: u32; // 100
   lastEntryWindow: u32; // 104

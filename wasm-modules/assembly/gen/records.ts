@@ -177,6 +177,8 @@ export namespace ReducerCounter {
   export const TalliesLive: u16 = 128;
   export const LabelsLive: u16 = 129;
   export const LabelsRefused: u16 = 130;
+  /** Aggregate: pairs of executables that an edge between units or containers had no room for. */
+  export const ProcessPairsRefused: u16 = 131;
   export const End: u16 = 136;
 }
 
@@ -433,7 +435,7 @@ export class MatchClose {
   end: u32; // 0
   fromWindow: u32; // 4
   reason: u8; // 8
-  pad0: u8; // 9
+  phase: u8; // 9
   error: u16; // 10
   pad1: u32; // 12
   totalsBytesSent: u64; // 16
@@ -456,7 +458,7 @@ if (offsetof<MatchClose>() !== 64) ERROR("MatchClose must match schemas/records.
 if (offsetof<MatchClose>("end") !== 0) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("fromWindow") !== 4) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("reason") !== 8) ERROR("MatchClose must match schemas/records.fbs");
-if (offsetof<MatchClose>("pad0") !== 9) ERROR("MatchClose must match schemas/records.fbs");
+if (offsetof<MatchClose>("phase") !== 9) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("error") !== 10) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("pad1") !== 12) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("totalsBytesSent") !== 16) ERROR("MatchClose must match schemas/records.fbs");
@@ -496,7 +498,7 @@ export class MatchOnce {
   openIdentity: u64; // 96
   fromWindow: u32; // 104
   reason: u8; // 108
-  pad0: u8; // 109
+  phase: u8; // 109
   error: u16; // 110
   totalsBytesSent: u64; // 112
   totalsBytesReceived: u64; // 120
@@ -544,7 +546,7 @@ if (offsetof<MatchOnce>("openStartTime") !== 92) ERROR("MatchOnce must match sch
 if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("fromWindow") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("reason") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("pad0") !== 109) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("phase") !== 109) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("error") !== 110) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("totalsBytesSent") !== 112) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("totalsBytesReceived") !== 120) ERROR("MatchOnce must match schemas/records.fbs");
@@ -892,7 +894,7 @@ if (offsetof<EdgeTally>("sum") !== 24) ERROR("EdgeTally must match schemas/recor
 
 /**
  * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,
- * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords. 48 bytes.
+ * `point_count` EdgePoints, `tally_count` TallyPoints, `histogram_bytes` of HistogramRecords, `process_bytes` of ProcessesRecords. 48 bytes.
  */
 @unmanaged
 export class WindowOutput {
@@ -907,7 +909,8 @@ export class WindowOutput {
   tallyCount: u32; // 28
   labelCount: u32; // 32
   labelBytes: u32; // 36
-  pad0: u64; // 40
+  processBytes: u32; // 40
+  pad0: u32; // 44
 }
 
 /** Bytes. */
@@ -924,7 +927,8 @@ if (offsetof<WindowOutput>("overflowPoints") !== 24) ERROR("WindowOutput must ma
 if (offsetof<WindowOutput>("tallyCount") !== 28) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("labelCount") !== 32) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("labelBytes") !== 36) ERROR("WindowOutput must match schemas/records.fbs");
-if (offsetof<WindowOutput>("pad0") !== 40) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("processBytes") !== 40) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("pad0") !== 44) ERROR("WindowOutput must match schemas/records.fbs");
 
 /**
  * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,
@@ -1091,6 +1095,33 @@ if (offsetof<HistogramRecord>("offset") !== 4) ERROR("HistogramRecord must match
 if (offsetof<HistogramRecord>("bucketCount") !== 8) ERROR("HistogramRecord must match schemas/records.fbs");
 if (offsetof<HistogramRecord>("pad0") !== 12) ERROR("HistogramRecord must match schemas/records.fbs");
 
+/**
+ * The executables behind one end of an id_id point, when that end is named by a unit or a container: those of the connections that moved
+ * in the window or are open. The least names in byte order follow, each ended by a 0, padded to 8. 16 bytes + text.
+ */
+@unmanaged
+export class ProcessesRecord {
+  /** Index into this output's points. */
+  point: u32; // 0
+  textBytes: u32; // 4
+  /** Further names, which had no room. */
+  more: u32; // 8
+  nameCount: u16; // 12
+  side: u8; // 14
+  pad0: u8; // 15
+}
+
+/** Bytes. */
+export const PROCESSES_RECORD_SIZE: u32 = 16;
+
+if (offsetof<ProcessesRecord>() !== 16) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("point") !== 0) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("textBytes") !== 4) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("more") !== 8) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("nameCount") !== 12) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("side") !== 14) ERROR("ProcessesRecord must match schemas/records.fbs");
+if (offsetof<ProcessesRecord>("pad0") !== 15) ERROR("ProcessesRecord must match schemas/records.fbs");
+
 /** What the host reads of a session after session_frames. 120 bytes. */
 @unmanaged
 export class SessionState {
@@ -1118,7 +1149,8 @@ export class SessionState {
   pad1: u16; // 110
   /** Since the Hello of this channel. */
   framesSkipped: u32; // 112
-  pad2: u32; // 116
+  /** The last window whose end was taken: match has it, or it is being shipped. */
+  takenWindow: u32; // 116
 }
 
 /** Bytes. */
@@ -1145,4 +1177,4 @@ if (offsetof<SessionState>("lastRefusal") !== 108) ERROR("SessionState must matc
 if (offsetof<SessionState>("pad0") !== 109) ERROR("SessionState must match schemas/records.fbs");
 if (offsetof<SessionState>("pad1") !== 110) ERROR("SessionState must match schemas/records.fbs");
 if (offsetof<SessionState>("framesSkipped") !== 112) ERROR("SessionState must match schemas/records.fbs");
-if (offsetof<SessionState>("pad2") !== 116) ERROR("SessionState must match schemas/records.fbs");
+if (offsetof<SessionState>("takenWindow") !== 116) ERROR("SessionState must match schemas/records.fbs");

@@ -340,7 +340,8 @@ export class Close {
   handle: u32; // 0
   /** kernel.CloseReason. */
   reason: u8; // 4
-  pad0: u8; // 5
+  /** kernel.ConnectionPhase in which a reset ended it. */
+  phase: u8; // 5
   /** errno, or 0. */
   error: u16; // 6
   /** Reducer time, Unix nanoseconds. */
@@ -366,7 +367,7 @@ export const CLOSE_SIZE: u32 = 72;
 if (offsetof<Close>() !== 72) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("handle") !== 0) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("reason") !== 4) ERROR("Close must match schemas/wire.fbs");
-if (offsetof<Close>("pad0") !== 5) ERROR("Close must match schemas/wire.fbs");
+if (offsetof<Close>("phase") !== 5) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("error") !== 6) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("endTimeNs") !== 8) ERROR("Close must match schemas/wire.fbs");
 if (offsetof<Close>("pad1") !== 16) ERROR("Close must match schemas/wire.fbs");
@@ -448,7 +449,8 @@ export class Once {
   totalsMinRttUs: u32; // 124
   endTimeNs: u64; // 128
   reason: u8; // 136
-  pad0: u8; // 137
+  /** As Close.phase; of a connect that failed Establish when a reset refused it. */
+  phase: u8; // 137
   error: u16; // 138
   /** As TallyKind.HandshakeServer of a client, HandshakeClient of a server; 0 = not known. */
   handshakeUs: u32; // 140
@@ -492,7 +494,7 @@ if (offsetof<Once>("totalsSrttUs") !== 120) ERROR("Once must match schemas/wire.
 if (offsetof<Once>("totalsMinRttUs") !== 124) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("endTimeNs") !== 128) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("reason") !== 136) ERROR("Once must match schemas/wire.fbs");
-if (offsetof<Once>("pad0") !== 137) ERROR("Once must match schemas/wire.fbs");
+if (offsetof<Once>("phase") !== 137) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("error") !== 138) ERROR("Once must match schemas/wire.fbs");
 if (offsetof<Once>("handshakeUs") !== 140) ERROR("Once must match schemas/wire.fbs");
 
@@ -721,10 +723,12 @@ export class Welcome {
   lastReceivedSeq: u32; // 60
   /** 1: resend what follows `last_received_seq`. 0: forget the channel, start at seq 1 with a snapshot. */
   resume: u8; // 64
-  pad0: u8; // 65
-  pad1: u16; // 66
-  pad2: u32; // 68
-  pad3: u64; // 72
+  /** 1: the session is known in this incarnation, and `taken_window` is exact. */
+  known: u8; // 65
+  pad0: u16; // 66
+  /** The last window of this session that this incarnation has booked, or will. Increments of later ones are lost with the channel. */
+  takenWindow: u32; // 68
+  pad1: u64; // 72
 }
 
 /** Bytes. */
@@ -742,10 +746,10 @@ if (offsetof<Welcome>("committedClosedWindow") !== 52) ERROR("Welcome must match
 if (offsetof<Welcome>("committedWindow") !== 56) ERROR("Welcome must match schemas/wire.fbs");
 if (offsetof<Welcome>("lastReceivedSeq") !== 60) ERROR("Welcome must match schemas/wire.fbs");
 if (offsetof<Welcome>("resume") !== 64) ERROR("Welcome must match schemas/wire.fbs");
-if (offsetof<Welcome>("pad0") !== 65) ERROR("Welcome must match schemas/wire.fbs");
-if (offsetof<Welcome>("pad1") !== 66) ERROR("Welcome must match schemas/wire.fbs");
-if (offsetof<Welcome>("pad2") !== 68) ERROR("Welcome must match schemas/wire.fbs");
-if (offsetof<Welcome>("pad3") !== 72) ERROR("Welcome must match schemas/wire.fbs");
+if (offsetof<Welcome>("known") !== 65) ERROR("Welcome must match schemas/wire.fbs");
+if (offsetof<Welcome>("pad0") !== 66) ERROR("Welcome must match schemas/wire.fbs");
+if (offsetof<Welcome>("takenWindow") !== 68) ERROR("Welcome must match schemas/wire.fbs");
+if (offsetof<Welcome>("pad1") !== 72) ERROR("Welcome must match schemas/wire.fbs");
 
 @unmanaged
 export class Received {

@@ -1,5 +1,5 @@
 // Updates, baselines and closes of sockets that have a handle: checked as a batch, then applied as a batch.
-import { CloseReason } from '../gen/kernel-events';
+import { CloseReason, ConnectionPhase } from '../gen/kernel-events';
 import {
   END_TOTALS_SIZE,
   EndTotals,
@@ -227,6 +227,7 @@ export function checkCloses(session: Session, items: usize, itemCount: u32): u8 
 function checkClose(session: Session, socket: Socket, item: usize): u8 {
   const close = changetype<Close>(item);
   if (close.reason === CloseReason.None || close.reason > CloseReason.ConnectOther) return RefusalReason.EnumValue;
+  if (close.phase > ConnectionPhase.Close) return RefusalReason.EnumValue;
   return checkTotals(socket, changetype<EndTotals>(close.totals), allowanceOf(session, socket));
 }
 
@@ -241,7 +242,7 @@ export function applyCloses(session: Session, items: usize, itemCount: u32): voi
     }
     const socket = changetype<Socket>(row);
     copyTotals(socket, changetype<EndTotals>(close.totals));
-    stageClose(session, socket, close.reason, close.error);
+    stageClose(session, socket, close.reason, close.phase, close.error);
   }
 }
 
@@ -260,10 +261,11 @@ export function stageUpdate(session: Session, socket: Socket): void {
 }
 
 /** Frees the row; its last totals leave with the close, so the row need not be shipped any more. */
-export function stageClose(session: Session, socket: Socket, reason: u8, error: u16): void {
+export function stageClose(session: Session, socket: Socket, reason: u8, phase: u8, error: u16): void {
   const record = changetype<MatchClose>(stageRecord(session, RecordKind.MatchClose, MATCH_CLOSE_SIZE, socket.worker));
   record.end = socket.end;
   record.reason = reason;
+  record.phase = phase;
   record.error = error;
   record.totalsBytesSent = socket.bytesSent;
   record.totalsBytesReceived = socket.bytesReceived;

@@ -1,0 +1,45 @@
+// What the kernel counts of a TCP socket's health as running totals, turned into tallies by what they moved since the last event: an event that
+// was lost is made up for by the next.
+import { RetransmitKind, SocketEvent } from '../gen/kernel-events';
+import { TallyKind } from '../gen/wire';
+import { SocketRow } from './socket-row';
+import { tally } from './tallies';
+
+/** The agent's look begins here: what was counted before is history. */
+export function beginHealth(socket: SocketRow, event: SocketEvent): void {
+  socket.retransmitsFast = event.retransmitsFast;
+  socket.retransmitsTimeout = event.retransmitsTimeout;
+  socket.retransmitsSyn = event.retransmitsSyn;
+  socket.retransmitsProbe = event.retransmitsProbe;
+  socket.outOfOrder = event.outOfOrder;
+  socket.zeroWindows = event.zeroWindows;
+}
+
+/** Tallies what moved. Of an event from behind, as when a scan and the ring cross, nothing has. */
+export function applyHealth(row: u32, socket: SocketRow, event: SocketEvent): void {
+  if (event.handshakeUs !== 0) socket.handshakeUs = event.handshakeUs;
+  const fast = rise(socket.retransmitsFast, event.retransmitsFast);
+  const timeout = rise(socket.retransmitsTimeout, event.retransmitsTimeout);
+  const syn = rise(socket.retransmitsSyn, event.retransmitsSyn);
+  const probe = rise(socket.retransmitsProbe, event.retransmitsProbe);
+  const outOfOrder = rise(socket.outOfOrder, event.outOfOrder);
+  const zeroWindows = rise(socket.zeroWindows, event.zeroWindows);
+  if ((fast | timeout | syn | probe | outOfOrder | zeroWindows) === 0) return;
+  socket.retransmitsFast += fast;
+  socket.retransmitsTimeout += timeout;
+  socket.retransmitsSyn += syn;
+  socket.retransmitsProbe += probe;
+  socket.outOfOrder += outOfOrder;
+  socket.zeroWindows += zeroWindows;
+  tally(row, TallyKind.Retransmit, RetransmitKind.Fast, 0, fast, 0);
+  tally(row, TallyKind.Retransmit, RetransmitKind.Timeout, 0, timeout, 0);
+  tally(row, TallyKind.Retransmit, RetransmitKind.Syn, 0, syn, 0);
+  tally(row, TallyKind.Retransmit, RetransmitKind.TailLossProbe, 0, probe, 0);
+  tally(row, TallyKind.OutOfOrder, 0, 0, outOfOrder, 0);
+  tally(row, TallyKind.ZeroWindow, 0, 0, zeroWindows, 0);
+}
+
+function rise(known: u32, counter: u32): u32 {
+  const moved = counter - known;
+  return moved < 0x8000_0000 ? moved : 0;
+}
