@@ -3,6 +3,8 @@
 // role wins, a process that used the socket beats its listener, and after the close nothing changes.
 import {
   CloseReason,
+  DROP_COUNT_SIZE,
+  DropCount,
   SocketFlag as EventFlag,
   KernelEventType,
   Role,
@@ -13,6 +15,7 @@ import {
 import { Totals } from '../gen/wire';
 import { retainSpaceOf } from './address-spaces';
 import { currentCensus } from './census';
+import { applyDropCount } from './drops';
 import { isNamingDue, releaseProcess, retainOwner } from './processes';
 import { endSocket } from './retention';
 import { clearTotals, copyTotals, SocketFlag, SocketRow } from './socket-row';
@@ -63,6 +66,11 @@ function applyEvent(address: usize, size: u32): bool {
       const event = changetype<SocketEvent>(address);
       if (size !== SOCKET_EVENT_SIZE || !isWellFormed(event)) return false;
       applySocketEvent(event);
+      return true;
+    }
+    case KernelEventType.DropCount: {
+      if (size !== DROP_COUNT_SIZE) return false;
+      applyDropCount(changetype<DropCount>(address));
       return true;
     }
     default:
