@@ -8,7 +8,7 @@ import { AgentCore } from './agent-core.ts';
 import type { AgentLimits } from './agent-module.ts';
 import { LedgerModel } from './testing/ledger-model.ts';
 import { BUILDS, loadModule } from './testing/modules.ts';
-import { SocketModel } from './testing/socket-model.ts';
+import { SocketModel, type Truth } from './testing/socket-model.ts';
 
 const SEEDS =
   process.env.TRIBUTARY_SEED === undefined
@@ -44,7 +44,7 @@ function startRun(module: WebAssembly.Module, random: () => number, limits: Agen
 /** Lives through WINDOWS windows with faults, then closes the books. */
 function live({ core, ledger, model }: Run, random: () => number, faults: Faults): void {
   const snapshot = (window: number) =>
-    ledger.receive(core.encodeSnapshot(window, ledger.incarnation, CONTEXT.clockOffsetNs));
+    ledger.receive(core.encodeSnapshot(window, ledger.incarnation, CONTEXT.clockOffsetNs, ledger.takenWindow));
   let isCut = false;
   snapshot(1);
   for (let window = 1; window <= WINDOWS; window++) {
@@ -80,6 +80,10 @@ function live({ core, ledger, model }: Run, random: () => number, faults: Faults
   core.commit(WINDOWS + 1);
 }
 
+function total(tallies: Truth['tallies']): bigint {
+  return [...tallies.values()].reduce((sum, { count }) => sum + count, 0n);
+}
+
 for (const build of BUILDS) {
   const module = loadModule(build);
 
@@ -95,6 +99,8 @@ for (const build of BUILDS) {
         assert.equal(Number(counters.socketsLive), run.model.live.length);
         assert.equal(counters.socketsClosed, 0n);
         assert.equal(counters.journalEntries, 0n);
+        assert.equal(counters.tallies, 0n);
+        assert.equal(counters.talliesRefused + counters.talliesMerged + counters.talliesLost, 0n);
       } catch (error) {
         throw new Error(`seed ${seed}`, { cause: error });
       }
@@ -107,8 +113,13 @@ for (const build of BUILDS) {
       const random = seededRandom(seed);
       const run = startRun(module, random, { closedRetained: 20 });
       try {
-        live(run, random, { noCredit: 0.4, kill: 0.1, loseChannel: 0, commit: 0.2 });
-        assert.deepEqual(run.ledger.exported, run.model.truth);
+        live(run, random, { noCredit: 0.4, kill: 0.1, loseChannel: 0.05, commit: 0.2 });
+        const { tallies: exported, ...sums } = run.ledger.exported;
+        const { tallies: counted, ...truth } = run.model.truth;
+        assert.deepEqual(sums, truth);
+        const missing = total(counted) - total(exported);
+        const { talliesLost, talliesForgotten } = run.core.counters;
+        assert(missing >= talliesLost && missing <= talliesLost + talliesForgotten);
         assert.equal(run.core.counters.folds, 0n);
         assert(run.core.counters.socketsFolded > 0n);
         folds += run.ledger.folds;
@@ -124,8 +135,8 @@ test('every kind of payload occurs in these histories', () => {
   const random = seededRandom(1);
   const run = startRun(loadModule('agent.wasm'), random);
   live(run, random, { noCredit: 0.2, kill: 0.1, loseChannel: 0, commit: 0.6 });
-  const { Announce, Open, Baseline, Once, UpdateNarrow, UpdateWide, Close, Settled } = FrameKind;
-  for (const kind of [Announce, Open, Baseline, Once, UpdateNarrow, UpdateWide, Close, Settled]) {
+  const { Announce, Open, Baseline, Tally, Once, UpdateNarrow, UpdateWide, Close, Settled } = FrameKind;
+  for (const kind of [Announce, Open, Baseline, Tally, Once, UpdateNarrow, UpdateWide, Close, Settled]) {
     assert((run.ledger.frames.get(kind) ?? 0) > 0, `kind ${kind}`);
   }
 });

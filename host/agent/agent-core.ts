@@ -143,12 +143,13 @@ export class AgentCore {
 
   /**
    * Everything that a reducer without this channel must know. It belongs to `window`, whose end (or that of a later one) follows.
-   * `incarnation`: of the reducer, which still holds what it was told if it is the one of the last snapshot.
+   * `incarnation`: of the reducer, which still holds what it was told up to `takenWindow` if it is the one of the last snapshot;
+   * undefined: it does not know, so that increments that it may have are not told again.
    */
-  encodeSnapshot(window: number, incarnation: bigint, clockOffsetNs: bigint): Payload[] {
+  encodeSnapshot(window: number, incarnation: bigint, clockOffsetNs: bigint, takenWindow?: number): Payload[] {
     assert(window > this.#toldWindow, `snapshot in window ${window} after window ${this.#toldWindow}`);
     this.#snapshotWindow = window;
-    this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation);
+    this.#module.beginSnapshot(window, clockOffsetNs, incarnation === this.#incarnation, takenWindow);
     this.#incarnation = incarnation;
     const ended = this.#takeNews();
     if (this.#committedWindow > 0) this.#fromWindow = Math.min(this.#fromWindow || window, this.#committedWindow + 1);

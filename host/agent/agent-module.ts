@@ -53,7 +53,7 @@ interface AgentExports {
   agent_labels_ended(): number;
   agent_labels_ended_count(): number;
   agent_begin_window(window: number, clockOffsetNs: bigint): void;
-  agent_begin_snapshot(window: number, clockOffsetNs: bigint, isSameReducer: number): void;
+  agent_begin_snapshot(window: number, clockOffsetNs: bigint, isSameReducer: number, takenWindow: number): void;
   agent_encode_next(): number;
   agent_commit(window: number): void;
   agent_counters(): number;
@@ -148,8 +148,8 @@ export class AgentModule {
     this.#exports.agent_begin_window(window, clockOffsetNs);
   }
 
-  beginSnapshot(window: number, clockOffsetNs: bigint, isSameReducer: boolean): void {
-    this.#exports.agent_begin_snapshot(window, clockOffsetNs, isSameReducer ? 1 : 0);
+  beginSnapshot(window: number, clockOffsetNs: bigint, isSameReducer: boolean, takenWindow = window): void {
+    this.#exports.agent_begin_snapshot(window, clockOffsetNs, isSameReducer ? 1 : 0, takenWindow);
   }
 
   /** Handles that are free from now on; to be announced before the next payload. */

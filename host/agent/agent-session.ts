@@ -73,20 +73,22 @@ export class AgentSession {
     return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.nextWindow), now);
   }
 
-  /** Everything that whoever is called `incarnation` has to know before the next window. */
-  snapshot(incarnation: bigint, now: Instant): Payload[] {
+  /**
+   * Everything that whoever is called `incarnation` has to know before the next window. `takenWindow`: as Welcome says, when it knows this session.
+   */
+  snapshot(incarnation: bigint, now: Instant, takenWindow?: number): Payload[] {
     const { core, collect } = this.#dependencies;
     // The window that ended last is told next, unless it was told already.
     const window = Math.max(this.firstWindow(now), this.#windowOf(now) - 1);
     if (core.toldWindow === 0) core.begin(this.#lookWindow(now));
     collect();
-    return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs());
+    return core.encodeSnapshot(window, incarnation, this.#clockOffsetNs(), takenWindow);
   }
 
-  #welcome(resume: boolean, { incarnation, windowNs }: Welcome, now: Instant): Payload[] {
+  #welcome(resume: boolean, { incarnation, windowNs, known, takenWindow }: Welcome, now: Instant): Payload[] {
     if (resume) return [];
     this.#dependencies.core.setWindowLength(windowNs);
-    return this.snapshot(incarnation, now);
+    return this.snapshot(incarnation, now, known === 0 ? undefined : takenWindow);
   }
 
   #tell(window: number, now: Instant): Payload[] {

@@ -101,13 +101,14 @@ export class ReducerModule {
     return readSessionState(this.#view, address);
   }
 
-  /** The two fields that are looked at after every call. */
-  sessionProgress(slot: number): { reachedWindow: number; flags: number } {
+  /** The fields that are looked at after every call. */
+  sessionProgress(slot: number): { reachedWindow: number; takenWindow: number; flags: number } {
     const address = this.exports.session_state(slot) >>> 0;
     this.#follow();
-    const { reachedWindow, flags } = SESSION_STATE_OFFSET;
+    const { reachedWindow, takenWindow, flags } = SESSION_STATE_OFFSET;
     return {
       reachedWindow: this.#view.getUint32(address + reachedWindow, true),
+      takenWindow: this.#view.getUint32(address + takenWindow, true),
       flags: this.#view.getUint32(address + flags, true),
     };
   }

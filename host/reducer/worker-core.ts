@@ -68,6 +68,11 @@ export class ReducerWorkerCore implements MeshEnds {
     return this.#module.sessionProgress(slot).reachedWindow;
   }
 
+  /** The session's last window of which everything came, shipped or being shipped; 0 = none. */
+  takenWindow(slot: number): number {
+    return this.#module.sessionProgress(slot).takenWindow;
+  }
+
   /** Closes the sockets that the session still has. `reason`: kernel.CloseReason. `continueShipping` while it `isShipping`. */
   detach(slot: number, reason: number): void {
     this.#module.exports.session_detach(slot, reason);

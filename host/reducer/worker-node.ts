@@ -200,16 +200,17 @@ export class WorkerNode {
   /** A channel that starts anew. A session that this worker knows keeps its slot: its snapshot says what has become of its sockets. */
   #openTwin({ twin: id, hello: payload, firstWindow }: Admission): Twin | undefined {
     const hello = decodeHello(payload);
+    const twin = this.#pump.twins.get(id);
+    const takenWindow = twin === undefined ? undefined : this.#core.takenWindow(twin.slot);
     const slot = this.#core.openSession(payload);
     if (slot < 0 || hello === undefined) return undefined;
     const session = new ReducerSession({
       hello,
       creditBytes: this.#options.creditBytes ?? CREDIT_BYTES,
     });
-    const twin = this.#pump.twins.get(id);
     if (twin !== undefined) {
       addSession(this.#past, twin.session);
-      session.inherit(twin.session);
+      session.inherit(twin.session, takenWindow ?? 0);
       twin.slot = slot;
       twin.session = session;
       twin.isQuarantined = false;

@@ -44,6 +44,8 @@ test('after a Welcome, Hello counts in the windows of the reducer, for that is w
     committedWindow: 0,
     lastReceivedSeq: 0,
     resume: 0,
+    known: 0,
+    takenWindow: 0,
   });
   channel.bytes(encodeFrame({ kind: FrameKind.Welcome, seq: 0, payload }), at(2));
   assert.ok(channel.isOpen);

@@ -138,6 +138,8 @@ export class ReducerChannel {
       committedWindow: session.committed.window,
       lastReceivedSeq: resume ? session.receivedSeq : 0,
       resume: resume ? 1 : 0,
+      known: session.takenWindow === undefined ? 0 : 1,
+      takenWindow: session.takenWindow ?? 0,
     });
     this.#send(FrameKind.Welcome, payload);
     this.#report(now, false);

@@ -49,6 +49,7 @@ export class ReducerSession {
   #queuedSeq = 0;
   #consumedSeq = 0;
   #committed: Committed = { window: 0, closedWindow: 0 };
+  #takenWindow: number | undefined;
   #isDeparting = false;
   /** agentTimeNs of the newest WindowEnd, to be echoed. */
   echoNs = 0n;
@@ -63,8 +64,9 @@ export class ReducerSession {
     this.creditBytes = creditBytes;
   }
 
-  /** A channel that starts anew for the same session: what was sealed and committed of it before still is. */
-  inherit(before: ReducerSession): void {
+  /** A channel that starts anew for the same session: what was taken, sealed and committed of it before still is. */
+  inherit(before: ReducerSession, takenWindow: number): void {
+    this.#takenWindow = Math.max(takenWindow, before.takenWindow ?? 0);
     this.#committed = before.committed;
     for (const pair of before.sealed.list()) this.sealed.seal(pair);
   }
@@ -81,6 +83,11 @@ export class ReducerSession {
   /** What Received confirms. */
   get receivedSeq(): number {
     return this.#consumedSeq;
+  }
+
+  /** What earlier channels told up to this window is booked or will be, and nothing beyond it; undefined on the first channel. */
+  get takenWindow(): number | undefined {
+    return this.#takenWindow;
   }
 
   get committed(): Readonly<Committed> {

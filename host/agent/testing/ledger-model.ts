@@ -7,7 +7,7 @@ import * as layout from '../../wire/gen/wire-layout.ts';
 import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../wire/gen/wire-layout.ts';
 import { decodeAnnounce } from '../../wire/gen/wire-tables.ts';
 import { eachItem } from './decode.ts';
-import { addSums, FIELDS, type Sums, type Truth, zeroSums } from './socket-model.ts';
+import { addSums, addTally, FIELDS, type Sums, type Truth, tallyKey, zeroSums } from './socket-model.ts';
 
 const FRAME_BYTES_MAX = 65536;
 const RANKS = [
@@ -16,6 +16,7 @@ const RANKS = [
   [FrameKind.Settled],
   [FrameKind.Open],
   [FrameKind.Baseline],
+  [FrameKind.Tally],
   [FrameKind.Once],
   [FrameKind.UpdateNarrow, FrameKind.UpdateWide],
   [FrameKind.Close],
@@ -40,7 +41,7 @@ interface Flow {
 }
 
 function emptyTruth(): Truth {
-  return { ...zeroSums(), connections: 0, failures: new Map() };
+  return { ...zeroSums(), connections: 0, failures: new Map(), tallies: new Map() };
 }
 
 export class LedgerModel {
@@ -58,6 +59,7 @@ export class LedgerModel {
   #retired: { handle: number; window: number }[] = [];
   #processes = new Set<number>();
   #spaces = new Set<number>();
+  #labels = new Map<number, string>();
   #staged = emptyTruth();
   #stagedTotals = new Map<bigint, Sums>();
   #closing: number[] = [];
@@ -67,10 +69,16 @@ export class LedgerModel {
   #exportedAtSnapshot = new Map<bigint, Sums>();
   #rank = 0;
   #nextWindow = 0;
+  #takenWindow = 0;
   #incarnation = 1n;
 
   get liveTwins(): number {
     return this.#twins.size;
+  }
+
+  /** The last window that this incarnation has taken; 0 = none. */
+  get takenWindow(): number {
+    return this.#takenWindow;
   }
 
   get incarnation(): bigint {
@@ -87,6 +95,7 @@ export class LedgerModel {
     this.#flows.clear();
     this.#failed.clear();
     this.#windows = [];
+    this.#takenWindow = 0;
     this.#incarnation++;
     this.loseChannel();
   }
@@ -98,6 +107,7 @@ export class LedgerModel {
     this.#retired = [];
     this.#processes.clear();
     this.#spaces.clear();
+    this.#labels.clear();
     this.#staged = emptyTruth();
     this.#stagedTotals = new Map();
     this.#closing = [];
@@ -148,6 +158,8 @@ export class LedgerModel {
         return eachItem(payload, layout.OPEN_SIZE, layout.readOpen, (open) => this.#open(open));
       case FrameKind.Baseline:
         return eachItem(payload, layout.BASELINE_SIZE, layout.readBaseline, (baseline) => this.#baseline(baseline));
+      case FrameKind.Tally:
+        return eachItem(payload, layout.TALLY_SIZE, layout.readTally, (tally) => this.#tally(tally));
       case FrameKind.Once:
         return eachItem(payload, layout.ONCE_SIZE, layout.readOnce, (once) => this.#once(once));
       case FrameKind.UpdateNarrow:
@@ -171,6 +183,11 @@ export class LedgerModel {
     for (const { handle } of announce.processes ?? []) {
       assert(!this.#processes.has(handle), `process ${handle} is announced twice`);
       this.#processes.add(handle);
+    }
+    for (const handle of announce.endedLabels ?? []) assert(this.#labels.delete(handle), `label ${handle} ended`);
+    for (const { handle, text } of announce.labels ?? []) {
+      assert(!this.#labels.has(handle), `label ${handle} is announced twice`);
+      this.#labels.set(handle, text);
     }
     for (const { handle } of announce.addressSpaces ?? []) this.#spaces.add(handle);
   }
@@ -216,6 +233,13 @@ export class LedgerModel {
     const twin = this.#twins.get(handle);
     assert(twin !== undefined && !twin.closed && !twin.baselineDue, `handle ${handle} is not open`);
     return twin;
+  }
+
+  #tally({ handle, kind, code, label, count, sum }: layout.Tally): void {
+    if (handle !== 0) this.#twin(handle);
+    assert(label === 0 || this.#labels.has(label), `label ${label} was not announced`);
+    assert(count > 0n);
+    addTally(this.#staged.tallies, tallyKey(kind, code), count, sum);
   }
 
   #narrow(update: layout.UpdateNarrow): void {
@@ -292,6 +316,7 @@ export class LedgerModel {
   #windowEnd({ window, fromWindow }: layout.WindowEnd): void {
     assert(window >= this.#nextWindow && fromWindow <= window);
     this.#nextWindow = window + 1;
+    this.#takenWindow = window;
     for (const twin of this.#twins.values()) assert(!twin.baselineDue);
     this.#windows.push({ window, truth: this.#staged, totals: this.#stagedTotals });
     for (const handle of this.#closing) {
@@ -312,6 +337,7 @@ function endOf({ joinKey, cookie }: Open): bigint {
 function addTruth(to: Truth, part: Truth): void {
   addSums(to, part);
   to.connections += part.connections;
+  for (const [key, { count, sum }] of part.tallies) addTally(to.tallies, key, count, sum);
   for (const [reason, count] of part.failures) to.failures.set(reason, (to.failures.get(reason) ?? 0) + count);
 }
 

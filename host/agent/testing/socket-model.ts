@@ -3,22 +3,47 @@
 import {
   CloseReason,
   KernelEventType,
+  RetransmitKind,
   Role,
   RoleSource,
   type SocketEvent,
   SocketFlag,
 } from '../../wire/gen/kernel-events-layout.ts';
+import { TallyKind } from '../../wire/gen/wire-layout.ts';
 import { encodeEvents, ipv4 } from './kernel-event.ts';
 
 export const FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
 export type Sums = Record<(typeof FIELDS)[number], bigint>;
 
+/** Running totals that are told as tallies. */
+const HEALTH = {
+  retransmitsFast: [TallyKind.Retransmit, RetransmitKind.Fast],
+  retransmitsTimeout: [TallyKind.Retransmit, RetransmitKind.Timeout],
+  retransmitsSyn: [TallyKind.Retransmit, RetransmitKind.Syn],
+  retransmitsProbe: [TallyKind.Retransmit, RetransmitKind.TailLossProbe],
+  outOfOrder: [TallyKind.OutOfOrder, 0],
+  zeroWindows: [TallyKind.ZeroWindow, 0],
+} as const;
+type Health = Record<keyof typeof HEALTH, number>;
+
 export interface Truth extends Sums {
   connections: number;
   failures: Map<number, number>;
+  /** Count and sum by `tallyKey`. */
+  tallies: Map<string, { count: bigint; sum: bigint }>;
 }
 
-interface Socket extends Sums {
+export function tallyKey(kind: number, code: number): string {
+  return `${kind}/${code}`;
+}
+
+export function addTally(tallies: Truth['tallies'], key: string, count: bigint, sum: bigint): void {
+  if (count === 0n) return;
+  const before = tallies.get(key) ?? { count: 0n, sum: 0n };
+  tallies.set(key, { count: before.count + count, sum: before.sum + sum });
+}
+
+interface Socket extends Sums, Health {
   /** Of one connection; a socket may have several, one after another. */
   id: bigint;
   cookie: bigint;
@@ -46,7 +71,7 @@ export function addSums(sums: Sums, part: Sums, factor = 1n): void {
 export class SocketModel {
   readonly #random: () => number;
   readonly live: Socket[] = [];
-  readonly truth: Truth = { ...zeroSums(), connections: 0, failures: new Map() };
+  readonly truth: Truth = { ...zeroSums(), connections: 0, failures: new Map(), tallies: new Map() };
   #events: Uint8Array[] = [];
   #stale: Uint8Array[] = [];
   #nextId = 1n;
@@ -125,9 +150,18 @@ export class SocketModel {
     };
     addSums(socket, moved);
     addSums(this.truth, moved);
+    if (this.#chance(0.2)) this.#suffer(socket);
     socket.srttUs = 1 + Math.floor(this.#random() * 1000);
     socket.minRttUs = Math.min(socket.minRttUs || 1e6, socket.srttUs);
     socket.hasMoved = true;
+  }
+
+  #suffer(socket: Socket): void {
+    for (const [field, [kind, code]] of Object.entries(HEALTH) as [keyof Health, readonly [number, number]][]) {
+      const moved = this.#chance(0.3) ? this.#below(10) : 0n;
+      socket[field] += Number(moved);
+      addTally(this.truth.tallies, tallyKey(kind, code), moved, 0n);
+    }
   }
 
   close(): void {
@@ -163,6 +197,12 @@ export class SocketModel {
     this.#timeNs += 1_000n;
     const socket: Socket = {
       ...(history ?? zeroSums()),
+      retransmitsFast: history === undefined ? 0 : 0xffff_fff0,
+      retransmitsTimeout: 0,
+      retransmitsSyn: 0,
+      retransmitsProbe: 0,
+      outOfOrder: history === undefined ? 0 : 1000,
+      zeroWindows: 0,
       id,
       cookie,
       adoptedAt: history,
@@ -204,6 +244,7 @@ export class SocketModel {
       segmentsSent: Number(socket.segmentsSent & 0xffff_ffffn),
       segmentsReceived: Number(socket.segmentsReceived & 0xffff_ffffn),
       retransmits: Number(socket.retransmits),
+      ...Object.fromEntries(Object.keys(HEALTH).map((field) => [field, socket[field as keyof Health] >>> 0])),
       ownerPid: owner,
       remotePort: port,
       roleSource: role === Role.Unknown ? RoleSource.None : RoleSource.Kernel,

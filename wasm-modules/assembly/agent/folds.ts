@@ -145,11 +145,15 @@ export function commitFolds(window: u32): void {
   }
 }
 
-/** For a new channel, which knows nothing. */
-export function retellFolds(): void {
+/**
+ * For a new channel, which knows nothing, to a reducer that holds what was told up to `takenWindow`, 0 = nothing. A merged fold spans windows: as
+ * long as a part of it is held, it is not told again.
+ */
+export function retellFolds(takenWindow: u32): void {
   const end = rows.end;
   for (let row: u32 = 1; row < end; row++) {
-    if (foldAt(row).isLive && foldAt(row).window !== 0) refile(row, 0, 0);
+    const fold = foldAt(row);
+    if (fold.isLive && fold.window > takenWindow && (!fold.isMerged || takenWindow === 0)) refile(row, 0, 0);
   }
 }
 

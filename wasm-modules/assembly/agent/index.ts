@@ -209,19 +209,17 @@ export function agent_begin_window(window: u32, clockOffsetNs: i64): void {
 
 /**
  * A new channel: what was told on the old one is told again, as far as it is not committed. `window` was not told before. A reducer that is
- * the same as before (1) may still commit windows that it was told; one that is not (0) never will.
+ * the same as before (1) may still commit windows that it was told, and holds what was told up to `takenWindow`; one that is not (0) never will.
  */
-export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameReducer: u32): void {
+export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameReducer: u32, takenWindow: u32): void {
   setProcessWindow(window, windowNs);
   setLabelWindow(window, windowNs);
   expireSettled(window);
   expireSettledFolds(window);
   retellReleases(window);
-  if (isSameReducer === 0) {
-    retellFolds();
-    retellTallies(0);
-    tellSettledFolds();
-  }
+  retellFolds(isSameReducer === 0 ? 0 : takenWindow);
+  retellTallies(isSameReducer === 0 ? 0 : takenWindow);
+  if (isSameReducer === 0) tellSettledFolds();
   retellClosed(isSameReducer !== 0);
   for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
     const socket = socketAt(row);

@@ -196,12 +196,12 @@ export function commitTallies(window: u32): void {
   while (told.first !== 0 && at(told.first).window <= window) remove(told.first);
 }
 
-/** For a new channel: what was told in windows after `bookedWindow` is staged again, together with what is staged of the same key. */
-export function retellTallies(bookedWindow: u32): void {
+/** For a new channel: what was told in windows after `takenWindow` is staged again, together with what is staged of the same key. */
+export function retellTallies(takenWindow: u32): void {
   for (let row = told.first; row !== 0; ) {
     const entry = at(row);
     const next = entry.next;
-    if (entry.window > bookedWindow) stageAgain(row, entry);
+    if (entry.window > takenWindow) stageAgain(row, entry);
     row = next;
   }
 }
