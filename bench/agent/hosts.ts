@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { type LabHost, LabNetwork } from '../../test/lab/network.ts';
 import { waitFor } from '../../test/lab/wait.ts';
 
-const MAIN = fileURLToPath(new URL('../../host/cmd/main.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(ROOT, 'host/cmd/main.ts');
 export const WEB_PORT = 8080;
 const BULK_PORT = 5201;
 
@@ -36,6 +37,8 @@ export class RunningAgent {
     this.path = path;
     this.#process = spawn(process.execPath, [MAIN, 'agent', '--output', `file:${path}`, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
+      // As `npm start` does.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(ROOT, '.cache/compiled') },
     });
     this.#process.stderr?.on('data', (chunk: Buffer) => {
       this.#log += chunk.toString();

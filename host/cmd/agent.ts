@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import { addConfiguration, type Load } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
 import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
+import { agentOptionsOf } from './agent-checks.ts';
 import { createAgent, logMachine } from './create-agent.ts';
-import { agentOptionsOf } from './role-checks.ts';
 import { stopInTime, stopSignal, tellStateOnSignal } from './stop-signal.ts';
 
 const EXAMPLES = `

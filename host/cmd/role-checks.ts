@@ -1,5 +1,4 @@
 // What each role refuses at its start beyond one option at a time: options that do not go together, and files that cannot be used.
-import { type AgentOptions, resolveAgentOptions } from '../agent/options.ts';
 import { readToken } from '../api/api-access.ts';
 import { type ApiTargetOptions, resolveApiTarget } from '../api/api-target.ts';
 import { refuseWhere, refuseWith, refuseWithout } from '../config/conflicts.ts';
@@ -12,20 +11,11 @@ import { loadCredentials, type TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
 import { formatAddress, isLocal, type ListenAddress } from '../wire/transport/address.ts';
 import { assertReachable } from '../wire/transport/tcp.ts';
+import { agentOptionsOf, OF_CONNECTION } from './agent-checks.ts';
 import { checkLateness, resolveReducerOptions } from './reducer-options.ts';
 import type { ReducerServiceOptions } from './reducer-service.ts';
 
-const OF_CONNECTION = ['agent.zstd', 'insecure', 'tls.ca', 'tls.cert', 'tls.key', 'tls.server-name'];
 const OF_REPLAY_HERE = ['replay.workers', 'replay.seed', 'replay.level', 'replay.json'];
-
-/** Throws UsageError. */
-export function agentOptionsOf(loaded: Loaded): AgentOptions {
-  const { agent, tls } = loaded.values;
-  const options = resolveAgentOptions(loaded.values);
-  if (agent.reducer === undefined) refuseWithout(loaded, 'agent.reducer', OF_CONNECTION);
-  if (tls.cert === undefined) refuseWithout(loaded, 'tls.cert', ['tls.server-name']);
-  return options;
-}
 
 /** Throws UsageError. */
 export function reducerOptionsOf(loaded: Loaded): ReducerServiceOptions {
