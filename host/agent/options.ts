@@ -24,6 +24,10 @@ export interface AgentOptions {
   zstd: boolean;
   /** Count what the kernel drops. */
   drops: boolean;
+  /** Follow UDP. */
+  udp: boolean;
+  /** A flow of datagrams is over after so long without one, nanoseconds. */
+  udpIdle: bigint;
   node: string;
   zone: string;
 }
@@ -43,12 +47,15 @@ export interface AgentSettings {
     readonly zone: string;
     readonly zstd: boolean;
     readonly drops: boolean;
+    readonly udp: boolean;
+    /** Nanoseconds. */
+    readonly udpIdle: bigint;
   };
 }
 
 /** Throws UsageError. */
 export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettings): AgentOptions {
-  const { reducer: address, output, window: windowNs, zone, zstd, drops } = agent;
+  const { reducer: address, output, window: windowNs, zone, zstd, drops, udp, udpIdle } = agent;
   const tls = parseTlsFiles(files, insecure);
   if (address === undefined && output === undefined) {
     throw new UsageError(
@@ -70,6 +77,8 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     windowNs,
     zstd,
     drops,
+    udp,
+    udpIdle,
     node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,
   };

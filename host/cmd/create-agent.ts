@@ -23,7 +23,13 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
     clock: startClock(),
     module: await compileModule(AGENT_WASM),
     readFacts,
-    loadCollector: (scopeNetns) => load({ scopeNetns, drops: options.drops }),
+    loadCollector: (scopeNetns) =>
+      load({
+        scopeNetns,
+        drops: options.drops,
+        datagrams: options.udp,
+        datagramIdleMs: Number(options.udpIdle / 1_000_000n),
+      }),
     symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),
     fail,
   });

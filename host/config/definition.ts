@@ -119,6 +119,16 @@ export const TREE = {
       description: 'count what the kernel drops, by reason and function; --no-drops does without',
       default: true,
     }),
+    udp: option({
+      kind: boolean(),
+      description: 'follow UDP, which costs a look at every packet; --no-udp does without',
+      default: true,
+    }),
+    udpIdle: option({
+      kind: duration('1s', '60m'),
+      description: 'a UDP flow is over after so long without a datagram; alike on all hosts',
+      default: '60s',
+    }),
   },
   reducer: {
     listen: option({

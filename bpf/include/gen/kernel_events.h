@@ -24,6 +24,8 @@ enum kernel_event_type {
 	KERNEL_EVENT_TYPE_DROP_COUNT = 8,
 	/* A DNS message, as a socket of this host sent or received it. */
 	KERNEL_EVENT_TYPE_DNS_MESSAGE = 9,
+	/* Iterator: a listening socket, and what found no room there since the last pass. */
+	KERNEL_EVENT_TYPE_LISTENER = 10,
 };
 
 enum role {
@@ -96,7 +98,7 @@ struct socket_event {
 	__u16 size;
 	__u32 cpu;
 	__u64 time_ns;
-	/* bpf_get_socket_cookie. */
+	/* bpf_get_socket_cookie; of UDP a number of the flow, a socket and a peer, with the highest bit set. */
 	__u64 cookie;
 	/* SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
 	__u64 join_key;
@@ -107,7 +109,7 @@ struct socket_event {
 	__u64 cgroup_id;
 	__u64 bytes_sent;
 	__u64 bytes_received;
-	/* The kernel's own 32-bit counters: they wrap, the agent widens them. */
+	/* The kernel's own 32-bit counters, of UDP datagrams: they wrap, the agent widens them. */
 	__u32 segments_sent;
 	__u32 segments_received;
 	__u32 retransmits;
@@ -147,7 +149,7 @@ struct socket_event {
 	__u32 retransmits_syn;
 	__u32 retransmits_probe;
 	__u32 out_of_order;
-	/* Times that this end announced a window of 0. */
+	/* Times that this end had no room to receive: TCP announced a window of 0, or a datagram found the receive buffer full. */
 	__u32 zero_windows;
 	/* At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
 	__u32 handshake_us;
@@ -195,6 +197,29 @@ struct dns_message {
 	/* IPv4 as ::ffff:a.b.c.d. */
 	__u8 local_address[16];
 	__u8 remote_address[16];
+};
+
+/* 96 bytes. A listener that a walk does not tell has closed. */
+struct listener_event {
+	__u16 type;
+	__u16 size;
+	__u32 cpu;
+	__u64 time_ns;
+	__u64 cookie;
+	__u64 owner_start_time_ns;
+	__u64 cgroup_id;
+	__u32 netns;
+	__u32 owner_pid;
+	__u32 owner_uid;
+	/* Connections that found the accept queue full and SYNs that found no room since the last pass. */
+	__u32 overflows;
+	__u16 local_port;
+	__u8 ip_version;
+	__u8 pad0;
+	__u32 pad1;
+	/* Zero = any. */
+	__u8 local_address[16];
+	__u8 owner_comm[16];
 };
 
 #ifdef __cplusplus
@@ -275,5 +300,24 @@ LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, message_bytes) == 36);
 LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, copied_bytes) == 38);
 LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, local_address) == 40);
 LAYOUT_ASSERT(__builtin_offsetof(struct dns_message, remote_address) == 56);
+
+LAYOUT_ASSERT(sizeof(struct listener_event) == 96);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, type) == 0);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, size) == 2);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, cpu) == 4);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, time_ns) == 8);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, cookie) == 16);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, owner_start_time_ns) == 24);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, cgroup_id) == 32);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, netns) == 40);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, owner_pid) == 44);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, owner_uid) == 48);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, overflows) == 52);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, local_port) == 56);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, ip_version) == 58);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, pad0) == 59);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, pad1) == 60);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, local_address) == 64);
+LAYOUT_ASSERT(__builtin_offsetof(struct listener_event, owner_comm) == 80);
 
 #undef LAYOUT_ASSERT

@@ -18,6 +18,8 @@ export const KernelEventType = {
   DropCount: 8,
   /** A DNS message, as a socket of this host sent or received it. */
   DnsMessage: 9,
+  /** Iterator: a listening socket, and what found no room there since the last pass. */
+  Listener: 10,
 } as const;
 export type KernelEventType = (typeof KernelEventType)[keyof typeof KernelEventType];
 
@@ -97,7 +99,7 @@ export interface SocketEvent {
   size: number;
   cpu: number;
   timeNs: bigint;
-  /** bpf_get_socket_cookie. */
+  /** bpf_get_socket_cookie; of UDP a number of the flow, a socket and a peer, with the highest bit set. */
   cookie: bigint;
   /** SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
   joinKey: bigint;
@@ -108,7 +110,7 @@ export interface SocketEvent {
   cgroupId: bigint;
   bytesSent: bigint;
   bytesReceived: bigint;
-  /** The kernel's own 32-bit counters: they wrap, the agent widens them. */
+  /** The kernel's own 32-bit counters, of UDP datagrams: they wrap, the agent widens them. */
   segmentsSent: number;
   segmentsReceived: number;
   retransmits: number;
@@ -146,7 +148,7 @@ export interface SocketEvent {
   retransmitsSyn: number;
   retransmitsProbe: number;
   outOfOrder: number;
-  /** Times that this end announced a window of 0. */
+  /** Times that this end had no room to receive: TCP announced a window of 0, or a datagram found the receive buffer full. */
   zeroWindows: number;
   /** At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
   handshakeUs: number;
@@ -434,6 +436,91 @@ export function writeDnsMessage(view: DataView, offset: number, value: DnsMessag
   view.setUint16(offset + 38, value.copiedBytes, true);
   writeBytes(view, offset + 40, value.localAddress, 16);
   writeBytes(view, offset + 56, value.remoteAddress, 16);
+}
+
+/** 96 bytes. A listener that a walk does not tell has closed. */
+export interface ListenerEvent {
+  type: number;
+  size: number;
+  cpu: number;
+  timeNs: bigint;
+  cookie: bigint;
+  ownerStartTimeNs: bigint;
+  cgroupId: bigint;
+  netns: number;
+  ownerPid: number;
+  ownerUid: number;
+  /** Connections that found the accept queue full and SYNs that found no room since the last pass. */
+  overflows: number;
+  localPort: number;
+  ipVersion: number;
+  /** Zero = any. */
+  localAddress: Uint8Array;
+  ownerComm: Uint8Array;
+}
+
+/** Bytes. */
+export const LISTENER_EVENT_SIZE = 96;
+
+/** Byte offset of each field. */
+export const LISTENER_EVENT_OFFSET = {
+  type: 0,
+  size: 2,
+  cpu: 4,
+  timeNs: 8,
+  cookie: 16,
+  ownerStartTimeNs: 24,
+  cgroupId: 32,
+  netns: 40,
+  ownerPid: 44,
+  ownerUid: 48,
+  overflows: 52,
+  localPort: 56,
+  ipVersion: 58,
+  pad0: 59,
+  pad1: 60,
+  localAddress: 64,
+  ownerComm: 80,
+} as const;
+
+export function readListenerEvent(view: DataView, offset: number): ListenerEvent {
+  return {
+    type: view.getUint16(offset, true),
+    size: view.getUint16(offset + 2, true),
+    cpu: view.getUint32(offset + 4, true),
+    timeNs: view.getBigUint64(offset + 8, true),
+    cookie: view.getBigUint64(offset + 16, true),
+    ownerStartTimeNs: view.getBigUint64(offset + 24, true),
+    cgroupId: view.getBigUint64(offset + 32, true),
+    netns: view.getUint32(offset + 40, true),
+    ownerPid: view.getUint32(offset + 44, true),
+    ownerUid: view.getUint32(offset + 48, true),
+    overflows: view.getUint32(offset + 52, true),
+    localPort: view.getUint16(offset + 56, true),
+    ipVersion: view.getUint8(offset + 58),
+    localAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 64, 16).slice(),
+    ownerComm: new Uint8Array(view.buffer, view.byteOffset + offset + 80, 16).slice(),
+  };
+}
+
+export function writeListenerEvent(view: DataView, offset: number, value: ListenerEvent): void {
+  view.setUint16(offset, value.type, true);
+  view.setUint16(offset + 2, value.size, true);
+  view.setUint32(offset + 4, value.cpu, true);
+  view.setBigUint64(offset + 8, value.timeNs, true);
+  view.setBigUint64(offset + 16, value.cookie, true);
+  view.setBigUint64(offset + 24, value.ownerStartTimeNs, true);
+  view.setBigUint64(offset + 32, value.cgroupId, true);
+  view.setUint32(offset + 40, value.netns, true);
+  view.setUint32(offset + 44, value.ownerPid, true);
+  view.setUint32(offset + 48, value.ownerUid, true);
+  view.setUint32(offset + 52, value.overflows, true);
+  view.setUint16(offset + 56, value.localPort, true);
+  view.setUint8(offset + 58, value.ipVersion);
+  view.setUint8(offset + 59, 0);
+  view.setUint32(offset + 60, 0, true);
+  writeBytes(view, offset + 64, value.localAddress, 16);
+  writeBytes(view, offset + 80, value.ownerComm, 16);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

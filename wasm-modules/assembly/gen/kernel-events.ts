@@ -18,6 +18,8 @@ export namespace KernelEventType {
   export const DropCount: u16 = 8;
   /** A DNS message, as a socket of this host sent or received it. */
   export const DnsMessage: u16 = 9;
+  /** Iterator: a listening socket, and what found no room there since the last pass. */
+  export const Listener: u16 = 10;
 }
 
 export namespace Role {
@@ -91,7 +93,7 @@ export class SocketEvent {
   size: u16; // 2
   cpu: u32; // 4
   timeNs: u64; // 8
-  /** bpf_get_socket_cookie. */
+  /** bpf_get_socket_cookie; of UDP a number of the flow, a socket and a peer, with the highest bit set. */
   cookie: u64; // 16
   /** SipHash-2-4 of both ends' initial sequence numbers, the lesser first; 0 = not known (yet). */
   joinKey: u64; // 24
@@ -102,7 +104,7 @@ export class SocketEvent {
   cgroupId: u64; // 48
   bytesSent: u64; // 56
   bytesReceived: u64; // 64
-  /** The kernel's own 32-bit counters: they wrap, the agent widens them. */
+  /** The kernel's own 32-bit counters, of UDP datagrams: they wrap, the agent widens them. */
   segmentsSent: u32; // 72
   segmentsReceived: u32; // 76
   retransmits: u32; // 80
@@ -145,7 +147,7 @@ export class SocketEvent {
   retransmitsSyn: u32; // 176
   retransmitsProbe: u32; // 180
   outOfOrder: u32; // 184
-  /** Times that this end announced a window of 0. */
+  /** Times that this end had no room to receive: TCP announced a window of 0, or a datagram found the receive buffer full. */
   zeroWindows: u32; // 188
   /** At a client from connect() to the SYN-ACK, at a server from the SYN-ACK to its acknowledgement; 0 = not known. */
   handshakeUs: u32; // 192
@@ -310,3 +312,63 @@ if (offsetof<DnsMessage>("localAddressHi") !== 40) ERROR("DnsMessage must match 
 if (offsetof<DnsMessage>("localAddressLo") !== 48) ERROR("DnsMessage must match schemas/kernel-events.fbs");
 if (offsetof<DnsMessage>("remoteAddressHi") !== 56) ERROR("DnsMessage must match schemas/kernel-events.fbs");
 if (offsetof<DnsMessage>("remoteAddressLo") !== 64) ERROR("DnsMessage must match schemas/kernel-events.fbs");
+
+/** 96 bytes. A listener that a walk does not tell has closed. */
+@unmanaged
+export class ListenerEvent {
+  type: u16; // 0
+  size: u16; // 2
+  cpu: u32; // 4
+  timeNs: u64; // 8
+  cookie: u64; // 16
+  ownerStartTimeNs: u64; // 24
+  cgroupId: u64; // 32
+  netns: u32; // 40
+  ownerPid: u32; // 44
+  ownerUid: u32; // 48
+  /** Connections that found the accept queue full and SYNs that found no room since the last pass. */
+  overflows: u32; // 52
+  localPort: u16; // 56
+  ipVersion: u8; // 58
+  pad0: u8; // 59
+  pad1: u32; // 60
+  /** Zero = any. */
+  localAddressHi: u64; // 64
+  localAddressLo: u64; // 72
+  ownerCommHi: u64; // 80
+  ownerCommLo: u64; // 88
+
+  /** Address of the 16 elements. */
+  get localAddress(): usize {
+    return changetype<usize>(this) + 64;
+  }
+
+  /** Address of the 16 elements. */
+  get ownerComm(): usize {
+    return changetype<usize>(this) + 80;
+  }
+}
+
+/** Bytes. */
+export const LISTENER_EVENT_SIZE: u32 = 96;
+
+if (offsetof<ListenerEvent>() !== 96) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("type") !== 0) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("size") !== 2) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("cpu") !== 4) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("timeNs") !== 8) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("cookie") !== 16) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ownerStartTimeNs") !== 24) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("cgroupId") !== 32) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("netns") !== 40) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ownerPid") !== 44) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ownerUid") !== 48) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("overflows") !== 52) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("localPort") !== 56) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ipVersion") !== 58) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("pad0") !== 59) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("pad1") !== 60) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("localAddressHi") !== 64) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("localAddressLo") !== 72) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ownerCommHi") !== 80) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
+if (offsetof<ListenerEvent>("ownerCommLo") !== 88) ERROR("ListenerEvent must match schemas/kernel-events.fbs");
