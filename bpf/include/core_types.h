@@ -106,6 +106,10 @@ struct sk_buff {
 	__be16 protocol;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct sk_buff_head {
 	struct sk_buff *next;
 	__u32 qlen;
@@ -130,6 +134,7 @@ struct sock {
 	__u16 sk_protocol;
 	__u8 sk_shutdown;
 	__u32 sk_max_ack_backlog;
+	atomic_t sk_drops;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 

@@ -6,6 +6,7 @@
 
 #include "events.h"
 #include "join_key.h"
+#include "listener_state.h"
 #include "owner.h"
 #include "role.h"
 #include "tcp_health.h"
@@ -87,6 +88,7 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 	if (!task || !sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || sk->__sk_common.skc_state == TCP_CLOSE) return 0;
+	if (sk->__sk_common.skc_state == TCP_LISTEN) note_listener(tcp);
 	struct socket_state *state = create_state(sk);
 	if (!state || state->owner.pid != 0) return 0;
 	read_owner(&state->owner, task);
@@ -108,6 +110,8 @@ static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_s
 	if (also_idle || have_moved(&totals, &state->told))
 		write_event(meta, KERNEL_EVENT_TYPE_SOCKET_TOTALS, tcp, state, &totals);
 }
+
+#ifndef SOCKET_VIEWS
 
 /* Walks the states themselves, so orphans are included and files and threads cost nothing. */
 static __always_inline int walk_states(struct bpf_iter__bpf_sk_storage_map *ctx, int also_idle)
@@ -142,3 +146,5 @@ int totals_descriptors(struct bpf_iter__task_file *ctx)
 	if (state) tell_totals(ctx->meta, tcp, state, 0);
 	return 0;
 }
+
+#endif

@@ -2,7 +2,9 @@
  * where its hook works. */
 
 #include "tcp.h"
+#include "listeners.h"
 #include "drops.h"
 #include "datagrams.h"
+#include "dns.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -12,6 +12,7 @@
 #include "datagram_sockets.h"
 #include "events.h"
 #include "join_key.h"
+#include "listener_state.h"
 #include "owner.h"
 #include "role.h"
 #include "socket_state.h"
@@ -126,6 +127,7 @@ static __always_inline void change_state(struct tcp_sock *tcp, struct socket_sta
 		break;
 	case TCP_LISTEN:
 		begin_listen(state);
+		note_listener(tcp);
 		break;
 	case TCP_SYN_RECV:
 		if (old_state == TCP_SYN_SENT)
@@ -160,6 +162,29 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int new_
 	return 0;
 }
 
+/* A process sends or receives: it owns the socket from now on, if that is news. */
+static __always_inline int note_use(struct sock *sk)
+{
+	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
+	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	struct socket_state *state = find_state(sk);
+	if (!state || !take_owner(state, current_task())) return 0;
+	struct tcp_sock *tcp = as_tcp(sk);
+	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
+	return 0;
+}
+
+static __always_inline int note_reset(struct sock *sk, __u8 flag)
+{
+	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
+	struct socket_state *state = find_state(sk);
+	if (state) state->state |= flag;
+	return 0;
+}
+
+/* The programs proper, where the verifier knows the kernel's types; elsewhere those of tcp_kprobes.h. */
+#ifndef SOCKET_VIEWS
+
 /* The kernel skips a program that is active on the same processor already: a softirq that comes while the state of some
  * socket is followed would change others unseen, as many as it has packets for. So there are two programs. One of them
  * at most is active when a softirq comes, and a softirq is interrupted by none. Whichever sees a change first follows
@@ -174,18 +199,6 @@ SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state_again_btf, struct sock *sk, int old_state, int new_state)
 {
 	return follow_state(sk, old_state, new_state, 1);
-}
-
-/* A process sends or receives: it owns the socket from now on, if that is news. */
-static __always_inline int note_use(struct sock *sk)
-{
-	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
-	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
-	struct socket_state *state = find_state(sk);
-	if (!state || !take_owner(state, current_task())) return 0;
-	struct tcp_sock *tcp = as_tcp(sk);
-	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
-	return 0;
 }
 
 SEC("?tp_btf/sock_send_length")
@@ -211,14 +224,6 @@ SEC("?fentry/tcp_recvmsg")
 int BPF_PROG(socket_receive_fentry, struct sock *sk)
 {
 	return note_use(sk);
-}
-
-static __always_inline int note_reset(struct sock *sk, __u8 flag)
-{
-	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
-	struct socket_state *state = find_state(sk);
-	if (state) state->state |= flag;
-	return 0;
 }
 
 SEC("?tp_btf/tcp_receive_reset")
@@ -258,5 +263,7 @@ int BPF_PROG(zero_window_btf, struct sock *sk)
 	if (state) note_zero_window(&state->health, tcp);
 	return 0;
 }
+
+#endif
 
 #include "iterators.h"

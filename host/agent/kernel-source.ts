@@ -40,6 +40,7 @@ export class KernelSource {
   /** Without it nobody can say who is missing. */
   #seesLive = false;
   #countsDrops = false;
+  #seesListeners = false;
 
   constructor(collector: Collector, core: AgentCore, nowMs = () => performance.now()) {
     this.#collector = collector;
@@ -56,6 +57,7 @@ export class KernelSource {
     const hooks = this.#collector.attach();
     this.#seesLive = hooks.some(({ hook, attached }) => hook === 'live' && attached);
     this.#countsDrops = hooks.some(({ hook, attached }) => hook === 'drops' && attached);
+    this.#seesListeners = hooks.some(({ hook, attached }) => hook === 'listeners' && attached);
     this.#walk('owners');
     this.#walk('adopt');
     this.#walk('owners');
@@ -84,6 +86,7 @@ export class KernelSource {
     this.#walk('totals');
     // After the sockets, so that their rows are there.
     if (this.#countsDrops) this.#walk('drops');
+    if (this.#seesListeners) this.#walk('listeners');
   }
 
   /** Whatever was lost before it came here, since the start. */

@@ -7,6 +7,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 export interface ListenOptions {
   host: string;
   port?: number;
+  /** Connections that wait for accept(), less one. */
+  backlog?: number;
   /** The application never reads, so what arrives stays in the kernel. */
   neverRead?: boolean;
 }
@@ -62,7 +64,7 @@ async function until(entry: Entry, condition: () => boolean): Promise<void> {
 
 /** Every call that a test can make; the arguments and results cross a process boundary. */
 export const calls = {
-  async listen({ host, port = 0, neverRead = false }: ListenOptions): Promise<number> {
+  async listen({ host, port = 0, backlog = 511, neverRead = false }: ListenOptions): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: neverRead }, (socket) => {
       if (neverRead) socket.pause();
       const number = adopt(socket);
@@ -71,7 +73,7 @@ export const calls = {
       else accepted.push(number);
     });
     servers.push(server);
-    server.listen({ host, port });
+    server.listen({ host, port, backlog });
     await once(server, 'listening');
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('not a TCP server');

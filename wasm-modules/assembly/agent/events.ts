@@ -3,23 +3,32 @@
 // role wins, a process that used the socket beats its listener, and after the close nothing changes.
 import {
   CloseReason,
+  ConnectionPhase,
+  DNS_MESSAGE_SIZE,
+  DnsMessage,
   DROP_COUNT_SIZE,
   DropCount,
   SocketFlag as EventFlag,
   KernelEventType,
+  LISTENER_EVENT_SIZE,
+  ListenerEvent,
   Role,
   RoleSource,
   SOCKET_EVENT_SIZE,
   SocketEvent,
 } from '../gen/kernel-events';
-import { Totals } from '../gen/wire';
+import { TallyKind, Totals } from '../gen/wire';
 import { retainSpaceOf } from './address-spaces';
 import { currentCensus } from './census';
+import { applyDatagramDrops } from './datagram-drops';
+import { applyDnsMessage } from './dns/dns';
 import { applyDropCount } from './drops';
 import { isNamingDue, releaseProcess, retainOwner } from './processes';
 import { endSocket } from './retention';
 import { clearTotals, copyTotals, SocketFlag, SocketRow } from './socket-row';
 import { addSocket, findSocket, markDirty, socketAt } from './sockets';
+import { tally } from './tallies';
+import { applyHealth, beginHealth } from './tcp-health';
 
 export let eventsApplied: u64 = 0;
 export let eventsMalformed: u64 = 0;
@@ -29,6 +38,9 @@ export let openingsInferred: u64 = 0;
 export let ownersUnmatched: u64 = 0;
 export let amendments: u64 = 0;
 export let joinKeysLate: u64 = 0;
+
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
 
 /** What every event begins with: type u16, size u16, cpu u32, time u64. */
 const HEADER_BYTES: u32 = 16;
@@ -73,6 +85,18 @@ function applyEvent(address: usize, size: u32): bool {
       applyDropCount(changetype<DropCount>(address));
       return true;
     }
+    case KernelEventType.Listener: {
+      if (size !== LISTENER_EVENT_SIZE) return false;
+      const event = changetype<ListenerEvent>(address);
+      tally(0, TallyKind.AcceptOverflow, event.localPort, 0, event.overflows, 0);
+      return true;
+    }
+    case KernelEventType.DnsMessage: {
+      const event = changetype<DnsMessage>(address);
+      if (size < DNS_MESSAGE_SIZE || event.copiedBytes > size - DNS_MESSAGE_SIZE || event.isSent > 1) return false;
+      applyDnsMessage(event);
+      return true;
+    }
     default:
       return false;
   }
@@ -95,7 +119,11 @@ function applySocketEvent(event: SocketEvent): void {
   } else {
     amendSocket(row, event);
   }
-  socketAt(row).census = currentCensus();
+  const socket = socketAt(row);
+  socket.census = currentCensus();
+  // Of a connect that failed everything is in its Once.
+  if (event.protocol === IPPROTO_TCP && type !== KernelEventType.ConnectFailed) applyHealth(row, socket, event);
+  else if (event.protocol === IPPROTO_UDP) applyDatagramDrops(row, socket, event);
   if (type === KernelEventType.SocketClose || type === KernelEventType.ConnectFailed) closeSocket(row, event);
 }
 
@@ -144,6 +172,7 @@ function openSocket(event: SocketEvent): u32 {
   if (socket.has(SocketFlag.Adopted)) {
     copyTotals(socket.told, socket.now);
     copyTotals(socket.committed, socket.now);
+    beginHealth(socket, event);
   }
   markDirty(row);
   return row;
@@ -207,6 +236,7 @@ function closeSocket(row: u32, event: SocketEvent): void {
   const isFailed = event.type === KernelEventType.ConnectFailed;
   if (isFailed) socket.set(SocketFlag.Failed);
   socket.error = event.error;
+  socket.phase = event.phase <= ConnectionPhase.Close ? event.phase : ConnectionPhase.None;
   endSocket(row, socket, closeReasonOf(event, isFailed), event.timeNs);
 }
 
