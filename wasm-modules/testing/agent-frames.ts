@@ -71,6 +71,7 @@ export const baselineFrame = (items: wire.Baseline[]) =>
   batch(FrameKind.Baseline, wire.BASELINE_SIZE, wire.writeBaseline, items);
 export const closeFrame = (items: wire.Close[]) => batch(FrameKind.Close, wire.CLOSE_SIZE, wire.writeClose, items);
 export const onceFrame = (items: wire.Once[]) => batch(FrameKind.Once, wire.ONCE_SIZE, wire.writeOnce, items);
+export const tallyFrame = (items: wire.Tally[]) => batch(FrameKind.Tally, wire.TALLY_SIZE, wire.writeTally, items);
 export const settledFrame = (items: wire.Settled[]) =>
   batch(FrameKind.Settled, wire.SETTLED_SIZE, wire.writeSettled, items);
 export const foldFrame = (items: wire.Fold[]) => batch(FrameKind.Fold, wire.FOLD_SIZE, wire.writeFold, items);
@@ -105,12 +106,17 @@ export function settled(values: Partial<wire.Settled> = {}): wire.Settled {
   return { joinKey: 0n, pair: 0n, role: Role.Client, counted: 0, window: 0, totals: totals(), ...values };
 }
 
-export function once(values: { open: wire.Open; totals?: wire.Totals; reason?: number }): wire.Once {
+export function once(values: Partial<wire.Once> & { open: wire.Open }): wire.Once {
   return { totals: totals(), endTimeNs: 0n, reason: CloseReason.Closed, phase: 0, error: 0, handshakeUs: 0, ...values };
 }
 
 export function close(handle: number, last: wire.Totals, reason: number = CloseReason.Closed): wire.Close {
   return { handle, reason, phase: 0, error: 0, endTimeNs: 0n, totals: last };
+}
+
+/** One of the host that only counts, with no code or text, if not told otherwise. */
+export function tally(kind: number, values: Partial<wire.Tally> = {}): wire.Tally {
+  return { handle: 0, kind, code: 0, label: 0, count: 1n, sum: 0n, ...values };
 }
 
 export function windowEnd(window: number, fromWindow = window): Uint8Array {

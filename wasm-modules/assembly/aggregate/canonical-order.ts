@@ -1,6 +1,7 @@
 // The order of an output, the same whatever the seed, the order of arrival and the number of workers:
 //
 //   points:  level, client node, server node, protocol, server port
+//   tallies: as the points of their rows, then kind, side, code, label by its UTF-8 bytes; those of hosts last
 //   nodes:   id, role, zone, kind, host, address, process, container; texts by their UTF-8 bytes, a prefix first
 //
 // A node's index in an output is its place in this order, so within an output points are ordered by integers. All rows of a role
@@ -8,6 +9,7 @@
 // with equal keys are added (active too; `from_window` and minima by the least, maxima by the greatest, histograms by index).
 
 import { compareNodes, NODE_COUNT_MAX, nodeAt } from '../enrich/nodes';
+import { compareLabels, labelAt } from '../enrich/tally-labels';
 import { giveBlock, takeBlock } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 
@@ -77,39 +79,54 @@ export function sortNodes(entries: usize, count: u32): void {
   if (count < 2) return;
   for (let index: u32 = 0; index < count; index++) {
     const entry = entryAt(entries, index);
-    store<u64>(entry, idPrefix(entryHandle(entry)));
+    store<u64>(entry, textPrefix(nodeAt(entryHandle(entry)).id));
   }
   const bytes = <usize>count * ENTRY_BYTES;
   const spare = takeBlock(bytes);
   if (spare === 0) unreachable();
-  mergeSort(entries, spare, count);
+  mergeSort(entries, spare, count, compareNodes);
   giveBlock(spare, bytes);
 }
 
-/** The first bytes of the id as a number that compares alike, so that most comparisons touch no text. */
-function idPrefix(node: u32): u64 {
-  const id = nodeAt(node).id;
-  const bytes = textBytes(id);
-  if (bytes >= 8) return bswap<u64>(load<u64>(textAddress(id)));
+/** Sorts entries whose handles are labels. */
+export function sortLabels(entries: usize, count: u32): void {
+  if (count < 2) return;
+  for (let index: u32 = 0; index < count; index++) {
+    const entry = entryAt(entries, index);
+    store<u64>(entry, textPrefix(labelAt(entryHandle(entry)).text));
+  }
+  const bytes = <usize>count * ENTRY_BYTES;
+  const spare = takeBlock(bytes);
+  if (spare === 0) unreachable();
+  mergeSort(entries, spare, count, compareLabels);
+  giveBlock(spare, bytes);
+}
+
+/** The first bytes of a text as a number that compares alike, so that most comparisons touch no text. */
+function textPrefix(text: u32): u64 {
+  const bytes = textBytes(text);
+  if (bytes >= 8) return bswap<u64>(load<u64>(textAddress(text)));
   let prefix: u64 = 0;
   for (let index: u32 = 0; index < bytes; index++)
-    prefix |= (<u64>load<u8>(textAddress(id) + index)) << (56 - index * 8);
+    prefix |= (<u64>load<u8>(textAddress(text) + index)) << (56 - index * 8);
   return prefix;
 }
 
-function isBefore(left: usize, right: usize): bool {
+type Compare = (left: u32, right: u32) => i32;
+
+function isBefore(left: usize, right: usize, compare: Compare): bool {
   const leftKey = load<u64>(left);
   const rightKey = load<u64>(right);
-  return leftKey !== rightKey ? leftKey < rightKey : compareNodes(entryHandle(left), entryHandle(right)) < 0;
+  return leftKey !== rightKey ? leftKey < rightKey : compare(entryHandle(left), entryHandle(right)) < 0;
 }
 
 /** Bottom up: runs of 1, 2, 4 ... entries are merged from one array into the other. */
-function mergeSort(entries: usize, spare: usize, count: u32): void {
+function mergeSort(entries: usize, spare: usize, count: u32, compare: Compare): void {
   let from = entries;
   let to = spare;
   for (let run: u32 = 1; run < count; run *= 2) {
     for (let start: u32 = 0; start < count; start += 2 * run) {
-      mergeRuns(from, to, start, min(start + run, count), min(start + 2 * run, count));
+      mergeRuns(from, to, start, min(start + run, count), min(start + 2 * run, count), compare);
     }
     const swap = from;
     from = to;
@@ -118,11 +135,11 @@ function mergeSort(entries: usize, spare: usize, count: u32): void {
   if (from !== entries) memory.copy(entries, from, <usize>count * ENTRY_BYTES);
 }
 
-function mergeRuns(from: usize, to: usize, start: u32, middle: u32, end: u32): void {
+function mergeRuns(from: usize, to: usize, start: u32, middle: u32, end: u32, compare: Compare): void {
   let left = start;
   let right = middle;
   for (let index = start; index < end; index++) {
-    const takeLeft = left < middle && (right >= end || !isBefore(entryAt(from, right), entryAt(from, left)));
+    const takeLeft = left < middle && (right >= end || !isBefore(entryAt(from, right), entryAt(from, left), compare));
     memory.copy(entryAt(to, index), entryAt(from, takeLeft ? left++ : right++), ENTRY_BYTES);
   }
 }

@@ -3,9 +3,11 @@
 import { TEXT_BYTES_MAX } from '../lib/intern';
 import { initAddressNodes } from './address-nodes';
 import { BINDING_COUNT_MAX, CLAIM_COUNT_MAX, initAddresses } from './address-table';
+import { initLabelChannels } from './label-channel';
 import { initLabels } from './labels';
 import { initNodeChannels, openAnnounceWindow } from './node-channel';
 import { expireNodes, initNodes, NODE_COUNT_MAX } from './nodes';
+import { expireLabels, initTallyLabels } from './tally-labels';
 
 /** Needs the seed of the hashes. `worker`: of `nodeOfChannel`, below WORKER_COUNT_MAX. Limits are for tests. */
 export function initEnrich(
@@ -20,10 +22,13 @@ export function initEnrich(
   initNodeChannels(worker, openWindow);
   initAddresses(BINDING_COUNT_MAX, claimCountMax);
   initLabels();
+  initTallyLabels(openWindow);
+  initLabelChannels(worker);
 }
 
 /** The window `closed` is over on this worker: forgets what nobody used for long. `aggregateClose` calls it. */
 export function closeEnrich(closed: u32): void {
   expireNodes(closed);
+  expireLabels(closed);
   openAnnounceWindow(closed + 1);
 }

@@ -1,4 +1,4 @@
-// Announce: processes, address spaces and the addresses of the host. The names go to enrich; sockets use handles from here on.
+// Announce: processes, address spaces, labels and the addresses of the host. The names go to enrich; sockets use handles from here on.
 
 import { nodeOfProcess } from '../enrich/labels';
 import { RefusalReason } from '../gen/records';
@@ -7,6 +7,7 @@ import { giveBlock } from '../lib/arena';
 import { countRefusal } from '../lib/counters';
 import { countOf } from '../lib/flatbuffer-read';
 import { stableHashBytes } from '../lib/hash';
+import { endLabel, ensureLabel, isKnownLabel, LABEL_HANDLE_MAX, setLabel } from './labels';
 import { Session } from './session';
 import { canStage } from './staging';
 import {
@@ -34,6 +35,7 @@ export function takeAnnounce(session: Session, payload: usize, bytes: u32): u8 {
   let reason = checkProcesses(session, announce);
   if (reason === RefusalReason.None) reason = checkSpaces(session, announce);
   if (reason === RefusalReason.None) reason = checkAddresses(session, announce);
+  if (reason === RefusalReason.None) reason = checkLabels(session, announce);
   if (reason !== RefusalReason.None) return reason;
   applyProcesses(session, announce);
   for (let index: u32 = 0; index < countOf(announce.addressSpaces); index++) {
@@ -41,6 +43,7 @@ export function takeAnnounce(session: Session, payload: usize, bytes: u32): u8 {
     setSpace(session, space.handle, stableHashBytes(space.name, countOf(space.name)) | 1);
   }
   if (announce.hostAddresses !== 0) replaceAddresses(session, announce);
+  applyLabels(session, announce);
   return RefusalReason.None;
 }
 
@@ -77,6 +80,31 @@ function checkAddresses(session: Session, announce: Announce): u8 {
   return canStage(session, STAGED_ADDRESS_BYTES * (count + session.addressCount))
     ? RefusalReason.None
     : RefusalReason.Memory;
+}
+
+function checkLabels(session: Session, announce: Announce): u8 {
+  const ended = countOf(announce.endedLabels);
+  for (let index: u32 = 0; index < ended; index++) {
+    const handle = announce.endedLabelsAt(index);
+    if (handle === 0 || !isKnownLabel(session, handle)) return RefusalReason.UnknownLabel;
+  }
+  const count = countOf(announce.labels);
+  for (let index: u32 = 0; index < count; index++) {
+    const handle = announce.labelsAt(index).handle;
+    if (handle === 0 || handle >= LABEL_HANDLE_MAX) return RefusalReason.LabelQuota;
+    if (!ensureLabel(session, handle)) return RefusalReason.Memory;
+  }
+  return RefusalReason.None;
+}
+
+function applyLabels(session: Session, announce: Announce): void {
+  const ended = countOf(announce.endedLabels);
+  for (let index: u32 = 0; index < ended; index++) endLabel(session, announce.endedLabelsAt(index));
+  const count = countOf(announce.labels);
+  for (let index: u32 = 0; index < count; index++) {
+    const label = announce.labelsAt(index);
+    setLabel(session, label.handle, label.text, countOf(label.text));
+  }
 }
 
 /** What is beyond the limit is left out, and counted when it is applied. */

@@ -1,7 +1,7 @@
 // Sockets that are told when they are over: Once, Settled, Fold. They have no row, only staged records. A batch is checked, then applied.
 
 import { retainNode } from '../enrich/nodes';
-import { CloseReason, Role } from '../gen/kernel-events';
+import { CloseReason, ConnectionPhase, Role } from '../gen/kernel-events';
 import {
   END_TOTALS_SIZE,
   EndTotals,
@@ -17,12 +17,12 @@ import {
   ReducerCounter,
   RefusalReason,
 } from '../gen/records';
-import { FOLD_SIZE, Fold, ONCE_SIZE, Once, SETTLED_SIZE, Settled, Totals } from '../gen/wire';
+import { FOLD_SIZE, Fold, ONCE_SIZE, Once, OpenFlags, SETTLED_SIZE, Settled, Totals } from '../gen/wire';
 import { count } from '../lib/counters';
 import { pairInSpace, shortTime } from '../lib/flow-place';
 import { isForeignAddress } from '../match/claimed-addresses';
 import { flowKey, keyOfOpen, keyOfSettled } from '../match/flow-key';
-import { allowanceSince, areTotalsWithin, isProtocol } from './limits';
+import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
 import { workerOfShard } from './shards';
@@ -41,6 +41,7 @@ export function checkOnces(session: Session, items: usize, itemCount: u32): u8 {
     const reason = checkNames(session, once.open);
     if (reason !== RefusalReason.None) return reason;
     if (once.reason === CloseReason.None || once.reason > CloseReason.ConnectOther) return RefusalReason.EnumValue;
+    if (once.phase > ConnectionPhase.Close) return RefusalReason.EnumValue;
     if (!areTotalsWithin(changetype<EndTotals>(once.totals), allowance)) return RefusalReason.TotalsRate;
   }
   return RefusalReason.None;
@@ -59,11 +60,22 @@ export function applyOnces(session: Session, items: usize, itemCount: u32): void
     const record = changetype<MatchOnce>(stageRecord(session, RecordKind.MatchOnce, MATCH_ONCE_SIZE, worker));
     memory.copy(changetype<usize>(record), changetype<usize>(described), MATCH_OPEN_SIZE);
     record.reason = once.reason;
+    record.phase = once.phase;
     record.error = once.error;
     memory.copy(changetype<usize>(record.totals), changetype<usize>(once.totals), END_TOTALS_SIZE);
+    record.durationNs = durationOf(once);
+    record.handshakeNs = <u64>once.handshakeUs * 1000;
     count(ReducerCounter.SocketsOpened);
     count(ReducerCounter.SocketsClosed);
   }
+}
+
+/** 0 for a connect that failed, and where the opening was not seen. */
+function durationOf(once: Once): u64 {
+  if (once.reason >= CloseReason.ConnectRefused || (once.openFlags & OpenFlags.Existing) !== 0) return 0;
+  const start = once.openStartTimeNs;
+  if (start === 0 || once.endTimeNs < start) return 0;
+  return min(max(once.endTimeNs - start, 1), TALLY_SAMPLE_NS_MAX);
 }
 
 export function checkSettled(session: Session, items: usize, itemCount: u32): u8 {

@@ -13,6 +13,7 @@ import {
   OPEN_SIZE,
   SETTLED_SIZE,
   SNAPSHOT_MARK_SIZE,
+  TALLY_SIZE,
   UPDATE_NARROW_SIZE,
   UPDATE_WIDE_SIZE,
   WINDOW_END_SIZE,
@@ -27,6 +28,7 @@ import { applyOpens, checkOpens } from './opens';
 import { hasFlag, isOver, Phase, Session, setFlag } from './session';
 import { beginDeparture, beginWindow, continueShipping } from './ship';
 import { beginSnapshot } from './snapshot';
+import { applyTallies, checkTallies } from './tallies';
 import {
   applyBaselines,
   applyCloses,
@@ -114,6 +116,8 @@ function takeFrame(session: Session, kind: u16, payload: usize, bytes: u32): u8 
       return takeBatch(session, payload, bytes, SETTLED_SIZE, checkSettled, applySettled);
     case FrameKind.Fold:
       return takeBatch(session, payload, bytes, FOLD_SIZE, checkFolds, applyFolds);
+    case FrameKind.Tally:
+      return takeBatch(session, payload, bytes, TALLY_SIZE, checkTallies, applyTallies);
     case FrameKind.WindowEnd:
       return takeBatch(session, payload, bytes, WINDOW_END_SIZE, checkWindowEnd, applyWindowEnd);
     case FrameKind.SnapshotBegin:

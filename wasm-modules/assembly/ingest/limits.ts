@@ -9,6 +9,10 @@ import { openWindow, windowLengthNs } from './windows';
 export const TOTALS_RATE_MAX: u64 = 100_000_000_000;
 /** Windows that an agent may be ahead of the reducer. */
 export const WINDOW_AHEAD_MAX: u32 = 64;
+/** Tallies of a session between two WindowEnds. */
+export const TALLY_COUNT_MAX: u32 = 1 << 19;
+/** What a sample, and the sum of those in one tally, may be: four years. */
+export const TALLY_SAMPLE_NS_MAX: u64 = 1 << 57;
 /** Reports of one socket between two WindowEnds. */
 export const REPORT_COUNT_MAX: u8 = 16;
 

@@ -48,6 +48,11 @@ export class Session {
   addressCount: u32;
   addresses: usize;
   addressCapacity: u32;
+  // labels.ts
+  labels: usize;
+  labelCapacity: u32;
+  /** Since the last WindowEnd. */
+  tallyCount: u32;
   // staging.ts
   stagedFirst: usize;
   stagedLast: usize;

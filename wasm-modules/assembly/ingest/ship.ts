@@ -1,8 +1,10 @@
 // A session's window on its way to match: at its WindowEnd the staged records, then the rows that moved; at its end the closes of all rows.
 // Stops whenever an outbox is full and goes on where it stopped.
 
+import { claimLabelAnnounce, LABEL_RECORD_BYTES_MAX, writeLabel } from '../enrich/label-channel';
 import { claimAnnounce, NODE_RECORD_BYTES_MAX, writeNode } from '../enrich/node-channel';
 import { releaseNode } from '../enrich/nodes';
+import { releaseLabel } from '../enrich/tally-labels';
 import { CloseReason } from '../gen/kernel-events';
 import {
   MATCH_CLOSE_SIZE,
@@ -12,6 +14,7 @@ import {
   MatchHostAddress,
   MatchOnce,
   MatchOpen,
+  MatchTally,
   MatchUpdate,
   RECORD_HEADER_SIZE,
   RecordHeader,
@@ -23,6 +26,7 @@ import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { matchRecord } from '../match/receive';
 import { giveEndNumber } from './ends';
+import { giveLabels } from './labels';
 import { Phase, Session, setFlag } from './session';
 import { workerCount } from './shards';
 import {
@@ -52,6 +56,7 @@ export function initShip(worker: u32): void {
 export function beginWindow(session: Session, window: u32, fromWindow: u32): void {
   session.endWindow = window;
   session.fromWindow = fromWindow;
+  session.state.takenWindow = max(session.state.takenWindow, window);
   session.phase = Phase.ShipStaged;
 }
 
@@ -103,6 +108,14 @@ function shipRecord(session: Session, header: RecordHeader): void {
       shipNamed(header, worker, changetype<MatchFold>(record).node);
       break;
     }
+    case RecordKind.MatchTally: {
+      const tally = changetype<MatchTally>(record);
+      announceNode(tally.node, worker);
+      announceLabel(tally.label, worker);
+      send(header, worker);
+      releaseLabel(tally.label);
+      break;
+    }
     case RecordKind.MatchUpdate: {
       changetype<MatchUpdate>(record).fromWindow = session.fromWindow;
       send(header, worker);
@@ -141,6 +154,11 @@ function announceNode(node: u32, worker: u32): void {
   commitOutbox(worker, writeNode(node, reserveOutbox(worker, NODE_RECORD_BYTES_MAX)));
 }
 
+function announceLabel(label: u32, worker: u32): void {
+  if (!claimLabelAnnounce(label, worker)) return;
+  commitOutbox(worker, writeLabel(label, reserveOutbox(worker, LABEL_RECORD_BYTES_MAX)));
+}
+
 function send(header: RecordHeader, worker: u32): void {
   count(ReducerCounter.RecordsToMatch);
   if (worker === ownWorker) {
@@ -173,6 +191,7 @@ function shipRows(session: Session): bool {
 function finishWindow(session: Session): void {
   session.state.reachedWindow = max(session.state.reachedWindow, session.endWindow);
   session.toldWindow = session.state.reachedWindow;
+  session.tallyCount = 0;
   session.phase = session.departure === CloseReason.None ? Phase.Read : Phase.CloseRows;
 }
 
@@ -242,6 +261,7 @@ function finishDeparture(session: Session): void {
   }
   giveSockets(session);
   giveTables(session);
+  giveLabels(session);
   giveAddresses(session);
   releaseNode(session.host);
   session.state.socketsLive = 0;

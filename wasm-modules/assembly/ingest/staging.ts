@@ -1,9 +1,10 @@
 // What a session told since its last WindowEnd and is not a row that moved: opens, baselines, closes, short-lived and failed sockets, folds,
-// host addresses. A seal in between finds all of a window or nothing of it in match. Records are kept in the form in which they will leave,
+// tallies, host addresses. A seal in between finds all of a window or nothing of it in match. Records are kept in the form in which they will leave,
 // in blocks of a chain; `RecordHeader.pad0` holds the receiving worker meanwhile.
 
 import { releaseNode } from '../enrich/nodes';
-import { MatchFold, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import { releaseLabel } from '../enrich/tally-labels';
+import { MatchFold, MatchTally, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { arenaBytes, giveBlock, takeBlock } from '../lib/arena';
 import { Session } from './session';
 
@@ -75,17 +76,19 @@ export function nextStaged(session: Session): usize {
   return 0;
 }
 
-/** Folds cannot be told twice without counting twice: what a snapshot will tell again, or nobody will confirm, is forgotten. */
-export function dropStagedFolds(session: Session): void {
+/** Increments cannot be told twice without counting twice: what a snapshot will tell again, or nobody will confirm, is forgotten. */
+export function dropStagedIncrements(session: Session): void {
   let at = session.stagedAt;
   for (let address = session.stagedFirst; address !== 0; ) {
     const block = changetype<StagedBlock>(address);
     while (at < block.used) {
       const header = changetype<RecordHeader>(address + at);
       at += header.size;
-      if (header.kind !== RecordKind.MatchFold) continue;
+      const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
+      if (header.kind === RecordKind.MatchFold) releaseNode(changetype<MatchFold>(record).node);
+      else if (header.kind === RecordKind.MatchTally) releaseLabel(changetype<MatchTally>(record).label);
+      else continue;
       header.kind = RecordKind.None;
-      releaseNode(changetype<MatchFold>(changetype<usize>(header) + RECORD_HEADER_SIZE).node);
     }
     address = block.next;
     at = BLOCK_HEADER_BYTES;

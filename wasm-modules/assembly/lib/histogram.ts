@@ -1,12 +1,13 @@
-// Exponential histograms of round-trip times, with the buckets of bucket.ts: one row of counts each, in use only while it has samples.
+// Exponential histograms of times, with the buckets of bucket.ts: one row of counts each, in use only while it has samples.
 import { HISTOGRAM_RECORD_SIZE, HistogramRecord, ReducerCounter } from '../gen/records';
-import { bucketOf, HISTOGRAM_SCALE, initBuckets } from './bucket';
+import { bucketOf, bucketOfNs, HISTOGRAM_SCALE, initBuckets } from './bucket';
 import { count } from './counters';
 import { RowPool } from './row-pool';
 
-/** Samples are clamped to 1 us ... 2^27 us (134 s), which are these indexes. */
+/** Buckets from 1 us to 2^17 s (36 h), the length of a connection; what lies outside is counted in the first or the last. */
 const HISTOGRAM_INDEX_MIN: i32 = -160;
-const HISTOGRAM_INDEX_MAX: i32 = 56;
+const HISTOGRAM_INDEX_MAX: i32 = 135;
+/** Round-trip times are clamped to 1 us ... 2^27 us (134 s). */
 const SAMPLE_US_MAX: u32 = 1 << 27;
 
 /** Histograms at once: rows that have samples in the open window. */
@@ -14,7 +15,7 @@ export const HISTOGRAM_COUNT_MAX: u32 = 1 << 17;
 
 /** A row: positions in use (lowest u32, highest u32), then u32 counts by position = index - HISTOGRAM_INDEX_MIN. */
 const COUNTS_OFFSET: usize = 8;
-const ROW_BYTES: usize = COUNTS_OFFSET + 218 * 4;
+const ROW_BYTES: usize = COUNTS_OFFSET + (HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN + 1) * 4;
 const HIGHEST_OFFSET: usize = 4;
 
 let pool: RowPool = changetype<RowPool>(0);
@@ -47,12 +48,25 @@ export function histogramIndex(sampleUs: u32): i32 {
 }
 
 export function addSample(histogram: u32, sampleUs: u32): void {
+  addCount(histogram, histogramIndex(sampleUs), 1);
+}
+
+/** Adds `samples` of `sampleNs` each. */
+export function addSamplesNs(histogram: u32, sampleNs: u64, samples: u64): void {
+  addCount(histogram, min(max(bucketOfNs(sampleNs), HISTOGRAM_INDEX_MIN), HISTOGRAM_INDEX_MAX), samples);
+}
+
+function addCount(histogram: u32, index: i32, samples: u64): void {
   const row = pool.at(histogram);
-  const position = <u32>(histogramIndex(sampleUs) - HISTOGRAM_INDEX_MIN);
-  const bucket = row + COUNTS_OFFSET + <usize>position * 4;
-  store<u32>(bucket, load<u32>(bucket) + 1);
+  const position = <u32>(index - HISTOGRAM_INDEX_MIN);
+  addSaturated(row + COUNTS_OFFSET + <usize>position * 4, samples);
   if (position < load<u32>(row)) store<u32>(row, position);
   if (position > load<u32>(row, HIGHEST_OFFSET)) store<u32>(row, position, HIGHEST_OFFSET);
+}
+
+/** A count that would exceed 32 bits stays at their greatest value. */
+function addSaturated(bucket: usize, samples: u64): void {
+  store<u32>(bucket, <u32>min<u64>(load<u32>(bucket) + samples, u32.MAX_VALUE));
 }
 
 export function mergeHistogram(into: u32, from: u32): void {
@@ -62,7 +76,7 @@ export function mergeHistogram(into: u32, from: u32): void {
   const highest = load<u32>(source, HIGHEST_OFFSET);
   for (let position = lowest; position <= highest; position++) {
     const offset = COUNTS_OFFSET + <usize>position * 4;
-    store<u32>(target + offset, load<u32>(target + offset) + load<u32>(source + offset));
+    addSaturated(target + offset, load<u32>(source + offset));
   }
   store<u32>(target, min(load<u32>(target), lowest));
   store<u32>(target, max(load<u32>(target, HIGHEST_OFFSET), highest), HIGHEST_OFFSET);

@@ -32,6 +32,7 @@ import {
 } from './flow';
 import { flowKey, KeyKind } from './flow-key';
 import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from './flow-table';
+import { dropTallies } from './tallies';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;
@@ -130,6 +131,7 @@ function refuse(reason: u8): u32 {
 function displace(flow: u32, open: MatchOpen, node: u32): u32 {
   const loser = flowAt(flow).endAt(flowKey.slot);
   dropBaseline(loser);
+  if (coldFlowAt(flow).tallies !== 0) dropTallies(flow, loser);
   flowAt(flow).setEnd(flowKey.slot, 0);
   endAt(loser).flow = 0;
   if (endAt(loser).openCount === 0) forgetEnd(loser);

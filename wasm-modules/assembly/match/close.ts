@@ -33,6 +33,7 @@ import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
+import { sendHostTallies, sendTallies } from './tallies';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
@@ -59,6 +60,7 @@ export function closeWindow(window: u32, budget: u32): bool {
 
 function finish(window: u32): void {
   isClosing = false;
+  sendHostTallies();
   expireLingering(window);
   applyClaims();
   endHostAddresses();
@@ -86,7 +88,8 @@ function bookFlow(flow: u32, window: u32): void {
   out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
   countFlow(flow, client, server, out);
   const isActive = (endOrNone(client).openCount | endOrNone(server).openCount) !== 0;
-  if (!hasFoldPairs() || !holdNews(flow, out)) sendNews(flow, isActive, window, out);
+  const edge = hasFoldPairs() && holdNews(flow, out) ? 0 : sendNews(flow, isActive, window, out);
+  if (cold.tallies !== 0) tellTallies(flow, edge);
   beginEndWindow(client);
   beginEndWindow(server);
   if (!isActive) lingerFlow(flow, window, isClosed(client) && isClosed(server));
@@ -137,16 +140,26 @@ function sendResets(flow: u32, byClient: u64, byServer: u64, window: u32): void 
   emitReason(edge, window, CloseReason.ResetSent, <u32>byServer, RESET_BY_SERVER);
 }
 
-/** Sends what the flow adds to its edge. While a flow is active its edge is retained, and a flow that is named anew takes its 1 along. */
-function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): void {
+/** `edge`: that of the flow, as far as it was just needed, else 0. Without a tuple of any end there is no edge, and no end that counts. */
+function tellTallies(flow: u32, edge: u32): void {
+  let found = edge !== 0 ? edge : flowAt(flow).edge;
+  if (found === 0) found = findEdge(flow);
+  if (found !== 0) sendTallies(flow, found);
+}
+
+/**
+ * Sends what the flow adds to its edge. While a flow is active its edge is retained, and a flow that is named anew takes its 1 along. Returns the
+ * edge, borrowed; 0 when nothing was sent.
+ */
+function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): u32 {
   const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
   let wasActive = (cold.flags & FLOW_ACTIVE) !== 0;
   // A flow that becomes inactive where it is named anew has nothing to add there but the ends that saw it, and these count.
   const isNews = hasNews(out) || isActive !== wasActive;
-  if (!isNews && !(isActive && isStale(flow))) return;
+  if (!isNews && !(isActive && isStale(flow))) return 0;
   const edge = isStale(flow) ? findEdge(flow) : hot.edge;
-  if (edge === 0) return;
+  if (edge === 0) return 0;
   if (wasActive && edge !== hot.edge) {
     leaveEdge(hot.edge, window);
     wasActive = false;
@@ -158,6 +171,7 @@ function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): void {
   hot.edge = isActive ? edge : 0;
   if (isActive) cold.flags |= FLOW_ACTIVE;
   else cold.flags &= ~FLOW_ACTIVE;
+  return edge;
 }
 
 function leaveEdge(edge: u32, window: u32): void {

@@ -16,7 +16,7 @@ import {
   FLOW_JUDGED,
   FLOW_RESET_COUNTED,
 } from './flow';
-import { KeyKind } from './flow-key';
+import { isConnectFailure, KeyKind } from './flow-key';
 import { judgeResidual } from './ledger';
 
 export const RESET_BY_CLIENT: u8 = 1;
@@ -29,6 +29,11 @@ export function countFlow(flow: u32, client: u32, server: u32, out: EdgeFlow): v
   out.match = (isSeen(client) ? SEEN_CLIENT : 0) | (isSeen(server) ? SEEN_SERVER : 0);
   if (coldFlowAt(flow).kind === KeyKind.Socket) {
     countFailure(flow, client, out);
+    return;
+  }
+  const failed = failedEnd(flow, client, server);
+  if (failed !== 0) {
+    countFailure(flow, failed, out);
     return;
   }
   countConnection(flow, client, server, out);
@@ -60,9 +65,17 @@ function mark(flow: u32, flag: u16): bool {
   return true;
 }
 
-function countFailure(flow: u32, client: u32, out: EdgeFlow): void {
+/** The only end, of a socket that was told as open and closes with the word that it never was connected; else 0. */
+function failedEnd(flow: u32, client: u32, server: u32): u32 {
+  const isCounted = (coldFlowAt(flow).flags & FLOW_CONNECTION_COUNTED) !== 0;
+  if (isCounted || (client !== 0 && server !== 0)) return 0;
+  const end = client !== 0 ? client : server;
+  return isConnectFailure(reasonOf(end)) ? end : 0;
+}
+
+function countFailure(flow: u32, end: u32, out: EdgeFlow): void {
   if (!mark(flow, FLOW_FAILURE_COUNTED)) return;
-  out.reason = coldEndAt(client).closeReason;
+  out.reason = coldEndAt(end).closeReason;
   out.reasonCount = 1;
 }
 

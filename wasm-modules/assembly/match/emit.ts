@@ -1,14 +1,20 @@
-// EdgeFlows leave for the worker that keeps the edge, behind what that worker must know first.
+// EdgeFlows and EdgeTallies leave for the worker that keeps the edge, behind what that worker must know first.
 
 import { aggregateFlow } from '../aggregate/accumulation';
 import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from '../aggregate/edges';
-import { EDGE_FLOW_SIZE, EdgeFlow, RecordKind, ReducerCounter } from '../gen/records';
+import { addTally, openLeaf, tallyIdentity } from '../aggregate/tallies';
+import { claimLabelAnnounce, LABEL_RECORD_BYTES_MAX, writeLabel } from '../enrich/label-channel';
+import { EDGE_FLOW_SIZE, EDGE_TALLY_SIZE, EdgeFlow, EdgeTally, RecordKind, ReducerCounter } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { beginRecord, commitOutbox, reserveOutbox } from '../lib/outbox';
 
 let ownWorker: u32 = 0;
 let announcement: usize = 0;
+/** The edge of the tallies that are being sent, its worker, and its leaf when that is here. */
+let tallyEdge: u32 = 0;
+let tallyWorker: u32 = 0;
+let tallyLeaf: u32 = 0;
 const blank: EdgeFlow = changetype<EdgeFlow>(memory.data(offsetof<EdgeFlow>(), 8));
 
 export function initEmit(worker: u32): void {
@@ -33,4 +39,36 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
   memory.copy(beginRecord(worker, RecordKind.EdgeFlow, EDGE_FLOW_SIZE), changetype<usize>(flow), EDGE_FLOW_SIZE);
+}
+
+/** Tallies that follow are of `edge`. */
+export function beginTallies(edge: u32): void {
+  tallyEdge = edge;
+  tallyWorker = edgeWorker(edge);
+  if (tallyWorker === ownWorker) {
+    announceEdge(edge, announcement);
+    tallyLeaf = openLeaf(ownWorker, edge);
+    return;
+  }
+  commitOutbox(tallyWorker, announceEdge(edge, reserveOutbox(tallyWorker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
+}
+
+/** `side`: records.TallySide. */
+export function emitTally(kind: u16, side: u8, code: u32, label: u32, amount: u64, sum: u64): void {
+  if (tallyWorker === ownWorker) {
+    addTally(tallyLeaf, tallyIdentity(kind, side, code), label, amount, sum);
+    return;
+  }
+  if (claimLabelAnnounce(label, tallyWorker)) {
+    commitOutbox(tallyWorker, writeLabel(label, reserveOutbox(tallyWorker, LABEL_RECORD_BYTES_MAX)));
+  }
+  const tally = changetype<EdgeTally>(beginRecord(tallyWorker, RecordKind.EdgeTally, EDGE_TALLY_SIZE));
+  tally.edge = tallyEdge;
+  tally.kind = kind;
+  tally.side = side;
+  tally.pad0 = 0;
+  tally.code = code;
+  tally.label = label;
+  tally.count = amount;
+  tally.sum = sum;
 }

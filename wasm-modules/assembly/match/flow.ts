@@ -78,7 +78,8 @@ export class FlowCold {
   beginTime: u32;
   /** Row of the ends' totals at the last close, where they are not what is booked (own-numbers.ts); 0 = they are. */
   own: u32;
-  pad1: u32;
+  /** First of the tallies that wait for its booking (tallies.ts); 0 = none. */
+  tallies: u32;
 }
 
 /** Told something in the open window. */

@@ -13,6 +13,7 @@ import {
   MatchOnce,
   MatchOpen,
   MatchSettled,
+  MatchTally,
   MatchUpdate,
   RECORD_HEADER_SIZE,
   RecordHeader,
@@ -31,6 +32,7 @@ import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
+import { keepDurations, keepError, receiveTally } from './tallies';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
 const ADDRESS_ENDED: u32 = 1;
@@ -59,6 +61,10 @@ export function matchRecord(from: u32, header: RecordHeader): void {
     }
     case RecordKind.MatchOnce: {
       receiveOnce(from, changetype<MatchOnce>(record));
+      break;
+    }
+    case RecordKind.MatchTally: {
+      receiveTally(from, changetype<MatchTally>(record));
       break;
     }
     case RecordKind.MatchSettled: {
@@ -113,6 +119,7 @@ function receiveClose(from: u32, close: MatchClose): void {
   }
   const isSocketClose = close.reason < CloseReason.AgentRestart;
   if (isSocketClose) {
+    if ((hot.flags & END_CLOSED) === 0) keepError(end, close.reason, close.error);
     closeEnd(end, close.reason);
     report(end, close.totals, close.fromWindow);
     return;
@@ -126,6 +133,10 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
   if (end === 0) return;
   noteBegin(end, once.open);
+  if ((endAt(end).flags & END_CLOSED) === 0) {
+    keepDurations(end, once);
+    keepError(end, once.reason, once.error);
+  }
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);
 }

@@ -34,6 +34,7 @@ import { forgetCommitted, initFlowTable } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
 import { initOwnTotals } from '../match/own-numbers';
+import { initWaitingTallies } from '../match/tallies';
 import {
   beginAggregateWindow,
   endAggregateHop,
@@ -72,6 +73,7 @@ export function reducer_init(
   initOwnTotals();
   initExported();
   initFolds(<u64>windowNs);
+  initWaitingTallies();
   initClaimedAddresses();
   initEmit(worker);
   initSessions();

@@ -3,6 +3,8 @@
 // the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { aggregateTally } from '../aggregate/tallies';
+import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
 import { MARKER_RECORD_SIZE, MarkerRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { allocate } from '../lib/arena';
@@ -97,6 +99,14 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.EdgeFlow: {
       aggregateFlow(from, record);
+      break;
+    }
+    case RecordKind.Label: {
+      receiveLabel(from, record);
+      break;
+    }
+    case RecordKind.EdgeTally: {
+      aggregateTally(from, record);
       break;
     }
     case RecordKind.Marker: {

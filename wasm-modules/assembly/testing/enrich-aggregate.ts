@@ -2,6 +2,8 @@
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { initAggregate } from '../aggregate/close';
+import { aggregateTally } from '../aggregate/tallies';
+import { receiveLabel } from '../enrich/label-channel';
 import { initEnrich } from '../enrich/lifecycle';
 import { receiveNode } from '../enrich/node-channel';
 import { RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
@@ -15,7 +17,7 @@ export { bindHostAddress, endHostAddresses, nodeOfAddress, unbindHostAddress } f
 export { classifyAddress, formatAddressInto } from '../enrich/address-text';
 export { nodeOfHost, nodeOfProcess } from '../enrich/labels';
 export { claimAnnounce, nodeOfChannel, writeNode, writeNodeRecord } from '../enrich/node-channel';
-export { azNodeOf, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
+export { azNodeOf, idNodeOf, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
 export {
   addSample,
   histogramIndex,
@@ -62,6 +64,8 @@ export function receive(from: u32, block: usize, bytes: u32): void {
     if (header.kind === RecordKind.Node) receiveNode(from, record);
     else if (header.kind === RecordKind.Edge) receiveEdge(from, record);
     else if (header.kind === RecordKind.EdgeFlow) aggregateFlow(from, record);
+    else if (header.kind === RecordKind.EdgeTally) aggregateTally(from, record);
+    else if (header.kind === RecordKind.Label) receiveLabel(from, record);
     else unreachable();
     at += header.size;
   }

@@ -1,0 +1,335 @@
+// What ends count beyond the columns of an edge: a row for each distinct (edge, kind, side, code, label), under the same tree as the edges.
+//
+//   addTally      the leaf's tally: found in the leaf's own list, mostly among its first, else by hash
+//   rollUp        tally -> the same tally of the two rows above, by stored handles, once a window
+//
+// As for RTT, samples of the upper levels are collected on az_az. A row lives for TALLY_IDLE_WINDOWS after it counted last, so that what goes on
+// counting finds its rows made; a leaf that has tallies is not freed before they are.
+
+import { labelOfChannel } from '../enrich/label-channel';
+import { releaseNode, retainNode } from '../enrich/nodes';
+import { releaseLabel, retainLabel } from '../enrich/tally-labels';
+import { EdgeTally, Level, ReducerCounter } from '../gen/records';
+import { SAMPLED_TALLY_KINDS } from '../gen/tally-kinds';
+import { allocate } from '../lib/arena';
+import { count, set } from '../lib/counters';
+import { hashPair } from '../lib/hash';
+import { addSamplesNs, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
+import { OpenTable } from '../lib/open-table';
+import { RowPool } from '../lib/row-pool';
+import { leafOfChannel } from './channel-edges';
+import { TALLY_COUNT_MAX, TALLY_IDLE_WINDOWS } from './limits';
+import { LEVEL_COUNT, listRow, RowList, rowAt } from './tree';
+
+/** In place of a level: the tally of a host, `row` being its node. */
+export const HOST_LEVEL: u32 = LEVEL_COUNT;
+/** Tallies of a leaf that are looked at before the table is asked. */
+const NEAR_COUNT_MAX: u32 = 8;
+/** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
+const SWEEP_ROWS_MIN: u32 = 4096;
+const COLLECTED_LEVELS: u32 = (1 << Level.AzAz) | (1 << Level.RoleAz) | (1 << Level.AzRole) | (1 << Level.RoleRole);
+
+@unmanaged
+export class TallyRow {
+  /** tallyIdentity of kind, side and code. A free row keeps its list here. */
+  what: u64;
+  /** Of the open window. */
+  count: u64;
+  sum: u64;
+  /** Retained; 0 = none. */
+  label: u32;
+  /** Row of the tree, or node of a host, which is retained; 0 = the row is free. */
+  row: u32;
+  hash: u32;
+  /** Tallies that point to this one. */
+  refs: u32;
+  left: u32;
+  right: u32;
+  /** Of a leaf: the tally of its az_az row. */
+  azAz: u32;
+  /** Of the open window, or 0. */
+  histogram: u32;
+  /** Other tallies of the leaf. */
+  next: u32;
+  previous: u32;
+  /** When it is not listed: the last window in which it counted. */
+  idleSince: u32;
+  level: u8;
+  /** 1 = in its level's list: it counted in the open window. */
+  listed: u8;
+  pad0: u16;
+}
+
+let pool: RowPool = changetype<RowPool>(0);
+let table: OpenTable = changetype<OpenTable>(0);
+/** RowList of each level and of hosts. */
+let lists: usize = 0;
+let histogramLevels: u32 = 0;
+let countMax: u32 = 0;
+/** Tallies of leaves and hosts, and those of them that have a label. */
+let leaves: u32 = 0;
+let labelled: u32 = 0;
+let sweepCursor: u32 = 1;
+let window: u32 = 0;
+
+export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = TALLY_COUNT_MAX): void {
+  pool = RowPool.create(offsetof<TallyRow>(), LEVEL_COUNT * tallyCountMax);
+  table = OpenTable.create(LEVEL_COUNT * tallyCountMax);
+  lists = allocate(<usize>(LEVEL_COUNT + 1) * offsetof<RowList>());
+  histogramLevels = levels;
+  countMax = tallyCountMax;
+  leaves = 0;
+  labelled = 0;
+  sweepCursor = 1;
+  window = openWindow;
+}
+
+export function tallyAt(tally: u32): TallyRow {
+  return changetype<TallyRow>(pool.at(tally));
+}
+
+/** The tallies of a level, or of HOST_LEVEL, that counted in the open window. */
+export function talliesOf(level: u32): RowList {
+  return changetype<RowList>(lists + <usize>level * offsetof<RowList>());
+}
+
+/** In canonical order of kind, `side` (records.TallySide) and code. */
+export function tallyIdentity(kind: u16, side: u8, code: u32): u64 {
+  return ((<u64>kind) << 40) | ((<u64>side) << 32) | code;
+}
+
+/** The leaf of an edge handle of worker `from`, for `addTally`. */
+export function openLeaf(from: u32, edge: u32): u32 {
+  const leaf = leafOfChannel(from, edge, 0);
+  const row = rowAt(leaf);
+  listRow(leaf, row);
+  row.moved = 1;
+  return leaf;
+}
+
+/** `record`: the EdgeTally behind its header, from another worker. */
+export function aggregateTally(from: u32, record: usize): void {
+  const tally = changetype<EdgeTally>(record);
+  const label = labelOfChannel(from, tally.label);
+  if (tally.label !== 0 && label === 0) count(ReducerCounter.TallyLabelsDropped);
+  const what = tallyIdentity(tally.kind, tally.side, tally.code);
+  addTally(openLeaf(from, tally.edge), what, label, tally.count, tally.sum);
+}
+
+export function addTally(leaf: u32, what: u64, label: u32, amount: u64, sum: u64): void {
+  let tally = findOfLeaf(leaf, what, label);
+  if (tally === 0) tally = makeTally(Level.IdId, leaf, what, label);
+  if (tally !== 0) add(tally, what, amount, sum);
+}
+
+/** `node`: the host. */
+export function addHostTally(node: u32, what: u64, label: u32, amount: u64, sum: u64): void {
+  let tally = findTally(HOST_LEVEL, node, what, label);
+  if (tally === 0) tally = makeTally(HOST_LEVEL, node, what, label);
+  if (tally !== 0) add(tally, what, amount, sum);
+}
+
+function add(handle: u32, what: u64, amount: u64, sum: u64): void {
+  const tally = tallyAt(handle);
+  count(ReducerCounter.TalliesAdded);
+  listTally(handle, tally);
+  tally.count += amount;
+  tally.sum += sum;
+  if (((SAMPLED_TALLY_KINDS >>> (what >>> 40)) & 1) !== 0) sample(tally, sum / amount, amount);
+}
+
+function sample(tally: TallyRow, sampleNs: u64, amount: u64): void {
+  if (tally.level === HOST_LEVEL) {
+    sampleInto(tally, sampleNs, amount);
+    return;
+  }
+  if ((histogramLevels & (1 << Level.IdId)) !== 0) sampleInto(tally, sampleNs, amount);
+  if ((histogramLevels & (1 << Level.IdAz)) !== 0) sampleInto(tallyAt(tally.left), sampleNs, amount);
+  if ((histogramLevels & (1 << Level.AzId)) !== 0) sampleInto(tallyAt(tally.right), sampleNs, amount);
+  if ((histogramLevels & COLLECTED_LEVELS) !== 0) sampleInto(tallyAt(tally.azAz), sampleNs, amount);
+}
+
+function sampleInto(tally: TallyRow, sampleNs: u64, amount: u64): void {
+  if (tally.histogram === 0) tally.histogram = takeHistogram();
+  if (tally.histogram !== 0) addSamplesNs(tally.histogram, sampleNs, amount);
+}
+
+function listTally(handle: u32, tally: TallyRow): void {
+  if (tally.listed !== 0) return;
+  tally.listed = 1;
+  const list = talliesOf(tally.level);
+  if (list.count === list.capacity) list.grow();
+  store<u32>(list.rows + <usize>list.count * 4, handle);
+  list.count++;
+}
+
+/** Brings the open window's tallies of all leaves to all levels. Call once, before the output is written. */
+export function rollUpTallies(): void {
+  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+    const list = talliesOf(level);
+    for (let index: u32 = 0; index < list.count; index++) {
+      const tally = tallyAt(list.at(index));
+      if (tally.left !== 0) addAbove(tally.left, tally);
+      if (tally.right !== 0) addAbove(tally.right, tally);
+    }
+  }
+}
+
+function addAbove(handle: u32, tally: TallyRow): void {
+  const above = tallyAt(handle);
+  listTally(handle, above);
+  above.count += tally.count;
+  above.sum += tally.sum;
+  if (tally.histogram === 0 || tally.level < Level.AzAz) return;
+  const needed: u32 = above.level === Level.RoleAz ? (1 << Level.RoleAz) | (1 << Level.RoleRole) : 1 << above.level;
+  if ((histogramLevels & needed) === 0) return;
+  if (above.histogram === 0) above.histogram = takeHistogram();
+  if (above.histogram !== 0) mergeHistogram(above.histogram, tally.histogram);
+}
+
+/** The window `closed` is over: its counts become 0, and a slice of what has been idle for long is freed. */
+export function settleTallies(closed: u32): void {
+  window = closed + 1;
+  for (let level: u32 = 0; level <= LEVEL_COUNT; level++) {
+    const list = talliesOf(level);
+    for (let index: u32 = 0; index < list.count; index++) settle(tallyAt(list.at(index)), closed);
+    list.count = 0;
+  }
+  expireTallies(closed);
+  set(ReducerCounter.TalliesLive, leaves);
+}
+
+function settle(tally: TallyRow, closed: u32): void {
+  tally.count = 0;
+  tally.sum = 0;
+  tally.listed = 0;
+  tally.idleSince = closed;
+  if (tally.histogram !== 0) giveHistogram(tally.histogram);
+  tally.histogram = 0;
+}
+
+function expireTallies(closed: u32): void {
+  const end = pool.end;
+  let rows = min(end, max(SWEEP_ROWS_MIN, end >>> 4));
+  for (; rows !== 0; rows--) {
+    if (sweepCursor >= end) sweepCursor = 1;
+    const handle = sweepCursor++;
+    if (handle >= end) return;
+    const tally = tallyAt(handle);
+    const isLeaf = tally.row !== 0 && (tally.level === Level.IdId || tally.level === HOST_LEVEL);
+    if (isLeaf && tally.idleSince + TALLY_IDLE_WINDOWS <= closed) freeLeafTally(handle, tally);
+  }
+}
+
+/** A tally of the leaf, or 0. */
+function findOfLeaf(leaf: u32, what: u64, label: u32): u32 {
+  let handle = rowAt(leaf).tallies;
+  for (let near: u32 = 0; handle !== 0; near++) {
+    if (near === NEAR_COUNT_MAX) return findTally(Level.IdId, leaf, what, label);
+    const tally = tallyAt(handle);
+    if (tally.what === what && tally.label === label) return handle;
+    handle = tally.next;
+  }
+  return 0;
+}
+
+function findTally(level: u32, row: u32, what: u64, label: u32): u32 {
+  for (let handle = table.first(hashTally(level, row, what, label)); handle !== 0; handle = table.next()) {
+    const tally = tallyAt(handle);
+    if (tally.what === what && tally.label === label && tally.row === row && tally.level === level) return handle;
+  }
+  return 0;
+}
+
+function hashTally(level: u32, row: u32, what: u64, label: u32): u32 {
+  return hashPair(what ^ ((<u64>level) << 56), ((<u64>row) << 32) | label);
+}
+
+/**
+ * A new tally of a leaf or host. Half of the rows are for those without a label: when the other half is taken, one with a label is counted
+ * without it. 0, and counted, when there is no room at all.
+ */
+function makeTally(level: u32, row: u32, what: u64, label: u32): u32 {
+  if (label !== 0 && labelled >= countMax / 2) {
+    count(ReducerCounter.TallyLabelsDropped);
+    const bare = level === HOST_LEVEL ? findTally(level, row, what, 0) : findOfLeaf(row, what, 0);
+    return bare !== 0 ? bare : makeTally(level, row, what, 0);
+  }
+  if (leaves >= countMax) {
+    count(ReducerCounter.TalliesRefused);
+    return 0;
+  }
+  const handle = createTally(level, row, what, label);
+  leaves++;
+  if (label !== 0) labelled++;
+  if (level === HOST_LEVEL) retainNode(row);
+  else addToLeaf(handle, row);
+  return handle;
+}
+
+function addToLeaf(handle: u32, leaf: u32): void {
+  const tally = tallyAt(handle);
+  const row = rowAt(leaf);
+  tally.azAz = tallyAt(tally.left).left;
+  tally.next = row.tallies;
+  if (row.tallies !== 0) tallyAt(row.tallies).previous = handle;
+  row.tallies = handle;
+}
+
+function createTally(level: u32, row: u32, what: u64, label: u32): u32 {
+  const handle = pool.take();
+  const hash = hashTally(level, row, what, label);
+  // No level has more rows than there are leaves, so only exhausted memory ends here.
+  if (handle === 0 || !table.insert(hash, handle)) unreachable();
+  const tally = tallyAt(handle);
+  memory.fill(changetype<usize>(tally), 0, offsetof<TallyRow>());
+  tally.what = what;
+  tally.label = label;
+  tally.row = row;
+  tally.hash = hash;
+  tally.level = <u8>level;
+  tally.idleSince = window;
+  retainLabel(label);
+  if (level === HOST_LEVEL) return handle;
+  const edge = rowAt(row);
+  if (edge.left !== 0) tally.left = tallyAbove(edge.left, what, label);
+  if (edge.right !== 0) tally.right = tallyAbove(edge.right, what, label);
+  return handle;
+}
+
+/** The same tally of the row `above`, which will be pointed to. */
+function tallyAbove(above: u32, what: u64, label: u32): u32 {
+  const level = rowAt(above).level;
+  const known = findTally(level, above, what, label);
+  const handle = known !== 0 ? known : createTally(level, above, what, label);
+  tallyAt(handle).refs++;
+  return handle;
+}
+
+function freeLeafTally(handle: u32, tally: TallyRow): void {
+  leaves--;
+  if (tally.label !== 0) labelled--;
+  if (tally.level === HOST_LEVEL) releaseNode(tally.row);
+  else {
+    if (tally.next !== 0) tallyAt(tally.next).previous = tally.previous;
+    if (tally.previous !== 0) tallyAt(tally.previous).next = tally.next;
+    else rowAt(tally.row).tallies = tally.next;
+  }
+  freeTally(handle);
+}
+
+function freeTally(handle: u32): void {
+  const tally = tallyAt(handle);
+  table.remove(tally.hash, handle);
+  releaseLabel(tally.label);
+  tally.row = 0;
+  const left = tally.left;
+  const right = tally.right;
+  pool.give(handle);
+  releaseTally(left);
+  releaseTally(right);
+}
+
+function releaseTally(handle: u32): void {
+  if (handle !== 0 && --tallyAt(handle).refs === 0) freeTally(handle);
+}
