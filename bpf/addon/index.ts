@@ -40,10 +40,17 @@ export interface CollectorOptions {
   wakeupBytes?: number;
   /** Inode of the only network namespace to observe (stat of /proc/PID/ns/net or /run/netns/NAME); 0, the default: all. */
   scopeNetns?: number;
+  /**
+   * Which programs: those that keep their state in the socket (`btf`, Linux 5.11 and later), or those on tracepoints and kprobes with
+   * the state in a hash (`kprobe`), which know less. By default the first that loads.
+   */
+  object?: 'btf' | 'kprobe';
   /** 16 bytes, the key of the join key's hash. All agents of a fleet need the same; there is a default. */
   joinKeyHash?: Uint8Array;
   /** Count what the kernel drops; true by default. */
   drops?: boolean;
+  /** Tell the DNS messages of port 53; true by default. */
+  dns?: boolean;
   /** Follow UDP; true by default. */
   datagrams?: boolean;
   /** A flow of datagrams is over after so long without one, at least 1000; 60 000 by default. A crowded table ends it sooner. */
@@ -52,13 +59,15 @@ export interface CollectorOptions {
 
 export interface CollectorStats {
   /** Events that found the ring full, exact, since `load`. */
-  eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner', number>;
+  eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner' | 'dnsMessage', number>;
   /** Socket state changes that found no memory for the socket's state. */
   statesLost: number;
   /** State changes for which the program of `tcp_state` was skipped and that of `tcp_state_again` was not: nothing is lost. */
   changesRescued: number;
   /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */
   changesMissed: number;
+  /** Segments and datagrams of port 53 that do not hold one whole DNS message. */
+  dnsUnparsed: number;
   /** Drops that were counted without their socket, because there was no room for more of them. */
   dropsWithoutSocket: number;
   /** Drops that were not counted for the same reason. */
@@ -71,6 +80,8 @@ export interface CollectorStats {
   drainedBytes: number;
   pendingBytes: number;
   ringBytes: number;
+  /** Whose programs run. */
+  object: 'btf' | 'kprobe';
   hooks: HookStatus[];
 }
 
@@ -80,9 +91,10 @@ export interface CollectorStats {
  * `owners`: SocketOwner for sockets that have no owner yet and that some process holds.
  * `totals`: SocketTotals for sockets that moved since they were last told; flows of datagrams are opened and closed here, too.
  * `drops`: DropCount for each place where something was dropped since the last pass.
+ * `listeners`: ListenerEvent for each listening socket, with what found no room there since the last pass.
  * `live`: SocketTotals for every connected socket; after SocketClose events were lost, those that are missing have closed.
  */
-export type WalkName = 'adopt' | 'owners' | 'totals' | 'live' | 'drops';
+export type WalkName = 'adopt' | 'owners' | 'totals' | 'live' | 'drops' | 'listeners';
 
 /** All methods throw an Error with a sentence after `close`, and a TypeError with a sentence for a wrong argument. */
 export interface Collector {
@@ -128,11 +140,11 @@ interface NativeAddon {
   clockState(): ClockState;
   listPrograms(): LoadedProgram[];
   readKernelEnum(name: string): Record<string, number>;
-  Collector: new (objectPath: string, options?: CollectorOptions) => Collector;
+  Collector: new (folder: string, options?: CollectorOptions) => Collector;
 }
 
 const ADDON_PATH = join(import.meta.dirname, 'build', 'tributary_bpf.node');
-const OBJECT_PATH = join(import.meta.dirname, '..', 'build', 'collector.bpf.o');
+const OBJECT_FOLDER = join(import.meta.dirname, '..', 'build');
 
 function loadAddon(): NativeAddon {
   if (!existsSync(ADDON_PATH)) throw new Error(`${ADDON_PATH} is not built; run: npm run build:addon`);
@@ -155,7 +167,7 @@ export function clockState(): ClockState {
  * observed at all: a missing capability, no BTF, objects that are not built.
  */
 export function load(options: CollectorOptions = {}): Collector {
-  return new addon.Collector(OBJECT_PATH, options);
+  return new addon.Collector(OBJECT_FOLDER, options);
 }
 
 /** An enumeration of the running kernel, name → value; empty when its type information has none of this name. */

@@ -89,7 +89,7 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 		if (reason == CLOSE_REASON_RESET_SENT || reason == CLOSE_REASON_RESET_RECEIVED)
 			state->phase = phase_of(old_state);
 		note_zero_window(&state->health, tcp);
-		send_event(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, reason, tcp->inet_conn.icsk_inet.sk.sk_err);
+		send_end(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, reason, tcp->inet_conn.icsk_inet.sk.sk_err);
 		state->state &= ~STATE_ANNOUNCED;
 		state->join_key = 0;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
@@ -99,8 +99,8 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 		if (state->state & STATE_RESET_RECEIVED) state->phase = CONNECTION_PHASE_ESTABLISH;
 		end_handshake(&state->health, tcp);
 		int error = read_connect_error(tcp);
-		send_event(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),
-			   error);
+		send_end(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),
+			 error);
 	}
 }
 

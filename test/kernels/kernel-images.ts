@@ -17,6 +17,7 @@ export interface Kernel {
 
 /** Oldest first. Before 5.10 no kernel of Debian describes its types (BTF), so none can be observed. */
 export const KERNELS: readonly Kernel[] = [
+  { name: '5.10', release: 'bullseye' },
   { name: '6.1', release: 'bookworm' },
   { name: '6.12', release: 'trixie' },
 ];

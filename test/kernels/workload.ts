@@ -24,7 +24,8 @@ export interface Answer {
   uptime: number;
   hooks: HookStatus[];
   counts: Count[];
-  losses: CollectorStats['eventsLost'];
+  /** Events that found the ring full. */
+  losses: Partial<CollectorStats['eventsLost']>;
   /** Why there are no counts. */
   error?: string;
 }
@@ -78,14 +79,14 @@ const SNMP = ['ActiveOpens', 'PassiveOpens', 'AttemptFails'];
 const sum = (events: SocketEvent[], value: (event: SocketEvent) => bigint): number =>
   Number(events.reduce((total, event) => total + value(event), 0n));
 
-async function observe(object: string): Promise<Answer> {
+async function observe(object: 'btf' | 'kprobe'): Promise<Answer> {
   const answer: Answer = {
     kernel: release(),
     object,
     uptime: Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]),
     hooks: [],
     counts: [],
-    losses: { socketOpen: 0, socketClose: 0, connectFailed: 0, socketAdopted: 0, socketOwner: 0 },
+    losses: {},
   };
   const ports = {
     old: await calls.listen({ host: '127.0.0.1' }),
@@ -96,7 +97,7 @@ async function observe(object: string): Promise<Answer> {
   for (let i = 0; i < OLD; i++) old.push(await open('127.0.0.1', ports.old));
   for (const pair of old) await exchange(pair);
 
-  const observer = new Observer({}, { mayLackHooks: true });
+  const observer = new Observer({ object }, { mayLackHooks: true });
   answer.hooks = observer.hooks;
   const before = SNMP.map(readSnmp);
   const adopted = [...observer.walk('owners'), ...observer.walk('adopt')];
@@ -210,7 +211,7 @@ async function drainUntilClosed(observer: Observer, closes: number): Promise<Soc
   return observer.events;
 }
 
-for (const object of ['btf']) {
+for (const object of ['btf', 'kprobe'] as const) {
   const answer = await observe(object).catch((error: Error) => ({ kernel: release(), object, error: error.stack }));
   console.log(`@@${JSON.stringify(answer)}`);
 }

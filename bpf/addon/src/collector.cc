@@ -27,18 +27,18 @@ struct EventTypeName {
 constexpr EventTypeName kRingEventTypes[] = {
     {KERNEL_EVENT_TYPE_SOCKET_OPEN, "socketOpen"},       {KERNEL_EVENT_TYPE_SOCKET_CLOSE, "socketClose"},
     {KERNEL_EVENT_TYPE_CONNECT_FAILED, "connectFailed"}, {KERNEL_EVENT_TYPE_SOCKET_ADOPTED, "socketAdopted"},
-    {KERNEL_EVENT_TYPE_SOCKET_OWNER, "socketOwner"},
+    {KERNEL_EVENT_TYPE_SOCKET_OWNER, "socketOwner"},     {KERNEL_EVENT_TYPE_DNS_MESSAGE, "dnsMessage"},
 };
 
 ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   ProgramOptions options;
-  options.object_path = RequireString(info[0], "objectPath");
+  options.folder = RequireString(info[0], "folder");
   const Napi::Object given = info.Length() < 2 || info[1].IsUndefined()
                                  ? Napi::Object::New(env)
                                  : RequireOptions(info[1], "options",
                                                   {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash", "drops",
-                                                   "datagrams", "datagramIdleMs"});
+                                                   "dns", "datagrams", "datagramIdleMs", "object"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
@@ -52,9 +52,15 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
     if (!given.Get(name).IsUndefined() && !RequireBoolean(given.Get(name), name)) options.left_out.insert(feature);
   };
   leave_out("drops", Feature::kDrops);
+  leave_out("dns", Feature::kDns);
   leave_out("datagrams", Feature::kDatagrams);
   options.datagram_idle_ns =
       uint64_t{integer("datagramIdleMs", kDatagramIdleMsDefault, kDatagramIdleMsMin, UINT32_MAX)} * 1'000'000;
+  if (!given.Get("object").IsUndefined()) {
+    options.object = RequireString(given.Get("object"), "object");
+    if (options.object != "btf" && options.object != "kprobe")
+      throw ArgumentError(env, "object must be 'btf' or 'kprobe', it is '" + options.object + "'");
+  }
   if (!given.Get("joinKeyHash").IsUndefined()) {
     const Bytes key = RequireBytes(given.Get("joinKeyHash"), "joinKeyHash", 16);
     if (key.length != 16)
@@ -129,9 +135,10 @@ Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
 Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
   const ProgramSet &programs = RequireOpen(info.Env());
   const std::string name = RequireString(info[0], "name");
-  if (name != "totals" && name != "live" && name != "owners" && name != "adopt" && name != "drops")
-    throw ArgumentError(info.Env(),
-                        "name must be 'totals', 'live', 'owners', 'adopt' or 'drops', it is '" + name + "'");
+  if (name != "totals" && name != "live" && name != "owners" && name != "adopt" && name != "drops" &&
+      name != "listeners")
+    throw ArgumentError(
+        info.Env(), "name must be 'totals', 'live', 'owners', 'adopt', 'drops' or 'listeners', it is '" + name + "'");
   const Bytes target = RequireBytes(info[1], "target", sizeof(socket_event));
   std::unique_ptr<Walk> &walk = walks_[name];
   try {
@@ -156,6 +163,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
+  result.Set("dnsUnparsed", static_cast<double>(*programs.FindCounters("dns_unparsed", 1)));
   result.Set("dropsWithoutSocket", static_cast<double>(*programs.FindCounters("drops_without_socket", 1)));
   result.Set("datagramsRefused", static_cast<double>(*programs.FindCounters("datagrams_refused", 1)));
   result.Set("datagramBytesRefused", static_cast<double>(*programs.FindCounters("datagram_bytes_refused", 1)));
@@ -164,6 +172,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("drainedBytes", static_cast<double>(ring_->DrainedBytes()));
   result.Set("pendingBytes", static_cast<double>(ring_->PendingBytes()));
   result.Set("ringBytes", options_.ring_bytes);
+  result.Set("object", programs.object_name());
   result.Set("hooks", HookStatuses(env));
   return result;
 }

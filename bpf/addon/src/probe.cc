@@ -7,6 +7,8 @@
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -14,6 +16,7 @@
 #include <string>
 
 #include "cgroup_root.h"
+#include "perf_event.h"
 #include "unique_fd.h"
 
 namespace tributary {
@@ -27,6 +30,9 @@ bpf_attach_type AttachType(Means means) {
       return BPF_TRACE_FENTRY;
     case Means::kIterator:
       return BPF_TRACE_ITER;
+    case Means::kClassicTracepoint:
+    case Means::kFunctionProbe:
+    case Means::kFunctionReturn:
     case Means::kCgroupPacket:
     case Means::kCgroupSocket:
       break;
@@ -62,6 +68,15 @@ int ProbeCgroup(const Backend &backend) {
   return link ? 0 : errno;
 }
 
+int ProbePerf(const Backend &backend) {
+  const bpf_prog_type type =
+      backend.means == Means::kClassicTracepoint ? BPF_PROG_TYPE_TRACEPOINT : BPF_PROG_TYPE_KPROBE;
+  const UniqueFd program(bpf_prog_load(type, "tributary_probe", "GPL", kReturnZero, 2, nullptr));
+  if (!program) return errno;
+  const UniqueFd event = OpenPerfEvent(backend);
+  return event && ioctl(event.get(), PERF_EVENT_IOC_SET_BPF, program.get()) == 0 ? 0 : errno;
+}
+
 bool HasCapability(unsigned number) {
   __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
@@ -73,6 +88,7 @@ bool HasCapability(unsigned number) {
 
 int ProbeBackend(const Backend &backend) {
   if (backend.IsOfCgroup()) return ProbeCgroup(backend);
+  if (backend.IsOfPerf()) return ProbePerf(backend);
   const bpf_attach_type type = AttachType(backend.means);
   const int btf_id = libbpf_find_vmlinux_btf_id(backend.target, type);
   if (btf_id < 0) return -btf_id;

@@ -48,23 +48,60 @@ int NoteRefusal(libbpf_print_level, const char *format, va_list arguments) {
   return 0;
 }
 
+/** The best first. */
+constexpr struct ObjectFile {
+  const char *object;
+  const char *name;
+} kObjectFiles[] = {{"btf", "collector.bpf.o"}, {"kprobe", "collector-kprobe.bpf.o"}};
+
 }  // namespace
 
 ProgramSet::ProgramSet(const ProgramOptions &options) {
   const std::string missing = FindMissingPrivilege();
   if (!missing.empty()) throw std::runtime_error(missing);
-  do {
-    ChooseBackends(options);
-  } while (!TryLoad(options));
-  MapCounters();
+  std::string complaints;
+  for (const ObjectFile &file : kObjectFiles) {
+    if (!options.object.empty() && options.object != file.object) continue;
+    complaints += LoadObject(options, options.folder + "/" + file.name);
+    object_name_ = file.object;
+    if (!object_) continue;
+    MapCounters();
+    return;
+  }
+  throw std::runtime_error("the kernel offers no way to follow TCP sockets (hook tcp_state): " + complaints);
 }
 
-void ProgramSet::ChooseBackends(const ProgramOptions &options) {
+std::string ProgramSet::LoadObject(const ProgramOptions &options, const std::string &path) {
+  do {
+    OpenObject(path);
+    const std::string complaint = ChooseBackends(options);
+    if (!complaint.empty()) {
+      object_.reset();
+      return complaint;
+    }
+  } while (!TryLoad(options));
+  return "";
+}
+
+void ProgramSet::OpenObject(const std::string &path) {
+  const auto previous_print = libbpf_set_print(NoteRefusal);
+  object_.reset(bpf_object__open_file(path.c_str(), nullptr));
+  const int error = errno;
+  libbpf_set_print(previous_print);
+  if (!object_)
+    throw std::runtime_error("cannot read the eBPF programs in " + path + ": " + strerror(error) +
+                             "; build them with: npm run build:bpf");
+}
+
+std::string ProgramSet::ChooseBackends(const ProgramOptions &options) {
   hooks_.clear();
   for (const Hook &hook : Hooks()) {
     if (options.left_out.count(hook.feature)) continue;
     HookStatus status{.hook = &hook, .backend = nullptr, .error = ""};
+    bool is_possible = false;
     for (const Backend &backend : hook.backends) {
+      if (!bpf_object__find_program_by_name(object_.get(), backend.program)) continue;
+      is_possible = true;
       const auto refusal = refused_.find(backend.program);
       const int error = refusal == refused_.end() ? ProbeBackend(backend) : 0;
       if (refusal == refused_.end() && error == 0) {
@@ -75,35 +112,22 @@ void ProgramSet::ChooseBackends(const ProgramOptions &options) {
       status.error += std::string(backend.MeansName()) + "/" + backend.target + ": " +
                       (refusal == refused_.end() ? strerror(error) : refusal->second);
     }
-    if (!status.backend && hook.required)
-      throw std::runtime_error(std::string("the kernel offers no way to follow TCP sockets (hook ") + hook.name +
-                               "): " + status.error);
+    if (!status.backend && hook.required) return status.error + "; ";
     if (status.backend) status.error.clear();
-    hooks_.push_back(status);
+    // A hook that only the other object needs is none here.
+    if (is_possible) hooks_.push_back(status);
   }
+  return "";
 }
 
 bool ProgramSet::TryLoad(const ProgramOptions &options) {
-  const auto previous_print = libbpf_set_print(NoteRefusal);
-  refused_program.clear();
-  object_.reset(bpf_object__open_file(options.object_path.c_str(), nullptr));
-  if (!object_) {
-    const int error = errno;
-    libbpf_set_print(previous_print);
-    throw std::runtime_error("cannot read the eBPF programs in " + options.object_path + ": " + strerror(error) +
-                             "; build them with: npm run build:bpf");
-  }
   Configure(options);
   for (const HookStatus &status : hooks_) {
     if (!status.backend) continue;
-    bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
-    if (!program) {
-      libbpf_set_print(previous_print);
-      throw std::runtime_error(options.object_path + " lacks the program " + status.backend->program +
-                               ": it was built from other sources; run: npm run build:bpf");
-    }
-    bpf_program__set_autoload(program, true);
+    bpf_program__set_autoload(bpf_object__find_program_by_name(object_.get(), status.backend->program), true);
   }
+  const auto previous_print = libbpf_set_print(NoteRefusal);
+  refused_program.clear();
   const int result = bpf_object__load(object_.get());
   libbpf_set_print(previous_print);
   if (result == 0) return true;
@@ -116,11 +140,11 @@ bool ProgramSet::TryLoad(const ProgramOptions &options) {
 void ProgramSet::Configure(const ProgramOptions &options) {
   bpf_map *ring = bpf_object__find_map_by_name(object_.get(), "events");
   if (!ring || bpf_map__set_max_entries(ring, options.ring_bytes) != 0)
-    throw std::runtime_error(options.object_path + " lacks the ring buffer `events`");
+    throw std::runtime_error("the eBPF object lacks the ring buffer `events`");
   bpf_map *map = bpf_object__find_map_by_name(object_.get(), ".rodata");
   size_t bytes = 0;
   auto *knobs = map ? static_cast<uint8_t *>(const_cast<void *>(bpf_map__initial_value(map, &bytes))) : nullptr;
-  if (!knobs) throw std::runtime_error(options.object_path + " lacks its configuration `.rodata`");
+  if (!knobs) throw std::runtime_error("the eBPF object lacks its configuration `.rodata`");
   const auto set = [&](const char *variable, auto value) {
     memcpy(knobs + FindVariable(".rodata", variable, sizeof(value)), &value, sizeof(value));
   };
@@ -195,6 +219,12 @@ void ProgramSet::Attach() {
       status.error = std::string("attaching failed: ") + strerror(errno);
     }
   }
+}
+
+const Backend *ProgramSet::FindBackend(const std::string &hook) const {
+  for (const HookStatus &status : hooks_)
+    if (hook == status.hook->name) return status.backend;
+  return nullptr;
 }
 
 bpf_link *ProgramSet::FindLink(const std::string &hook) const {

@@ -14,7 +14,10 @@
 namespace tributary {
 
 struct ProgramOptions {
-  std::string object_path;
+  /** Where the objects are. */
+  std::string folder;
+  /** `btf` or `kprobe`; empty: the first that loads. */
+  std::string object;
   uint32_t ring_bytes;
   uint32_t wakeup_bytes;
   uint32_t scope_netns;
@@ -43,7 +46,11 @@ class ProgramSet {
   /** Attaches every loaded program. A hook that fails keeps its error; the others go on. */
   void Attach();
 
+  /** Which object was loaded, `btf` or `kprobe`. */
+  const std::string &object_name() const { return object_name_; }
   const std::vector<HookStatus> &hooks() const { return hooks_; }
+  /** By what the hook is served, or nullptr. */
+  const Backend *FindBackend(const std::string &hook) const;
   /** The link of an attached hook, or nullptr. */
   bpf_link *FindLink(const std::string &hook) const;
   int MapFd(const char *name) const;
@@ -61,7 +68,11 @@ class ProgramSet {
     void operator()(bpf_link *link) const { bpf_link__destroy(link); }
   };
 
-  void ChooseBackends(const ProgramOptions &options);
+  /** Leaves object_ empty when it cannot be used; returns why. */
+  std::string LoadObject(const ProgramOptions &options, const std::string &path);
+  void OpenObject(const std::string &path);
+  /** Returns why a required hook has none, or nothing. */
+  std::string ChooseBackends(const ProgramOptions &options);
   /** Returns false when a program was refused: its backend is excluded then, and the next one may do. */
   bool TryLoad(const ProgramOptions &options);
   void Configure(const ProgramOptions &options);
@@ -72,6 +83,7 @@ class ProgramSet {
   // Members are destroyed in reverse order: the links before their object.
   std::unique_ptr<bpf_object, ObjectCloser> object_;
   std::map<std::string, std::unique_ptr<bpf_link, LinkDestroyer>> links_;
+  std::string object_name_;
   std::vector<HookStatus> hooks_;
   const uint8_t *counters_ = nullptr;
   size_t counters_bytes_ = 0;

@@ -9,15 +9,28 @@
 #include "gen/kernel_events.h"
 
 namespace tributary {
+namespace {
+
+size_t RecordBytesOf(const std::string &walk) {
+  if (walk == "drops") return sizeof(drop_count);
+  return walk == "listeners" ? sizeof(listener_event) : sizeof(socket_event);
+}
+
+}  // namespace
 
 Walk::Walk(const ProgramSet &programs, const std::string &name, uint32_t scope_netns)
-    : record_bytes_(name == "drops" ? sizeof(drop_count) : sizeof(socket_event)) {
+    : record_bytes_(RecordBytesOf(name)) {
   if (name == "adopt") {
     AddHook(programs, "owners");
-    AddNamespaces(programs, scope_netns);
+    AddNamespaces(programs, "adopt_namespace", scope_netns);
     AddHook(programs, "adopt_descriptors");
   } else {
-    AddHook(programs, name.c_str());
+    const Backend *backend = programs.FindBackend(name);
+    // Such an iterator sees one namespace.
+    if (backend && strcmp(backend->target, "tcp") == 0)
+      AddNamespaces(programs, name.c_str(), scope_netns);
+    else
+      AddHook(programs, name.c_str());
   }
   if (name == "totals") AddHook(programs, "datagram_totals");
   if (name == "owners") AddHook(programs, "datagram_owners");
@@ -32,8 +45,8 @@ void Walk::AddHook(const ProgramSet &programs, const char *hook) {
   }
 }
 
-void Walk::AddNamespaces(const ProgramSet &programs, uint32_t scope_netns) {
-  bpf_link *link = programs.FindLink("adopt_namespace");
+void Walk::AddNamespaces(const ProgramSet &programs, const char *hook, uint32_t scope_netns) {
+  bpf_link *link = programs.FindLink(hook);
   if (!link) return;
   namespaces_ = ListNetworkNamespaces(scope_netns);
   for (size_t i = 0; i < namespaces_.size(); i++)

@@ -26,7 +26,7 @@ class Walk {
 
  private:
   void AddHook(const ProgramSet &programs, const char *hook);
-  void AddNamespaces(const ProgramSet &programs, uint32_t scope_netns);
+  void AddNamespaces(const ProgramSet &programs, const char *hook, uint32_t scope_netns);
 
   /** Each makes the descriptor of one iterator, or returns -errno. */
   std::vector<std::function<int()>> steps_;
