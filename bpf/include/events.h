@@ -4,6 +4,7 @@
 
 #include "core_types.h"
 #include "config.h"
+#include "deferred.h"
 #include "socket_state.h"
 #include "tcp_totals.h"
 #include <bpf/bpf_endian.h>
@@ -111,13 +112,10 @@ static __always_inline __u64 wakeup_flags(void)
 	return is_due ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-/* Sends one event with the totals of this moment, which are exact under the socket's lock, as in the state hook.
- * Returns 0 when the ring was full. */
-static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-					  __u8 close_reason, int error)
+/* With the totals of this moment, which are exact under the socket's lock, as in the state hook. */
+static __always_inline void fill_event_now(struct socket_event *event, __u16 type, const struct tcp_sock *tcp,
+					   struct socket_state *state, __u8 close_reason, int error)
 {
-	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event) return 0;
 	struct tcp_totals totals;
 	read_totals(&totals, tcp, state);
 	keep_told(&totals, &state->told);
@@ -126,6 +124,15 @@ static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp
 	event->error = error;
 	/* Of a SocketOwner only the owner counts, so its totals are not told yet. */
 	if (type != KERNEL_EVENT_TYPE_SOCKET_OWNER) state->told = totals;
+}
+
+/* Returns 0 when the ring was full. */
+static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+					  __u8 close_reason, int error)
+{
+	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) return 0;
+	fill_event_now(event, type, tcp, state, close_reason, error);
 	bpf_ringbuf_submit(event, wakeup_flags());
 	return 1;
 }
@@ -139,4 +146,14 @@ static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, s
 				       __u8 close_reason, int error)
 {
 	if (!try_send_event(type, tcp, state, close_reason, error)) count_loss(type);
+}
+
+/* The socket ends: if the ring is full the event waits elsewhere. */
+static __always_inline void send_end(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
+				     __u8 close_reason, int error)
+{
+	if (try_send_event(type, tcp, state, close_reason, error)) return;
+	struct socket_event event;
+	fill_event_now(&event, type, tcp, state, close_reason, error);
+	if (!defer_end(&event)) count_loss(type);
 }
