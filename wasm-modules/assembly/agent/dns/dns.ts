@@ -1,0 +1,125 @@
+// What the DNS messages of this host's sockets say (bpf/programs/dns.h): how long answers took, and which did not come, at the end that
+// asked and at the end that answered. They are tallies of the socket. A socket of datagrams is known only with the reading of the totals, so
+// what is counted before waits for it.
+import { DNS_MESSAGE_SIZE, DnsMessage } from '../../gen/kernel-events';
+import { TallyKind } from '../../gen/wire';
+import { Fifo } from '../fifo';
+import { labelOfText } from '../labels';
+import { DNS_RESULTS_MAX } from '../limits';
+import { SocketFlag } from '../socket-row';
+import { socketAt } from '../sockets';
+import { tally } from '../tallies';
+import { tallyOwner } from '../tally-owner';
+import { initMessages, isAnswer, isTruncated, readMessage, recordType, responseCode } from './message';
+import { nameText, nameTextBytes } from './name';
+import {
+  addQuery,
+  findQuery,
+  hasTimedOut,
+  initTransactions,
+  oldestQuery,
+  Query,
+  queryAt,
+  removeQuery,
+} from './transactions';
+
+@unmanaged
+class Result {
+  cookie: u64; // 0
+  sum: u64; // 8
+  code: u32; // 16
+  label: u32; // 20
+  kind: u16; // 24
+  pad0: u16; // 26
+  pad1: u32; // 28
+}
+
+if (offsetof<Result>() !== 32) ERROR('Result has 32 bytes');
+
+let results: Fifo<Result> = changetype<Fifo<Result>>(0);
+let tellsNames: bool = false;
+
+export let dnsMessages: u64 = 0;
+/** Of port 53, and not an ordinary query or answer. */
+export let dnsMalformed: u64 = 0;
+/** Answers to no query that is known. */
+export let dnsUnasked: u64 = 0;
+
+export function initDns(): void {
+  initMessages();
+  initTransactions();
+  results = Fifo.create<Result>();
+}
+
+/** Lookups are told apart by the names that were asked for. */
+export function tellDnsNames(): void {
+  tellsNames = true;
+}
+
+export function applyDnsMessage(event: DnsMessage): void {
+  dnsMessages++;
+  const message = changetype<usize>(event) + DNS_MESSAGE_SIZE;
+  if (!readMessage(message, event.copiedBytes)) dnsMalformed++;
+  else if (isAnswer) applyAnswer(event);
+  else if (findQuery(event.cookie, event.isSent) === 0) addQuery(event.cookie, event.isSent, event.timeNs);
+}
+
+/** Who waits for an answer asks again sooner or later: the first query counts. */
+function applyAnswer(event: DnsMessage): void {
+  const row = findQuery(event.cookie, event.isSent ^ 1);
+  if (row === 0) {
+    dnsUnasked++;
+    return;
+  }
+  const query = queryAt(row);
+  if (hasTimedOut(query, event.timeNs)) {
+    timeOut(row, query);
+    return;
+  }
+  const code = codeOf(recordType) | responseCode;
+  const label = tellsNames ? labelOfText(nameText, nameTextBytes) : 0;
+  const latencyNs = event.timeNs > query.timeNs ? event.timeNs - query.timeNs : 0;
+  removeQuery(row);
+  count(event.cookie, TallyKind.DnsLookup, code, label, latencyNs);
+  if (isTruncated) count(event.cookie, TallyKind.DnsTruncated, code, 0, 0);
+}
+
+function timeOut(row: u32, query: Query): void {
+  count(query.cookie, TallyKind.DnsTimeout, codeOf(query.recordType), 0, 0);
+  removeQuery(row);
+}
+
+function codeOf(recordType: u16): u32 {
+  return (<u32>recordType) << 16;
+}
+
+function count(cookie: u64, kind: u16, code: u32, label: u32, sum: u64): void {
+  const owner = tallyOwner(cookie);
+  if (owner !== 0 || results.count >= DNS_RESULTS_MAX) {
+    tally(owner, kind, code, label, 1, sum);
+    return;
+  }
+  const result = results.push();
+  result.cookie = cookie;
+  result.kind = kind;
+  result.code = code;
+  result.label = label;
+  result.sum = sum;
+}
+
+/** Everything that the kernel had at `timeNs` is applied (CLOCK_MONOTONIC). What no socket is known of counts for the host. */
+export function settleDns(timeNs: u64): void {
+  for (let row = oldestQuery(); row !== 0; ) {
+    const query = queryAt(row);
+    const next = query.next;
+    const owner = tallyOwner(query.cookie);
+    const isClosed = owner !== 0 && socketAt(owner).has(SocketFlag.Closed);
+    if (isClosed || hasTimedOut(query, timeNs)) timeOut(row, query);
+    row = next;
+  }
+  while (results.count > 0) {
+    const result = results.first();
+    tally(tallyOwner(result.cookie), result.kind, result.code, result.label, 1, result.sum);
+    results.shift();
+  }
+}
