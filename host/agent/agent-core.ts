@@ -97,6 +97,11 @@ export class AgentCore {
     this.applyInbox(bytes.length);
   }
 
+  /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
+  settle(timeNs: bigint): void {
+    this.#module.settle(timeNs);
+  }
+
   /** Closes were lost: SocketTotals of every socket that is alive follow. */
   beginCensus(): void {
     this.#module.beginCensus();

@@ -41,6 +41,8 @@ interface AgentExports {
   agent_events(address: number, bytes: number): number;
   agent_begin_census(): void;
   agent_end_census(timeNs: bigint): void;
+  agent_settle(timeNs: bigint): void;
+  agent_tell_dns_names(): void;
   agent_processes_to_name(): number;
   agent_processes_to_name_count(): number;
   agent_processes_named(): void;
@@ -67,16 +69,19 @@ export interface AgentModuleOptions {
   /** 128 secret bits: who connects to this host may choose what is hashed. */
   hashSeed: readonly [bigint, bigint];
   limits?: AgentLimits;
+  /** Tell DNS lookups apart by the names that were asked for. */
+  dnsNames?: boolean;
 }
 
 export class AgentModule {
   readonly #exports: AgentExports;
   #view: DataView;
 
-  constructor({ module, hashSeed, limits = {} }: AgentModuleOptions) {
+  constructor({ module, hashSeed, limits = {}, dnsNames = false }: AgentModuleOptions) {
     this.#exports = new WebAssembly.Instance(module, {}).exports as AgentExports;
     const { sockets = 0, closedRetained = 0, journalEntries = 0, settled = 0, tallies = 0 } = limits;
     this.#exports.agent_init(...hashSeed, sockets, closedRetained, journalEntries, settled, tallies);
+    if (dnsNames) this.#exports.agent_tell_dns_names();
     this.#view = new DataView(this.#exports.memory.buffer);
   }
 
@@ -99,6 +104,11 @@ export class AgentModule {
       assert(applied > 0 || named > 0, `${bytes - at} bytes are not whole events`);
       at += applied;
     }
+  }
+
+  /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
+  settle(timeNs: bigint): void {
+    this.#exports.agent_settle(timeNs);
   }
 
   beginCensus(): void {

@@ -98,7 +98,14 @@ export class Agent {
     const { boot } = this.#identity;
     const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
     this.#core = new AgentCore(
-      { module: dependencies.module, hashSeed, windowNs: options.windowNs, addressSpace: ADDRESS_SPACE, boot },
+      {
+        module: dependencies.module,
+        hashSeed,
+        windowNs: options.windowNs,
+        addressSpace: ADDRESS_SPACE,
+        boot,
+        dnsNames: options.dnsNames,
+      },
       {
         nameProcess: (process) => nameProcess(process) ?? nameEnded(process, cgroupPaths),
         // Text names itself, so what is left are places of drops.

@@ -8,7 +8,16 @@ import { type AgentSettings, resolveAgentOptions } from './options.ts';
 
 const MAIN = join(import.meta.dirname, '../cmd/main.ts');
 
-const DEFAULTS = { window: 10_000_000_000n, zone: '', zstd: false, drops: true, udp: true, udpIdle: 60_000_000_000n };
+const DEFAULTS = {
+  window: 10_000_000_000n,
+  zone: '',
+  zstd: false,
+  drops: true,
+  dns: true,
+  dnsNames: false,
+  udp: true,
+  udpIdle: 60_000_000_000n,
+};
 
 function settings(agent: Partial<AgentSettings['agent']>, others: Partial<AgentSettings> = {}): AgentSettings {
   return { insecure: false, tls: {}, ...others, agent: { ...DEFAULTS, ...agent } };
@@ -20,6 +29,8 @@ test('without a name an agent is called as its host', () => {
     windowNs: 10_000_000_000n,
     zstd: false,
     drops: true,
+    dns: true,
+    dnsNames: false,
     udp: true,
     udpIdle: 60_000_000_000n,
     node: hostname(),
@@ -30,13 +41,17 @@ test('without a name an agent is called as its host', () => {
 test('a scoped agent is named after its namespace', () => {
   const scope = '/proc/self/ns/net';
   assert.deepEqual(
-    resolveAgentOptions(settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true, drops: false, udp: false })),
+    resolveAgentOptions(
+      settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true, drops: false, dnsNames: true, udp: false }),
+    ),
     {
       output: '/tmp/a.zst',
       scope: { path: scope, inode: statSync(scope).ino },
       windowNs: 10_000_000_000n,
       zstd: true,
       drops: false,
+      dns: true,
+      dnsNames: true,
       udp: false,
       udpIdle: 60_000_000_000n,
       node: 'net',

@@ -24,6 +24,10 @@ export interface AgentOptions {
   zstd: boolean;
   /** Count what the kernel drops. */
   drops: boolean;
+  /** Time DNS lookups. */
+  dns: boolean;
+  /** Tell them apart by the names that were asked for. */
+  dnsNames: boolean;
   /** Follow UDP. */
   udp: boolean;
   /** A flow of datagrams is over after so long without one, nanoseconds. */
@@ -47,6 +51,8 @@ export interface AgentSettings {
     readonly zone: string;
     readonly zstd: boolean;
     readonly drops: boolean;
+    readonly dns: boolean;
+    readonly dnsNames: boolean;
     readonly udp: boolean;
     /** Nanoseconds. */
     readonly udpIdle: bigint;
@@ -55,7 +61,7 @@ export interface AgentSettings {
 
 /** Throws UsageError. */
 export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettings): AgentOptions {
-  const { reducer: address, output, window: windowNs, zone, zstd, drops, udp, udpIdle } = agent;
+  const { reducer: address, output, window: windowNs, zone, zstd, drops, dns, dnsNames, udp, udpIdle } = agent;
   const tls = parseTlsFiles(files, insecure);
   if (address === undefined && output === undefined) {
     throw new UsageError(
@@ -77,6 +83,8 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     windowNs,
     zstd,
     drops,
+    dns,
+    dnsNames,
     udp,
     udpIdle,
     node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),

@@ -27,6 +27,7 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
       load({
         scopeNetns,
         drops: options.drops,
+        dns: options.dns,
         datagrams: options.udp,
         datagramIdleMs: Number(options.udpIdle / 1_000_000n),
       }),

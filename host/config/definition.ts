@@ -119,6 +119,16 @@ export const TREE = {
       description: 'count what the kernel drops, by reason and function; --no-drops does without',
       default: true,
     }),
+    dns: option({
+      kind: boolean(),
+      description: 'time the DNS lookups on port 53; --no-dns does without',
+      default: true,
+    }),
+    dnsNames: option({
+      kind: boolean(),
+      description: 'tell DNS lookups apart by the names that were asked for, at most 16 384 at once',
+      default: false,
+    }),
     udp: option({
       kind: boolean(),
       description: 'follow UDP, which costs a look at every packet; --no-udp does without',

@@ -215,12 +215,21 @@ export interface AgentCounters {
   talliesForgotten: bigint;
   labels: bigint;
   labelsRefused: bigint;
+  /**
+   * DNS: messages; those that are no ordinary query or answer; answers to no known query; queries without an answer yet; queries refused
+   * because there were too many.
+   */
+  dnsMessages: bigint;
+  dnsMalformed: bigint;
+  dnsUnasked: bigint;
+  dnsQueries: bigint;
+  dnsQueriesRefused: bigint;
   /** Linear memory, bytes. */
   memoryBytes: bigint;
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE = 256;
+export const AGENT_COUNTERS_SIZE = 296;
 
 /** Byte offset of each field. */
 export const AGENT_COUNTERS_OFFSET = {
@@ -255,7 +264,12 @@ export const AGENT_COUNTERS_OFFSET = {
   talliesForgotten: 224,
   labels: 232,
   labelsRefused: 240,
-  memoryBytes: 248,
+  dnsMessages: 248,
+  dnsMalformed: 256,
+  dnsUnasked: 264,
+  dnsQueries: 272,
+  dnsQueriesRefused: 280,
+  memoryBytes: 288,
 } as const;
 
 export function readAgentCounters(view: DataView, offset: number): AgentCounters {
@@ -291,7 +305,12 @@ export function readAgentCounters(view: DataView, offset: number): AgentCounters
     talliesForgotten: view.getBigUint64(offset + 224, true),
     labels: view.getBigUint64(offset + 232, true),
     labelsRefused: view.getBigUint64(offset + 240, true),
-    memoryBytes: view.getBigUint64(offset + 248, true),
+    dnsMessages: view.getBigUint64(offset + 248, true),
+    dnsMalformed: view.getBigUint64(offset + 256, true),
+    dnsUnasked: view.getBigUint64(offset + 264, true),
+    dnsQueries: view.getBigUint64(offset + 272, true),
+    dnsQueriesRefused: view.getBigUint64(offset + 280, true),
+    memoryBytes: view.getBigUint64(offset + 288, true),
   };
 }
 
@@ -327,7 +346,12 @@ export function writeAgentCounters(view: DataView, offset: number, value: AgentC
   view.setBigUint64(offset + 224, value.talliesForgotten, true);
   view.setBigUint64(offset + 232, value.labels, true);
   view.setBigUint64(offset + 240, value.labelsRefused, true);
-  view.setBigUint64(offset + 248, value.memoryBytes, true);
+  view.setBigUint64(offset + 248, value.dnsMessages, true);
+  view.setBigUint64(offset + 256, value.dnsMalformed, true);
+  view.setBigUint64(offset + 264, value.dnsUnasked, true);
+  view.setBigUint64(offset + 272, value.dnsQueries, true);
+  view.setBigUint64(offset + 280, value.dnsQueriesRefused, true);
+  view.setBigUint64(offset + 288, value.memoryBytes, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -14,6 +14,8 @@ import {
   takeSpaceNews,
 } from './address-spaces';
 import { beginCensus, closesInferred, endCensus } from './census';
+import { dnsMalformed, dnsMessages, dnsUnasked, initDns, settleDns, tellDnsNames } from './dns/dns';
+import { queriesRefused, queryCount } from './dns/transactions';
 import { beginEncoding, encodeNext, initEncoder } from './encoder';
 import {
   amendments,
@@ -110,6 +112,7 @@ export function agent_init(
   initSettled(settledMax === 0 ? SETTLED_COUNT_MAX : settledMax);
   initLabels(LABEL_COUNT_MAX);
   initTallies(talliesMax === 0 ? TALLY_COUNT_MAX : talliesMax);
+  initDns();
   initFolds();
   initSettledFolds();
   initEncoder();
@@ -146,6 +149,16 @@ export function agent_begin_census(): void {
 /** Whoever had no event since `agent_begin_census` has closed. `timeNs`: now, CLOCK_MONOTONIC. */
 export function agent_end_census(timeNs: u64): void {
   endCensus(timeNs);
+}
+
+/** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
+export function agent_settle(timeNs: u64): void {
+  settleDns(timeNs);
+}
+
+/** From now on lookups are told apart by the names that were asked for. */
+export function agent_tell_dns_names(): void {
+  tellDnsNames();
 }
 
 /** agent.ProcessToName structs. */
@@ -279,6 +292,11 @@ export function agent_counters(): usize {
   counters.talliesForgotten = talliesForgotten;
   counters.labels = labelCount();
   counters.labelsRefused = labelsRefused;
+  counters.dnsMessages = dnsMessages;
+  counters.dnsMalformed = dnsMalformed;
+  counters.dnsUnasked = dnsUnasked;
+  counters.dnsQueries = queryCount();
+  counters.dnsQueriesRefused = queriesRefused;
   counters.memoryBytes = (<u64>memory.size()) << 16;
   return changetype<usize>(counters);
 }

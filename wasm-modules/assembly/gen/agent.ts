@@ -150,14 +150,23 @@ export class AgentCounters {
   talliesForgotten: u64; // 224
   labels: u64; // 232
   labelsRefused: u64; // 240
+  /**
+   * DNS: messages; those that are no ordinary query or answer; answers to no known query; queries without an answer yet; queries refused
+   * because there were too many.
+   */
+  dnsMessages: u64; // 248
+  dnsMalformed: u64; // 256
+  dnsUnasked: u64; // 264
+  dnsQueries: u64; // 272
+  dnsQueriesRefused: u64; // 280
   /** Linear memory, bytes. */
-  memoryBytes: u64; // 248
+  memoryBytes: u64; // 288
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE: u32 = 256;
+export const AGENT_COUNTERS_SIZE: u32 = 296;
 
-if (offsetof<AgentCounters>() !== 256) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>() !== 296) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("events") !== 0) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsMalformed") !== 8) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsRepeated") !== 16) ERROR("AgentCounters must match schemas/agent.fbs");
@@ -189,4 +198,9 @@ if (offsetof<AgentCounters>("talliesLost") !== 216) ERROR("AgentCounters must ma
 if (offsetof<AgentCounters>("talliesForgotten") !== 224) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("labels") !== 232) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("labelsRefused") !== 240) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("memoryBytes") !== 248) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsMessages") !== 248) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsMalformed") !== 256) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsUnasked") !== 264) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsQueries") !== 272) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsQueriesRefused") !== 280) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("memoryBytes") !== 288) ERROR("AgentCounters must match schemas/agent.fbs");
