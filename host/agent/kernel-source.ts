@@ -83,9 +83,12 @@ export class KernelSource {
     this.#opensLost = eventsLost.socketOpen + eventsLost.socketAdopted;
     const isDue = eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs;
     if (isDue && this.#takeCensus()) this.#closesLost = eventsLost.socketClose;
+    // Of before the walk, which ends with an empty ring.
+    const timeNs = process.hrtime.bigint();
     this.#walk('totals');
     // After the sockets, so that their rows are there.
     if (this.#countsDrops) this.#walk('drops');
+    this.#core.settle(timeNs);
     if (this.#seesListeners) this.#walk('listeners');
   }
 
