@@ -16,6 +16,8 @@ export const addressOf = (host: number): Uint8Array => ipv4(10, 0, 0, host);
 export class TwoHosts {
   readonly fleet: ReducerFleet;
   window = FIRST_WINDOW;
+  /** All points of the window that closed last. */
+  points: Point[] = [];
   readonly #told = new Set<SessionRef>();
   readonly #agents: SessionRef[] = [];
   /** `from_window` of the first edge of each window that had one. */
@@ -55,7 +57,8 @@ export class TwoHosts {
   close(): Record<string, Record<string, number>> {
     for (const agent of this.#agents) if (!this.#told.has(agent)) this.say(agent, windowEnd(this.window));
     this.#told.clear();
-    const points = mergeOutputs(this.fleet.close(this.window++)).filter(({ level }) => level === Level.IdId);
+    this.points = mergeOutputs(this.fleet.close(this.window++));
+    const points = this.points.filter(({ level }) => level === Level.IdId);
     if (points.length > 0) this.fromWindows.push(Number(points[0].fields.get('fromWindow')));
     this.own = showFields(points, isOwnNumber);
     return showFields(points, (name) => name !== 'fromWindow' && !isOwnNumber(name));

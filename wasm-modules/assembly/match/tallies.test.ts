@@ -1,0 +1,234 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { CloseReason, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { Level, ReducerCounter, RefusalReason, TallySide } from '../../../host/wire/gen/records-layout.ts';
+import { FrameKind, type Tally, TallyKind } from '../../../host/wire/gen/wire-layout.ts';
+import {
+  announceFrame,
+  close,
+  closeFrame,
+  once,
+  onceFrame,
+  openFrame,
+  snapshotMark,
+  tally,
+  tallyFrame,
+  totals,
+} from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+import { HOST_LEVEL } from '../../testing/window-output.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const { Client, Server, None } = TallySide;
+const KINDS = new Map<number, string>(Object.entries(TallyKind).map(([name, value]) => [value, name]));
+const SIDES = new Map<number, string>([
+  [None, 'host'],
+  [Client, 'client'],
+  [Server, 'server'],
+]);
+
+/** What the last window shows at `level`: `edge: kind side code label` → count, or [count, sum] of samples. */
+function tallies(world: TwoHosts, level: number = Level.IdId): Record<string, number | [number, number]> {
+  const shown = world.points
+    .filter((point) => point.level === level)
+    .flatMap(({ client, server, serverPort, tallies }) =>
+      [...tallies].map(([key, { count, sum }]) => {
+        const [kind, side, code, ...label] = key.split(' ');
+        const subject = level === HOST_LEVEL ? client.id : `${client.role} > ${server.role} :${serverPort}`;
+        const what = [KINDS.get(Number(kind)), SIDES.get(Number(side)), code, ...label].join(' ').trim();
+        return [`${subject}: ${what}`, sum === 0n ? Number(count) : [Number(count), Number(sum)]] as const;
+      }),
+    );
+  return Object.fromEntries(shown);
+}
+
+const retransmits = (handle: number, count: bigint): Tally => tally(TallyKind.Retransmit, { handle, code: 2, count });
+
+for (const workers of [1, 2, 4]) {
+  describe(`on ${workers} workers`, () => {
+    test('what each end counts is told of its side of the edge, once', () => {
+      const world = new TwoHosts(MODULE, undefined, { workers });
+      const [client, server] = [world.agent(1, 'shop'), world.agent(2, 'db')];
+      world.say(client, openFrame([clientEnd({ handle: 1, joinKey: 7n })]), tallyFrame([retransmits(1, 3n)]));
+      const label = { handle: 5, text: 'TCP_RESET tcp_v4_rcv' };
+      world.say(server, announceFrame({ labels: [label] }), openFrame([serverEnd({ handle: 9, joinKey: 7n })]));
+      world.say(
+        server,
+        tallyFrame([tally(TallyKind.Drop, { handle: 9, code: 70, label: 5, count: 2n }), retransmits(9, 1n)]),
+      );
+      world.close();
+      assert.deepEqual(tallies(world), {
+        'shop > db :80: Retransmit client 2': 3,
+        'shop > db :80: Retransmit server 2': 1,
+        'shop > db :80: Drop server 70 TCP_RESET tcp_v4_rcv': 2,
+      });
+      for (const level of [Level.IdAz, Level.AzId, Level.AzAz, Level.RoleAz, Level.AzRole, Level.RoleRole])
+        assert.deepEqual(tallies(world, level), tallies(world), `level ${level}`);
+      world.close();
+      assert.deepEqual(tallies(world), {});
+      world.say(client, tallyFrame([retransmits(1, 4n)]));
+      world.close();
+      assert.deepEqual(tallies(world), { 'shop > db :80: Retransmit client 2': 4 });
+    });
+
+    test('a host counts for itself, whichever session of it tells', () => {
+      const world = new TwoHosts(MODULE, undefined, { workers });
+      const agent = world.agent(1, 'shop');
+      const other = world.agent(1, 'shop', { scope: 'netns:1', session: 77n });
+      world.say(agent, tallyFrame([tally(TallyKind.AcceptOverflow, { code: 80, count: 2n })]));
+      world.say(other, tallyFrame([tally(TallyKind.AcceptOverflow, { code: 80, count: 5n })]));
+      world.close();
+      assert.deepEqual(tallies(world, HOST_LEVEL), { 'host-1: AcceptOverflow host 80': 7 });
+    });
+  });
+}
+
+test('a short-lived connection tells how long it and its handshake took, at each end', () => {
+  const world = new TwoHosts(MODULE);
+  const [client, server] = [world.agent(1, 'shop'), world.agent(2, 'db')];
+  const at = { joinKey: 7n, startTimeNs: 1_000_000_000n };
+  const end = { endTimeNs: 1_250_000_000n };
+  world.say(client, onceFrame([once({ open: clientEnd(at), ...end, handshakeUs: 300 })]));
+  const reset = CloseReason.ResetReceived;
+  world.say(server, onceFrame([once({ open: serverEnd(at), ...end, handshakeUs: 200, reason: reset })]));
+  world.close();
+  assert.deepEqual(tallies(world), {
+    [`shop > db :80: Duration client ${CloseReason.Closed}`]: [1, 250_000_000],
+    [`shop > db :80: Duration server ${CloseReason.ResetReceived}`]: [1, 250_000_000],
+    'shop > db :80: HandshakeServer client 0': [1, 300_000],
+    'shop > db :80: HandshakeClient server 0': [1, 200_000],
+  });
+});
+
+test('one that is told again counts its duration once, and one that was adopted has none', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  const open = clientEnd({ joinKey: 7n, startTimeNs: 1000n });
+  const told = onceFrame([
+    once({ open, endTimeNs: 3000n }),
+    once({ open: { ...open, joinKey: 8n, cookie: 8n, flags: 1 } }),
+  ]);
+  world.say(agent, told);
+  world.close();
+  const duration = { [`shop > (private) :80: Duration client ${CloseReason.Closed}`]: [1, 2000] };
+  assert.deepEqual(tallies(world), duration);
+  world.say(agent, told);
+  world.close();
+  assert.deepEqual(tallies(world), {});
+});
+
+test('samples of one tally are in the bucket of their mean, at the levels that keep histograms', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  world.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 7n })]));
+  const lookups = (count: bigint, sum: bigint) => tally(TallyKind.DnsLookup, { handle: 1, code: 1 << 16, count, sum });
+  // 1 s is the end of its bucket, 2^0; 250 000 s is beyond the last one, which ends at 2^17 s.
+  world.say(agent, tallyFrame([lookups(3n, 3_000_000_000n), lookups(1n, 250_000_000_000_000n), lookups(1n, 1n)]));
+  world.close();
+  for (const { level, tallies } of world.points.filter(({ tallies }) => tallies.size > 0)) {
+    const [{ count, buckets }] = [...tallies.values()];
+    assert.equal(count, 5n, `level ${level}`);
+    assert.deepEqual(
+      [...buckets],
+      [
+        [-160, 1],
+        [-1, 3],
+        [135, 1],
+      ],
+      `level ${level}`,
+    );
+  }
+});
+
+describe('a connect that failed', () => {
+  const REFUSED = { reason: CloseReason.ConnectRefused, error: 111 };
+  const expected = { active: 0, refused: 1, connections: 0, closed: 0 };
+
+  function check(world: TwoHosts, tallied: Record<string, number>): void {
+    const [counts] = Object.values(world.close());
+    for (const [name, value] of Object.entries(expected)) assert.equal(counts[name] ?? 0, value, name);
+    assert.deepEqual(tallies(world), tallied);
+  }
+
+  test('is told with its errno', () => {
+    const world = new TwoHosts(MODULE);
+    world.say(world.agent(1, 'shop'), onceFrame([once({ open: clientEnd(), ...REFUSED })]));
+    check(world, { 'shop > (private) :80: ConnectError client 111': 1 });
+  });
+
+  test('may have tallies, and is no connection then either', () => {
+    const world = new TwoHosts(MODULE);
+    const agent = world.agent(1, 'shop');
+    world.say(agent, openFrame([clientEnd({ handle: 1 })]), tallyFrame([retransmits(1, 2n)]));
+    world.say(agent, closeFrame([{ ...close(1, totals()), ...REFUSED }]));
+    check(world, {
+      'shop > (private) :80: ConnectError client 111': 1,
+      'shop > (private) :80: Retransmit client 2': 2,
+    });
+  });
+});
+
+describe('refused', () => {
+  const cases: [string, Partial<Tally> & { kind: number }, keyof typeof RefusalReason][] = [
+    ['no kind', { kind: 0 }, 'EnumValue'],
+    ['a handle that nobody opened', { kind: TallyKind.Retransmit, handle: 4 }, 'UnknownHandle'],
+    ['a label that nobody announced', { kind: TallyKind.Drop, label: 4 }, 'UnknownLabel'],
+    ['nothing counted', { kind: TallyKind.Drop, count: 0n }, 'Counts'],
+    ['a sum of what only counts', { kind: TallyKind.Drop, sum: 1n }, 'Counts'],
+    ['more than a host can count', { kind: TallyKind.Drop, count: 1n << 60n }, 'TotalsRate'],
+    ['samples of ages', { kind: TallyKind.DnsLookup, sum: 1n << 60n }, 'TotalsRate'],
+  ];
+  for (const [name, { kind, ...values }, reason] of cases) {
+    test(`${name}: ${reason}`, () => {
+      const world = new TwoHosts(MODULE);
+      world.say(world.agent(1, 'shop'), tallyFrame([tally(TallyKind.Drop), tally(kind, values)]));
+      assert.equal(world.fleet.refusals(RefusalReason[reason]), 1);
+      world.close();
+      assert.deepEqual(tallies(world, HOST_LEVEL), {}, 'the frame is refused as a whole');
+    });
+  }
+});
+
+test('a kind of a later version is passed over and counted, and the rest of its frame is taken', () => {
+  const world = new TwoHosts(MODULE);
+  world.say(world.agent(1, 'shop'), tallyFrame([tally(63), tally(TallyKind.Drop), tally(999)]));
+  assert.equal(world.fleet.counter(ReducerCounter.TalliesIgnored), 2);
+  world.close();
+  assert.deepEqual(tallies(world, HOST_LEVEL), { 'host-1: Drop host 0': 1 });
+});
+
+test('what was told after the last WindowEnd is forgotten at a snapshot, which tells it again', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  const told = [
+    openFrame([clientEnd({ handle: 1, joinKey: 7n })]),
+    tallyFrame([retransmits(1, 3n), tally(TallyKind.Drop)]),
+  ];
+  world.say(agent, ...told);
+  const again = announceFrame({ addressSpaces: [{ handle: 1, name: 'default' }], labels: [{ handle: 3, text: 'x' }] });
+  world.say(agent, snapshotMark(FrameKind.SnapshotBegin, world.window), again);
+  world.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 7n, process: 0 })]), told[1]);
+  world.close();
+  assert.deepEqual(Object.values(tallies(world)), [3]);
+  assert.deepEqual(tallies(world, HOST_LEVEL), { 'host-1: Drop host 0': 1 });
+});
+
+test('an end that loses its side takes what it told along', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop', { bootId: 9n });
+  const open = { handle: 1, joinKey: 7n };
+  world.say(agent, openFrame([clientEnd({ ...open, cookie: 50n })]), tallyFrame([retransmits(1, 3n)]));
+  world.say(agent, openFrame([clientEnd({ ...open, handle: 2, cookie: 40n })]), tallyFrame([retransmits(2, 5n)]));
+  world.close();
+  assert.deepEqual(tallies(world), { 'shop > (private) :80: Retransmit client 2': 5 });
+  assert.equal(world.fleet.counter(ReducerCounter.TalliesIgnored), 1);
+});
+
+test('the end of the role unknown has a side, too', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  world.say(agent, openFrame([clientEnd({ handle: 1, role: Role.Unknown })]), tallyFrame([retransmits(1, 3n)]));
+  world.close();
+  assert.deepEqual(Object.values(tallies(world)), [3]);
+});
