@@ -32,7 +32,7 @@ import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
-import { keepDurations, keepError, receiveTally } from './tallies';
+import { keepDurations, keepEnding, receiveTally } from './tallies';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
 const ADDRESS_ENDED: u32 = 1;
@@ -119,7 +119,9 @@ function receiveClose(from: u32, close: MatchClose): void {
   }
   const isSocketClose = close.reason < CloseReason.AgentRestart;
   if (isSocketClose) {
-    if ((hot.flags & END_CLOSED) === 0) keepError(end, close.reason, close.error);
+    if ((hot.flags & END_CLOSED) === 0) {
+      keepEnding(end, close.reason, close.phase, close.error, close.totalsRetransmits);
+    }
     closeEnd(end, close.reason);
     report(end, close.totals, close.fromWindow);
     return;
@@ -135,7 +137,7 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   noteBegin(end, once.open);
   if ((endAt(end).flags & END_CLOSED) === 0) {
     keepDurations(end, once);
-    keepError(end, once.reason, once.error);
+    keepEnding(end, once.reason, once.phase, once.error, once.totalsRetransmits);
   }
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);

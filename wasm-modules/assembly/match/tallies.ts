@@ -7,7 +7,7 @@ import { labelOfChannel } from '../enrich/label-channel';
 import { nodeOfChannel } from '../enrich/node-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
-import { Role } from '../gen/kernel-events';
+import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../gen/kernel-events';
 import { MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
@@ -67,9 +67,18 @@ export function keepDurations(end: u32, once: MatchOnce): void {
   waitForBooking(end, kind, 0, 0, 1, once.handshakeNs);
 }
 
-/** What the application was told of a connect that failed; `reason`: kernel.CloseReason. Call when nobody told of its end before. */
-export function keepError(end: u32, reason: u8, error: u16): void {
-  if (error !== 0 && isConnectFailure(reason)) waitForBooking(end, TallyKind.ConnectError, error, 0, 1, 0);
+/**
+ * Of a connect that failed what the application was told, and that all it sent again were SYNs; of a reset who sent it and when. `reason`:
+ * kernel.CloseReason, `phase`: kernel.ConnectionPhase. Call when nobody told of its end before.
+ */
+export function keepEnding(end: u32, reason: u8, phase: u8, error: u16, retransmits: u64): void {
+  if (isConnectFailure(reason)) {
+    if (error !== 0) waitForBooking(end, TallyKind.ConnectError, error, 0, 1, 0);
+    if (retransmits !== 0) waitForBooking(end, TallyKind.Retransmit, RetransmitKind.Syn, 0, retransmits, 0);
+  }
+  if (phase === ConnectionPhase.None) return;
+  const kind = reason === CloseReason.ResetSent ? TallyKind.ResetSent : TallyKind.ResetReceived;
+  waitForBooking(end, kind, phase, 0, 1, 0);
 }
 
 function waitForBooking(end: u32, kind: u16, code: u32, label: u32, count: u64, sum: u64): void {
