@@ -37,6 +37,7 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'aggregate', reason: 'edge_limit', counter: 'EdgesRefused' },
   { stage: 'aggregate', reason: 'leaf_limit', counter: 'LeavesRefused' },
   { stage: 'aggregate', reason: 'histogram_limit', counter: 'HistogramsRefused' },
+  { stage: 'aggregate', reason: 'process_name_limit', counter: 'ProcessPairsRefused' },
 ];
 
 /** Reasons below this one refuse whole frames, the others a socket, a claim or a session. */

@@ -28,6 +28,7 @@ function randomEnd(random: Random): End {
   const host = random.below(6);
   const owner: Owner = { host: `host-${host}`, zone: ZONES[host % ZONES.length] };
   const rung = random.below(4);
+  if (rung < 2 && random.chance(0.8)) owner.executable = `/usr/bin/${random.pick(PROGRAMS)}`;
   if (rung === 0) owner.container = random.below(12).toString(16).padStart(64, 'c0ffee');
   else if (rung === 1) owner.unit = `${random.pick(PROGRAMS)}.service`;
   else if (rung === 2) owner.executable = `/usr/bin/${random.pick(PROGRAMS)}`;

@@ -1,8 +1,8 @@
 // What the tree must say, the slow way: every leaf is kept by its texts, and every level is added up from the leaves anew.
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type EdgeFlow, Level } from '../../host/wire/gen/records-layout.ts';
+import { type EdgeFlow, Level, NodeKind } from '../../host/wire/gen/records-layout.ts';
 import type { NodeTexts } from './stage-worker.ts';
-import { addPoint, comparePoints, type Point, printPoint } from './window-output.ts';
+import { addPoint, comparePoints, type Point, printPoint, printProcesses } from './window-output.ts';
 
 export type FlowValues = Omit<EdgeFlow, 'edge'>;
 
@@ -46,9 +46,16 @@ const ADDED = [
   'serverPacketsReceived',
 ] as const;
 
+interface Leaf {
+  point: Point;
+  moved: boolean;
+  /** By the executables of client and server within their units or containers. */
+  pairs: Map<string, { active: number; moved: boolean }>;
+}
+
 export class NaiveTree {
   readonly #histogramLevels: number;
-  readonly #leaves = new Map<string, { point: Point; moved: boolean }>();
+  readonly #leaves = new Map<string, Leaf>();
 
   constructor(histogramLevels = 0x7f) {
     this.#histogramLevels = histogramLevels;
@@ -70,14 +77,18 @@ export class NaiveTree {
       fields.set('rttCount', 1n);
       buckets.set(bucketOf(flow.rttUs), 1);
     }
-    const leaf = this.#leafOf(client, server, serverPort, protocol);
+    const leaf = this.#leafOf(withoutProcess(client), withoutProcess(server), serverPort, protocol);
     leaf.moved = true;
-    addPoint(leaf.point, { ...leaf.point, fields, buckets });
+    const within = [client, server].map((node) => (node.kind === NodeKind.Process ? '' : node.process));
+    const pair = leaf.pairs.get(within.join('\0')) ?? { active: 0, moved: false };
+    leaf.pairs.set(within.join('\0'), { active: pair.active + flow.activeDelta, moved: true });
+    addPoint(leaf.point, { ...leaf.point, fields, buckets, tallies: new Map() });
   }
 
   /** The lines of the closed window, by level and canonical order. */
   close(window: number): string[] {
     const shown = [...this.#leaves.values()].filter(({ point, moved }) => moved || point.fields.get('active') !== 0n);
+    for (const { point, pairs } of shown) point.processes = namesOf(pairs);
     for (const { point } of shown) if (!point.fields.has('fromWindow')) point.fields.set('fromWindow', BigInt(window));
     const lines = LEVELS.flatMap(([level, clientLevel, serverLevel]) =>
       group(shown.map(({ point }) => projectPoint(point, level, clientLevel, serverLevel)))
@@ -86,8 +97,10 @@ export class NaiveTree {
     );
     for (const leaf of this.#leaves.values()) {
       leaf.moved = false;
+      for (const pair of leaf.pairs.values()) pair.moved = false;
       leaf.point.fields = new Map([['active', leaf.point.fields.get('active') ?? 0n]]);
       leaf.point.buckets = new Map();
+      leaf.point.tallies = new Map();
     }
     return lines;
   }
@@ -96,12 +109,36 @@ export class NaiveTree {
     const key = JSON.stringify([{ ...client, handle: 0 }, { ...server, handle: 0 }, serverPort, protocol]);
     let leaf = this.#leaves.get(key);
     if (leaf === undefined) {
-      const point = { level: 0, client, server, protocol, serverPort, fields: new Map(), buckets: new Map() };
-      leaf = { point, moved: false };
+      const point = {
+        level: 0,
+        client,
+        server,
+        protocol,
+        serverPort,
+        fields: new Map(),
+        buckets: new Map(),
+        tallies: new Map(),
+      };
+      leaf = { point, moved: false, pairs: new Map() };
       this.#leaves.set(key, leaf);
     }
     return leaf;
   }
+}
+
+/** The node that the id levels show. */
+function withoutProcess(node: NodeTexts): NodeTexts {
+  return node.kind === NodeKind.Process ? node : { ...node, process: '' };
+}
+
+/** Of the pairs that moved or have open flows; few enough for all to be told. */
+function namesOf(pairs: Leaf['pairs']): string | undefined {
+  const shown = [...pairs].filter(([, { active, moved }]) => moved || active > 0).map(([pair]) => pair.split('\0'));
+  const ends = [0, 1].map((side) => {
+    const names = new Set(shown.map((pair) => pair[side]).filter((name) => name !== ''));
+    return [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  }) as [string[], string[]];
+  return ends[0].length + ends[1].length === 0 ? undefined : printProcesses(ends);
 }
 
 function projectNode(node: NodeTexts, level: EndLevel): NodeTexts {
@@ -113,7 +150,16 @@ function projectNode(node: NodeTexts, level: EndLevel): NodeTexts {
 function projectPoint(point: Point, level: number, clientLevel: EndLevel, serverLevel: EndLevel): Point {
   const client = projectNode(point.client, clientLevel);
   const server = projectNode(point.server, serverLevel);
-  return { ...point, level, client, server, fields: new Map(point.fields), buckets: new Map(point.buckets) };
+  return {
+    ...point,
+    level,
+    client,
+    server,
+    fields: new Map(point.fields),
+    buckets: new Map(point.buckets),
+    tallies: new Map(point.tallies),
+    processes: level === Level.IdId ? point.processes : undefined,
+  };
 }
 
 function group(points: Point[]): Point[] {

@@ -105,6 +105,7 @@ export function encodeWindowOutput(
     tallyCount: 0,
     labelCount: 0,
     labelBytes: 0,
+    processBytes: 0,
   };
   writeWindowOutput(view, 0, head);
   return bytes.slice(0, end);

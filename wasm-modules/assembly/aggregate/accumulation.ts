@@ -8,6 +8,7 @@ import { EDGE_POINT_SIZE, EdgeFlow, EdgePoint, EdgeRecord, Level, ReducerCounter
 import { count } from '../lib/counters';
 import { addSample, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
 import { leafOfChannel, mapEdge } from './channel-edges';
+import { expirePairs } from './process-pairs';
 import { LEVEL_COUNT, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
 
 /** Levels whose RTT samples are collected on az_az. */
@@ -82,6 +83,7 @@ export function settleRows(closed: u32): void {
       const handle = list.at(index);
       const row = rowAt(handle);
       if (row.moved !== 0) clearRow(row);
+      if (row.processes !== 0) row.processes = expirePairs(row.processes, closed);
       row.listed = 0;
       if (row.point.active !== 0) listRow(handle, row);
       else row.idleSince = closed;

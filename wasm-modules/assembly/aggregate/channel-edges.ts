@@ -2,12 +2,14 @@
 // through the handle are still open: they close on the leaf that counts them as active, also when that is (other).
 
 import { WORKER_COUNT_MAX } from '../enrich/node-channel';
+import { idNodeOf, processWithin } from '../enrich/nodes';
 import { ReducerCounter } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
 import { EDGE_COUNT_MAX, OTHER_EDGE_COUNT } from './limits';
-import { leafOf, otherLeaf, rowAt } from './tree';
+import { addPair, findPair, movePair } from './process-pairs';
+import { leafOf, otherLeaf, Row, rowAt } from './tree';
 
 @unmanaged
 class ChannelEdge {
@@ -15,6 +17,9 @@ class ChannelEdge {
   generation: u32;
   /** Open flows that came through this handle. */
   active: i64;
+  /** The leaf's pair of executables that flows of this edge are of; 0 = none. */
+  processes: u32;
+  pad0: u32;
 }
 
 /** RowPool by worker, made for a worker's first record. */
@@ -36,9 +41,19 @@ export function mapEdge(from: u32, edge: u32, clientNode: u32, serverNode: u32, 
   if (at === 0) return;
   const entry = changetype<ChannelEdge>(at);
   if (isCurrent(entry) && entry.active !== 0) return;
-  entry.leaf = leafOf(clientNode, serverNode, service, window);
+  entry.leaf = leafOf(idNodeOf(clientNode), idNodeOf(serverNode), service, window);
   entry.generation = rowAt(entry.leaf).generation;
   entry.active = 0;
+  entry.processes = processesOf(rowAt(entry.leaf), processWithin(clientNode), processWithin(serverNode));
+}
+
+function processesOf(leaf: Row, client: u32, server: u32): u32 {
+  if ((client | server) === 0 || leaf.isOther !== 0) return 0;
+  const known = findPair(leaf.processes, client, server, window);
+  if (known !== 0) return known;
+  const added = addPair(leaf.processes, client, server, window);
+  if (added !== 0) leaf.processes = added;
+  return added;
 }
 
 /** The leaf of a handle, (other) for one that was not announced; `activeDelta` is what the flow at hand adds to the open flows. */
@@ -48,6 +63,7 @@ export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
     const entry = changetype<ChannelEdge>(at);
     if (isCurrent(entry)) {
       entry.active += activeDelta;
+      if (entry.processes !== 0) movePair(entry.processes, activeDelta, window);
       return entry.leaf;
     }
   }

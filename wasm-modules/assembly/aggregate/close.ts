@@ -6,7 +6,9 @@ import { HISTOGRAM_COUNT_MAX, initHistograms } from '../lib/histogram';
 import { initAccumulation, rollUp, settleRows } from './accumulation';
 import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { expireEdges, initEdges } from './edges';
-import { EDGE_COUNT_MAX } from './limits';
+import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from './limits';
+import { initProcessPairs } from './process-pairs';
+import { initTallies, rollUpTallies, settleTallies } from './tallies';
 import { expireLeaves, initTree } from './tree';
 import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
 
@@ -24,20 +26,25 @@ export function initAggregate(
   histogramLevels: u32 = HISTOGRAM_LEVELS,
   edgeCountMax: u32 = EDGE_COUNT_MAX,
   histogramCountMax: u32 = HISTOGRAM_COUNT_MAX,
+  tallyCountMax: u32 = TALLY_COUNT_MAX,
 ): void {
   initEdges(worker, workers, openWindow, edgeCountMax);
   initChannelEdges(openWindow);
   initTree(edgeCountMax);
+  initProcessPairs();
   initHistograms(histogramCountMax);
   initAccumulation(histogramLevels);
+  initTallies(openWindow, histogramLevels, tallyCountMax);
   initWindowOutput(outputLevels);
 }
 
 /** Closes `window`; returns the address of its WindowOutput, valid until the next close. */
 export function aggregateClose(window: u32): usize {
   rollUp();
+  rollUpTallies();
   const output = writeWindowOutput(window);
   settleRows(window);
+  settleTallies(window);
   expireLeaves(window);
   expireEdges(window);
   closeEnrich(window);

@@ -18,6 +18,7 @@ import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './limits';
+import { dropPairs } from './process-pairs';
 
 export const LEVEL_COUNT: u32 = 7;
 
@@ -49,7 +50,10 @@ export class Row {
   generation: u32;
   /** Of a leaf that is not listed: the last window in which it moved or had open flows. */
   idleSince: u32;
-  pad0: u64;
+  /** Of a leaf: its first tally (tallies.ts), most of them few; 0 = none. */
+  tallies: u32;
+  /** Of a leaf: its first pair of executables (process-pairs.ts); 0 = none. */
+  processes: u32;
   /** What the open window adds to `point.active`. */
   activeDelta: i64;
   /** An EdgePoint, whose sums are of the open window and whose `active` stands. */
@@ -60,7 +64,7 @@ export class Row {
   }
 
   isIdleLeaf(): bool {
-    return this.level === Level.IdId && this.listed === 0 && this.clientNode !== 0;
+    return this.level === Level.IdId && this.listed === 0 && this.tallies === 0 && this.clientNode !== 0;
   }
 }
 
@@ -253,6 +257,7 @@ function freeRow(handle: u32): void {
   table.remove(row.hash, handle);
   releaseNode(row.clientNode);
   releaseNode(row.serverNode);
+  dropPairs(row.processes);
   row.generation++;
   row.clientNode = 0;
   const left = row.left;

@@ -1,10 +1,10 @@
-// Writes the WindowOutput of a closed window: the nodes that its points name, the points of every level that is put out, and their
-// histograms, in canonical order (canonical-order.ts). A point for each row that moved or has open flows; a row that lost its last
+// Writes the WindowOutput of a closed window: the nodes and labels that its points name, the points of every level that is put out, the tallies
+// of their rows and of hosts, and the histograms of both, in canonical order (canonical-order.ts). A point for each row that moved or has open flows; a row that lost its last
 // open flow moved, so the 0 is told once.
 
 import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
 import { nodeAt, nodeCount } from '../enrich/nodes';
-import { EDGE_POINT_SIZE, EdgePoint, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
+import { EDGE_POINT_SIZE, EdgePoint, Level, TALLY_POINT_SIZE, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
 import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram, overflowOfWindow } from './accumulation';
@@ -19,6 +19,17 @@ import {
   sortNodes,
   storeEntry,
 } from './canonical-order';
+import { processesBytes, writeProcesses } from './process-pairs';
+import { HOST_LEVEL, talliesOf, tallyAt } from './tallies';
+import {
+  beginTallyOutput,
+  endTallyOutput,
+  indexLabels,
+  outputLabels,
+  tallyHistogramBytes,
+  writeLabels,
+  writeTallies,
+} from './tally-output';
 import { LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
 
 /** In an entry of a row: its server port and protocol. */
@@ -44,13 +55,22 @@ export function windowOutputBytes(): u32 {
 /** Address of the WindowOutput; valid until the next one is written. Traps when memory is used up. */
 export function writeWindowOutput(window: u32): usize {
   const rowCount = countRows();
-  const nodesSize = <usize>min(rowCount * 2, nodeCount()) * ENTRY_BYTES;
+  const tallyCount = beginTallyOutput(outputLevels);
+  const hosts = talliesOf(HOST_LEVEL);
+  const nodesSize = <usize>min(rowCount * 2 + hosts.count, nodeCount()) * ENTRY_BYTES;
   const rowsSize = <usize>rowCount * ENTRY_BYTES;
   const nodes = takeScratch(nodesSize);
   const rows = takeScratch(rowsSize);
-  const named = collectRows(rows, nodes);
+  let named = collectRows(rows, nodes);
+  for (let index: u32 = 0; index < hosts.count; index++)
+    named = collectNode(nodes, named, tallyAt(hosts.at(index)).row);
   const nodeBytes = indexNodes(nodes, named);
-  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + rowCount * EDGE_POINT_SIZE + histogramBytes;
+  const labelBytes = indexLabels();
+  const pointBytes = rowCount * EDGE_POINT_SIZE;
+  histogramBytes += tallyHistogramBytes();
+  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + pointBytes + tallyCount * TALLY_POINT_SIZE + histogramBytes;
+  const processBytes = leafProcessesBytes(window);
+  bytes += processBytes;
   reserveBlock(bytes);
 
   const output = changetype<WindowOutput>(block);
@@ -61,12 +81,20 @@ export function writeWindowOutput(window: u32): usize {
   output.histogramCount = 0;
   output.histogramBytes = histogramBytes;
   output.overflowPoints = overflowOfWindow();
-  output.tallyCount = 0;
-  output.labelCount = 0;
-  output.labelBytes = 0;
+  output.tallyCount = tallyCount;
+  output.labelCount = outputLabels();
+  output.labelBytes = labelBytes;
+  output.processBytes = processBytes;
   output.pad0 = 0;
+  const points = block + WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes;
+  const tallies = points + pointBytes;
+  const histograms = tallies + tallyCount * TALLY_POINT_SIZE;
   writeNodes(nodes, named, block + WINDOW_OUTPUT_SIZE);
-  writePoints(output, rows, block + WINDOW_OUTPUT_SIZE + nodeBytes);
+  writeLabels(block + WINDOW_OUTPUT_SIZE + nodeBytes);
+  const histogramsEnd = writePoints(output, rows, points, histograms);
+  output.histogramCount += writeTallies(tallies, histograms, histogramsEnd);
+  endTallyOutput();
+  writeLeafProcesses(rows, window, block + bytes - processBytes);
   giveBlock(nodes, nodesSize);
   giveBlock(rows, rowsSize);
   return block;
@@ -135,8 +163,8 @@ function writeNodes(nodes: usize, count: u32, to: usize): void {
   for (let index: u32 = 0; index < count; index++) at += writeNodeRecord(entryHandle(entryAt(nodes, index)), index, at);
 }
 
-function writePoints(output: WindowOutput, rows: usize, points: usize): void {
-  const histograms = points + <usize>output.pointCount * EDGE_POINT_SIZE;
+/** Returns where its last histogram ends. */
+function writePoints(output: WindowOutput, rows: usize, points: usize, histograms: usize): usize {
   let entry = rows;
   let point = points;
   let histogram = histograms;
@@ -153,6 +181,7 @@ function writePoints(output: WindowOutput, rows: usize, points: usize): void {
       output.histogramCount++;
     }
   }
+  return histogram;
 }
 
 function sortRows(rows: usize, count: u32): void {
@@ -172,6 +201,28 @@ function writePoint(row: Row, key: u64, to: usize, window: u32): void {
   point.clientNode = clientIndexOf(key);
   point.serverNode = serverIndexOf(key);
   if (point.fromWindow === NOT_LATE) point.fromWindow = window;
+}
+
+function leafProcessesBytes(window: u32): u32 {
+  if (!isPutOut(Level.IdId)) return 0;
+  const leaves = listOf(Level.IdId);
+  let size: u32 = 0;
+  for (let index: u32 = 0; index < leaves.count; index++) {
+    const first = rowAt(leaves.at(index)).processes;
+    if (first !== 0) size += processesBytes(first, window);
+  }
+  return size;
+}
+
+/** The leaves are the first of the sorted `rows`. */
+function writeLeafProcesses(rows: usize, window: u32, to: usize): void {
+  if (!isPutOut(Level.IdId)) return;
+  let at = to;
+  const count = listOf(Level.IdId).count;
+  for (let index: u32 = 0; index < count; index++) {
+    const first = rowAt(entryHandle(entryAt(rows, index))).processes;
+    if (first !== 0) at += writeProcesses(first, index, window, at);
+  }
 }
 
 function takeScratch(size: usize): usize {

@@ -12,12 +12,12 @@ const CASES: { name: string; owner: Owner; node: Partial<NodeTexts> }[] = [
   {
     name: 'a container is named by its id, whatever else is known',
     owner: { ...AT, comm: 'postgres', executable: '/usr/bin/postgres', unit: 'docker.service', container: CONTAINER },
-    node: { kind: NodeKind.Container, id: CONTAINER, role: '4f4f4f4f4f4f', container: CONTAINER, process: '' },
+    node: { kind: NodeKind.Container, id: CONTAINER, role: '4f4f4f4f4f4f', container: CONTAINER, process: 'postgres' },
   },
   {
     name: 'a unit comes before the process',
     owner: { ...AT, comm: 'nginx', executable: '/usr/sbin/nginx', unit: 'nginx.service' },
-    node: { kind: NodeKind.Service, id: 'db-1/nginx.service', role: 'nginx.service', process: '' },
+    node: { kind: NodeKind.Service, id: 'db-1/nginx.service', role: 'nginx.service', process: 'nginx' },
   },
   {
     name: 'a process is named by the file that it executes',
@@ -64,9 +64,27 @@ for (const { name, owner, node } of CASES) {
 
 test('one owner is one node, and a host in two zones is two', () => {
   const worker = new StageWorker(MODULE);
-  const owner = { ...AT, unit: 'nginx.service' };
+  const owner = { ...AT, unit: 'nginx.service', executable: '/usr/sbin/nginx' };
   assert.equal(worker.nodeOf(owner), worker.nodeOf({ ...owner, comm: 'other' }));
   assert.notEqual(worker.nodeOf(owner), worker.nodeOf({ ...owner, zone: 'eu-1b' }));
+});
+
+test('processes of one unit or container are nodes of their own within one node', () => {
+  const worker = new StageWorker(MODULE);
+  for (const owner of [
+    { ...AT, unit: 'nginx.service' },
+    { ...AT, container: CONTAINER },
+  ]) {
+    const whole = worker.nodeOf(owner);
+    const [left, right] = ['nginx', 'logger'].map((name) =>
+      worker.nodeOf({ ...owner, executable: `/usr/bin/${name}` }),
+    );
+    assert.equal(new Set([whole, left, right]).size, 3);
+    for (const node of [whole, left, right]) assert.equal(worker.call('idNodeOf', node), whole);
+    assert.equal(worker.call('azNodeOf', left), worker.call('azNodeOf', whole));
+  }
+  const process = worker.nodeOf({ ...AT, executable: '/usr/bin/curl' });
+  assert.equal(worker.call('idNodeOf', process), process);
 });
 
 test('the az node keeps role and zone, the role node the role, and equal ones are shared', () => {

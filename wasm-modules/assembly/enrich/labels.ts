@@ -45,7 +45,10 @@ export function nodeOfHost(name: usize, nameBytes: u32, zone: usize, zoneBytes: 
   return nodeOfDraft();
 }
 
-/** The owner of a socket on `host` (from `nodeOfHost`). Texts that are not known are empty; all empty gives `host` itself. */
+/**
+ * The owner of a socket on `host` (from `nodeOfHost`). Texts that are not known are empty; all empty gives `host` itself. Processes of one
+ * unit or container with different executables are different nodes, whose `idNodeOf` is one.
+ */
 export function nodeOfProcess(
   host: u32,
   comm: usize,
@@ -57,28 +60,33 @@ export function nodeOfProcess(
   container: usize,
   containerBytes: u32,
 ): u32 {
-  if (containerBytes !== 0) return nodeOfContainer(host, container, containerBytes);
-  if (unitBytes !== 0) return nodeOnHost(NodeKind.Service, host, unit, unitBytes);
   const pathBytes = withoutDeleted(executable, executableBytes);
-  const name = basenameStart(executable, pathBytes);
-  if (name < pathBytes) return nodeOnHost(NodeKind.Process, host, executable + name, pathBytes - name);
+  const basename = basenameStart(executable, pathBytes);
+  let process = executable + basename;
+  let processBytes = pathBytes - basename;
   // Without an executable it may be a kernel thread; those whose names count ("kworker/3:1") are the host's own work.
-  return commBytes === 0 || contains(comm, commBytes, SLASH)
-    ? host
-    : nodeOnHost(NodeKind.Process, host, comm, commBytes);
+  if (processBytes === 0 && !contains(comm, commBytes, SLASH)) {
+    process = comm;
+    processBytes = commBytes;
+  }
+  if (containerBytes !== 0) return nodeOfContainer(host, container, containerBytes, process, processBytes);
+  if (unitBytes !== 0) return nodeOnHost(NodeKind.Service, host, unit, unitBytes, process, processBytes);
+  if (processBytes === 0) return host;
+  return nodeOnHost(NodeKind.Process, host, process, processBytes, process, processBytes);
 }
 
-function nodeOfContainer(host: u32, container: usize, containerBytes: u32): u32 {
+function nodeOfContainer(host: u32, container: usize, containerBytes: u32, process: usize, processBytes: u32): u32 {
   const hostRow = nodeAt(host);
   const draft = draftOn(hostRow, NodeKind.Container);
   draft.id = internText(container, containerBytes, CONTAINER_BYTES_MAX);
   draft.container = retainText(draft.id);
   draft.role = internText(container, min(containerBytes, CONTAINER_ROLE_BYTES), ROLE_BYTES_MAX);
+  draft.process = internText(process, processBytes, PROCESS_BYTES_MAX);
   return nodeOfDraft();
 }
 
 /** A node whose id is "host/name" and whose role is the name. */
-function nodeOnHost(kind: u32, host: u32, name: usize, nameBytes: u32): u32 {
+function nodeOnHost(kind: u32, host: u32, name: usize, nameBytes: u32, process: usize, processBytes: u32): u32 {
   const hostRow = nodeAt(host);
   const draft = draftOn(hostRow, kind);
   draft.role = internText(name, nameBytes, ROLE_BYTES_MAX);
@@ -88,7 +96,7 @@ function nodeOnHost(kind: u32, host: u32, name: usize, nameBytes: u32): u32 {
   store<u8>(joined + hostBytes, SLASH);
   memory.copy(joined + hostBytes + 1, textAddress(draft.role), roleBytes);
   draft.id = internText(joined, hostBytes + 1 + roleBytes, ID_BYTES_MAX);
-  if (kind === NodeKind.Process) draft.process = internText(name, nameBytes, PROCESS_BYTES_MAX);
+  draft.process = internText(process, processBytes, PROCESS_BYTES_MAX);
   return nodeOfDraft();
 }
 

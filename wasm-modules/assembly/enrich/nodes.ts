@@ -1,5 +1,5 @@
-// The nodes of this worker: what an end is, or its role in a zone, or its role alone (the upper levels of the tree). All texts and
-// the kind together are its identity, so no attribute depends on who announced a node first. Handle 0 = none.
+// The nodes of this worker: what an end is, or its role in a zone, or its role alone (the upper levels of the tree). What an end is may be
+// a process in a unit or container, which no level shows by itself (idNodeOf). All texts and the kind together are its identity, so no attribute depends on who announced a node first. Handle 0 = none.
 //
 // Lifetime: rows that keep a node beyond the window retain it. A node that nobody retains and nobody looked up for
 // NODE_IDLE_WINDOWS is freed at a window's end; `generation` tells who had the handle before.
@@ -57,6 +57,9 @@ export class Node {
   /** This node's role in its zone, and its role alone; 0 until asked for. Retained. */
   azNode: u32;
   roleNode: u32;
+  /** Of a process in a unit or container: that unit or container; 0 until asked for. Retained. */
+  idNode: u32;
+  pad0: u32;
   /** Hash of the role, alike on all workers and under all seeds. */
   roleHash: u64;
   /** The workers that were told in `announcedEpoch`, as bits. */
@@ -75,7 +78,7 @@ export class Node {
 const IDENTITY_OFFSET: usize = 8;
 if (offsetof<Node>('kind') !== 8 || offsetof<Node>('container') !== 36)
   ERROR('the identity of a node is one block of 32 bytes');
-if (offsetof<Node>() !== 88) ERROR('a node is a multiple of 8 bytes');
+if (offsetof<Node>() !== 96) ERROR('a node is a multiple of 8 bytes');
 
 let pool: RowPool = changetype<RowPool>(0);
 let table: OpenTable = changetype<OpenTable>(0);
@@ -160,6 +163,20 @@ export function nodeOfDraft(): u32 {
     }
   }
   return createNode(hash);
+}
+
+/** What the id levels show: of a process in a unit or container that as a whole, else the node itself. Borrowed from `node`. */
+export function idNodeOf(node: u32): u32 {
+  const row = nodeAt(node);
+  if (processWithin(node) === 0) return node;
+  if (row.idNode === 0) row.idNode = deriveIdNode(row);
+  return row.idNode;
+}
+
+/** Text of the process, when the node is one in a unit or container; else 0. Borrowed from `node`. */
+export function processWithin(node: u32): u32 {
+  const row = nodeAt(node);
+  return row.kind === NodeKind.Process ? 0 : row.process;
 }
 
 /** The node's role in its zone: what the az levels show. Borrowed from `node`. */
@@ -248,12 +265,26 @@ function deriveNode(row: Node, withZone: bool): u32 {
   return node;
 }
 
+function deriveIdNode(row: Node): u32 {
+  const derived = draftNode(row.kind);
+  derived.id = retainText(row.id);
+  derived.role = retainText(row.role);
+  derived.zone = retainText(row.zone);
+  derived.host = retainText(row.host);
+  derived.address = retainText(row.address);
+  derived.container = retainText(row.container);
+  const node = nodeOfDraft();
+  retainNode(node);
+  return node;
+}
+
 function freeNode(node: u32): void {
   const row = nodeAt(node);
   table.remove(row.hash, node);
   releaseTexts(row);
   releaseNode(row.azNode);
   releaseNode(row.roleNode);
+  releaseNode(row.idNode);
   if (row.addressRow !== 0) dropAddress(row.addressRow);
   row.kind = NodeKind.None;
   row.generation++;

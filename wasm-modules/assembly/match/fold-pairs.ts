@@ -9,6 +9,7 @@
 // negative the window's news of the pair's flows shrink by it. So it makes no difference which end folded, nor who told first. Judged when
 // all of a window is in. A pair of which no fold was told for long is forgotten.
 
+import { idNodeOf } from '../enrich/nodes';
 import { Role } from '../gen/kernel-events';
 import { MatchFold, ReducerCounter } from '../gen/records';
 import { count } from '../lib/counters';
@@ -208,15 +209,16 @@ export function addToPair(row: u32, fold: MatchFold, node: u32): void {
     pair.serverFrom = 0;
   }
   pair.hasFolds = true;
+  const owner = node === 0 ? 0 : idNodeOf(node);
   if (pair.endTime === 0 || shortTimeBetween(pair.endTime, fold.endTime) > 0) {
     pair.endTime = fold.endTime;
     pair.isLonger = true;
   }
   if (isServer) {
-    pair.serverNode = pair.serverFrom === 0 || pair.serverNode === node ? node : 0;
+    pair.serverNode = pair.serverFrom === 0 || pair.serverNode === owner ? owner : 0;
     pair.serverFrom = pair.serverFrom === 0 ? fold.fromWindow : min(pair.serverFrom, fold.fromWindow);
   } else {
-    pair.clientNode = pair.clientFrom === 0 || pair.clientNode === node ? node : 0;
+    pair.clientNode = pair.clientFrom === 0 || pair.clientNode === owner ? owner : 0;
     pair.clientFrom = pair.clientFrom === 0 ? fold.fromWindow : min(pair.clientFrom, fold.fromWindow);
   }
   fillLast(scratch, fold);
