@@ -60,6 +60,8 @@ export interface CollectorOptions {
 export interface CollectorStats {
   /** Events that found the ring full, exact, since `load`. */
   eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner' | 'dnsMessage', number>;
+  /** Ends of sockets that found the ring full and waited elsewhere: `deferred` tells them, nothing is lost. */
+  endsDeferred: number;
   /** Socket state changes that found no memory for the socket's state. */
   statesLost: number;
   /** State changes for which the program of `tcp_state` was skipped and that of `tcp_state_again` was not: nothing is lost. */
@@ -92,9 +94,10 @@ export interface CollectorStats {
  * `totals`: SocketTotals for sockets that moved since they were last told; flows of datagrams are opened and closed here, too.
  * `drops`: DropCount for each place where something was dropped since the last pass.
  * `listeners`: ListenerEvent for each listening socket, with what found no room there since the last pass.
+ * `deferred`: SocketClose and ConnectFailed that found the ring full.
  * `live`: SocketTotals for every connected socket; after SocketClose events were lost, those that are missing have closed.
  */
-export type WalkName = 'adopt' | 'owners' | 'totals' | 'live' | 'drops' | 'listeners';
+export type WalkName = 'deferred' | 'adopt' | 'owners' | 'totals' | 'live' | 'drops' | 'listeners';
 
 /** All methods throw an Error with a sentence after `close`, and a TypeError with a sentence for a wrong argument. */
 export interface Collector {

@@ -1,8 +1,8 @@
 #pragma once
 
-/* Ends of sockets that found the ring full wait here, since nobody can ask a socket that is gone for its last bytes. What
- * else is lost can be made up for: walks tell openings, owners and totals of those that live. Only when this is full too
- * is an end lost, and counted. */
+/* Ends of sockets that found the ring full wait here, since nobody can ask a socket that is gone for its last bytes.
+ * What else is lost can be made up for: walks tell openings, owners and totals of those that live. Only when this is
+ * full too is an end lost, and counted. */
 
 #include "core_types.h"
 #include "gen/kernel_events.h"

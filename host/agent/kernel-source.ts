@@ -33,6 +33,7 @@ export class KernelSource {
   readonly #core: AgentCore;
   /** A walk runs beside the ring, so its events wait here until the ring is empty. */
   readonly #piece = new Uint8Array(BATCH_BYTES);
+  #endsDeferred = 0;
   #opensLost = 0;
   #closesLost = 0;
   readonly #nowMs: () => number;
@@ -78,7 +79,9 @@ export class KernelSource {
 
   /** The totals of every socket that moved; openings and closes that found the ring full are made up for. */
   readTotals(): void {
-    const { eventsLost } = this.#collector.stats();
+    const { eventsLost, endsDeferred } = this.#collector.stats();
+    if (endsDeferred !== this.#endsDeferred) this.#walk('deferred');
+    this.#endsDeferred = endsDeferred;
     if (eventsLost.socketOpen + eventsLost.socketAdopted !== this.#opensLost) this.#walk('adopt');
     this.#opensLost = eventsLost.socketOpen + eventsLost.socketAdopted;
     const isDue = eventsLost.socketClose !== this.#closesLost || this.#nowMs() >= this.#nextCensusMs;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "arguments.h"
+#include "deferred_ends.h"
 #include "event_size.h"
 #include "gen/kernel_events.h"
 
@@ -135,13 +136,18 @@ Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
 Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
   const ProgramSet &programs = RequireOpen(info.Env());
   const std::string name = RequireString(info[0], "name");
-  if (name != "totals" && name != "live" && name != "owners" && name != "adopt" && name != "drops" &&
-      name != "listeners")
+  if (name != "deferred" && name != "totals" && name != "live" && name != "owners" && name != "adopt" &&
+      name != "drops" && name != "listeners")
     throw ArgumentError(
-        info.Env(), "name must be 'totals', 'live', 'owners', 'adopt', 'drops' or 'listeners', it is '" + name + "'");
+        info.Env(),
+        "name must be 'deferred', 'totals', 'live', 'owners', 'adopt', 'drops' or 'listeners', it is '" + name + "'");
   const Bytes target = RequireBytes(info[1], "target", sizeof(socket_event));
   std::unique_ptr<Walk> &walk = walks_[name];
   try {
+    if (name == "deferred") {
+      const size_t bytes = TakeDeferredEnds(programs.MapFd("deferred_ends"), target.data, target.length);
+      return Napi::Number::New(info.Env(), static_cast<double>(bytes));
+    }
     if (!walk) walk = std::make_unique<Walk>(programs, name, options_.scope_netns);
     const size_t bytes = walk->ReadInto(target.data, target.length);
     if (bytes == 0) walk.reset();
@@ -160,6 +166,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   for (const EventTypeName &item : kRingEventTypes) lost_by_type.Set(item.name, static_cast<double>(lost[item.type]));
   const Napi::Object result = Napi::Object::New(env);
   result.Set("eventsLost", lost_by_type);
+  result.Set("endsDeferred", static_cast<double>(*programs.FindCounters("ends_deferred", 1)));
   result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));

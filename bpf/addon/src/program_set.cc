@@ -93,6 +93,12 @@ void ProgramSet::OpenObject(const std::string &path) {
                              "; build them with: npm run build:bpf");
 }
 
+int ProgramSet::Probe(const Backend &backend) {
+  const auto [known, is_new] = probed_.try_emplace(backend.program, 0);
+  if (is_new) known->second = ProbeBackend(backend);
+  return known->second;
+}
+
 std::string ProgramSet::ChooseBackends(const ProgramOptions &options) {
   hooks_.clear();
   for (const Hook &hook : Hooks()) {
@@ -103,7 +109,7 @@ std::string ProgramSet::ChooseBackends(const ProgramOptions &options) {
       if (!bpf_object__find_program_by_name(object_.get(), backend.program)) continue;
       is_possible = true;
       const auto refusal = refused_.find(backend.program);
-      const int error = refusal == refused_.end() ? ProbeBackend(backend) : 0;
+      const int error = refusal == refused_.end() ? Probe(backend) : 0;
       if (refusal == refused_.end() && error == 0) {
         status.backend = &backend;
         break;

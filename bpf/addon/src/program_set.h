@@ -73,6 +73,8 @@ class ProgramSet {
   void OpenObject(const std::string &path);
   /** Returns why a required hook has none, or nothing. */
   std::string ChooseBackends(const ProgramOptions &options);
+  /** 0 when the backend works, else the errno. */
+  int Probe(const Backend &backend);
   /** Returns false when a program was refused: its backend is excluded then, and the next one may do. */
   bool TryLoad(const ProgramOptions &options);
   void Configure(const ProgramOptions &options);
@@ -87,6 +89,8 @@ class ProgramSet {
   std::vector<HookStatus> hooks_;
   const uint8_t *counters_ = nullptr;
   size_t counters_bytes_ = 0;
+  /** Program name → what its backend's probe said. */
+  std::map<std::string, int> probed_;
   /** Program name → why the kernel refused it. */
   std::map<std::string, std::string> refused_;
 };
