@@ -2,7 +2,7 @@
 // What it exported is final; what it had not exported dies with its incarnation. Every rule that is broken is an AssertionError.
 import { strict as assert } from 'node:assert';
 import type { Payload } from '../../wire/channel-sender.ts';
-import { CloseReason } from '../../wire/gen/kernel-events-layout.ts';
+import { CloseReason, Role } from '../../wire/gen/kernel-events-layout.ts';
 import * as layout from '../../wire/gen/wire-layout.ts';
 import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../wire/gen/wire-layout.ts';
 import { decodeAnnounce } from '../../wire/gen/wire-tables.ts';
@@ -269,17 +269,33 @@ export class LedgerModel {
     this.#closing.push(handle);
   }
 
-  #once({ open, totals, reason }: layout.Once): void {
+  #once({ open, totals, reason, handshakeUs, endTimeNs }: layout.Once): void {
     this.onces++;
     this.#checkReferences(open.process, open.addressSpace);
     assert.equal(open.handle, 0);
     assert.equal(open.flags, 0);
     for (const { open: other } of this.#twins.values())
-      assert(open.joinKey === 0n || other.joinKey !== open.joinKey, 'Once of a socket with a handle');
-    if (reason < CloseReason.ConnectRefused) return this.#book(open, totals, undefined);
+      assert(
+        open.joinKey === 0n || other.joinKey !== open.joinKey || other.role !== open.role,
+        'Once of a socket with a handle',
+      );
+    if (reason < CloseReason.ConnectRefused)
+      return this.#bookOnce(open, totals, handshakeUs, reason, endTimeNs - open.startTimeNs);
     if (this.#failed.has(open.cookie)) return;
     this.#failed.add(open.cookie);
     this.#staged.failures.set(reason, (this.#staged.failures.get(reason) ?? 0) + 1);
+  }
+
+  /** A repeat of a socket that is known says nothing new. */
+  #bookOnce(open: Open, totals: Totals, handshakeUs: number, reason: number, durationNs: bigint): void {
+    if (!this.#flows.has(endOf(open))) {
+      const { tallies } = this.#staged;
+      const kind = open.role === Role.Client ? layout.TallyKind.HandshakeServer : layout.TallyKind.HandshakeClient;
+      if (handshakeUs > 0 && open.role !== Role.Unknown)
+        addTally(tallies, tallyKey(kind, 0), 1n, BigInt(handshakeUs) * 1000n);
+      addTally(tallies, tallyKey(layout.TallyKind.Duration, reason), 1n, durationNs);
+    }
+    this.#book(open, totals, undefined);
   }
 
   #fold(fold: layout.Fold): void {
