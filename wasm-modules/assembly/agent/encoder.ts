@@ -36,6 +36,7 @@ import { fileTallied, tellClose, tellOnce } from './retention';
 import { nextSettled, rewindSettled } from './settled';
 import { nextSettledFold } from './settled-folds';
 import { copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { tallyHandshake } from './socket-tallies';
 import { clearDirty, nextDirty, refuseSocket, socketAt } from './sockets';
 import { beginTellingTallies, nextTallyToTell, tellTallyInto } from './tallies';
 
@@ -188,6 +189,7 @@ function encodeOpens(): bool {
     encodeOpen(changetype<Open>(batch.push()), socket, socket.handle);
     socket.clear(SocketFlag.AmendDue);
     socket.set(SocketFlag.OpenTold);
+    tallyHandshake(row, socket);
     if (socket.hasBaseline) socket.set(SocketFlag.BaselineDue);
     else if (socket.has(SocketFlag.Closed)) clearDirty(row);
     if (!socket.has(SocketFlag.Closed)) journalTold(row, socket, window);

@@ -9,7 +9,9 @@ import { foldSocket } from './folds';
 import { releaseHandle } from './handles';
 import { settle } from './settled';
 import { SocketFlag, SocketRow } from './socket-row';
+import { samplesInOnce, tallyDuration } from './socket-tallies';
 import { clearDirty, freeSocket, markDirty, socketAt } from './sockets';
+import { loseTallies } from './tallies';
 
 /** A list through SocketRow.next. */
 @unmanaged
@@ -59,6 +61,7 @@ function fileUntold(row: u32, socket: SocketRow): void {
   if (socket.has(SocketFlag.OpenTold) || socket.hasBaseline) {
     if (socket.has(SocketFlag.OpenTold)) clearDirty(row);
     else markDirty(row);
+    tallyDuration(row, socket);
     ended.push(row, socket);
   } else {
     socket.set(SocketFlag.Once);
@@ -82,6 +85,7 @@ export function fileTallied(): void {
     } else {
       socket.clear(SocketFlag.Once);
       markDirty(row);
+      tallyDuration(row, socket);
       ended.push(row, socket);
     }
     row = next;
@@ -94,6 +98,7 @@ function foldOldest(): void {
   if (row === 0) return;
   const socket = socketAt(row);
   foldSocket(socket);
+  if (socket.has(SocketFlag.Once)) loseTallies(samplesInOnce(socket), socket.closeWindow !== 0);
   if (socket.handle !== 0 && !socket.has(SocketFlag.HandleReleased)) releaseHandle(socket.handle, 0);
   dropClosed(row);
 }

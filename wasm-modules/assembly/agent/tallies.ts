@@ -224,10 +224,15 @@ function stageAgain(row: u32, entry: TallyRow): void {
 export function dropTallies(owner: u32): void {
   for (let row = firstOf(owner); row !== 0; row = firstOf(owner)) {
     const entry = at(row);
-    if (entry.window === 0) talliesLost += entry.count;
-    else talliesForgotten += entry.count;
+    loseTallies(entry.count, entry.window !== 0);
     remove(row);
   }
+}
+
+/** Increments will not be told, or not again. */
+export function loseTallies(count: u64, wasTold: bool): void {
+  if (wasTold) talliesForgotten += count;
+  else talliesLost += count;
 }
 
 function findStaged(tag: u32, owner: u32, kind: u16, code: u32, label: u32, bucket: i16): u32 {
