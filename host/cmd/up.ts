@@ -1,6 +1,6 @@
 // `tributary up`: agent, reducer and a live view of this host in one process, joined by a unix socket that only this process knows.
-import { writeSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtempSync, writeSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -8,8 +8,10 @@ import type { Logger } from 'pino';
 import { resolveAgentOptions } from '../agent/options.ts';
 import { readEdges } from '../api/edges.ts';
 import type { Configuration } from '../config/definition.ts';
-import { addConfiguration, type Load } from '../config/load.ts';
+import { addConfiguration, type Load, type Loaded } from '../config/load.ts';
+import { Reload } from '../config/reload.ts';
 import { formatDuration } from '../lib/duration.ts';
+import { HAS_TERMINAL } from '../lib/terminal.ts';
 import { createLog } from '../telemetry/log.ts';
 import { storeSource } from '../view/edge-source.ts';
 import { healthLine } from '../view/health-line.ts';
@@ -28,6 +30,14 @@ interface Logs {
   heldLog: HeldLog;
 }
 
+interface Configured {
+  load: Load;
+  loaded: Loaded;
+}
+
+/** On a terminal the picture is the message; what goes wrong is still said. */
+const DEFAULT_LEVEL = process.stdout.isTTY ? 'error' : 'warn';
+
 /** A terminal shows so many windows added up: what happens once in a second stays long enough to be read. */
 const WINDOWS_SHOWN = 5;
 
@@ -45,23 +55,21 @@ export function register(command: Command): void {
 async function run(load: Load): Promise<void> {
   const loaded = load();
   checkUp(loaded);
-  const { values } = loaded;
   const heldLog = new HeldLog((text) => writeSync(process.stderr.fd, text));
-  // On a terminal the picture is the message; what goes wrong is still said.
-  const { level = process.stdout.isTTY ? 'error' : 'warn', format } = values.log;
+  const { level = DEFAULT_LEVEL, format } = loaded.values.log;
   const log = createLog('up', { level, format, destination: heldLog });
-  const directory = await mkdtemp(join(tmpdir(), 'tributary-up-'));
+  const directory = mkdtempSync(join(tmpdir(), 'tributary-up-'));
   try {
-    await runIn(directory, values, { log, heldLog });
+    await runIn(directory, { load, loaded }, { log, heldLog });
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function runIn(directory: string, values: Configuration, { log, heldLog }: Logs): Promise<void> {
+async function runIn(directory: string, configuration: Configured, { log, heldLog }: Logs): Promise<void> {
   const socket = { path: join(directory, 'agents.sock') };
   const failed = Promise.withResolvers<never>();
-  const { up, api, prometheus } = values;
+  const { up, api, prometheus } = configuration.loaded.values;
   const { window, lateness } = up;
   const options = resolveReducerOptions({
     ...{ api, prometheus, insecure: false, tls: {} },
@@ -78,9 +86,21 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
   );
   const agentOptions = resolveAgentOptions({
     ...{ insecure: false, tls: {} },
-    agent: { reducer: socket, window, zone: '', zstd: false },
+    agent: {
+      reducer: socket,
+      window,
+      zone: '',
+      zstd: false,
+      drops: true,
+      dns: true,
+      dnsNames: false,
+      udp: true,
+      udpIdle: 60_000_000_000n,
+    },
   });
-  const stopped = stopSignal('SIGHUP');
+  const stopped = HAS_TERMINAL ? stopSignal('SIGHUP') : stopSignal();
+  const reload = createReload(configuration, log, reducer);
+  if (!HAS_TERMINAL) reload.start();
   await reducer.start();
   const agent = await createAgent(agentOptions, log, failed.reject);
   tellStateOnSignal(log, () => ({ agent: agent.state(), reducer: reducer.state() }));
@@ -89,6 +109,7 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
   try {
     await agent.start();
     logMachine(log, agent);
+    reload.ready();
     if (process.stdout.isTTY) {
       view = createView(agentOptions.node, up, reducer, heldLog);
       await view.start();
@@ -100,6 +121,7 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
     }
     await Promise.race(ends);
   } finally {
+    reload.stop();
     show = () => {};
     view?.stop();
     await stopInTime(log, async () => {
@@ -107,6 +129,21 @@ async function runIn(directory: string, values: Configuration, { log, heldLog }:
       await reducer.stop();
     });
   }
+}
+
+function createReload({ load, loaded }: Configured, log: Logger, reducer: ReducerService): Reload {
+  return new Reload(
+    { role: 'up', loaded },
+    {
+      ...{ load, log, check: checkUp },
+      apply: {
+        'log.level': (values) => {
+          log.level = values.log.level ?? DEFAULT_LEVEL;
+        },
+      },
+      always: () => reducer.reload(),
+    },
+  );
 }
 
 function createView(

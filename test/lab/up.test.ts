@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -21,8 +21,8 @@ interface Up {
   output: () => string;
 }
 
-function startUp(api: string): Up {
-  const child = spawn(process.execPath, [MAIN, 'up', '--api', api], { stdio: ['ignore', 'pipe', 'pipe'] });
+function startUp(api: string, ...more: string[]): Up {
+  const child = spawn(process.execPath, [MAIN, 'up', '--api', api, ...more], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on('data', (chunk: Buffer) => {
@@ -95,6 +95,27 @@ test('up whose terminal is closed leaves nothing behind', async (t) => {
   assert.equal(readdirSync(directory).length, 2);
   await terminal.stop();
   await waitFor(() => (readdirSync(directory).length === 0 ? true : undefined), 'nothing to be left');
+});
+
+test('up without a terminal reads its configuration again on SIGHUP', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tributary-up-test-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const config = join(directory, 'tributary.yaml');
+  writeFileSync(config, 'log:\n  level: error\n');
+  const up = startUp(`unix:${join(directory, 'api.sock')}`, '--config', config);
+  t.after(() => up.child.kill('SIGKILL'));
+  await waitFor(() => up.output().includes('1 agent') || undefined, 'the first screen', { detail: up.output });
+  writeFileSync(config, 'log:\n  level: debug\nup:\n  window: 5s\n');
+  up.child.kill('SIGHUP');
+  await waitFor(() => up.output().match(/log.level is now .*debug.*, was .*error/) ?? undefined, 'the new level', {
+    detail: up.output,
+  });
+  await waitFor(() => up.output().match(/up.window stays .* takes effect with a restart/) ?? undefined, 'what stays', {
+    detail: up.output,
+  });
+  const exited = once(up.child, 'exit');
+  up.child.kill('SIGTERM');
+  assert.deepEqual(await exited, [0, null], up.output());
 });
 
 test('edges names the fix when no reducer answers', async () => {
