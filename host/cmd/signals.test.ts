@@ -41,7 +41,8 @@ class Role {
     for (;;) {
       const line = this.lines.find(({ msg }) => pattern.test(msg));
       if (line !== undefined) return line;
-      assert.equal(this.child.exitCode, null, `ended before ${pattern}: ${JSON.stringify(this.lines)}`);
+      const { exitCode, signalCode } = this.child;
+      assert.equal(exitCode ?? signalCode, null, `ended before ${pattern}: ${JSON.stringify(this.lines)}`);
       await new Promise<void>((resolve) => this.#heard.push(resolve));
     }
   }
@@ -167,6 +168,28 @@ test('SIGUSR1 tells the state of a reducer, whatever its log level, and disturbs
   );
   role.child.kill('SIGTERM');
   assert.equal(await role.end(), 0);
+});
+
+/** Node's hook is told when the file of the role is read: after the first line of main.ts, before the role can listen. */
+const SIGNALS_AT_LOAD = `
+import { registerHooks } from 'node:module';
+registerHooks({
+  load(url, context, next) {
+    if (/\\/cmd\\/(reducer|agent|up)\\.ts$/.test(url)) for (const name of ['SIGUSR1', 'SIGHUP']) process.kill(process.pid, name);
+    return next(url, context);
+  },
+});`;
+
+test('signals that come while a role is loaded end nothing and open no debugger', async (context) => {
+  const preload = `--import=data:text/javascript,${encodeURIComponent(SIGNALS_AT_LOAD)}`;
+  const { role } = startReducer(context, { NODE_OPTIONS: preload });
+  await role.line(/^listening on/);
+  role.child.kill('SIGTERM');
+  assert.equal(await role.end(), 0);
+  assert.deepEqual(
+    role.lines.filter(({ msg }) => /debugger/i.test(msg)),
+    [],
+  );
 });
 
 test('agents that are refused again and again write a few lines, in which every refusal is counted', async (context) => {
