@@ -13,11 +13,14 @@ const programs: Datagrams[] = [];
 let left: Host;
 let right: Host;
 let far: Host;
+/** Without a cable. */
+let alone: Host;
 
 before(() => {
   left = lab.host('l');
   right = lab.host('r');
   far = lab.host('f');
+  alone = lab.host('a');
   lab.connect(left, right, ['10.84.1.1/24', '10.84.1.2/24']);
   left.address('e0', 'fd84:1::1/64');
   right.address('e0', 'fd84:1::2/64');
@@ -79,7 +82,7 @@ class Flows {
   }
 
   walk(): SocketEvent[] {
-    const namespaces = [left.netns, right.netns, far.netns];
+    const namespaces = [left, right, far, alone].map(({ netns }) => netns);
     const events = this.observer.walk('totals').filter((event) => event.protocol === 17);
     const own = events.filter(({ netns }) => namespaces.includes(netns));
     for (const event of own) {
@@ -386,8 +389,8 @@ test('without datagrams nothing of UDP is followed', async () => {
 });
 
 test('datagrams that find no room for their flow are counted, and the flows that have ended make room', async () => {
-  const flows = new Flows({ scopeNetns: left.netns });
-  const client = program(left);
+  const flows = new Flows({ scopeNetns: alone.netns });
+  const client = program(alone);
   const sockets = [await client.open('127.0.0.1'), await client.open('127.0.0.1'), await client.open('127.0.0.1')];
   for (const socket of sockets) await client.spread(socket, 60_000, ['127.0.0.2', 1024]);
   const { datagramsRefused, datagramBytesRefused } = flows.observer.collector.stats();
@@ -399,6 +402,6 @@ test('datagrams that find no room for their flow are counted, and the flows that
   const c = await client.open('127.0.0.1');
   const port = await client.port(c);
   await client.send(c, 5, 10, ['127.0.0.2', 7017]);
-  assert.deepEqual(told(flows.only(left, port, 7017)), sentOnly(50, 5));
+  assert.deepEqual(told(flows.only(alone, port, 7017)), sentOnly(50, 5));
   flows.close();
 });
