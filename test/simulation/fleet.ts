@@ -63,8 +63,8 @@ export interface Incarnation {
   startMs: number;
   /** Infinity: to the end of the run. */
   endMs: number;
-  /** Sessions whose Hello came within the recovery period: they were answered together. */
-  recovered: { atMs: number; sessions: Set<bigint> };
+  /** Sessions whose Hello came within the recovery period, with the committed window that it names: they were answered together. */
+  recovered: { atMs: number; sessions: Map<bigint, number> };
   /** The last window that each session had told when it started. */
   toldBefore: Map<bigint, number>;
   /** What was held of each session in each closed window. */
@@ -176,7 +176,7 @@ export class Fleet {
       id: BigInt(this.incarnations.length + 1),
       startMs: schedule.nowMs,
       endMs: Infinity,
-      recovered: { atMs: schedule.nowMs, sessions: new Set() },
+      recovered: { atMs: schedule.nowMs, sessions: new Map() },
       toldBefore: new Map(this.lives.map((life) => [life.session, Math.max(0, ...life.toldWindows.flat())])),
       sealed: new Map(),
       closedAt: new Map(),
@@ -203,11 +203,11 @@ export class Fleet {
           if (isCurrent && scenario.faults.resets === 0 && scenario.faults.agentKills === 0)
             this.broken.push(`reducer ${incarnation.id} closed a connection that an agent holds`);
         },
-        joined: (session) => {
+        joined: ({ session, committedWindow }) => {
           const { recovered } = incarnation;
           if (recovered.sessions.size === 0)
             recovered.atMs = Math.max(schedule.nowMs, incarnation.startMs + RECOVERY_MS);
-          if (schedule.nowMs <= recovered.atMs) recovered.sessions.add(session);
+          if (schedule.nowMs <= recovered.atMs) recovered.sessions.set(session, committedWindow);
         },
         committed: (window) => path.committed(window),
         committing: () => this.#mayKill(scenario.faults.killOnCommit, COMMIT_MS_MAX),

@@ -17,6 +17,7 @@ import {
 import { type WorkerAction, WorkerNode } from '../../host/reducer/worker-node.ts';
 import { frameHeader } from '../../host/wire/frame.ts';
 import { FrameKind } from '../../host/wire/gen/wire-layout.ts';
+import type { Hello } from '../../host/wire/gen/wire-tables.ts';
 import { countedProblems } from './counted-problems.ts';
 import type { EndEvents, LinkConnection } from './link.ts';
 import { ObservedCore } from './observed-core.ts';
@@ -60,7 +61,7 @@ export interface ReducerProcessDependencies {
   /** It closed a connection without a word. */
   hungUp: (connection: LinkConnection) => void;
   /** An agent's Hello was answered with a Welcome. */
-  joined: (session: bigint) => void;
+  joined: (hello: Hello) => void;
   /** The stages hold in closed `window` what `session` told up to `reached`. */
   sealed: (incarnation: bigint, window: number, session: bigint, reached: number) => void;
   trace: (text: string) => void;
@@ -241,7 +242,7 @@ export class ReducerProcess {
           break;
         case 'joined':
           this.#dependencies.trace(`${action.hello.nodeName} joined, resume ${action.resume}`);
-          this.#dependencies.joined(action.hello.session);
+          this.#dependencies.joined(action.hello);
           break;
         case 'refused':
           this.#dependencies.trace(`${action.hello.nodeName} refused, reason ${action.reason}`);

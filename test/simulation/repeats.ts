@@ -83,16 +83,17 @@ function canHear(fleet: Fleet, session: bigint, atMs: number): boolean {
 /** What an agent knows as committed that was there when the recovery period ended, or had to be, all know before they tell anything. */
 function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, broken: string[]): void {
   const endMs = fleet.incarnations.find(({ id }) => id === batch.incarnation)?.endMs ?? Infinity;
-  const isRecovered = (snapshot: Snapshot): boolean => {
+  const knownWindow = (snapshot: Snapshot): number => {
     const incarnation = fleet.incarnations.find(({ id }) => id === snapshot.incarnation);
     const life = fleet.lives.find(({ session }) => session === snapshot.session);
-    if (incarnation === undefined || life === undefined) return false;
-    return incarnation.recovered.sessions.has(snapshot.session) || isFree(fleet, life, incarnation);
+    if (incarnation === undefined || life === undefined) return 0;
+    const isLate = !incarnation.recovered.sessions.has(snapshot.session) && !isFree(fleet, life, incarnation);
+    return isLate ? 0 : (incarnation.recovered.sessions.get(snapshot.session) ?? snapshot.committedWindow);
   };
   // Its Hello tells of the incarnation that it spoke to last, so only the first one after it can pass the knowledge on.
   const knowing = fleet.lives
     .map(({ session }) => fleet.snapshots.find((one) => one.session === session && one.incarnation > batch.incarnation))
-    .find((snapshot) => snapshot !== undefined && isRecovered(snapshot) && knowsCommit(fleet, batch, snapshot));
+    .find((snapshot) => snapshot !== undefined && knowsCommit(fleet, batch, snapshot.session, knownWindow(snapshot)));
   for (const snapshot of sessions.values()) {
     if (knowing?.incarnation === snapshot.incarnation && canHear(fleet, snapshot.session, endMs))
       broken.push(
@@ -103,7 +104,7 @@ function checkRecovered(fleet: Fleet, batch: StoredBatch, sessions: Repeating, b
 }
 
 /** It told something that only this batch holds, and need not tell it again. */
-function knowsCommit(fleet: Fleet, batch: StoredBatch, { session, committedWindow }: Snapshot): boolean {
+function knowsCommit(fleet: Fleet, batch: StoredBatch, session: bigint, committedWindow: number): boolean {
   const told = held(fleet, batch, session);
   return (
     told > 0 && told > held(fleet, { ...batch, lastWindow: batch.firstWindow - 1 }, session) && committedWindow >= told
