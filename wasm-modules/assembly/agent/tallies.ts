@@ -5,7 +5,8 @@
 //   told     in one window each, kept until that window is committed
 //
 // Samples are told apart by their bucket, so that those in one row fall into one bucket of any histogram.
-import { Tally, TallyKind } from '../gen/wire';
+import { SAMPLED_TALLY_KINDS } from '../gen/tally-kinds';
+import { Tally } from '../gen/wire';
 import { bucketOfNs, initBuckets } from '../lib/bucket';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
@@ -83,14 +84,9 @@ function refuse(count: u64): bool {
   return false;
 }
 
-/** Kinds whose increments are samples, in ns. */
+/** Samples are ns. */
 function isSampled(kind: u16): bool {
-  return (
-    kind === TallyKind.HandshakeServer ||
-    kind === TallyKind.HandshakeClient ||
-    kind === TallyKind.Duration ||
-    kind === TallyKind.DnsLookup
-  );
+  return ((SAMPLED_TALLY_KINDS >>> kind) & 1) !== 0;
 }
 
 function begin(row: u32, owner: u32, kind: u16, code: u32, label: u32, bucket: i16): void {
