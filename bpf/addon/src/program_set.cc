@@ -72,6 +72,8 @@ ProgramSet::ProgramSet(const ProgramOptions &options) {
 }
 
 std::string ProgramSet::LoadObject(const ProgramOptions &options, const std::string &path) {
+  // Programs of the same name differ between the objects.
+  refused_.clear();
   do {
     OpenObject(path);
     const std::string complaint = ChooseBackends(options);
@@ -203,7 +205,7 @@ int ProgramSet::MapFd(const char *name) const { return bpf_map__fd(bpf_object__f
 
 void ProgramSet::Attach() {
   for (HookStatus &status : hooks_) {
-    if (!status.backend || links_.count(status.hook->name)) continue;
+    if (!status.backend || links_.count(status.hook->name) || shed_.count(status.hook->name)) continue;
     bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
     bpf_link *link = nullptr;
     if (status.backend->map) {
@@ -238,12 +240,35 @@ bpf_link *ProgramSet::FindLink(const std::string &hook) const {
   return found == links_.end() ? nullptr : found->second.get();
 }
 
-uint64_t ProgramSet::CountSkips(const HookStatus &status) const {
-  if (!status.backend) return 0;
-  const bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
-  bpf_prog_info info = {};
-  __u32 bytes = sizeof(info);
-  return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) == 0 ? info.recursion_misses : 0;
+void ProgramSet::Shed(const std::set<std::string> &hooks) {
+  shed_ = hooks;
+  for (const std::string &hook : hooks) links_.erase(hook);
+  Attach();
 }
+
+int ProgramSet::Measure(bool on) {
+  if (on == static_cast<bool>(measuring_)) return 0;
+  if (!on) {
+    measuring_ = UniqueFd();
+    return 0;
+  }
+  const int fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+  if (fd < 0) return errno;
+  measuring_ = UniqueFd(fd);
+  return 0;
+}
+
+bpf_prog_info ProgramSet::ProgramInfo(const HookStatus &status) const {
+  bpf_prog_info info = {};
+  if (!status.backend) return info;
+  const bpf_program *program = bpf_object__find_program_by_name(object_.get(), status.backend->program);
+  __u32 bytes = sizeof(info);
+  if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &bytes) != 0) return {};
+  return info;
+}
+
+uint64_t ProgramSet::CountSkips(const HookStatus &status) const { return ProgramInfo(status).recursion_misses; }
+
+uint64_t ProgramSet::RunNs(const HookStatus &status) const { return ProgramInfo(status).run_time_ns; }
 
 }  // namespace tributary

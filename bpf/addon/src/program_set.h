@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hooks.h"
+#include "unique_fd.h"
 
 namespace tributary {
 
@@ -43,8 +44,12 @@ class ProgramSet {
   ~ProgramSet();
   ProgramSet(const ProgramSet &) = delete;
 
-  /** Attaches every loaded program. A hook that fails keeps its error; the others go on. */
+  /** Attaches every loaded program but those of the shed hooks. A hook that fails keeps its error; the others go on. */
   void Attach();
+  /** Detaches these hooks and attaches all others. */
+  void Shed(const std::set<std::string> &hooks);
+  /** While on, the kernel measures the run time of programs, of all on the machine. Returns an errno, or 0. */
+  int Measure(bool on);
 
   /** Which object was loaded, `btf` or `kprobe`. */
   const std::string &object_name() const { return object_name_; }
@@ -57,6 +62,8 @@ class ProgramSet {
   /** How often the kernel skipped the hook's program, because that was active on the same processor. 0 before
    * Linux 5.12. */
   uint64_t CountSkips(const HookStatus &status) const;
+  /** What the hook's program took since it was loaded, while it was measured, nanoseconds. */
+  uint64_t RunNs(const HookStatus &status) const;
   /** A counter, or a row of them, in the memory that the programs write: reading it is no system call. */
   const volatile uint64_t *FindCounters(const char *variable, size_t count) const;
 
@@ -79,6 +86,7 @@ class ProgramSet {
   bool TryLoad(const ProgramOptions &options);
   void Configure(const ProgramOptions &options);
   void MapCounters();
+  bpf_prog_info ProgramInfo(const HookStatus &status) const;
   /** Offset of a variable within its section's map. */
   size_t FindVariable(const char *section, const char *variable, size_t bytes) const;
 
@@ -87,6 +95,8 @@ class ProgramSet {
   std::map<std::string, std::unique_ptr<bpf_link, LinkDestroyer>> links_;
   std::string object_name_;
   std::vector<HookStatus> hooks_;
+  std::set<std::string> shed_;
+  UniqueFd measuring_;
   const uint8_t *counters_ = nullptr;
   size_t counters_bytes_ = 0;
   /** Program name → what its backend's probe said. */
