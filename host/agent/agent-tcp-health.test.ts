@@ -106,6 +106,19 @@ for (const build of BUILDS) {
     assert.deepEqual([once.phase, once.error, once.totals.retransmits], [ConnectionPhase.Establish, 111, 2n]);
   });
 
+  test(`${build}: the RTT variation of a connection that lasts is sampled each minute and at its end`, () => {
+    const core = createCore();
+    const samples = (timeNs: bigint, event: Partial<SocketEvent> = {}) =>
+      itemsOf(tell(core, { type: SocketTotals, timeNs, rttVariationUs: 40, ...event }), 'Tally')
+        .filter(({ kind }) => kind === TallyKind.RttVariation)
+        .map(({ count, sum }) => [count, sum]);
+    assert.deepEqual(samples(10_000_000_000n, { type: KernelEventType.SocketOpen }), []);
+    assert.deepEqual(samples(69_000_000_000n), []);
+    assert.deepEqual(samples(71_000_000_000n), [[1n, 40_000n]]);
+    assert.deepEqual(samples(72_000_000_000n), []);
+    assert.deepEqual(samples(73_000_000_000n, { type: SocketClose, rttVariationUs: 7 }), [[1n, 7_000n]]);
+  });
+
   test(`${build}: a Close says in which phase it was reset`, () => {
     const core = createCore();
     tell(core, {});

@@ -42,6 +42,8 @@ export interface TallyMetric {
   readonly code?: TallyCode;
   /** The attributes whose values are the words of the label. */
   readonly label?: readonly AttributeId[];
+  /** First and last upper bound in Prometheus, as exponents of 2, in seconds. */
+  readonly bounds?: readonly [number, number];
   readonly attributes: readonly AttributeId[];
   readonly description: string;
   readonly profiles: Readonly<Partial<Record<Profile, string>>>;
@@ -389,6 +391,7 @@ export const TALLIES = {
     instrument: 'exponential_histogram',
     unit: 's',
     code: 'close_reason',
+    bounds: [-10, 17],
     description: 'From the opening to the end of a connection whose opening was seen.',
     profiles: { otel: 'tributary.tcp.connection.duration' },
     prometheus: 'tributary_tcp_connection_duration_seconds',
@@ -457,6 +460,26 @@ export const TALLIES = {
     profiles: { otel: 'tributary.tcp.connect.error.count' },
     prometheus: 'tributary_tcp_connect_error_count_total',
     attributes: ['side', 'errorCode'],
+  },
+  tcpRttMin: {
+    kind: 10,
+    subject: 'edge',
+    instrument: 'exponential_histogram',
+    unit: 's',
+    description: 'The least round-trip time of each connection that ended, as its end saw it.',
+    profiles: { otel: 'tributary.tcp.rtt.min' },
+    prometheus: 'tributary_tcp_rtt_min_seconds',
+    attributes: ['side'],
+  },
+  tcpRttVariation: {
+    kind: 11,
+    subject: 'edge',
+    instrument: 'exponential_histogram',
+    unit: 's',
+    description: 'Mean deviation of the round-trip time (RFC 6298, RTTVAR) of connections that last: a sample a minute, and one at the end.',
+    profiles: { otel: 'tributary.tcp.rtt.variation' },
+    prometheus: 'tributary_tcp_rtt_variation_seconds',
+    attributes: ['side'],
   },
   tcpAcceptOverflow: {
     kind: 16,

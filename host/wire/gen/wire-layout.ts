@@ -76,9 +76,9 @@ export const TallyKind = {
   HandshakeClient: 2,
   /** From the opening to the end, of sockets whose opening was seen. Samples, ns. `code`: kernel.CloseReason. */
   Duration: 3,
-  /** Segments sent again. `code`: kernel.RetransmitKind. */
+  /** Segments sent again. `code`: kernel.RetransmitKind. Of a connect that failed the reducer makes it of the totals of Once. */
   Retransmit: 4,
-  /** `code`: kernel.ConnectionPhase. */
+  /** `code`: kernel.ConnectionPhase. No agent tells them: the reducer makes them of Once.phase and Close.phase. */
   ResetSent: 5,
   ResetReceived: 6,
   /** Times that this end had no room to receive (announced a window of 0). */
@@ -87,6 +87,13 @@ export const TallyKind = {
   OutOfOrder: 8,
   /** A connect that failed. `code`: errno. No agent tells it: the reducer makes it of Once.error and Close.error. */
   ConnectError: 9,
+  /** The least round trip of a connection that has ended. Samples, ns. No agent tells it: the reducer makes it of the totals of Once and Close. */
+  RttMin: 10,
+  /**
+   * Mean deviation of the round-trip time (RFC 6298, RTTVAR) of a connection that lasted: a sample a minute while segments move, and one at
+   * its end. Samples, ns.
+   */
+  RttVariation: 11,
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   AcceptOverflow: 16,
   /** `code`: kernel's reason; `label`: "REASON function". */

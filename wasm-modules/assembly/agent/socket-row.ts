@@ -1,4 +1,4 @@
-// Everything that is known of one socket, 288 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
+// Everything that is known of one socket, 296 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
 //
 //   now        what the kernel said last
 //   told       what this channel said last; UpdateNarrow is the difference
@@ -97,6 +97,9 @@ export class SocketRow {
   retransmitsProbe: u32; // 276
   outOfOrder: u32; // 280
   zeroWindows: u32; // 284
+  /** When its RTT variation was looked at last, seconds; 0 = never. */
+  rttSampledS: u32; // 288
+  pad1: u32; // 292
 
   get now(): Totals {
     return changetype<Totals>(changetype<usize>(this) + 112);
@@ -136,7 +139,7 @@ export class SocketRow {
 if (offsetof<SocketRow>('now0') !== 112) ERROR('SocketRow: `now` is at 112');
 if (offsetof<SocketRow>('told0') !== 160) ERROR('SocketRow: `told` is at 160');
 if (offsetof<SocketRow>('committed0') !== 208) ERROR('SocketRow: `committed` is at 208');
-if (offsetof<SocketRow>() !== 288) ERROR('SocketRow has 288 bytes');
+if (offsetof<SocketRow>() !== 296) ERROR('SocketRow has 296 bytes');
 
 export function copyTotals(to: Totals, from: Totals): void {
   memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<Totals>());

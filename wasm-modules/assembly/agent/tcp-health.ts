@@ -1,8 +1,8 @@
 // What the kernel counts of a TCP socket's health as running totals, turned into tallies by what they moved since the last event: an event that
 // was lost is made up for by the next.
-import { RetransmitKind, SocketEvent } from '../gen/kernel-events';
+import { KernelEventType, RetransmitKind, SocketEvent } from '../gen/kernel-events';
 import { TallyKind } from '../gen/wire';
-import { SocketRow } from './socket-row';
+import { SocketFlag, SocketRow } from './socket-row';
 import { tally } from './tallies';
 
 /** The agent's look begins here: what was counted before is history. */
@@ -15,9 +15,25 @@ export function beginHealth(socket: SocketRow, event: SocketEvent): void {
   socket.zeroWindows = event.zeroWindows;
 }
 
+const RTT_SAMPLE_PERIOD_S: u32 = 60;
+
+/**
+ * Samples the RTT variation of a connection that the channel knows. One that is over before is told as Once, and has hardly a variation: after
+ * the first round trip it is half of that (RFC 6298).
+ */
+function sampleRttVariation(row: u32, socket: SocketRow, event: SocketEvent): void {
+  const now = <u32>(event.timeNs / 1_000_000_000);
+  if (socket.rttSampledS === 0) socket.rttSampledS = now;
+  if (!socket.has(SocketFlag.OpenTold) || event.rttVariationUs === 0) return;
+  if (event.type !== KernelEventType.SocketClose && now - socket.rttSampledS < RTT_SAMPLE_PERIOD_S) return;
+  socket.rttSampledS = now;
+  tally(row, TallyKind.RttVariation, 0, 0, 1, <u64>event.rttVariationUs * 1000);
+}
+
 /** Tallies what moved. Of an event from behind, as when a scan and the ring cross, nothing has. */
 export function applyHealth(row: u32, socket: SocketRow, event: SocketEvent): void {
   if (event.handshakeUs !== 0) socket.handshakeUs = event.handshakeUs;
+  sampleRttVariation(row, socket, event);
   const fast = rise(socket.retransmitsFast, event.retransmitsFast);
   const timeout = rise(socket.retransmitsTimeout, event.retransmitsTimeout);
   const syn = rise(socket.retransmitsSyn, event.retransmitsSyn);

@@ -74,9 +74,9 @@ export namespace TallyKind {
   export const HandshakeClient: u16 = 2;
   /** From the opening to the end, of sockets whose opening was seen. Samples, ns. `code`: kernel.CloseReason. */
   export const Duration: u16 = 3;
-  /** Segments sent again. `code`: kernel.RetransmitKind. */
+  /** Segments sent again. `code`: kernel.RetransmitKind. Of a connect that failed the reducer makes it of the totals of Once. */
   export const Retransmit: u16 = 4;
-  /** `code`: kernel.ConnectionPhase. */
+  /** `code`: kernel.ConnectionPhase. No agent tells them: the reducer makes them of Once.phase and Close.phase. */
   export const ResetSent: u16 = 5;
   export const ResetReceived: u16 = 6;
   /** Times that this end had no room to receive (announced a window of 0). */
@@ -85,6 +85,13 @@ export namespace TallyKind {
   export const OutOfOrder: u16 = 8;
   /** A connect that failed. `code`: errno. No agent tells it: the reducer makes it of Once.error and Close.error. */
   export const ConnectError: u16 = 9;
+  /** The least round trip of a connection that has ended. Samples, ns. No agent tells it: the reducer makes it of the totals of Once and Close. */
+  export const RttMin: u16 = 10;
+  /**
+   * Mean deviation of the round-trip time (RFC 6298, RTTVAR) of a connection that lasted: a sample a minute while segments move, and one at
+   * its end. Samples, ns.
+   */
+  export const RttVariation: u16 = 11;
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   export const AcceptOverflow: u16 = 16;
   /** `code`: kernel's reason; `label`: "REASON function". */
@@ -1080,7 +1087,11 @@ function checkProcess(table: u32): bool {
     checkString(table, vtable, 16, true) &&
     checkString(table, vtable, 18, true) &&
     checkString(table, vtable, 20, true) &&
-    checkString(table, vtable, 22, true)
+    checkString(table, vtable, 22, true) &&
+    checkString(table, vtable, 24, false) &&
+    checkString(table, vtable, 26, false) &&
+    checkString(table, vtable, 28, false) &&
+    checkString(table, vtable, 30, false)
   );
 }
 
@@ -1136,6 +1147,24 @@ export class Process {
 
   get cgroup(): usize {
     return itemsOf(changetype<usize>(this), 22);
+  }
+
+  /** What people call the container, as far as its cgroup or its runtime says; and the image that it was made of. */
+  get containerName(): usize {
+    return itemsOf(changetype<usize>(this), 24);
+  }
+
+  get image(): usize {
+    return itemsOf(changetype<usize>(this), 26);
+  }
+
+  /** Kubernetes: 8-4-4-4-12 hexadecimal digits, and guaranteed, burstable or besteffort. */
+  get podUid(): usize {
+    return itemsOf(changetype<usize>(this), 28);
+  }
+
+  get podQos(): usize {
+    return itemsOf(changetype<usize>(this), 30);
   }
 }
 

@@ -1,6 +1,6 @@
 // A snapshot on a channel whose session this worker knows: everything is told again, so the old rows go. Their ends close with
 // `agent_restart` in the same window in which the snapshot opens them again, and match merges the two.
-import { CloseReason, ConnectionPhase } from '../gen/kernel-events';
+import { CloseReason } from '../gen/kernel-events';
 import { SessionFlag } from '../gen/records';
 import { giveLabels } from './labels';
 import { Session, setFlag } from './session';
@@ -15,7 +15,7 @@ export function beginSnapshot(session: Session): void {
     const row = socketRow(session, handle);
     if (row === 0 || changetype<Socket>(row).state !== SocketState.Open) continue;
     if ((changetype<Socket>(row).flags & SOCKET_MOVED) !== 0) stageUpdate(session, changetype<Socket>(row));
-    stageClose(session, changetype<Socket>(row), CloseReason.AgentRestart, ConnectionPhase.None, 0);
+    stageClose(session, changetype<Socket>(row), CloseReason.AgentRestart);
   }
   giveSockets(session);
   giveTables(session);

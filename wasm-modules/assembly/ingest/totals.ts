@@ -242,7 +242,10 @@ export function applyCloses(session: Session, items: usize, itemCount: u32): voi
     }
     const socket = changetype<Socket>(row);
     copyTotals(socket, changetype<EndTotals>(close.totals));
-    stageClose(session, socket, close.reason, close.phase, close.error);
+    const record = stageClose(session, socket, close.reason);
+    record.phase = close.phase;
+    record.error = close.error;
+    record.totalsMinRttUs = close.totalsMinRttUs;
   }
 }
 
@@ -261,20 +264,22 @@ export function stageUpdate(session: Session, socket: Socket): void {
 }
 
 /** Frees the row; its last totals leave with the close, so the row need not be shipped any more. */
-export function stageClose(session: Session, socket: Socket, reason: u8, phase: u8, error: u16): void {
+export function stageClose(session: Session, socket: Socket, reason: u8): MatchClose {
   const record = changetype<MatchClose>(stageRecord(session, RecordKind.MatchClose, MATCH_CLOSE_SIZE, socket.worker));
   record.end = socket.end;
   record.reason = reason;
-  record.phase = phase;
-  record.error = error;
+  record.phase = ConnectionPhase.None;
+  record.error = 0;
   record.totalsBytesSent = socket.bytesSent;
   record.totalsBytesReceived = socket.bytesReceived;
   record.totalsSegmentsSent = socket.segmentsSent;
   record.totalsSegmentsReceived = socket.segmentsReceived;
   record.totalsRetransmits = socket.retransmits;
   record.totalsSrttUs = socket.srttUs;
+  record.totalsMinRttUs = 0;
   socket.state = SocketState.Free;
   session.state.socketsLive--;
   add(ReducerCounter.SocketsLive, <u64>-1);
   count(ReducerCounter.SocketsClosed);
+  return record;
 }

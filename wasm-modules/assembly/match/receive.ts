@@ -120,7 +120,7 @@ function receiveClose(from: u32, close: MatchClose): void {
   const isSocketClose = close.reason < CloseReason.AgentRestart;
   if (isSocketClose) {
     if ((hot.flags & END_CLOSED) === 0) {
-      keepEnding(end, close.reason, close.phase, close.error, close.totalsRetransmits);
+      keepEnding(end, close.reason, close.phase, close.error, close.totals);
     }
     closeEnd(end, close.reason);
     report(end, close.totals, close.fromWindow);
@@ -137,7 +137,7 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   noteBegin(end, once.open);
   if ((endAt(end).flags & END_CLOSED) === 0) {
     keepDurations(end, once);
-    keepEnding(end, once.reason, once.phase, once.error, once.totalsRetransmits);
+    keepEnding(end, once.reason, once.phase, once.error, once.totals);
   }
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);

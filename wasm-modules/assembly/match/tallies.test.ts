@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { CloseReason, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason, TallySide } from '../../../host/wire/gen/records-layout.ts';
 import { FrameKind, type Tally, TallyKind } from '../../../host/wire/gen/wire-layout.ts';
 import {
@@ -29,7 +29,7 @@ const SIDES = new Map<number, string>([
 ]);
 
 /** What the last window shows at `level`: `edge: kind side code label` → count, or [count, sum] of samples. */
-function tallies(world: TwoHosts, level: number = Level.IdId): Record<string, number | [number, number]> {
+function tallies(world: TwoHosts, level: number = Level.IdId): Record<string, number | number[]> {
   const shown = world.points
     .filter((point) => point.level === level)
     .flatMap(({ client, server, serverPort, tallies }) =>
@@ -167,6 +167,56 @@ describe('a connect that failed', () => {
       'shop > (private) :80: Retransmit client 2': 2,
     });
   });
+});
+
+describe('what the end of a connection tells is tallied once, whether it is told as Once or as Close', () => {
+  const last = totals({ retransmits: 2n, minRttUs: 90 });
+  const cases: [string, { reason: number; phase: number; error?: number }, Record<string, number | number[]>][] = [
+    [
+      'a reset that was sent',
+      { reason: CloseReason.ResetSent, phase: ConnectionPhase.Close },
+      { [`ResetSent client ${ConnectionPhase.Close}`]: 1 },
+    ],
+    [
+      'a reset that was received',
+      { reason: CloseReason.ResetReceived, phase: ConnectionPhase.Transfer },
+      { [`ResetReceived client ${ConnectionPhase.Transfer}`]: 1 },
+    ],
+    ['an end without a reset', { reason: CloseReason.Closed, phase: ConnectionPhase.None }, {}],
+    [
+      'a connect that was reset',
+      { reason: CloseReason.ConnectRefused, phase: ConnectionPhase.Establish, error: 111 },
+      {
+        'ConnectError client 111': 1,
+        [`ResetReceived client ${ConnectionPhase.Establish}`]: 1,
+        [`Retransmit client ${RetransmitKind.Syn}`]: 2,
+      },
+    ],
+  ];
+  for (const [name, ending, expected] of cases) {
+    const shown = Object.entries({ ...expected, 'RttMin client 0': [1, 90_000] });
+    const tallied = Object.fromEntries(shown.map(([what, value]) => [`shop > (private) :80: ${what}`, value]));
+
+    test(`${name}, in a Once`, () => {
+      const world = new TwoHosts(MODULE);
+      const agent = world.agent(1, 'shop');
+      const told = onceFrame([once({ open: clientEnd(), totals: last, ...ending })]);
+      world.say(agent, told);
+      world.close();
+      assert.deepEqual(tallies(world), tallied);
+      world.say(agent, told);
+      world.close();
+      assert.deepEqual(tallies(world), {}, 'told again');
+    });
+
+    test(`${name}, in a Close`, () => {
+      const world = new TwoHosts(MODULE);
+      const agent = world.agent(1, 'shop');
+      world.say(agent, openFrame([clientEnd({ handle: 1 })]), closeFrame([{ ...close(1, last), ...ending }]));
+      world.close();
+      assert.deepEqual(tallies(world), tallied);
+    });
+  }
 });
 
 describe('refused', () => {

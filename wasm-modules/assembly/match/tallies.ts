@@ -8,7 +8,7 @@ import { nodeOfChannel } from '../enrich/node-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
 import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../gen/kernel-events';
-import { MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
+import { EndTotals, MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
@@ -71,11 +71,14 @@ export function keepDurations(end: u32, once: MatchOnce): void {
  * Of a connect that failed what the application was told, and that all it sent again were SYNs; of a reset who sent it and when. `reason`:
  * kernel.CloseReason, `phase`: kernel.ConnectionPhase. Call when nobody told of its end before.
  */
-export function keepEnding(end: u32, reason: u8, phase: u8, error: u16, retransmits: u64): void {
+export function keepEnding(end: u32, reason: u8, phase: u8, error: u16, totals: EndTotals): void {
   if (isConnectFailure(reason)) {
     if (error !== 0) waitForBooking(end, TallyKind.ConnectError, error, 0, 1, 0);
-    if (retransmits !== 0) waitForBooking(end, TallyKind.Retransmit, RetransmitKind.Syn, 0, retransmits, 0);
+    if (totals.retransmits !== 0) {
+      waitForBooking(end, TallyKind.Retransmit, RetransmitKind.Syn, 0, totals.retransmits, 0);
+    }
   }
+  if (totals.minRttUs !== 0) waitForBooking(end, TallyKind.RttMin, 0, 0, 1, <u64>totals.minRttUs * 1000);
   if (phase === ConnectionPhase.None) return;
   const kind = reason === CloseReason.ResetSent ? TallyKind.ResetSent : TallyKind.ResetReceived;
   waitForBooking(end, kind, phase, 0, 1, 0);
