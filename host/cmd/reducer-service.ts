@@ -7,7 +7,7 @@ import { ApiServer } from '../api/api-server.ts';
 import type { Agent } from '../api/edge-answer.ts';
 import { WindowStore } from '../api/window-store.ts';
 import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.ts';
-import { decodeWindow } from '../export/edge-rows.ts';
+import { decodeHosts, decodeWindow, mergeRows } from '../export/edge-rows.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
 import { isOtlpConfigured, temporalityFrom } from '../export/otlp-environment.ts';
@@ -230,7 +230,7 @@ export class ReducerService {
   /** Hands a closed window to whoever exports; without a push exporter it commits at once. */
   #export(closed: ClosedWindow): void {
     if (this.#exporter !== undefined || this.#prometheus !== undefined) {
-      const rows = decodeWindow(closed.outputs, this.#levels);
+      const rows = mergeRows(decodeWindow(closed.outputs, this.#levels), decodeHosts(closed.outputs).values());
       if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
         this.#sums.add(closed.window, closed.windowNs, rows);
       this.#exporter?.push(closed, rows);

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Level } from '../wire/gen/records-layout.ts';
-import { decodeWindow, mergeHistograms, mergeRows, sortedRows } from './edge-rows.ts';
+import { decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { mergeHistograms } from './histogram.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
 const LEVELS = new Set<Level>([Level.AzAz]);

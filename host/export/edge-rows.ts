@@ -4,17 +4,21 @@ import {
   EDGE_POINT_OFFSET,
   EDGE_POINT_SIZE,
   type EdgePoint,
-  HISTOGRAM_RECORD_SIZE,
   Level,
   NODE_RECORD_SIZE,
   NodeKind,
   readEdgePoint,
-  readHistogramRecord,
   readNodeRecord,
   readWindowOutput,
+  TALLY_POINT_SIZE,
+  type TallyPoint,
   WINDOW_OUTPUT_SIZE,
+  type WindowOutput,
 } from '../wire/gen/records-layout.ts';
+import { type EdgeProcesses, mergeProcesses, readProcesses } from './edge-processes.ts';
+import { copyHistogram, type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
 import { endLevels } from './levels.ts';
+import { addTallies, addTally, copyTallies, readTallies, type TalliesByKey, type TallySection } from './tallies.ts';
 
 export interface Node {
   kind: NodeKind;
@@ -25,13 +29,6 @@ export interface Node {
   address: string;
   process: string;
   container: string;
-}
-
-/** Counts of base-2 exponential buckets (OpenTelemetry metrics data model): `counts[i]` is the bucket with index `offset + i`. */
-export interface Histogram {
-  scale: number;
-  offset: number;
-  counts: number[];
 }
 
 /** Fields of an EdgePoint that add up over workers and windows. */
@@ -71,8 +68,10 @@ const SUM_FIELDS = [
 
 export type SumField = (typeof SUM_FIELDS)[number];
 
+/** One edge of a level; or one host, which is both of its ends and has tallies alone. */
 export interface EdgeRow {
   key: Buffer;
+  isHost: boolean;
   level: Level;
   protocol: number;
   serverPort: number;
@@ -87,6 +86,9 @@ export interface EdgeRow {
   rttMinUs: number;
   rttMaxUs: number;
   histogram: Histogram | undefined;
+  /** Of a row of id_id that has some. */
+  processes: EdgeProcesses | undefined;
+  tallies: TalliesByKey;
 }
 
 const TRANSPORTS: Record<number, string> = { 6: 'tcp', 17: 'udp' };
@@ -113,7 +115,7 @@ export function countRows(output: Uint8Array): number[] {
   const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
   const head = readWindowOutput(view, 0);
   const counts = new Array<number>(Level.RoleRole + 1).fill(0);
-  const firstPoint = WINDOW_OUTPUT_SIZE + head.nodeBytes;
+  const firstPoint = WINDOW_OUTPUT_SIZE + head.nodeBytes + head.labelBytes;
   for (let index = 0; index < head.pointCount; index++) {
     counts[view.getUint8(firstPoint + index * EDGE_POINT_SIZE + EDGE_POINT_OFFSET.level)]++;
   }
@@ -152,23 +154,66 @@ export function boundRows(
   return { rows: bounded, overflow };
 }
 
-/** By the bytes of the key: level, client, server, protocol, port. */
+/** By the bytes of the key: level, client, server, protocol, port; hosts last. */
 export function sortedRows(rows: RowsByKey): EdgeRow[] {
   return [...rows.values()].sort((a, b) => Buffer.compare(a.key, b.key));
+}
+
+/** What hosts counted in one closed window, a row for each, from the outputs of all workers. */
+export function decodeHosts(outputs: readonly Uint8Array[]): RowsByKey {
+  const rows: RowsByKey = new Map();
+  for (const output of outputs) {
+    const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
+    const head = readWindowOutput(view, 0);
+    const nodes = readNodes(view, head.nodeCount);
+    for (const { point, tally } of readTallies(view, sectionsOf(head), (_, isHost) => isHost)) {
+      const row = hostRow(nodes[point.clientNode]);
+      addTally(row.tallies, tally);
+      mergeRow(rows, row, 0);
+    }
+  }
+  return rows;
 }
 
 function* decodeOutput(output: Uint8Array, levels: ReadonlySet<Level>): Generator<EdgeRow> {
   const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
   const head = readWindowOutput(view, 0);
   const nodes = readNodes(view, head.nodeCount);
-  const firstPoint = WINDOW_OUTPUT_SIZE + head.nodeBytes;
-  const histograms = firstPoint + head.pointCount * EDGE_POINT_SIZE;
-  for (let offset = firstPoint; offset < histograms; offset += EDGE_POINT_SIZE) {
-    if (!levels.has(view.getUint8(offset + EDGE_POINT_OFFSET.level) as Level)) continue;
+  const sections = sectionsOf(head);
+  const { points, tallies: pointsEnd, histograms } = sections;
+  const isWanted = (level: number): boolean => levels.has(level as Level);
+  const tallies = readTallies(view, sections, ({ level }, isHost) => !isHost && isWanted(level));
+  const processes = readProcesses(view, histograms + head.histogramBytes);
+  let tally = tallies.next();
+  for (let offset = points; offset < pointsEnd; offset += EDGE_POINT_SIZE) {
+    if (!isWanted(view.getUint8(offset + EDGE_POINT_OFFSET.level))) continue;
     const point = readEdgePoint(view, offset);
     const histogram = point.histogram === 0 ? undefined : readHistogram(view, histograms + point.histogram - 1);
-    yield toRow(point, nodes[point.clientNode], nodes[point.serverNode], histogram);
+    const row = toRow(point, nodes[point.clientNode], nodes[point.serverNode], histogram);
+    row.processes = processes.get((offset - points) / EDGE_POINT_SIZE);
+    // Tallies come in the order of their rows.
+    for (; !tally.done && isOfPoint(tally.value.point, point); tally = tallies.next())
+      addTally(row.tallies, tally.value.tally);
+    yield row;
   }
+}
+
+function sectionsOf(head: WindowOutput): TallySection & { points: number } {
+  const labels = WINDOW_OUTPUT_SIZE + head.nodeBytes;
+  const points = labels + head.labelBytes;
+  const tallies = points + head.pointCount * EDGE_POINT_SIZE;
+  const histograms = tallies + head.tallyCount * TALLY_POINT_SIZE;
+  return { labels, labelBytes: head.labelBytes, points, tallies, tallyCount: head.tallyCount, histograms };
+}
+
+function isOfPoint(tally: TallyPoint, point: EdgePoint): boolean {
+  return (
+    tally.level === point.level &&
+    tally.clientNode === point.clientNode &&
+    tally.serverNode === point.serverNode &&
+    tally.protocol === point.protocol &&
+    tally.serverPort === point.serverPort
+  );
 }
 
 function readNodes(view: DataView, count: number): Node[] {
@@ -195,16 +240,10 @@ function readNodes(view: DataView, count: number): Node[] {
   return nodes;
 }
 
-function readHistogram(view: DataView, offset: number): Histogram {
-  const record = readHistogramRecord(view, offset);
-  const first = offset + HISTOGRAM_RECORD_SIZE;
-  const counts = Array.from({ length: record.bucketCount }, (_, index) => view.getUint32(first + 4 * index, true));
-  return { scale: record.scale, offset: record.offset, counts };
-}
-
 function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogram | undefined): EdgeRow {
   return {
     key: keyOf(point, client, server),
+    isHost: false,
     level: point.level as Level,
     protocol: point.protocol,
     serverPort: point.serverPort,
@@ -216,6 +255,30 @@ function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogra
     rttMinUs: point.rttMinUs,
     rttMaxUs: point.rttMaxUs,
     histogram,
+    processes: undefined,
+    tallies: new Map(),
+  };
+}
+
+/** Before the level in the key of a host. */
+const HOST_KEY = Buffer.of(0xff);
+
+function hostRow(host: Node): EdgeRow {
+  const place = { level: Level.IdId, protocol: 0, serverPort: 0 };
+  return {
+    ...place,
+    key: Buffer.concat([HOST_KEY, keyOf(place, host, host)]),
+    isHost: true,
+    client: host,
+    server: host,
+    sums: Object.fromEntries(SUM_FIELDS.map((field) => [field, 0])) as Record<SumField, number>,
+    active: 0,
+    fromWindow: 0xffffffff,
+    rttMinUs: 0,
+    rttMaxUs: 0,
+    histogram: undefined,
+    processes: undefined,
+    tallies: new Map(),
   };
 }
 
@@ -232,13 +295,20 @@ const OTHER: Node = {
 const OTHER_ROLE: Node = { ...OTHER, id: '' };
 
 function toOther(row: EdgeRow): EdgeRow {
+  if (row.isHost) return { ...row, ...hostRow(OTHER), tallies: row.tallies };
   const { client, server } = endLevels(row.level);
   const ends = {
     client: client === 'id' ? OTHER : OTHER_ROLE,
     server: server === 'id' ? OTHER : OTHER_ROLE,
   };
   const { level, protocol } = row;
-  return { ...row, ...ends, serverPort: 0, key: keyOf({ level, protocol, serverPort: 0 }, ends.client, ends.server) };
+  return {
+    ...row,
+    ...ends,
+    processes: undefined,
+    serverPort: 0,
+    key: keyOf({ level, protocol, serverPort: 0 }, ends.client, ends.server),
+  };
 }
 
 type KeyFields = Pick<EdgePoint, 'level' | 'protocol' | 'serverPort'>;
@@ -278,7 +348,8 @@ export function copyRow(row: EdgeRow): EdgeRow {
   return {
     ...row,
     sums: { ...row.sums },
-    histogram: row.histogram && { ...row.histogram, counts: [...row.histogram.counts] },
+    histogram: copyHistogram(row.histogram),
+    tallies: copyTallies(row.tallies),
   };
 }
 
@@ -290,17 +361,6 @@ export function addInto(total: EdgeRow, row: EdgeRow, active: number): void {
   if (row.rttMinUs > 0) total.rttMinUs = total.rttMinUs === 0 ? row.rttMinUs : Math.min(total.rttMinUs, row.rttMinUs);
   total.rttMaxUs = Math.max(total.rttMaxUs, row.rttMaxUs);
   total.histogram = mergeHistograms(total.histogram, row.histogram);
-}
-
-/** Sum of two histograms of one scale. */
-export function mergeHistograms(a: Histogram | undefined, b: Histogram | undefined): Histogram | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  const offset = Math.min(a.offset, b.offset);
-  const end = Math.max(a.offset + a.counts.length, b.offset + b.counts.length);
-  const counts = new Array<number>(end - offset).fill(0);
-  for (const { offset: first, counts: part } of [a, b])
-    part.forEach((count, index) => {
-      counts[first - offset + index] += count;
-    });
-  return { scale: a.scale, offset, counts };
+  addTallies(total.tallies, row.tallies);
+  total.processes = mergeProcesses(total.processes, row.processes);
 }

@@ -1,8 +1,10 @@
 // The oracle counts samples into both kinds of buckets by comparing them with bounds; nothing is taken from an index.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BOUNDS_S, toExplicit } from './explicit-buckets.ts';
+import { DEFAULT_BOUNDS, toExplicit } from './explicit-buckets.ts';
 
+const [FIRST, LAST] = DEFAULT_BOUNDS;
+const BOUNDS_S = Array.from({ length: LAST - FIRST + 1 }, (_, index) => 2 ** (FIRST + index));
 const SEED = Number(process.env.SEED ?? 7);
 
 function randomFrom(seed: number): () => number {
@@ -54,4 +56,9 @@ test('a power of two belongs to the bucket that it ends, at both ends of the bou
 
 test('buckets wider than a power of two are refused', () => {
   assert.throws(() => toExplicit({ ...exponential([1], 0), scale: -1 }), RangeError);
+});
+
+test('other bounds may be asked for', () => {
+  const { buckets } = toExplicit(exponential([0.01, 1, 3, 500], 0), [-1, 1]);
+  assert.deepEqual(buckets, { boundaries: [0.5, 1, 2], counts: [1, 1, 0, 2] });
 });

@@ -4,27 +4,28 @@
  */
 import type { ExponentialHistogram, Histogram } from '@opentelemetry/sdk-metrics';
 
-const FIRST_EXPONENT = -15;
-const LAST_EXPONENT = 2;
+/** First and last upper bound in seconds as exponents of 2; each bound is twice the one before, and the last bucket has none. */
+export type Bounds = readonly [first: number, last: number];
 
-/** Upper bounds in seconds, 30.5 µs to 4 s, each twice the one before. The last bucket has none. */
-export const BOUNDS_S: readonly number[] = Array.from(
-  { length: LAST_EXPONENT - FIRST_EXPONENT + 1 },
-  (_, index) => 2 ** (FIRST_EXPONENT + index),
-);
+/** 30.5 µs to 4 s: round-trip times, handshakes, lookups. */
+export const DEFAULT_BOUNDS: Bounds = [-15, 2];
 
 /** A histogram of seconds that are all greater than zero. Throws RangeError when its scale is negative. */
-export function toExplicit({ count, sum, min, max, scale, positive }: ExponentialHistogram): Histogram {
+export function toExplicit(
+  { count, sum, min, max, scale, positive }: ExponentialHistogram,
+  [first, last]: Bounds = DEFAULT_BOUNDS,
+): Histogram {
   if (scale < 0) throw new RangeError(`scale ${scale}: its buckets are wider than explicit ones`);
-  const counts = new Array<number>(BOUNDS_S.length + 1).fill(0);
+  const boundaries = Array.from({ length: last - first + 1 }, (_, index) => 2 ** (first + index));
+  const counts = new Array<number>(boundaries.length + 1).fill(0);
   positive.bucketCounts.forEach((bucketCount, index) => {
-    counts[bucketOf(positive.offset + index, scale)] += bucketCount;
+    const exponent = upperExponent(positive.offset + index, scale);
+    counts[Math.min(Math.max(exponent - first, 0), boundaries.length)] += bucketCount;
   });
-  return { buckets: { boundaries: [...BOUNDS_S], counts }, count, sum, min, max };
+  return { buckets: { boundaries, counts }, count, sum, min, max };
 }
 
-/** Explicit bucket of the exponential one with this index, whose upper bound is 2^((index + 1) / 2^scale). */
-function bucketOf(index: number, scale: number): number {
-  const exponent = Math.ceil((index + 1) / 2 ** scale);
-  return Math.min(Math.max(exponent - FIRST_EXPONENT, 0), BOUNDS_S.length);
+/** The least k with which 2^k is no less than the upper bound of the exponential bucket with this index, 2^((index + 1) / 2^scale). */
+function upperExponent(index: number, scale: number): number {
+  return Math.ceil((index + 1) / 2 ** scale);
 }

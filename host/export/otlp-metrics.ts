@@ -1,5 +1,5 @@
 // Rows → the metric data of OpenTelemetry's SDK, so that the stock exporters carry them. Names and attributes come from schemas/metrics.yaml.
-import type { Attributes, HrTime } from '@opentelemetry/api';
+import type { Attributes } from '@opentelemetry/api';
 import { ValueType } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
 import {
@@ -11,7 +11,7 @@ import {
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
 import { VERSION } from '../lib/version.ts';
-import { type EdgeRow, type Histogram, type Node, type SumField, transportName } from './edge-rows.ts';
+import { type EdgeRow, type Node, type SumField, transportName } from './edge-rows.ts';
 import {
   ATTRIBUTES,
   type AttributeId,
@@ -21,7 +21,10 @@ import {
   SELF_METRICS,
   type SelfMetricId,
 } from './gen/metrics.ts';
+import type { Histogram } from './histogram.ts';
+import { hrTime } from './hr-time.ts';
 import { type EndLevel, endLevels, levelName, resolutionOf } from './levels.ts';
+import { tallyMetrics } from './tally-metrics.ts';
 
 /** A reading of our own telemetry: counters are totals since the start of the process. */
 export interface SelfReading {
@@ -71,7 +74,8 @@ const VARIANTS: Partial<Record<string, { attribute: AttributeId; value: string }
 export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profile: Profile): ResourceMetrics {
   const rows = withAttributes(batch.rows);
   const metrics = metricsIn(profile).map(({ metric, name }) => metricData(metric, name, rows, batch));
-  const told = [...metrics.filter(({ dataPoints }) => dataPoints.length > 0), ...selfData(batch)];
+  const tallies = tallyMetrics(profile, rows, batch);
+  const told = [...metrics.filter(({ dataPoints }) => dataPoints.length > 0), ...tallies, ...selfData(batch)];
   return { resource, scopeMetrics: [{ scope: SCOPE, metrics: told }] };
 }
 
@@ -99,9 +103,14 @@ export function metricData(
   rows: readonly AttributedRow[],
   times: BatchTimes,
 ): MetricData {
+  const edges = rows.filter(isEdge);
   return metric.instrument === 'exponential_histogram'
-    ? histogramData(metric, name, rows, times)
-    : sumData(metric, name, rows, times);
+    ? histogramData(metric, name, edges, times)
+    : sumData(metric, name, edges, times);
+}
+
+function isEdge({ row }: AttributedRow): boolean {
+  return !row.isHost;
 }
 
 function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], times: BatchTimes): MetricData {
@@ -183,6 +192,7 @@ export function selfData(
 }
 
 function rowAttributes(row: EdgeRow): Attributes {
+  if (row.isHost) return { [ATTRIBUTES.agentHost.name]: row.client.host };
   const levels = endLevels(row.level);
   const attributes: Attributes = {
     [ATTRIBUTES.level.name]: levelName(row.level),
@@ -213,8 +223,4 @@ function named(attributes: SelfReading['attributes']): Attributes {
   return Object.fromEntries(
     Object.entries(attributes).map(([id, value]) => [ATTRIBUTES[id as AttributeId].name, value]),
   );
-}
-
-function hrTime(ns: bigint): HrTime {
-  return [Number(ns / 1_000_000_000n), Number(ns % 1_000_000_000n)];
 }

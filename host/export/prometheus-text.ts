@@ -7,9 +7,18 @@ import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import { AggregationTemporality, DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import type { EdgeRow } from './edge-rows.ts';
-import { toExplicit } from './explicit-buckets.ts';
+import { type Bounds, toExplicit } from './explicit-buckets.ts';
 import { METRICS, type Metric } from './gen/metrics.ts';
-import { type BatchTimes, metricData, SCOPE, type SelfReading, selfData, withAttributes } from './otlp-metrics.ts';
+import {
+  type AttributedRow,
+  type BatchTimes,
+  metricData,
+  SCOPE,
+  type SelfReading,
+  selfData,
+  withAttributes,
+} from './otlp-metrics.ts';
+import { TALLY_METRICS, tallyData } from './tally-metrics.ts';
 
 export interface Snapshot {
   rows: readonly EdgeRow[];
@@ -30,25 +39,40 @@ const NO_TIMES: BatchTimes = {
 /** Text exposition format 0.0.4. */
 export async function* exposeText({ rows, self, resource }: Snapshot): AsyncGenerator<string> {
   const serialize = (serializer: PrometheusSerializer, metrics: MetricData[]): string =>
-    serializer.serialize({ resource, scopeMetrics: [{ scope: SCOPE, metrics: metrics.map(toPrometheus) }] });
-  yield serialize(new PrometheusSerializer(), selfData({ ...NO_TIMES, self }, 'prometheus'));
+    serializer.serialize({ resource, scopeMetrics: [{ scope: SCOPE, metrics }] });
+  const own = selfData({ ...NO_TIMES, self }, 'prometheus');
+  yield serialize(
+    new PrometheusSerializer(),
+    own.map((metric) => toPrometheus(metric)),
+  );
   const withoutTarget = new PrometheusSerializer(undefined, false, undefined, true);
-  for (const metric of Object.values(METRICS) as Metric[]) {
+  for (const { data, bounds } of told()) {
     let hasHead = false;
     for (let first = 0; first < rows.length; first += ROWS_PER_PIECE) {
       await setImmediate();
-      const data = metricData(
-        metric,
-        metric.prometheus,
-        withAttributes(rows.slice(first, first + ROWS_PER_PIECE)),
-        NO_TIMES,
-      );
-      if (data.dataPoints.length === 0) continue;
-      const text = serialize(withoutTarget, [data]);
+      const piece = data(withAttributes(rows.slice(first, first + ROWS_PER_PIECE)));
+      if (piece.dataPoints.length === 0) continue;
+      const text = serialize(withoutTarget, [toPrometheus(piece, bounds)]);
       yield hasHead ? withoutHead(text) : text;
       hasHead = true;
     }
   }
+}
+
+interface ToldMetric {
+  data: (rows: readonly AttributedRow[]) => MetricData;
+  bounds?: Bounds;
+}
+
+function told(): ToldMetric[] {
+  const metrics = (Object.values(METRICS) as Metric[]).map((metric) => ({
+    data: (rows: readonly AttributedRow[]) => metricData(metric, metric.prometheus, rows, NO_TIMES),
+  }));
+  const tallies = TALLY_METRICS.map((metric) => ({
+    data: (rows: readonly AttributedRow[]) => tallyData(metric, metric.prometheus, rows, NO_TIMES),
+    bounds: metric.bounds,
+  }));
+  return [...metrics, ...tallies];
 }
 
 /** A metric's HELP and TYPE are told once, before its first points. */
@@ -56,10 +80,10 @@ function withoutHead(text: string): string {
   return text.slice(text.indexOf('\n', text.indexOf('# TYPE ')) + 1);
 }
 
-function toPrometheus(metric: MetricData): MetricData {
+function toPrometheus(metric: MetricData, bounds?: Bounds): MetricData {
   // The name tells the unit; the serializer's UNIT line belongs to another format.
   const descriptor = { ...metric.descriptor, unit: '' };
   if (metric.dataPointType !== DataPointType.EXPONENTIAL_HISTOGRAM) return { ...metric, descriptor };
-  const dataPoints = metric.dataPoints.map((point) => ({ ...point, value: toExplicit(point.value) }));
+  const dataPoints = metric.dataPoints.map((point) => ({ ...point, value: toExplicit(point.value, bounds) }));
   return { ...metric, descriptor, dataPointType: DataPointType.HISTOGRAM, dataPoints };
 }

@@ -52,6 +52,8 @@ const tally = z.strictObject({
   unit: text,
   code: z.enum(CODES).optional(),
   label: z.array(text).min(1).optional(),
+  /** First and last upper bound of the explicit buckets in Prometheus, as exponents of 2 in seconds. */
+  bounds: z.tuple([z.int(), z.int()]).optional(),
   attributes: z.array(text),
   description: text,
   profiles: metric.shape.profiles,
@@ -154,6 +156,8 @@ export interface TallyMetric {
   readonly code?: TallyCode;
   /** The attributes whose values are the words of the label. */
   readonly label?: readonly AttributeId[];
+  /** First and last upper bound in Prometheus, as exponents of 2, in seconds. */
+  readonly bounds?: readonly [number, number];
   readonly attributes: readonly AttributeId[];
   readonly description: string;
   readonly profiles: Readonly<Partial<Record<Profile, string>>>;

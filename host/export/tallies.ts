@@ -1,0 +1,116 @@
+// What ends, and hosts, count beyond the columns of an edge: the tallies of a window output, and their sums.
+import {
+  LABEL_RECORD_SIZE,
+  readLabelRecord,
+  readTallyPoint,
+  TALLY_POINT_SIZE,
+  type TallyPoint,
+} from '../wire/gen/records-layout.ts';
+import { copyHistogram, type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
+
+/** wire.Tally of one side of an edge, or of a host; its label as text. Numbers are exact up to 2^53. */
+export interface Tally {
+  kind: number;
+  /** records.TallySide. */
+  side: number;
+  code: number;
+  label: string;
+  count: number;
+  /** Of samples, in nanoseconds. */
+  sum: number;
+  histogram: Histogram | undefined;
+}
+
+export type TalliesByKey = Map<string, Tally>;
+
+/** Of one row: a further one is counted without its label. */
+export const LABELLED_TALLIES_MAX = 256;
+const NO_NODE = 0xffffffff;
+
+/** Where in a window output they are; `histograms` is the place of the first of its histograms. */
+export interface TallySection {
+  labels: number;
+  labelBytes: number;
+  tallies: number;
+  tallyCount: number;
+  histograms: number;
+}
+
+export interface TallyOfOutput {
+  point: TallyPoint;
+  /** True when it is of the host `point.clientNode`. */
+  isHost: boolean;
+  tally: Tally;
+}
+
+/** The tallies for which `isWanted`, in their order. */
+export function* readTallies(
+  view: DataView,
+  section: TallySection,
+  isWanted: (point: TallyPoint, isHost: boolean) => boolean,
+): Generator<TallyOfOutput> {
+  const labels = readLabels(view, section);
+  for (let index = 0; index < section.tallyCount; index++) {
+    const point = readTallyPoint(view, section.tallies + index * TALLY_POINT_SIZE);
+    const isHost = point.serverNode === NO_NODE;
+    if (!isWanted(point, isHost)) continue;
+    const { kind, side, code } = point;
+    const label = point.label === 0 ? '' : labels[point.label - 1];
+    const histogram = point.histogram === 0 ? undefined : readHistogram(view, section.histograms + point.histogram - 1);
+    const tally = { kind, side, code, label, count: Number(point.count), sum: Number(point.sum), histogram };
+    yield { point, isHost, tally };
+  }
+}
+
+function readLabels(view: DataView, { labels: start, labelBytes }: TallySection): string[] {
+  const labels: string[] = [];
+  for (let offset = start; offset < start + labelBytes; ) {
+    const { textBytes } = readLabelRecord(view, offset);
+    const text = Buffer.from(view.buffer, view.byteOffset + offset + LABEL_RECORD_SIZE, textBytes);
+    labels.push(text.toString());
+    offset += LABEL_RECORD_SIZE + textBytes + (-textBytes & 7);
+  }
+  return labels;
+}
+
+/** Adds `tally` to `tallies`, which keep a copy. */
+export function addTally(tallies: TalliesByKey, tally: Tally): void {
+  const key = keyOf(tally);
+  const known = tallies.get(key);
+  if (known !== undefined) {
+    known.count += tally.count;
+    known.sum += tally.sum;
+    known.histogram = mergeHistograms(known.histogram, tally.histogram);
+  } else if (tally.label !== '' && labelled(tallies) >= LABELLED_TALLIES_MAX)
+    addTally(tallies, { ...tally, label: '' });
+  else tallies.set(key, { ...tally, histogram: copyHistogram(tally.histogram) });
+}
+
+export function addTallies(into: TalliesByKey, tallies: TalliesByKey): void {
+  for (const tally of tallies.values()) addTally(into, tally);
+}
+
+export function copyTallies(tallies: TalliesByKey): TalliesByKey {
+  return new Map([...tallies].map(([key, tally]) => [key, { ...tally, histogram: copyHistogram(tally.histogram) }]));
+}
+
+/** By kind, side, code and the bytes of the label. */
+export function sortedTallies(tallies: TalliesByKey): Tally[] {
+  return [...tallies.values()].sort(
+    (a, b) =>
+      a.kind - b.kind ||
+      a.side - b.side ||
+      a.code - b.code ||
+      Buffer.compare(Buffer.from(a.label), Buffer.from(b.label)),
+  );
+}
+
+function keyOf({ kind, side, code, label }: Tally): string {
+  return `${kind} ${side} ${code} ${label}`;
+}
+
+function labelled(tallies: TalliesByKey): number {
+  let count = 0;
+  for (const { label } of tallies.values()) if (label !== '') count++;
+  return count;
+}
