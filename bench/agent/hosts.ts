@@ -22,7 +22,7 @@ export type AgentKind = (typeof AGENTS)[number];
 
 const FLAGS: Record<AgentKind, string[]> = {
   none: [],
-  tcp: [],
+  tcp: ['--no-udp', '--no-dns', '--no-drops'],
   all: [],
 };
 

@@ -31,6 +31,8 @@ export interface HookStatus {
   error?: string;
   /** How often the kernel skipped the program because it was active on the same processor (`recursion_misses`). */
   skips: number;
+  /** Time that its program ran while `measure` was on, nanoseconds. */
+  runNs: number;
 }
 
 export interface CollectorOptions {
@@ -59,7 +61,10 @@ export interface CollectorOptions {
 
 export interface CollectorStats {
   /** Events that found the ring full, exact, since `load`. */
-  eventsLost: Record<'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner' | 'dnsMessage', number>;
+  eventsLost: Record<
+    'socketOpen' | 'socketClose' | 'connectFailed' | 'socketAdopted' | 'socketOwner' | 'dnsMessage',
+    number
+  >;
   /** Ends of sockets that found the ring full and waited elsewhere: `deferred` tells them, nothing is lost. */
   endsDeferred: number;
   /** Socket state changes that found no memory for the socket's state. */
@@ -103,6 +108,10 @@ export type WalkName = 'deferred' | 'adopt' | 'owners' | 'totals' | 'live' | 'dr
 export interface Collector {
   /** Attaches every loaded program. Never throws for one hook: see its status. */
   attach(): HookStatus[];
+  /** Detaches these hooks and attaches all others again. What they had told stays told. */
+  shed(hooks: readonly string[]): HookStatus[];
+  /** While on, the kernel measures how long each program on this machine runs, which costs some 40 ns a run: for short samples. */
+  measure(isOn: boolean): void;
   /** Blocks this thread until events wait, at most `timeoutMs` (0 to 60 000); true when there are some. For a worker. */
   wait(timeoutMs: number): boolean;
   /**

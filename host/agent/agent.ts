@@ -21,6 +21,7 @@ import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import { AgentCore } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
+import { CostWatch } from './cost-watch.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
@@ -84,6 +85,7 @@ export class Agent {
   #recorder: Recorder | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
   #tellTimer: NodeJS.Timeout | undefined;
+  #costWatch: CostWatch | undefined;
   #addressTimer: NodeJS.Timeout | undefined;
 
   constructor(options: AgentOptions, dependencies: AgentDependencies) {
@@ -141,6 +143,7 @@ export class Agent {
     clearTimeout(this.#drainTimer);
     clearTimeout(this.#tellTimer);
     clearInterval(this.#addressTimer);
+    this.#costWatch?.stop();
     this.#credentials?.stop();
     this.#limitedLog.flush();
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
@@ -164,6 +167,7 @@ export class Agent {
       windows: { told: toldWindow, next: nextWindow, committed: channel?.committed.window },
       reducer: channel && { connected: channel.isOpen, keptBytes: channel.keptBytes, creditBytes: channel.creditBytes },
       core: counters,
+      ...(this.#costWatch && { cost: this.#costWatch.cost, shed: this.#costWatch.shed }),
       kernel: this.#source?.stats(),
     };
   }
@@ -202,8 +206,21 @@ export class Agent {
     );
     session.begin(now);
     note.touch(Date.now());
+    if (this.#options.cpuLimit !== undefined) this.#watchCost(source, this.#options.cpuLimit);
     log.info({ blindMs }, `nobody looked for ${blindMs} ms`);
     return { source, session, note, losses };
+  }
+
+  /** Without the kernel's measure there is no limit: the agent looks all the same. */
+  #watchCost(source: KernelSource, limit: number): void {
+    const { log, clock } = this.#dependencies;
+    const watch = new CostWatch(source, { limit, log, clock });
+    try {
+      watch.start();
+      this.#costWatch = watch;
+    } catch (error) {
+      log.warn({ err: error }, 'agent.cpu-limit has no effect');
+    }
   }
 
   async #openOutputs(look: Look): Promise<void> {

@@ -113,6 +113,21 @@ export class KernelSource {
     };
   }
 
+  /** Leaves these hooks out, and attaches all others again. */
+  shed(hooks: readonly string[]): void {
+    this.#collector.shed(hooks);
+  }
+
+  /** While on, the time that programs run is measured, which has a price. */
+  measure(isOn: boolean): void {
+    this.#collector.measure(isOn);
+  }
+
+  /** What the programs took while they were measured, nanoseconds. */
+  programNs(): number {
+    return this.#collector.stats().hooks.reduce((sum, { runNs }) => sum + runNs, 0);
+  }
+
   stats(): CollectorStats {
     return this.#collector.stats();
   }

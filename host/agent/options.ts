@@ -32,6 +32,8 @@ export interface AgentOptions {
   udp: boolean;
   /** A flow of datagrams is over after so long without one, nanoseconds. */
   udpIdle: bigint;
+  /** Share of one processor that the agent and its programs may take; undefined: any. */
+  cpuLimit?: number;
   node: string;
   zone: string;
 }
@@ -56,6 +58,8 @@ export interface AgentSettings {
     readonly udp: boolean;
     /** Nanoseconds. */
     readonly udpIdle: bigint;
+    /** Per cent of one processor. */
+    readonly cpuLimit?: number;
   };
 }
 
@@ -87,6 +91,7 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     dnsNames,
     udp,
     udpIdle,
+    ...(agent.cpuLimit === undefined ? {} : { cpuLimit: agent.cpuLimit / 100 }),
     node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,
   };

@@ -139,6 +139,12 @@ export const TREE = {
       description: 'a UDP flow is over after so long without a datagram; alike on all hosts',
       default: '60s',
     }),
+    cpuLimit: option({
+      kind: wholeNumber(1, 10_000),
+      description:
+        'per cent of one processor that the agent and its eBPF programs may take together; above it DNS, drops and the detail of sockets are left out, in this order, but no bytes',
+      otherwise: 'no limit',
+    }),
   },
   reducer: {
     listen: option({

@@ -109,9 +109,20 @@ test('openings and closes that found the ring full are made up for', async () =>
   }
 });
 
-/** The types of the events that pass. */
+/** The same collector with another way to drain it. */
+function withDrain(collector: Collector, drainInto: Collector['drainInto']): Collector {
+  return new Proxy(collector, {
+    get: (target, name) => {
+      if (name === 'drainInto') return drainInto;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Counts the types of the events that pass. */
 function countTypes(collector: Collector, counts: Map<number, number>): Collector {
-  const drainInto = (target: Uint8Array): number => {
+  return withDrain(collector, (target) => {
     const bytes = collector.drainInto(target);
     const view = new DataView(target.buffer, target.byteOffset, bytes);
     for (let at = 0; at < bytes; at += view.getUint16(at + 2, true)) {
@@ -119,13 +130,6 @@ function countTypes(collector: Collector, counts: Map<number, number>): Collecto
       counts.set(type, (counts.get(type) ?? 0) + 1);
     }
     return bytes;
-  };
-  return new Proxy(collector, {
-    get: (target, name) => {
-      if (name === 'drainInto') return drainInto;
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
   });
 }
 
@@ -203,14 +207,8 @@ test('a census waits for the closes that a record in work holds up', async () =>
   const peer = host.peer();
   let nowMs = 0;
   let isHeldUp = false;
-  const holdUp = (collector: Collector): Collector => ({
-    attach: () => collector.attach(),
-    wait: (timeoutMs) => collector.wait(timeoutMs),
-    drainInto: (target) => (isHeldUp ? 0 : collector.drainInto(target)),
-    iterate: (name, target) => collector.iterate(name, target),
-    stats: () => collector.stats(),
-    close: () => collector.close(),
-  });
+  const holdUp = (collector: Collector): Collector =>
+    withDrain(collector, (target) => (isHeldUp ? 0 : collector.drainInto(target)));
   const { core, source, ledger } = look(host, undefined, () => nowMs, holdUp);
   try {
     const sockets = await connectMany(peer, 1, 100);

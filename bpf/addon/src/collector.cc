@@ -1,6 +1,8 @@
 #include "collector.h"
 
+#include <algorithm>
 #include <cstring>
+#include <set>
 #include <stdexcept>
 
 #include "arguments.h"
@@ -78,6 +80,8 @@ Napi::Function Collector::Define(Napi::Env env) {
   return DefineClass(env, "Collector",
                      {
                          InstanceMethod<&Collector::Attach>("attach"),
+                         InstanceMethod<&Collector::Shed>("shed"),
+                         InstanceMethod<&Collector::Measure>("measure"),
                          InstanceMethod<&Collector::Wait>("wait"),
                          InstanceMethod<&Collector::DrainInto>("drainInto"),
                          InstanceMethod<&Collector::Iterate>("iterate"),
@@ -108,6 +112,31 @@ Napi::Value Collector::Attach(const Napi::CallbackInfo &info) {
   return HookStatuses(info.Env());
 }
 
+Napi::Value Collector::Shed(const Napi::CallbackInfo &info) {
+  ProgramSet &programs = RequireOpen(info.Env());
+  if (!info[0].IsArray()) throw ArgumentError(info.Env(), "hooks must be an array of names");
+  const Napi::Array names = info[0].As<Napi::Array>();
+  std::set<std::string> hooks;
+  for (uint32_t i = 0; i < names.Length(); i++) {
+    const std::string name = RequireString(names.Get(i), "each of hooks");
+    const auto &known = programs.hooks();
+    const auto hook =
+        std::find_if(known.begin(), known.end(), [&](const HookStatus &s) { return name == s.hook->name; });
+    if (hook == known.end()) throw ArgumentError(info.Env(), "there is no hook '" + name + "'");
+    if (hook->hook->required)
+      throw ArgumentError(info.Env(), "without the hook '" + name + "' there is nothing to collect");
+    hooks.insert(name);
+  }
+  programs.Shed(hooks);
+  return HookStatuses(info.Env());
+}
+
+void Collector::Measure(const Napi::CallbackInfo &info) {
+  const int error = RequireOpen(info.Env()).Measure(RequireBoolean(info[0], "isOn"));
+  if (error != 0)
+    throw Napi::Error::New(info.Env(), std::string("the run time of programs cannot be measured: ") + strerror(error));
+}
+
 Napi::Array Collector::HookStatuses(Napi::Env env) const {
   const Napi::Array result = Napi::Array::New(env);
   for (const HookStatus &status : programs_->hooks()) {
@@ -116,6 +145,7 @@ Napi::Array Collector::HookStatuses(Napi::Env env) const {
     if (status.backend) item.Set("backend", std::string(status.backend->MeansName()) + "/" + status.backend->target);
     item.Set("attached", programs_->FindLink(status.hook->name) != nullptr);
     if (!status.error.empty()) item.Set("error", status.error);
+    item.Set("runNs", static_cast<double>(programs_->RunNs(status)));
     item.Set("skips", static_cast<double>(programs_->CountSkips(status)));
     result.Set(result.Length(), item);
   }

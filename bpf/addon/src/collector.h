@@ -20,6 +20,8 @@ class Collector : public Napi::ObjectWrap<Collector> {
 
  private:
   Napi::Value Attach(const Napi::CallbackInfo &info);
+  Napi::Value Shed(const Napi::CallbackInfo &info);
+  void Measure(const Napi::CallbackInfo &info);
   Napi::Value Wait(const Napi::CallbackInfo &info);
   Napi::Value DrainInto(const Napi::CallbackInfo &info);
   Napi::Value Iterate(const Napi::CallbackInfo &info);

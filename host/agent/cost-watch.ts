@@ -1,0 +1,101 @@
+// Measures what this agent costs, its eBPF programs included, and leaves out what makes it cost more than it may.
+import type { Logger } from 'pino';
+import type { Clock } from '../lib/clock.ts';
+import type { KernelSource } from './kernel-source.ts';
+import { OverloadControl } from './overload.ts';
+
+const PERIOD_MS = 5_000;
+/** The programs' time is measured for this share of each period, because measuring it has a price. */
+const SAMPLE_SHARE = 0.05;
+
+/** Shares of one processor. */
+export interface Cost {
+  process: number;
+  programs: number;
+}
+
+export interface CostWatchOptions {
+  /** Share of one processor. */
+  limit: number;
+  log: Logger;
+  clock: Clock;
+  /** Between measurements; 5 s. */
+  periodMs?: number;
+}
+
+export class CostWatch {
+  readonly #source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>;
+  readonly #options: CostWatchOptions;
+  readonly #control: OverloadControl;
+  #timer: NodeJS.Timeout | undefined;
+  #cost: Cost = { process: 0, programs: 0 };
+
+  constructor(source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>, options: CostWatchOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#control = new OverloadControl(options.limit);
+  }
+
+  /** Throws when the kernel does not measure its programs. */
+  start(): void {
+    this.#source.measure(true);
+    this.#source.measure(false);
+    this.#await(cpuUs());
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** As last measured. */
+  get cost(): Cost {
+    return this.#cost;
+  }
+
+  /** Names of what is left out now. */
+  get shed(): string[] {
+    return this.#control.names;
+  }
+
+  #await(cpuUsBefore: number): void {
+    const { periodMs = PERIOD_MS } = this.#options;
+    const pauseMs = periodMs * (1 - SAMPLE_SHARE);
+    const sinceMs = this.#options.clock().ms;
+    this.#timer = setTimeout(() => {
+      this.#source.measure(true);
+      const nsBefore = this.#source.programNs();
+      const sampleMs = this.#options.clock().ms;
+      this.#timer = setTimeout(() => {
+        const { ms } = this.#options.clock();
+        const programs = (this.#source.programNs() - nsBefore) / ((ms - sampleMs) * 1e6);
+        this.#source.measure(false);
+        const cpuUsAfter = cpuUs();
+        this.#judge({ process: (cpuUsAfter - cpuUsBefore) / ((ms - sinceMs) * 1e3), programs });
+        this.#await(cpuUsAfter);
+      }, periodMs - pauseMs);
+    }, pauseMs);
+  }
+
+  #judge(cost: Cost): void {
+    this.#cost = cost;
+    const before = this.#control.steps;
+    if (!this.#control.observe(cost.process + cost.programs)) return;
+    this.#source.shed(this.#control.hooks);
+    const { log, limit } = this.#options;
+    const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+    const details = {
+      shed: this.#control.names,
+      process: percent(cost.process),
+      programs: percent(cost.programs),
+      limit: percent(limit),
+    };
+    if (this.#control.steps > before) log.warn(details, 'more CPU than agent.cpu-limit allows: something is left out');
+    else log.info(details, 'what was left out for agent.cpu-limit is observed again');
+  }
+}
+
+/** Of this process with all its threads, since its start. */
+function cpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
