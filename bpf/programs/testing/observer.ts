@@ -1,6 +1,11 @@
 // The collector as the tests use it: events are drained by a timer and kept, and a test waits for what must come.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readSocketEvent, SOCKET_EVENT_SIZE, type SocketEvent } from '../../../host/wire/gen/kernel-events-layout.ts';
+import {
+  KernelEventType,
+  readSocketEvent,
+  SOCKET_EVENT_SIZE,
+  type SocketEvent,
+} from '../../../host/wire/gen/kernel-events-layout.ts';
 import { type Collector, type CollectorOptions, type HookStatus, load, type WalkName } from '../../addon/index.ts';
 
 /** Far more than anything here takes on a busy machine. */
@@ -19,7 +24,7 @@ function decode(bytes: number, others: OtherEvent[]): SocketEvent[] {
   for (let offset = 0; offset < bytes; offset += view.getUint16(offset + 2, true)) {
     const type = view.getUint16(offset, true);
     const size = view.getUint16(offset + 2, true);
-    if (size === SOCKET_EVENT_SIZE) events.push(readSocketEvent(view, offset));
+    if (type <= KernelEventType.SocketOwner) events.push(readSocketEvent(view, offset));
     else others.push({ type, bytes: target.slice(offset, offset + size) });
   }
   return events;

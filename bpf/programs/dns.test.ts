@@ -1,0 +1,158 @@
+// DNS messages as the ring has them, beside the bytes that a client sent and received, and the log of dnsmasq.
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import {
+  DNS_MESSAGE_SIZE,
+  type DnsMessage,
+  KernelEventType,
+  readDnsMessage,
+} from '../../host/wire/gen/kernel-events-layout.ts';
+import type { Exchange } from './testing/dns-client.ts';
+import { ask, DnsServer, RecordType } from './testing/dns-lab.ts';
+import { type Host, Lab, waitFor } from './testing/lab.ts';
+import { formatAddress, Observer } from './testing/observer.ts';
+
+const SERVER = '10.83.1.2';
+const SERVER6 = 'fd83::2';
+const lab = new Lab();
+let observer: Observer;
+let client: Host;
+let server: Host;
+let dnsmasq: DnsServer;
+
+before(async () => {
+  client = lab.host('c');
+  server = lab.host('s');
+  const [left, right] = lab.connect(client, server, ['10.83.1.1/24', `${SERVER}/24`]);
+  client.address(left, 'fd83::1/64');
+  server.address(right, `${SERVER6}/64`);
+  observer = new Observer();
+  dnsmasq = await DnsServer.start(server);
+});
+
+beforeEach(() => {
+  observer.drain();
+  observer.others.length = 0;
+});
+
+after(() => {
+  dnsmasq?.stop();
+  observer?.close();
+  lab.close();
+});
+
+type Message = DnsMessage & { hex: string };
+
+/** What one host sent and received, in order. */
+function messagesOf(host: Host): Message[] {
+  observer.drain();
+  return observer.others
+    .filter(({ type }) => type === KernelEventType.DnsMessage)
+    .map(({ bytes }) => {
+      const message = readDnsMessage(new DataView(bytes.buffer), 0);
+      const text = Buffer.from(bytes.subarray(DNS_MESSAGE_SIZE, DNS_MESSAGE_SIZE + message.copiedBytes));
+      return { ...message, hex: text.toString('hex') };
+    })
+    .filter(({ netns }) => netns === host.netns);
+}
+
+/** Both ends have both messages of each exchange, byte for byte. */
+async function assertSeen(exchanges: readonly Exchange[]): Promise<void> {
+  await waitFor('messages of both ends', () =>
+    [client, server].every((host) => messagesOf(host).length >= 2 * exchanges.length),
+  );
+  for (const host of [client, server]) {
+    const seen = messagesOf(host).map(({ isSent, hex }) => [isSent, hex]);
+    const asks = host === client ? 1 : 0;
+    assert.deepEqual(
+      seen,
+      exchanges.flatMap(({ query, answer }) => [
+        [asks, query],
+        [1 - asks, answer],
+      ]),
+    );
+  }
+}
+
+test('queries and answers over UDP, of every size, are seen at both ends', async () => {
+  const exchanges = ask(client, SERVER, [
+    { name: 'a.test', type: RecordType.A },
+    { name: 'a.test', type: RecordType.Aaaa },
+    { name: 'alias.test', type: RecordType.A },
+    { name: 'none.test', type: RecordType.A },
+    { name: 'medium.test', type: RecordType.Txt },
+    { name: 'large.test', type: RecordType.Txt },
+    { name: 'large.test', type: RecordType.Txt, ednsBytes: 4096 },
+  ]);
+  await assertSeen(exchanges);
+  const bytes = exchanges.map(({ answer }) => answer.length / 2);
+  assert.ok(bytes[4] > 250 && bytes[4] <= 512, `${bytes}`);
+  assert.ok(bytes[5] <= 512, `truncated: ${bytes}`);
+  assert.ok(bytes[6] > 3500 && bytes[6] <= 4096, `${bytes}`);
+  await waitFor('the log', () => dnsmasq.countQueries('TXT', 'large.test') === 2);
+  assert.equal(dnsmasq.countQueries('A', 'a.test'), 1);
+});
+
+test('a message says its socket, its addresses and its ports', async () => {
+  const [exchange] = ask(client, SERVER6, [{ name: 'a.test', type: RecordType.Aaaa }]);
+  await assertSeen([exchange]);
+  const [query] = messagesOf(client);
+  const [received] = messagesOf(server);
+  assert.deepEqual([query.localPort, query.remotePort, query.protocol], [exchange.localPort, 53, 17]);
+  assert.deepEqual([received.localPort, received.remotePort], [53, exchange.localPort]);
+  assert.equal(formatAddress(query.remoteAddress), 'fd83:0000:0000:0000:0000:0000:0000:0002');
+  assert.deepEqual(received.localAddress, query.remoteAddress);
+  assert.deepEqual(received.remoteAddress, query.localAddress);
+  const [, answer] = messagesOf(client);
+  assert.equal(answer.cookie, query.cookie);
+  assert.notEqual(received.cookie, query.cookie);
+  assert.ok(answer.timeNs > query.timeNs);
+});
+
+test('over TCP a message has no prefix', async () => {
+  const exchanges = ask(client, SERVER, [
+    { name: 'a.test', type: RecordType.A, transport: 'tcp' },
+    { name: 'large.test', type: RecordType.Txt, transport: 'tcp' },
+  ]);
+  assert.ok(exchanges[1].answer.length / 2 > 3500);
+  await assertSeen(exchanges);
+  assert.ok(messagesOf(client).every(({ protocol }) => protocol === 6));
+});
+
+test('what is split over segments is counted', async () => {
+  const scoped = new Observer({ scopeNetns: server.netns });
+  // The prefix alone, and the rest later.
+  server.run(
+    'python3',
+    '-c',
+    `import socket, time
+s = socket.create_connection(("127.0.0.1", 53))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.send(b"\\0\\x18"); time.sleep(0.1)
+s.send(bytes.fromhex("123401000001000000000000016104746573740000010001")); s.recv(100)`,
+  );
+  // Both parts at both ends; the answer is whole.
+  await waitFor('four parts', () => scoped.collector.stats().dnsUnparsed === 4);
+  scoped.close();
+  assert.deepEqual(
+    messagesOf(server).map(({ isSent }) => isSent),
+    [1, 0],
+  );
+});
+
+test('other ports are left alone', async () => {
+  server.nft(
+    'table ip other {\n chain p {\n type nat hook prerouting priority -100;\n udp dport 54 redirect to :53\n }\n }',
+  );
+  observer.drain();
+  client.run(
+    'python3',
+    '-c',
+    `import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b"x" * 30, ("${SERVER}", 54))`,
+  );
+  await waitFor('the end at port 53', () => messagesOf(server).length > 0);
+  assert.deepEqual(
+    messagesOf(client).filter(({ isSent }) => isSent === 1),
+    [],
+  );
+});
