@@ -23,6 +23,12 @@ const EdgeEnd = z
     address: z.string().describe('Of an end that is known by nothing else.'),
     process: z.string().describe('Of an end that is named after its process.'),
     container: z.string(),
+    processes: z
+      .array(z.string())
+      .describe(
+        'At id_id: executables of the processes within a unit or container that have this edge, or the process itself.',
+      ),
+    moreProcesses: count.describe('Executables beyond those, at least.'),
   })
   .meta({ id: 'EdgeEnd', description: 'A node: what an end is. Texts that are not known are empty.' });
 

@@ -92,7 +92,7 @@ test('patterns match as a search of all their readings does', (t) => {
   for (let round = 0; round < 5_000; round++) {
     const name = text(['a', 'b'], 8);
     const pattern = `${text(['a', 'b', '*'], 4)}*${text(['a', 'b', '*'], 4)}`;
-    const client: EdgeEnd = { ...END, process: name };
+    const client: EdgeEnd = { ...END, process: name, processes: [name] };
     const expected = name !== '' && matchesNaively(name, pattern);
     assert.equal(TERMS.process(pattern)(makeEdge({ client })), expected, `${pattern} on ${name}`);
     counts[`${expected}`]++;

@@ -39,7 +39,11 @@ export const TERMS = {
     const matches = endTest(text);
     return (edge) => matches(edge.server);
   },
-  process: (text) => either(textTest(text), (end) => end.process),
+  process: (text) => {
+    const matches = textTest(text);
+    return ({ client, server }) =>
+      [...client.processes, ...server.processes].some((name) => name !== '' && matches(name));
+  },
   unit: (text) => either(textTest(text), (end) => (end.kind === 'service' ? end.role : '')),
   container: (text) => either(textTest(text), (end) => end.container),
   address: (text) => {
@@ -79,7 +83,7 @@ function endTest(text: string): (end: EdgeEnd) => boolean {
   const matches = textTest(text);
   const range = parseRange(text);
   return (end) =>
-    [end.id, end.role, end.zone, end.host, end.process, end.container, end.address].some(matches) ||
+    [end.id, end.role, end.zone, end.host, ...end.processes, end.process, end.container, end.address].some(matches) ||
     (range !== undefined && isWithin(end.address, range));
 }
 

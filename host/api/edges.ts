@@ -1,13 +1,8 @@
 // What /api/v1/edges and /api/v1/edges/history answer, and what the CLI and the live view show.
 import { hash } from 'node:crypto';
-import {
-  type EdgeRow,
-  type Histogram,
-  mergeHistograms,
-  type Node,
-  sortedRows,
-  transportName,
-} from '../export/edge-rows.ts';
+import { NO_NAMES, type ProcessNames } from '../export/edge-processes.ts';
+import { type EdgeRow, type Node, sortedRows, transportName } from '../export/edge-rows.ts';
+import { type Histogram, mergeHistograms } from '../export/histogram.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
 import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer, OwnNumbers } from './edge-answer.ts';
 import { sortEdges } from './edge-order.ts';
@@ -70,8 +65,8 @@ function keyText({ key }: EdgeRow): string {
 function toEdge(row: EdgeRow, { windowNs, firstWindow, lastWindow }: WindowRange): Edge {
   return {
     key: keyText(row),
-    client: toEnd(row.client),
-    server: toEnd(row.server),
+    client: toEnd(row.client, row.processes?.client),
+    server: toEnd(row.server, row.processes?.server),
     transport: transportName(row.protocol),
     serverPort: row.serverPort === 0 ? null : row.serverPort,
     ...toCounts(row),
@@ -132,6 +127,7 @@ function ownOfServer(sums: EdgeRow['sums']): OwnNumbers | null {
   };
 }
 
-function toEnd({ kind, ...texts }: Node): EdgeEnd {
-  return { kind: resolutionOf(kind), ...texts };
+function toEnd({ kind, ...texts }: Node, within: ProcessNames = NO_NAMES): EdgeEnd {
+  const processes = texts.process === '' ? [...within.names] : [texts.process];
+  return { kind: resolutionOf(kind), ...texts, processes, moreProcesses: within.more };
 }

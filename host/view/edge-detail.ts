@@ -40,16 +40,22 @@ const KIND_TEXTS: Record<string, string> = {
 
 function describeEnd(end: EdgeEnd): string {
   const kind = KIND_TEXTS[end.kind] ?? end.kind;
-  const name = end.container || end.process || end.address || end.role;
+  const name = end.process || end.address || end.role;
   const parts = [`${kind} ${name}`];
   if (end.host !== '' && end.kind !== 'host') parts.push(`on ${end.host}`);
   if (end.zone !== '') parts.push(`in ${end.zone}`);
-  const note = end.id !== '' && (end.kind === 'service' || end.kind === 'container') ? NO_PROCESSES : '';
-  return printable(parts.join(' ')) + note;
+  return printable(parts.join(' ') + describeProcesses(end));
 }
 
-/** An end has one name, and its processes are not kept beneath it. */
-const NO_PROCESSES = ' (named as a whole: its processes are not kept apart)';
+/** Names of processes within a unit or container that are shown. */
+const PROCESSES_SHOWN_MAX = 4;
+
+function describeProcesses({ kind, processes, moreProcesses }: EdgeEnd): string {
+  if (kind === 'process' || processes.length === 0) return '';
+  const more = processes.length - PROCESSES_SHOWN_MAX + moreProcesses;
+  const names = processes.slice(0, PROCESSES_SHOWN_MAX).join(', ');
+  return `: ${names}${more > 0 ? ` +${more}` : ''}`;
+}
 
 /** What is booked, and beside it what each end reported by itself: of a direction one end knows what was sent, the other what came. */
 function layNumbers({ edge: { bytes, packets, retransmits, own } }: HistoryAnswer): Line[] {

@@ -1,6 +1,6 @@
 // Edges as comma-separated values (RFC 4180). Columns are only ever added, at the end.
 import { stringify } from 'csv-stringify/sync';
-import type { Edge, EdgeEnd, EdgesAnswer } from '../api/edge-answer.ts';
+import type { Edge, EdgesAnswer } from '../api/edge-answer.ts';
 
 type Cell = string | number | null | undefined;
 
@@ -44,6 +44,8 @@ const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
   span_seconds: ({ spanSeconds }) => spanSeconds,
   ...ownColumns('client'),
   ...ownColumns('server'),
+  ...processesColumn('client'),
+  ...processesColumn('server'),
 };
 
 export const CSV_COLUMNS: readonly string[] = Object.keys(COLUMNS);
@@ -65,8 +67,14 @@ export function csvRecords(answer: EdgesAnswer, edges: readonly Edge[]): string 
 }
 
 function endColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
-  const column = (field: keyof EdgeEnd) => [`${side}_${field}`, (edge: Edge) => edge[side][field]] as const;
+  const column = (field: (typeof END_COLUMNS)[number]) =>
+    [`${side}_${field}`, (edge: Edge) => edge[side][field]] as const;
   return Object.fromEntries(END_COLUMNS.map(column));
+}
+
+/** Separated by what no name of a file has. */
+function processesColumn(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
+  return { [`${side}_processes`]: (edge) => edge[side].processes.join('/') };
 }
 
 /** Empty when the end was not seen. */

@@ -103,6 +103,20 @@ test('an open edge tells what each end says, and of an end that was not seen no 
   assert.doesNotMatch(half, /^apart/m);
 });
 
+test('an open edge names four processes of a unit or container and counts the others', () => {
+  const [client, server] = ['web.service', 'php.service'].map((unit) => unitEnd('host', unit));
+  const edge = {
+    ...HISTORY.edge,
+    client: { ...client, processes: ['a', 'b', 'c', 'd', 'e'], moreProcesses: 7 },
+    server: { ...server, processes: ['php-fpm', '\u001b[2J'] },
+  };
+  const open: ViewState = { ...FIRST, isOpen: true, selected: 'edge 7' };
+  const text = lay(open, { columns: 80, rows: 24 }, { ...DATA, history: { ...HISTORY, edge } }).join('\n');
+  assert.match(text, /^client +unit web\.service on host: a, b, c, d \+8$/m);
+  assert.match(text, /^server +unit php\.service on host: php-fpm, /m);
+  assert.ok(!text.includes('\u001b'));
+});
+
 test('an open edge tells its ends, failures with reasons, residual and spread', () => {
   const text = lay({ ...FIRST, isOpen: true, selected: 'edge 7' }, { columns: 80, rows: 24 }).join('\n');
   for (const part of [

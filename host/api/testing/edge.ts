@@ -2,6 +2,7 @@ import type { Edge, EdgeEnd } from '../edge-answer.ts';
 
 export const END: EdgeEnd = {
   ...{ kind: 'process', id: '', role: '', zone: '', host: '', address: '', process: '', container: '' },
+  ...{ processes: [], moreProcesses: 0 },
 };
 
 /** An edge on which nothing moved, with `part` in place of it. */
@@ -32,7 +33,7 @@ export function makeEdge(part: Partial<Edge> = {}): Edge {
 }
 
 export function processEnd(host: string, process: string): EdgeEnd {
-  return { ...END, id: `${host}/${process}`, role: process, host, process };
+  return { ...END, id: `${host}/${process}`, role: process, host, process, processes: [process] };
 }
 
 export function unitEnd(host: string, unit: string): EdgeEnd {
