@@ -1,6 +1,6 @@
 """Run inside a lab host: holds TCP sockets and does with them what its standard input says, one command a line; answers each with one line.
 
-    listen PORT | connect ADDRESS PORT [OWN_PORT] | accept | send SOCKET BYTES | receive SOCKET BYTES | fill SOCKET
+    listen PORT [BACKLOG] | connect ADDRESS PORT [OWN_PORT] | accept | send SOCKET BYTES | receive SOCKET BYTES | fill SOCKET
     stream SOCKET BYTES | sent SOCKET | rest SOCKET | pass SOCKET | close SOCKET
 
 Sockets are numbered from 0 by connect and accept, whose answer is the number. Other answers are bytes. `fill` writes until the kernel takes no
@@ -101,7 +101,8 @@ def main():
     for line in sys.stdin:
         command, *words = line.split()
         if command == "listen":
-            listener = socket.create_server(("", int(words[0])), backlog=64)
+            backlog = int(words[1]) if len(words) > 1 else 64
+            listener = socket.create_server(("", int(words[0])), backlog=backlog)
             answer = 0
         elif command in ("connect", "accept"):
             if command == "accept":

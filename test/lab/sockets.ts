@@ -7,7 +7,7 @@ import type { Lab } from './lab.ts';
 const PROGRAM = fileURLToPath(new URL('./sockets.py', import.meta.url));
 
 type Command =
-  | ['listen', port: number]
+  | ['listen', port: number, backlog?: number]
   | ['connect', address: string, port: number, ownPort?: number]
   | ['accept']
   | ['send' | 'receive' | 'stream', socket: number, bytes: number]
