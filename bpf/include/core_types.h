@@ -247,6 +247,7 @@ struct bpf_iter__bpf_sk_storage_map {
 enum skb_drop_reason {
 	SKB_CONSUMED = 1,
 	SKB_DROP_REASON_NOT_SPECIFIED = 2,
+	SKB_DROP_REASON_QUEUE_PURGE = 104,
 };
 
 /* include/net/sock.h; the kernel's numbers are taken at load time. */

@@ -2,8 +2,9 @@
 
 /* Packets that the kernel dropped, counted where it says so: by its reason, by the code that gave up the packet, and by
  * the socket when the packet has one. The counts are kept here and are exact; the agent reads what was added in each
- * window with an iterator. No drops: a packet that was used up, and a release without a reason, which older drivers and
- * every clean-up make. Packets of other protocols than IP are left out. */
+ * window with an iterator. No drops: a packet that was used up, a release without a reason, which older drivers and
+ * every clean-up make, and what is still queued in a socket that closes: there each FIN is, and data that nobody read
+ * is told by the reset that follows. Packets of other protocols than IP are left out. */
 
 #include "core_types.h"
 #include "config.h"
@@ -49,14 +50,15 @@ __u64 drops_without_socket;
 /* That found no room at all. */
 __u64 drops_lost;
 
-/* Their numbers differ between kernels; a kernel without SKB_CONSUMED does not tell of used packets here. */
+/* The numbers differ between kernels, and older ones lack some reasons. */
+#define IS_REASON(reason, name)                                                                                        \
+	(bpf_core_enum_value_exists(enum skb_drop_reason, name) &&                                                     \
+	 (reason) == bpf_core_enum_value(enum skb_drop_reason, name))
+
 static __always_inline int is_drop_reason(__u32 reason)
 {
-	if (reason == bpf_core_enum_value(enum skb_drop_reason, SKB_DROP_REASON_NOT_SPECIFIED)) return 0;
-	if (bpf_core_enum_value_exists(enum skb_drop_reason, SKB_CONSUMED) &&
-	    reason == bpf_core_enum_value(enum skb_drop_reason, SKB_CONSUMED))
-		return 0;
-	return reason != 0;
+	return reason != 0 && !IS_REASON(reason, SKB_CONSUMED) && !IS_REASON(reason, SKB_DROP_REASON_NOT_SPECIFIED) &&
+	       !IS_REASON(reason, SKB_DROP_REASON_QUEUE_PURGE);
 }
 
 static __always_inline int is_in_scope(const struct sk_buff *skb, const struct sock *sk)
