@@ -1,7 +1,9 @@
 // Random owners and flows of a small fleet: few hosts, roles and zones, so that every level has rows to merge.
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
+import { TallySide } from '../../host/wire/gen/records-layout.ts';
+import { TallyKind } from '../../host/wire/gen/wire-layout.ts';
 import type { Random } from '../../schemas/testing/random.ts';
-import type { FlowValues } from './naive-tree.ts';
+import type { FlowValues, TallyValues } from './naive-tree.ts';
 import type { Owner, StageWorker } from './stage-worker.ts';
 
 /** An end as the match side would name it: by its owner, or by an address of 16 bytes. */
@@ -18,6 +20,7 @@ export interface Connection {
 export interface Movement {
   connection: Connection;
   flow: FlowValues;
+  tallies: TallyValues[];
 }
 
 const ZONES = ['', 'eu-1a', 'eu-1b', 'zürich'];
@@ -54,7 +57,39 @@ export function randomConnections(random: Random, count: number): Connection[] {
 /** What some of the connections did in `window`. */
 export function randomMovements(random: Random, connections: Connection[], window: number): Movement[] {
   const moved = connections.filter(() => random.chance(0.5));
-  return moved.map((connection) => ({ connection, flow: randomFlow(random, connection, window) }));
+  return moved.map((connection) => ({
+    connection,
+    flow: randomFlow(random, connection, window),
+    tallies: random.chance(0.4) ? Array.from({ length: 1 + random.below(12) }, () => randomTally(random)) : [],
+  }));
+}
+
+const COUNTING = [TallyKind.Retransmit, TallyKind.ZeroWindow, TallyKind.Drop, TallyKind.DnsTimeout];
+const SAMPLING = [TallyKind.HandshakeServer, TallyKind.Duration, TallyKind.DnsLookup];
+/** Some begin alike, one is longer than a label may be, and one is not ASCII. */
+const LABELS = [
+  '',
+  '',
+  'a',
+  'aa',
+  'a.example',
+  'a.example.org',
+  'b.example',
+  'zürich.example',
+  `${'x'.repeat(300)}.org`,
+];
+
+function randomTally(random: Random): TallyValues {
+  const isSampling = random.chance(0.4);
+  const count = BigInt(1 + random.below(1000));
+  return {
+    kind: random.pick(isSampling ? SAMPLING : COUNTING),
+    side: random.pick([TallySide.Client, TallySide.Server]),
+    code: random.chance(0.1) ? random.uint32() : random.below(3),
+    label: random.chance(0.2) ? `host-${random.below(40)}.example` : random.pick(LABELS),
+    count,
+    sum: isSampling ? count * BigInt(1 + random.below(2 ** random.below(31))) : 0n,
+  };
 }
 
 function randomFlow(random: Random, connection: Connection, window: number): FlowValues {

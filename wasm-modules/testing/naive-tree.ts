@@ -1,10 +1,19 @@
 // What the tree must say, the slow way: every leaf is kept by its texts, and every level is added up from the leaves anew.
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type EdgeFlow, Level, NodeKind } from '../../host/wire/gen/records-layout.ts';
+import { type EdgeFlow, type EdgeTally, Level, NodeKind } from '../../host/wire/gen/records-layout.ts';
 import type { NodeTexts } from './stage-worker.ts';
-import { addPoint, comparePoints, type Point, printPoint, printProcesses } from './window-output.ts';
+import {
+  addCounted,
+  addPoint,
+  comparePoints,
+  type Point,
+  printPoint,
+  printProcesses,
+  tallyKey,
+} from './window-output.ts';
 
 export type FlowValues = Omit<EdgeFlow, 'edge'>;
+export type TallyValues = Omit<EdgeTally, 'edge' | 'label'> & { label: string };
 
 type EndLevel = 'id' | 'az' | 'role';
 const LEVELS: [number, EndLevel, EndLevel][] = [
@@ -61,7 +70,14 @@ export class NaiveTree {
     this.#histogramLevels = histogramLevels;
   }
 
-  add(client: NodeTexts, server: NodeTexts, serverPort: number, protocol: number, flow: FlowValues): void {
+  add(
+    client: NodeTexts,
+    server: NodeTexts,
+    serverPort: number,
+    protocol: number,
+    flow: FlowValues,
+    counted: readonly TallyValues[] = [],
+  ): void {
     const fields = new Map<string, bigint>(ADDED.map((name) => [name, BigInt(flow[name])]));
     fields.set('fromWindow', BigInt(flow.fromWindow));
     fields.set('active', BigInt(flow.activeDelta));
@@ -83,6 +99,10 @@ export class NaiveTree {
     const pair = leaf.pairs.get(within.join('\0')) ?? { active: 0, moved: false };
     leaf.pairs.set(within.join('\0'), { active: pair.active + flow.activeDelta, moved: true });
     addPoint(leaf.point, { ...leaf.point, fields, buckets, tallies: new Map() });
+    for (const { kind, side, code, label, count, sum } of counted) {
+      const samples = sum === 0n ? [] : ([[bucketOfNs(sum / count), Number(count)]] as const);
+      addCounted(leaf.point.tallies, tallyKey(kind, side, code, cutLabel(label)), count, sum, new Map(samples));
+    }
   }
 
   /** The lines of the closed window, by level and canonical order. */
@@ -92,7 +112,7 @@ export class NaiveTree {
     for (const { point } of shown) if (!point.fields.has('fromWindow')) point.fields.set('fromWindow', BigInt(window));
     const lines = LEVELS.flatMap(([level, clientLevel, serverLevel]) =>
       group(shown.map(({ point }) => projectPoint(point, level, clientLevel, serverLevel)))
-        .map((point) => (((this.#histogramLevels >> level) & 1) === 1 ? point : { ...point, buckets: new Map() }))
+        .map((point) => (((this.#histogramLevels >> level) & 1) === 1 ? point : withoutBuckets(point)))
         .map(printPoint),
     );
     for (const leaf of this.#leaves.values()) {
@@ -172,9 +192,28 @@ function group(points: Point[]): Point[] {
   return groups;
 }
 
-/** Upper-inclusive bucket of scale 3 by logarithm, put right where rounding decides; seconds between 1 us and 2^27 us. */
+function withoutBuckets(point: Point): Point {
+  const tallies = [...point.tallies].map(([key, counted]) => [key, { ...counted, buckets: new Map() }] as const);
+  return { ...point, buckets: new Map(), tallies: new Map(tallies) };
+}
+
+/** Labels have 256 bytes at most; the tests have none that would be cut within a character. */
+function cutLabel(label: string): string {
+  return Buffer.from(label).subarray(0, 256).toString();
+}
+
+/** Of seconds between 1 us and 2^27 us. */
 export function bucketOf(sampleUs: number): number {
-  const seconds = Math.min(Math.max(sampleUs, 1), 2 ** 27) / 1e6;
+  return bucketOfSeconds(Math.min(Math.max(sampleUs, 1), 2 ** 27) / 1e6);
+}
+
+/** Of seconds between 1 us and 2^17 s. */
+function bucketOfNs(sampleNs: bigint): number {
+  return bucketOfSeconds(Math.min(Math.max(Number(sampleNs) / 1e9, 1e-6), 2 ** 17));
+}
+
+/** Upper-inclusive bucket of scale 3 by logarithm, put right where rounding decides. */
+function bucketOfSeconds(seconds: number): number {
   let index = Math.ceil(Math.log2(seconds) * 8) - 1;
   if (seconds <= 2 ** (index / 8)) index--;
   if (seconds > 2 ** ((index + 1) / 8)) index++;

@@ -2,6 +2,7 @@
 // the owner side of the same worker, like in a reducer.
 import {
   EDGE_FLOW_SIZE,
+  EDGE_TALLY_SIZE,
   type EdgeFlow,
   NODE_RECORD_SIZE,
   RECORD_HEADER_SIZE,
@@ -9,8 +10,11 @@ import {
   ReducerCounter,
   readNodeRecord,
   writeEdgeFlow,
+  writeEdgeTally,
   writeRecordHeader,
 } from '../../host/wire/gen/records-layout.ts';
+
+import type { TallyValues } from './naive-tree.ts';
 
 type Call = (...values: (number | bigint)[]) => number;
 
@@ -26,6 +30,7 @@ export interface StageOptions {
   claimCountMax?: number;
   edgeCountMax?: number;
   histogramCountMax?: number;
+  tallyCountMax?: number;
 }
 
 /** What an agent knows of an owner; absent texts are empty. */
@@ -36,6 +41,7 @@ export interface Owner {
   executable?: string;
   unit?: string;
   container?: string;
+  containerName?: string;
 }
 
 export interface NodeTexts {
@@ -56,6 +62,8 @@ export interface Block {
 }
 
 const ALL_LEVELS = 0x7f;
+/** Behind all records of one message in the scratch. */
+const TEXT_OFFSET = 1 << 16;
 
 export class StageWorker {
   readonly worker: number;
@@ -82,6 +90,7 @@ export class StageWorker {
       options.claimCountMax ?? 1 << 12,
       options.edgeCountMax ?? 1 << 16,
       options.histogramCountMax ?? 1 << 14,
+      options.tallyCountMax ?? 1 << 14,
     );
   }
 
@@ -118,9 +127,9 @@ export class StageWorker {
     });
   }
 
-  nodeOf({ host, zone, comm = '', executable = '', unit = '', container = '' }: Owner): number {
+  nodeOf({ host, zone, comm = '', executable = '', unit = '', container = '', containerName = '' }: Owner): number {
     const hostNode = this.call('nodeOfHost', ...this.putTexts([host, zone]));
-    return this.call('nodeOfProcess', hostNode, ...this.putTexts([comm, executable, unit, container]));
+    return this.call('nodeOfProcess', hostNode, ...this.putTexts([comm, executable, unit, container, containerName]));
   }
 
   nodeOfAddress(address: Uint8Array, space = 0n): number {
@@ -141,6 +150,21 @@ export class StageWorker {
     writeRecordHeader(view, start, { size: RECORD_HEADER_SIZE + EDGE_FLOW_SIZE, kind: RecordKind.EdgeFlow });
     writeEdgeFlow(view, start + RECORD_HEADER_SIZE, { edge, ...flow });
     const bytes = announced + RECORD_HEADER_SIZE + EDGE_FLOW_SIZE;
+    if (to !== this.worker) return { to, bytes: this.bytesAt(this.#scratch, bytes) };
+    this.call('receive', this.worker, this.#scratch, bytes);
+    return undefined;
+  }
+
+  /** The same for one tally; `label` is a text. */
+  sendTally(edge: number, { label, ...tally }: TallyValues): Block | undefined {
+    let at = this.#scratch + this.call('announceEdge', edge, this.#scratch);
+    const to = this.call('edgeWorker', edge);
+    const handle = this.call('labelOfText', ...this.putTexts([label], at + TEXT_OFFSET));
+    if (this.call('claimLabelAnnounce', handle, to) !== 0) at += this.call('writeLabel', handle, at);
+    const view = new DataView(this.#memory.buffer);
+    writeRecordHeader(view, at, { size: RECORD_HEADER_SIZE + EDGE_TALLY_SIZE, kind: RecordKind.EdgeTally });
+    writeEdgeTally(view, at + RECORD_HEADER_SIZE, { edge, label: handle, ...tally });
+    const bytes = at + RECORD_HEADER_SIZE + EDGE_TALLY_SIZE - this.#scratch;
     if (to !== this.worker) return { to, bytes: this.bytesAt(this.#scratch, bytes) };
     this.call('receive', this.worker, this.#scratch, bytes);
     return undefined;

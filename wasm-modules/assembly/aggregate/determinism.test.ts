@@ -21,7 +21,11 @@ function recordFleet(seed: number): Movement[][] {
 function replayAlone(windows: Movement[][], seed: number): Uint8Array[] {
   const worker = new StageWorker(MODULE, { seed, openWindow: OPEN_WINDOW });
   return windows.map((movements, index) => {
-    for (const { connection, flow } of movements) worker.sendFlow(edgeOf(worker, connection), flow);
+    for (const { connection, flow, tallies } of movements) {
+      const edge = edgeOf(worker, connection);
+      for (const tally of tallies) worker.sendTally(edge, tally);
+      worker.sendFlow(edge, flow);
+    }
     return worker.close(OPEN_WINDOW + index);
   });
 }
@@ -34,10 +38,14 @@ function replayTogether(windows: Movement[][], workers: number, random: Random):
   );
   const matcher = new Map(windows.flat().map(({ connection }) => [connection, random.pick(all)]));
   return windows.map((movements, index) => {
-    for (const { connection, flow } of shuffle(random, movements)) {
+    for (const { connection, flow, tallies } of shuffle(random, movements)) {
       const from = matcher.get(connection) ?? all[0];
-      const block = from.sendFlow(edgeOf(from, connection), flow);
-      if (block !== undefined) all[block.to].receive(from.worker, block.bytes);
+      const edge = edgeOf(from, connection);
+      const blocks = [
+        from.sendFlow(edge, flow),
+        ...shuffle(random, tallies).map((tally) => from.sendTally(edge, tally)),
+      ];
+      for (const block of blocks) if (block !== undefined) all[block.to].receive(from.worker, block.bytes);
     }
     return all.map((worker) => worker.close(OPEN_WINDOW + index));
   });

@@ -19,16 +19,20 @@ for (const build of ['release', 'debug'] as const) {
     const naive = new NaiveTree();
     const connections = randomConnections(random, 300);
     for (let window = OPEN_WINDOW; window < OPEN_WINDOW + 8; window++) {
-      for (const { connection, flow } of randomMovements(random, connections, window)) {
-        worker.sendFlow(edgeOf(worker, connection), flow);
+      for (const { connection, flow, tallies } of randomMovements(random, connections, window)) {
+        const edge = edgeOf(worker, connection);
+        worker.sendFlow(edge, flow);
+        for (const tally of tallies) worker.sendTally(edge, tally);
         const client = worker.readNode(nodeOfEnd(worker, connection.client));
         const server = worker.readNode(nodeOfEnd(worker, connection.server));
-        naive.add(client, server, connection.serverPort, connection.protocol, flow);
+        naive.add(client, server, connection.serverPort, connection.protocol, flow, tallies);
       }
       assertSameLines(decodeOutput(worker.close(window)).map(printPoint), naive.close(window));
     }
     assert.equal(worker.counter('ActiveUnderflows'), 0);
     assert.equal(worker.counter('ChannelEdgesUnknown'), 0);
     assert.ok(worker.counter('EdgeFlowsAdded') > 1000);
+    assert.ok(worker.counter('TalliesAdded') > 1000);
+    assert.equal(worker.counter('TalliesRefused') + worker.counter('TallyLabelsDropped'), 0);
   });
 }

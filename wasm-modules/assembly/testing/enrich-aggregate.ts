@@ -15,9 +15,11 @@ export { aggregateClose, outputBytes } from '../aggregate/close';
 export { announceEdge, edgeOf, edgeWorker, releaseEdge, retainEdge } from '../aggregate/edges';
 export { bindHostAddress, endHostAddresses, nodeOfAddress, unbindHostAddress } from '../enrich/address-table';
 export { classifyAddress, formatAddressInto } from '../enrich/address-text';
+export { claimLabelAnnounce, writeLabel } from '../enrich/label-channel';
 export { nodeOfHost, nodeOfProcess } from '../enrich/labels';
 export { claimAnnounce, nodeOfChannel, writeNode, writeNodeRecord } from '../enrich/node-channel';
 export { azNodeOf, idNodeOf, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
+export { labelOfText } from '../enrich/tally-labels';
 export {
   addSample,
   histogramIndex,
@@ -49,10 +51,20 @@ export function init(
   claimCountMax: u32,
   edgeCountMax: u32,
   histogramCountMax: u32,
+  tallyCountMax: u32,
 ): void {
   seedHashes(seed, (<u64>seed) << 32);
   initEnrich(worker, openWindow, nodeCountMax, textBytesMax, claimCountMax);
-  initAggregate(worker, workers, openWindow, outputLevels, histogramLevels, edgeCountMax, histogramCountMax);
+  initAggregate(
+    worker,
+    workers,
+    openWindow,
+    outputLevels,
+    histogramLevels,
+    edgeCountMax,
+    histogramCountMax,
+    tallyCountMax,
+  );
 }
 
 /** A block of records from worker `from`, as the mesh delivers it. */
