@@ -33,12 +33,14 @@ for (const { name, output, histograms } of CASES) {
     const naive = new NaiveTree(histograms);
     const connections = randomConnections(random, 100);
     for (let window = OPEN_WINDOW; window < OPEN_WINDOW + 4; window++) {
-      for (const { connection, flow } of randomMovements(random, connections, window)) {
-        worker.sendFlow(edgeOf(worker, connection), flow);
+      for (const { connection, flow, tallies } of randomMovements(random, connections, window)) {
+        const edge = edgeOf(worker, connection);
+        worker.sendFlow(edge, flow);
+        for (const tally of tallies) worker.sendTally(edge, tally);
         const [client, server] = [connection.client, connection.server].map((end) =>
           worker.readNode(nodeOfEnd(worker, end)),
         );
-        naive.add(client, server, connection.serverPort, connection.protocol, flow);
+        naive.add(client, server, connection.serverPort, connection.protocol, flow, tallies);
       }
       const expected = naive.close(window).filter((line) => ((output >> Number.parseInt(line, 10)) & 1) === 1);
       assertSameLines(decodeOutput(worker.close(window)).map(printPoint), expected);

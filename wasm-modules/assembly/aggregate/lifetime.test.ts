@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { TallySide } from '../../../host/wire/gen/records-layout.ts';
+import { TallyKind } from '../../../host/wire/gen/wire-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { type Connection, edgeOf, nodeOfEnd, randomConnections } from '../../testing/fleet.ts';
@@ -151,16 +153,20 @@ test('three workers tell over 400 windows what one naive tree says, whatever exp
       const worker = workers[sleepers.indexOf(sleeper) % 3];
       const edge = edges.get(connection) ?? edgeOf(worker, connection);
       const flow = { ...(edges.has(connection) ? CLOSED : OPENED), fromWindow: window, forwardBytes: 10n, rttUs: 500 };
+      // Some labels come again when the tally and the label are long gone, others at once.
+      const label = `name-${window % 150 < 75 ? random.below(9) : window}`;
+      const tallies = Array.from({ length: random.below(4) }, (_, code) => ({ ...TALLY, code, label }));
       naive.add(
         worker.readNode(nodeOfEnd(worker, connection.client)),
         worker.readNode(nodeOfEnd(worker, connection.server)),
         connection.serverPort,
         connection.protocol,
         flow,
+        tallies,
       );
       if (flow.activeDelta > 0) worker.call('retainEdge', edge);
-      const block = worker.sendFlow(edge, flow);
-      if (block !== undefined) workers[block.to].receive(worker.worker, block.bytes);
+      const blocks = [worker.sendFlow(edge, flow), ...tallies.map((tally) => worker.sendTally(edge, tally))];
+      for (const block of blocks) if (block !== undefined) workers[block.to].receive(worker.worker, block.bytes);
       if (flow.activeDelta > 0) edges.set(connection, edge);
       else {
         worker.call('releaseEdge', edge);
@@ -176,5 +182,10 @@ test('three workers tell over 400 windows what one naive tree says, whatever exp
     assert.ok(worker.counter('NodesExpired') > 0);
     assert.equal(worker.counter('ChannelEdgesUnknown') + worker.counter('ChannelNodesUnknown'), 0);
     assert.equal(worker.counter('ActiveUnderflows'), 0);
+    const idle = [worker.counter('TalliesLive'), worker.counter('TalliesAdded')];
+    assert.ok(idle[0] < idle[1] / 4, `of ${idle[1]} tallies ${idle[0]} stay`);
+    assert.equal(worker.counter('TallyLabelsDropped') + worker.counter('TalliesRefused'), 0);
   }
 });
+
+const TALLY = { kind: TallyKind.Retransmit, side: TallySide.Client, code: 0, label: '', count: 3n, sum: 0n };
