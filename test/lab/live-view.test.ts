@@ -177,7 +177,8 @@ for (const size of SIZES)
     const text = busy.join('\n');
     assert.match(text, /^seen by +both ends [1-9]\d*,/m);
     assert.match(text, /^rtt +least [\d.]+ (us|ms), mean [\d.]+ (us|ms), most/m);
-    assert.match(text, /^sent +[\d.]+ [kM]?B +\d+ packets, [1-9]\d* retransmitted \([\d.]+ %\)/m);
+    assert.match(text, /^sent +[\d.]+ [kM]?B, \d+ +[\d.]+ [kM]?B, \d+ +[\d.]+ [kM]?B, \d+$/m);
+    assert.match(text, /^sent again +[1-9]\d* \([\d.]+ %\) +[1-9]\d* +0$/m);
     if (size.rows >= 60) assert.ok((text.match(/≤ [\d.]+ (us|ms)/g)?.length ?? 0) >= 2, 'a chart of several buckets');
     await terminal.press('Escape');
     await terminal.until('the table', (lines) => (isAll(lines) ? true : undefined));
