@@ -111,7 +111,8 @@ async function assertActive(lab: Lab): Promise<void> {
 }
 
 async function readSizes(lab: Lab): Promise<Size[]> {
-  return [...lab.agents.values(), lab.reducer].map(({ name, process: { pid } }) => {
+  return [...lab.agents.values(), lab.reducer].map(({ name, process: { pid }, isRunning, log }) => {
+    assert.ok(isRunning, `${name} ended:\n${log.slice(-4000)}`);
     const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
     return { name, rssMib: Number(resident?.[1]) / 1024 };
   });
