@@ -4,6 +4,8 @@
  * batches were exported twice (repeats.ts) may show them twice.
  */
 import type { EdgeRow } from '../../host/export/edge-rows.ts';
+import type { Tally } from '../../host/export/tallies.ts';
+import { TallyKind } from '../../host/wire/gen/wire-layout.ts';
 import {
   addInterval,
   type Expectation,
@@ -22,7 +24,17 @@ export interface Verdict {
   repeatedWindows: number;
 }
 
-const FIELDS = ['forwardBytes', 'reverseBytes', 'connections', 'failures'] as const;
+const FIELDS = [
+  'forwardBytes',
+  'reverseBytes',
+  'connections',
+  'failures',
+  'outOfOrder',
+  'handshakes',
+  'handshakeNs',
+  'durations',
+  'durationNs',
+] as const;
 type Field = (typeof FIELDS)[number];
 type Sums = Record<Field, number>;
 
@@ -55,7 +67,7 @@ export function audit(fleet: Fleet): Verdict {
 }
 
 export function noSums(): Sums {
-  return { forwardBytes: 0, reverseBytes: 0, connections: 0, failures: 0 };
+  return Object.fromEntries(FIELDS.map((field) => [field, 0])) as Sums;
 }
 
 export function addRow({ kernel }: Fleet, sums: Map<number, Sums>, row: EdgeRow): void {
@@ -68,6 +80,19 @@ export function addRow({ kernel }: Fleet, sums: Map<number, Sums>, row: EdgeRow)
   sum.reverseBytes += oddPort === undefined ? reverseBytes : 0;
   sum.connections += connections;
   sum.failures += refused + timedOut + abandoned + unreachable + failedOther;
+  for (const tally of row.tallies.values()) addTally(sum, tally);
+}
+
+function addTally(sum: Sums, tally: Tally): void {
+  if (tally.kind === TallyKind.OutOfOrder) sum.outOfOrder += tally.count;
+  if (tally.kind === TallyKind.HandshakeServer || tally.kind === TallyKind.HandshakeClient) {
+    sum.handshakes += tally.count;
+    sum.handshakeNs += tally.sum;
+  }
+  if (tally.kind === TallyKind.Duration) {
+    sum.durations += tally.count;
+    sum.durationNs += tally.sum;
+  }
 }
 
 function expectPorts(fleet: Fleet): Map<number, Expectation> {

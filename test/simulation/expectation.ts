@@ -24,6 +24,11 @@ export interface Expectation {
   reverseBytes: Interval;
   connections: Interval;
   failures: Interval;
+  outOfOrder: Interval;
+  handshakes: Interval;
+  handshakeNs: Interval;
+  durations: Interval;
+  durationNs: Interval;
   story: string;
 }
 
@@ -33,6 +38,11 @@ export const NOTHING: Expectation = {
   reverseBytes: ZERO,
   connections: ZERO,
   failures: ZERO,
+  outOfOrder: ZERO,
+  handshakes: ZERO,
+  handshakeNs: ZERO,
+  durations: ZERO,
+  durationNs: ZERO,
   story: '',
 };
 /** After its close a socket is told, exported and committed within so long, when nothing is wrong. */
@@ -52,6 +62,11 @@ export function addInterval(a: Expectation, b: Expectation): Expectation {
     reverseBytes: add(a.reverseBytes, b.reverseBytes),
     connections: add(a.connections, b.connections),
     failures: add(a.failures, b.failures),
+    outOfOrder: add(a.outOfOrder, b.outOfOrder),
+    handshakes: add(a.handshakes, b.handshakes),
+    handshakeNs: add(a.handshakeNs, b.handshakeNs),
+    durations: add(a.durations, b.durations),
+    durationNs: add(a.durationNs, b.durationNs),
     story: b.story,
   };
 }
@@ -74,6 +89,31 @@ export function expectFailure(fleet: Fleet, { host, atMs }: FailedConnect): Expe
 }
 
 export function expectConnection(fleet: Fleet, connection: Connection): Expectation {
+  const { client, server, clientSocket, serverSocket } = connection;
+  const atClient = expectTallies(fleet, clientSocket, watchOfEnd(fleet, connection, clientSocket, client.host));
+  const atServer = expectTallies(fleet, serverSocket, watchOfEnd(fleet, connection, serverSocket, server.host));
+  return addInterval(addInterval(atClient, atServer), expectTotals(fleet, connection));
+}
+
+/**
+ * Each end tells its own, once: exactly when it is watched whole. Of one that was watched in part some may have died with its agent, or been
+ * counted before the agent looked; of one that was folded it may be gone.
+ */
+function expectTallies({ scenario }: Fleet, socket: Socket | undefined, watch: Watch): Expectation {
+  if (socket === undefined || watch === 'none') return NOTHING;
+  const isExact = watch === 'whole' && scenario.closedRetained === 0;
+  const upTo = (most: number): Interval => ({ least: isExact ? most : 0, most });
+  return {
+    ...NOTHING,
+    outOfOrder: upTo(socket.outOfOrder),
+    handshakes: upTo(socket.handshakeUs === 0 ? 0 : 1),
+    handshakeNs: upTo(socket.handshakeUs * 1_000),
+    durations: upTo(socket.lifeNs === 0 ? 0 : 1),
+    durationNs: upTo(socket.lifeNs),
+  };
+}
+
+function expectTotals(fleet: Fleet, connection: Connection): Expectation {
   const client = watchOfEnd(fleet, connection, connection.clientSocket, connection.client.host);
   const server = watchOfEnd(fleet, connection, connection.serverSocket, connection.server.host);
   const story = tellStory(connection, client, server);

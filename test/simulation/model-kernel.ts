@@ -33,6 +33,11 @@ export interface Socket {
   segmentsSent: number;
   segmentsReceived: number;
   retransmits: number;
+  outOfOrder: number;
+  /** Of a connection that the probes saw begin; 0 = none. */
+  handshakeUs: number;
+  /** From the opening to the close, as the probes saw them; 0 = they did not. */
+  lifeNs: number;
   /** Moved since the totals iterator last passed. */
   moved: boolean;
   /** Totals when an agent began to look at it, oldest first. */
@@ -185,6 +190,7 @@ export class ModelKernel {
     if (socket?.isOpen && host !== undefined) {
       socket.isOpen = false;
       socket.closedMs = nowMs;
+      if (socket.startMs !== 0) socket.lifeNs = nsOf(nowMs) - nsOf(socket.startMs);
       host.sockets.delete(socket);
       host.emit(socket, KernelEventType.SocketClose, CloseReason.Closed, nowMs);
     }
@@ -220,7 +226,10 @@ export class ModelKernel {
 
   #open(connection: Connection, host: Host, role: Role, nowMs: number): Socket {
     const socket = newSocket(connection, host, role);
-    if (host.observer !== undefined) socket.startMs = nowMs;
+    if (host.observer !== undefined) {
+      socket.startMs = nowMs;
+      socket.handshakeUs = 50 + Number(socket.cookie % 1_000n);
+    }
     host.sockets.add(socket);
     host.emit(socket, KernelEventType.SocketOpen, CloseReason.None, nowMs);
     return socket;
@@ -240,6 +249,9 @@ function newSocket(connection: Connection, host: Host, role: Role): Socket {
     segmentsSent: 0,
     segmentsReceived: 0,
     retransmits: 0,
+    outOfOrder: 0,
+    handshakeUs: 0,
+    lifeNs: 0,
     moved: false,
     adoptions: [],
   };
@@ -258,6 +270,8 @@ function addReceived(socket: Socket, bytes: number): void {
   if (bytes === 0) return;
   socket.received += bytes;
   socket.segmentsReceived += Math.ceil(bytes / SEGMENT_BYTES);
+  // One transfer in five; the others leave short sockets without tallies.
+  if (bytes % 5 === 0) socket.outOfOrder += 1 + (bytes % 3);
   socket.moved = true;
 }
 
@@ -277,10 +291,10 @@ function encode(
     type,
     size: SOCKET_EVENT_SIZE,
     cpu: 0,
-    timeNs: BigInt(Math.round(nowMs * 1e6)),
+    timeNs: BigInt(nsOf(nowMs)),
     cookie: socket.cookie,
     joinKey: connection.joinKey,
-    startTimeNs: BigInt(Math.round(startMs * 1e6)),
+    startTimeNs: BigInt(nsOf(startMs)),
     ownerStartTimeNs: 1n,
     cgroupId: 1n,
     bytesSent: BigInt(socket.sent),
@@ -309,9 +323,9 @@ function encode(
     retransmitsTimeout: 0,
     retransmitsSyn: 0,
     retransmitsProbe: 0,
-    outOfOrder: 0,
+    outOfOrder: socket.outOfOrder,
     zeroWindows: 0,
-    handshakeUs: 0,
+    handshakeUs: socket.handshakeUs,
     rttVariationUs: 0,
   };
   writeSocketEvent(new DataView(bytes.buffer), 0, event);
@@ -322,6 +336,10 @@ function encode(
 function evidenceOf({ connection, role, startMs }: Socket): { role: Role; roleSource: RoleSource } {
   if (!connection.isOdd || startMs !== 0) return { role, roleSource: RoleSource.Kernel };
   return { role: role === Role.Client ? Role.Server : Role.Client, roleSource: RoleSource.Port };
+}
+
+function nsOf(ms: number): number {
+  return Math.round(ms * 1e6);
 }
 
 function padded(text: string): Uint8Array {
