@@ -5,9 +5,11 @@ import { TallyKind } from '../gen/wire';
 import { SocketFlag, SocketRow } from './socket-row';
 import { tally } from './tallies';
 
+const IPPROTO_TCP: u8 = 6;
+
 /** When the socket's Open has been told. */
 export function tallyHandshake(row: u32, socket: SocketRow): void {
-  if (socket.handshakeUs === 0 || socket.role === Role.Unknown || socket.has(SocketFlag.HandshakeTallied)) return;
+  if (!hasHandshake(socket) || socket.has(SocketFlag.HandshakeTallied)) return;
   socket.set(SocketFlag.HandshakeTallied);
   const kind = socket.role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
   tally(row, kind, 0, 0, 1, <u64>socket.handshakeUs * 1000);
@@ -22,11 +24,16 @@ export function tallyDuration(row: u32, socket: SocketRow): void {
 
 /** Samples that the reducer takes from the Once of a closed socket. */
 export function samplesInOnce(socket: SocketRow): u32 {
-  return u32(hasDuration(socket)) + u32(socket.handshakeUs !== 0 && socket.role !== Role.Unknown);
+  return u32(hasDuration(socket)) + u32(hasHandshake(socket));
+}
+
+/** Whoever looked before has told of the handshake of an adopted socket. */
+function hasHandshake(socket: SocketRow): bool {
+  return socket.handshakeUs !== 0 && socket.role !== Role.Unknown && !socket.has(SocketFlag.Adopted);
 }
 
 /** A failed connect had none, and of an adopted socket nobody knows the beginning. */
 function hasDuration(socket: SocketRow): bool {
-  if (socket.has(SocketFlag.Adopted | SocketFlag.Failed)) return false;
+  if (socket.has(SocketFlag.Adopted | SocketFlag.Failed) || socket.protocol !== IPPROTO_TCP) return false;
   return socket.startTimeNs !== 0 && socket.endTimeNs >= socket.startTimeNs;
 }
