@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { ANSWER_PREFIX } from './answer.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** What the workload imports, and what that loads. */
@@ -20,8 +21,6 @@ const SOURCES = [
 const MEMORY_MIB = 1024;
 /** Boot and workload take some ten seconds; the rest is for a machine that does much else. */
 const PATIENCE_MS = 600_000;
-/** Begins the lines of the console that are meant for the host. */
-export const ANSWER_PREFIX = '@@';
 
 /** Writes the guest's initial RAM disk to `path`. */
 export async function packGuest(path: string): Promise<void> {

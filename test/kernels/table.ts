@@ -1,5 +1,5 @@
 // What the guests answered, as text: kernel and object across, hooks and counts down.
-import type { Answer } from './workload.ts';
+import type { Answer } from './answer.ts';
 
 const NOTHING = '-';
 
