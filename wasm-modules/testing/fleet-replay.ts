@@ -6,7 +6,7 @@ import { planFleet } from './fleet-plan.ts';
 import { NaiveLedger, type Teller, type Told } from './naive-ledger.ts';
 import type { PlannedWindow, Step } from './planned-agent.ts';
 import { ReducerFleet, type SessionRef } from './reducer-fleet.ts';
-import { mergeOutputs, type Point, printPoint } from './window-output.ts';
+import { HOST_LEVEL, mergeOutputs, type Point, printPoint } from './window-output.ts';
 
 const OPEN_WINDOW = 5000;
 const WINDOWS = 30;
@@ -66,13 +66,23 @@ export function replay(module: WebAssembly.Module, plan: PlannedWindow[], worker
 }
 
 function edgesOf(points: Point[]): Map<string, Map<string, bigint>> {
-  const finest = points.filter(({ level }) => level === Level.IdId);
+  const finest = points.filter(({ level }) => level === Level.IdId || level === HOST_LEVEL);
   return new Map(
-    finest.map(({ client, server, serverPort, fields }) => [
-      `${client.id} -> ${server.id} :${serverPort}`,
-      new Map([...fields].filter(([name, value]) => value !== 0n && !NOT_COMPARED.has(name))),
+    finest.map((point) => [
+      point.level === HOST_LEVEL
+        ? `host ${point.client.id}`
+        : `${point.client.id} -> ${point.server.id} :${point.serverPort}`,
+      new Map([...namedCounts(point)].filter(([name, value]) => value !== 0n && !NOT_COMPARED.has(name))),
     ]),
   );
+}
+
+function namedCounts({ fields, tallies }: Point): [string, bigint][] {
+  const counts = [...tallies].flatMap(([key, { count, sum }]): [string, bigint][] => [
+    [`tally ${key}`, count],
+    [`tally ${key} ns`, sum],
+  ]);
+  return [...fields, ...counts];
 }
 
 function sorted(edges: Map<string, Map<string, bigint>>): string[] {

@@ -1,6 +1,7 @@
 // How the naive ledger books one flow: where counting starts, what both ends say together, and what is counted once.
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
 import { BaselineKind, type Totals } from '../../host/wire/gen/wire-layout.ts';
+import type { NamedTally } from './planned-agent.ts';
 
 export interface End {
   identity: bigint;
@@ -27,6 +28,8 @@ export interface End {
   rttUs: number;
   from: number | undefined;
   baselines: { kind: number; totals: Totals }[];
+  /** Of the open window. */
+  tallies: NamedTally[];
 }
 
 export interface Flow {

@@ -1,7 +1,8 @@
 // What match must say of each window, the slow way: everything told in a window is collected first, then claims are decided, then totals are
 // taken, then each flow is booked. Nothing here is incremental, so no order of arrival can matter.
-import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
-import { BaselineKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
+import { CloseReason, RetransmitKind, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
+import { TallySide } from '../../host/wire/gen/records-layout.ts';
+import { BaselineKind, type Open, OpenFlags, TallyKind, type Totals } from '../../host/wire/gen/wire-layout.ts';
 import {
   add,
   addOwn,
@@ -17,6 +18,8 @@ import {
   TOTAL_NAMES,
   zero,
 } from './naive-flow.ts';
+import type { Ending, NamedTally } from './planned-agent.ts';
+import { tallyKey } from './window-output.ts';
 
 /** Who tells: hashes as in the module, because the least identity keeps a contested slot. */
 export interface Teller {
@@ -28,7 +31,19 @@ export interface Teller {
 /** `id` names the channel end; a Once has one of its own. `node`: id of the owner. */
 export type Told =
   | { kind: 'open'; id: number; teller: Teller; open: Open; node: string }
-  | { kind: 'once'; id: number; teller: Teller; open: Open; node: string; totals: Totals; reason: number; from: number }
+  | {
+      kind: 'once';
+      id: number;
+      teller: Teller;
+      open: Open;
+      node: string;
+      totals: Totals;
+      reason: number;
+      from: number;
+      ending: Ending;
+    }
+  | { kind: 'tally'; id: number; tally: NamedTally }
+  | { kind: 'host'; node: string; tally: NamedTally }
   | { kind: 'baseline'; id: number; baseline: number; totals: Totals }
   | { kind: 'update'; id: number; totals: Totals; from: number }
   | { kind: 'close'; id: number; totals: Totals; reason: number; from: number }
@@ -46,6 +61,7 @@ export class NaiveLedger {
     const touched = this.#claim(told);
     for (const item of told) this.#take(item, touched);
     const edges = new Map<string, EdgeSums>();
+    for (const item of told) if (item.kind === 'host') addTally(edgeOf(edges, `host ${item.node}`), 0, item.tally);
     for (const flow of touched) this.#book(flow, window, edges);
     for (const [edge, active] of this.#active) if (active !== 0n) add(edgeOf(edges, edge, window), 'active', active);
     return edges;
@@ -128,6 +144,7 @@ export class NaiveLedger {
         rttUs: 0,
         from: undefined,
         baselines: [],
+        tallies: [],
       };
       flow.ends[slot] = end;
     }
@@ -142,10 +159,14 @@ export class NaiveLedger {
   readonly #flowByEnd = new Map<End, Flow>();
 
   #take(item: Told, touched: Set<Flow>): void {
-    if (item.kind === 'settled' || item.kind === 'open') return;
+    if (item.kind === 'settled' || item.kind === 'open' || item.kind === 'host') return;
     const end = this.#endOf.get(item.id);
     if (end === undefined) return;
     touched.add(this.#flowByEnd.get(end)!);
+    if (item.kind === 'tally') {
+      end.tallies.push(item.tally);
+      return;
+    }
     raise(end, item.totals);
     if (item.kind === 'baseline') {
       end.baselines.push({ kind: item.baseline, totals: item.totals });
@@ -155,6 +176,7 @@ export class NaiveLedger {
       end.ids.delete(item.id);
       this.#endOf.delete(item.id);
       if (item.reason >= CloseReason.AgentRestart) return;
+      if (!end.isClosed) end.tallies.push(...endTallies(item, end.role));
       end.isClosed = true;
       end.reason = Math.max(end.reason, item.reason);
     }
@@ -177,6 +199,9 @@ export class NaiveLedger {
     addOwn(server, 'server', news);
     const isActive = [client, server].some((end) => end !== undefined && end.ids.size > 0);
     this.#send(flow, client, server, isActive, window, news, edges);
+    const edge = nameEdge(client, server);
+    for (const [end, side] of [[client, TallySide.Client] as const, [server, TallySide.Server] as const])
+      for (const tally of end?.tallies.splice(0) ?? []) addTally(edgeOf(edges, edge!, window), side, tally);
     for (const end of [client, server]) {
       if (end === undefined) continue;
       end.isHeld = end.ids.size > 0;
@@ -255,6 +280,29 @@ export class NaiveLedger {
   }
 }
 
+/** What its end says of a socket that ended, as wire.TallyKind says. Nobody here tells phases of resets or a least round trip. */
+function endTallies(item: Told & { kind: 'once' | 'close' }, role: number): NamedTally[] {
+  const told: NamedTally[] = [];
+  const tell = (kind: number, code: number, count: bigint, sum = 0n) =>
+    told.push({ kind, code, label: '', count, sum });
+  const { durationNs, handshakeNs, error } = item.kind === 'once' ? item.ending : NO_ENDING;
+  if (durationNs > 0n) tell(TallyKind.Duration, item.reason, 1n, durationNs);
+  const handshake = role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
+  if (handshakeNs > 0n && role !== Role.Unknown) tell(handshake, 0, 1n, handshakeNs);
+  if (!isFailure(item.reason)) return told;
+  if (error !== 0) tell(TallyKind.ConnectError, error, 1n);
+  if (item.totals.retransmits > 0n) tell(TallyKind.Retransmit, RetransmitKind.Syn, item.totals.retransmits);
+  return told;
+}
+
+const NO_ENDING = { durationNs: 0n, handshakeNs: 0n, error: 0 };
+
+function addTally(row: EdgeSums, side: number, { kind, code, label, count, sum }: NamedTally): void {
+  const key = tallyKey(kind, side, code, label);
+  add(row, `tally ${key}`, count);
+  if (sum > 0n) add(row, `tally ${key} ns`, sum);
+}
+
 function keyOf(teller: Teller, open: Open, reason: number): { key: string; slot: number } {
   const local = `${address(open.localAddress)}:${String(open.localPort).padStart(5, '0')}`;
   const remote = `${address(open.remoteAddress)}:${String(open.remotePort).padStart(5, '0')}`;
@@ -289,6 +337,7 @@ function settledEnd({ role, isCounted, totals }: Told & { kind: 'settled' }): En
     totals: { ...totals },
     own: undefined,
     baselines,
+    tallies: [],
   };
 }
 
@@ -319,10 +368,11 @@ function address(bytes: Uint8Array): string {
   return [...bytes.subarray(12)].join('.');
 }
 
-function edgeOf(edges: Map<string, EdgeSums>, edge: string, window: number): EdgeSums {
+/** Without `window` it is of a host. */
+function edgeOf(edges: Map<string, EdgeSums>, edge: string, window?: number): EdgeSums {
   const known = edges.get(edge);
   if (known !== undefined) return known;
-  const sums: EdgeSums = new Map([['fromWindow', BigInt(window)]]);
+  const sums: EdgeSums = window === undefined ? new Map() : new Map([['fromWindow', BigInt(window)]]);
   edges.set(edge, sums);
   return sums;
 }

@@ -1,6 +1,14 @@
 // One agent of a random fleet: what it says of its sockets, when, and when that counts as told.
 import { CloseReason } from '../../host/wire/gen/kernel-events-layout.ts';
-import { BaselineKind, FrameKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
+import {
+  BaselineKind,
+  FrameKind,
+  type Open,
+  OpenFlags,
+  type Tally,
+  TallyKind,
+  type Totals,
+} from '../../host/wire/gen/wire-layout.ts';
 import type { Hello } from '../../host/wire/gen/wire-tables.ts';
 import { hello } from '../../host/wire/testing/hello.ts';
 import type { Random } from '../../schemas/testing/random.ts';
@@ -17,6 +25,7 @@ import {
   SPACE,
   settledFrame,
   snapshotMark,
+  tallyFrame,
   totals,
   wideFrame,
   windowEnd,
@@ -46,11 +55,29 @@ export type PlannedTold =
       totals: Totals;
       reason: number;
       from: number;
+      ending: Ending;
     }
+  | { kind: 'tally'; id: number; tally: NamedTally }
+  | { kind: 'host'; node: string; tally: NamedTally }
   | { kind: 'baseline'; id: number; baseline: number; totals: Totals }
   | { kind: 'update'; id: number; totals: Totals; from: number }
   | { kind: 'close'; id: number; totals: Totals; reason: number; from: number }
   | { kind: 'settled'; joinKey: bigint; role: number; isCounted: boolean; totals: Totals };
+
+/** What a Once says besides, of which tallies are made; nanoseconds. */
+export interface Ending {
+  durationNs: bigint;
+  handshakeNs: bigint;
+  error: number;
+}
+
+export interface NamedTally {
+  kind: number;
+  code: number;
+  label: string;
+  count: bigint;
+  sum: bigint;
+}
 
 export interface Socket {
   id: number;
@@ -64,6 +91,9 @@ export interface Socket {
 
 /** On each host. */
 export const PROCESSES = 3;
+const START_NS = 1_000_000_000n;
+/** By handle. */
+const LABELS = ['', 'TCP_RESET tcp_v4_rcv', 'a.example', 'zürich.example'];
 const TOTAL_STEP_MAX = 900_000_000_000;
 export const FIELDS = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
 const CLOSES = [
@@ -155,7 +185,8 @@ export class PlannedAgent {
     const processes = Array.from({ length: PROCESSES }, (_, index) =>
       process(index + 1, { unit: `unit-${index + 1}` }),
     );
-    return announceFrame({ addressSpaces: [{ handle: SPACE, name: 'default' }], processes });
+    const labels = LABELS.slice(1).map((text, index) => ({ handle: index + 1, text }));
+    return announceFrame({ addressSpaces: [{ handle: SPACE, name: 'default' }], processes, labels });
   }
 
   #send(...frames: Uint8Array[]): void {
@@ -196,6 +227,8 @@ export class PlannedAgent {
   #snapshot(window: number): void {
     const random = this.#random;
     const before = this.#sockets;
+    // Increments that no WindowEnd has followed would be told again by the agent, and the reducer forgets them.
+    this.#told = this.#told.filter(({ kind }) => kind !== 'tally' && kind !== 'host');
     this.#steps.push({ kind: 'hello', hello: this.#hello(window) });
     this.#send(snapshotMark(FrameKind.SnapshotBegin, window), this.#announcement());
     for (const { id, told } of before)
@@ -282,7 +315,8 @@ export class PlannedAgent {
 
   #sayOnces(items: { socket: Socket; reason: number }[]): void {
     if (items.length === 0) return;
-    const shapes = items.map(({ socket }) => ({ ...socket.open, handle: 0, flags: 0 }));
+    const shapes = items.map(({ socket }) => ({ ...socket.open, handle: 0, flags: 0, startTimeNs: START_NS }));
+    const endings = items.map(({ socket, reason }) => endingOf(socket, reason));
     items.forEach(({ socket, reason }, index) => {
       const { id, node, now } = socket;
       this.#told.push({
@@ -294,12 +328,17 @@ export class PlannedAgent {
         totals: { ...now },
         reason,
         from: 0,
+        ending: endings[index],
       });
       this.#ended.push({ socket, reason });
     });
     this.#send(
       onceFrame(
-        items.map(({ socket, reason }, index) => once({ open: shapes[index], totals: { ...socket.now }, reason })),
+        items.map(({ socket, reason }, index) => {
+          const { durationNs, handshakeNs, error } = endings[index];
+          const times = { endTimeNs: START_NS + durationNs, handshakeUs: Number(handshakeNs / 1000n) };
+          return once({ open: shapes[index], totals: { ...socket.now }, reason, error, ...times });
+        }),
       ),
     );
   }
@@ -309,6 +348,7 @@ export class PlannedAgent {
     const narrow: Socket[] = [];
     const wide: Socket[] = [];
     const closing: { socket: Socket; reason: number }[] = [];
+    this.#sayTallies();
     for (const socket of this.#sockets) {
       this.#grow(socket);
       socket.windowsLeft--;
@@ -334,6 +374,28 @@ export class PlannedAgent {
     }
   }
 
+  #sayTallies(): void {
+    const random = this.#random;
+    const items: Tally[] = [];
+    const say = (handle: number): NamedTally => {
+      const isSample = random.chance(0.3);
+      const count = BigInt(1 + random.below(50));
+      const tally = {
+        kind: isSample ? TallyKind.DnsLookup : random.pick([TallyKind.Retransmit, TallyKind.Drop]),
+        code: random.below(3),
+        count,
+        sum: isSample ? count * BigInt(1 + random.below(2 ** random.below(31))) : 0n,
+      };
+      const label = random.below(LABELS.length);
+      items.push({ handle, label, ...tally });
+      return { ...tally, label: LABELS[label] };
+    };
+    for (const { id, open } of this.#sockets)
+      while (random.chance(0.2)) this.#told.push({ kind: 'tally', id, tally: say(open.handle) });
+    if (random.chance(0.2)) this.#told.push({ kind: 'host', node: `host-${this.#host}`, tally: say(0) });
+    if (items.length > 0) this.#send(tallyFrame(items));
+  }
+
   /** Only the last report of a window leaves ingest. */
   #dropUpdate({ id }: Socket): void {
     this.#told = this.#told.filter((item) => item.kind !== 'update' || item.id !== id);
@@ -348,6 +410,13 @@ export class PlannedAgent {
     }
     now.srttUs = random.chance(0.7) ? 1 + random.below(100000) : 0;
   }
+}
+
+/** The same whenever it is told. */
+function endingOf({ id, now }: Socket, reason: number): Ending {
+  const isFailure = reason >= CloseReason.ConnectRefused && reason <= CloseReason.ConnectOther;
+  if (isFailure) return { durationNs: 0n, handshakeNs: 0n, error: 100 + (id % 3) };
+  return { durationNs: now.bytesSent * 7n + 1n, handshakeNs: BigInt(now.srttUs) * 1000n, error: 0 };
 }
 
 function isNarrow({ now, told }: Socket): boolean {
