@@ -11,7 +11,7 @@
  *   folds of adopted ends, one made before its first commit       its history is taken for what is not known to be exported
  */
 import { SCAN_MS_MAX } from './agent-process.ts';
-import type { Disturbance, Fleet, Incarnation, Life } from './fleet.ts';
+import { type Disturbance, EPOCH_NS, type Fleet, type Incarnation, type Life, WINDOW_MS } from './fleet.ts';
 import { type Connection, type FailedConnect, type Host, IN_FLIGHT_MAX, type Socket } from './model-kernel.ts';
 
 export interface Interval {
@@ -49,6 +49,7 @@ export const NOTHING: Expectation = {
 const COMMIT_MS = 8_000;
 /** Ticks, and an offset of the clock that was measured by an answer that arrived late. */
 const LOOKS_APART_MS = 700;
+const EPOCH_MS = Number(EPOCH_NS / 1_000_000n);
 /** What began so long before the end of a reducer's last window that is committed may not be told and committed by both ends. */
 const YOUNG_MS = 3_000;
 
@@ -219,12 +220,25 @@ function slackOf(fleet: Fleet, connection: Connection, client: Watch, server: Wa
     slack.bytes += aheadMax(connection);
     // Only one end may have told of the opening when the reducer before died.
     const isYoung = connection.openedMs > exportedMs(fleet, fleet.incarnations[index - 1]) - YOUNG_MS;
-    if (isYoung) slack.connections++;
+    if (isYoung || !isOpeningKnown(fleet, connection, incarnation)) slack.connections++;
     if (areHeard) return;
     slack.bytes += connection.forwardBytes + connection.reverseBytes;
     slack.connections++;
   });
   return slack;
+}
+
+/** Both agents knew that the opening was committed when they told this incarnation of it. */
+function isOpeningKnown(fleet: Fleet, { client, server, openedMs }: Connection, { id }: Incarnation): boolean {
+  return [client.host, server.host].every((host) => {
+    const lives = fleet.lives.filter((life) => life.host === host);
+    const snapshots = fleet.snapshots.filter(
+      ({ session, incarnation }) => incarnation === id && lives.some((life) => life.session === session),
+    );
+    return snapshots.every(
+      ({ committedWindow }) => (committedWindow + 1) * WINDOW_MS - EPOCH_MS > openedMs + LOOKS_APART_MS,
+    );
+  });
 }
 
 /** The end of the last window that it exported. */

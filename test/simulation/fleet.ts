@@ -19,7 +19,7 @@ import { Workload } from './workload.ts';
 export const WINDOW_MS = 1_000;
 const WINDOW_NS = BigInt(WINDOW_MS) * 1_000_000n;
 /** Unix time of virtual time 0. */
-const EPOCH_NS = 1_700_000_000_000_000_000n;
+export const EPOCH_NS = 1_700_000_000_000_000_000n;
 /** Virtual time begins here, so that nothing is at 0, which means unknown. */
 const START_MS = 10_000;
 /** After the last fault everything must have settled within so long; an exporter that failed waits up to 30 s before it tries again. */
