@@ -17,6 +17,7 @@ import {
   process,
   settledFrame,
   snapshotMark,
+  tallyFrame,
   totals,
   wideFrame,
   windowEnd,
@@ -47,7 +48,8 @@ export class Liar {
 
   announcement(): Uint8Array {
     const processes = Array.from({ length: 4 }, (_, index) => process(index + 1, { unit: `evil-${index}` }));
-    return announceFrame({ addressSpaces: [{ handle: 1, name: 'default' }], processes });
+    const labels = [1, 2].map((handle) => ({ handle, text: `evil ${handle}` }));
+    return announceFrame({ addressSpaces: [{ handle: 1, name: 'default' }], processes, labels });
   }
 
   #make(window: number, isChanged: boolean): Uint8Array {
@@ -64,7 +66,7 @@ export class Liar {
         retransmits: value(),
         srttUs: random.uint32(),
       });
-    switch (random.below(13)) {
+    switch (random.below(14)) {
       case 0:
         return openFrame(many(() => this.#open(handle())));
       case 1:
@@ -133,6 +135,8 @@ export class Liar {
             }),
           ),
           endedProcesses: random.chance(0.3) ? [random.below(40)] : [],
+          labels: random.chance(0.3) ? many(() => ({ handle: random.below(6), text: `evil ${random.below(9)}` })) : [],
+          endedLabels: random.chance(0.1) ? [random.below(6)] : [],
           addressSpaces: random.chance(0.2) ? [{ handle: random.below(5000), name: 'evil' }] : [],
           hostAddresses: many(() => ({
             address: ipv4(172, 16, random.below(4), random.below(9)),
@@ -145,7 +149,18 @@ export class Liar {
         return random.chance(0.99)
           ? this.announcement()
           : windowEnd(window - 3 + random.below(80), window - random.below(5));
-      case 11: {
+      case 11:
+        return tallyFrame(
+          many(() => ({
+            handle: handle(),
+            kind: random.below(random.chance(0.2) ? 70 : 12),
+            code: random.chance(0.1) ? random.uint32() : random.below(4),
+            label: random.chance(0.05) ? random.uint32() : random.below(4),
+            count: random.chance(0.1) ? 0n : value(),
+            sum: random.chance(0.5) ? 0n : value() << BigInt(random.below(30)),
+          })),
+        );
+      case 12: {
         const bytes = Uint8Array.from(narrowFrame([]));
         new DataView(bytes.buffer).setUint16(4, random.below(90), true);
         return bytes;

@@ -10,7 +10,7 @@ import { planFleet } from '../../testing/fleet-plan.ts';
 import { Liar } from '../../testing/hostile-frames.ts';
 import type { PlannedWindow } from '../../testing/planned-agent.ts';
 import { ReducerFleet, type SessionRef } from '../../testing/reducer-fleet.ts';
-import { mergeOutputs, printPoint } from '../../testing/window-output.ts';
+import { HOST_LEVEL, mergeOutputs, printPoint } from '../../testing/window-output.ts';
 
 const OPEN_WINDOW = 7000;
 const WINDOWS = 20;
@@ -76,7 +76,7 @@ function run(module: WebAssembly.Module, plan: PlannedWindow[], lies: number, se
     for (const item of told) if (item.kind === 'open' && item.open.joinKey !== 0n) victims.push(item.open);
     if (lies > 0 && victims.length > 0) liars ??= new Liars(fleet, new Liar(random, victims.splice(0)));
     return points
-      .filter(({ level }) => level === Level.IdId)
+      .filter(({ level }) => level === Level.IdId || level === HOST_LEVEL)
       .map(printPoint)
       .filter((line) => !OF_LIARS.test(line));
   });
@@ -113,6 +113,7 @@ function checkSeed(module: WebAssembly.Module, frames: number, seed: number): vo
   assert.equal(byReason, refused, `SEED=${seed}: each refused frame has a reason`);
   assert(refused > given / 5 && accepted > given / 5, `SEED=${seed}: ${accepted} accepted, ${refused} refused`);
   assert(fleet.counter(ReducerCounter.SessionsQuarantined) > 0, `SEED=${seed}: nobody was quarantined`);
+  assert(fleet.counter(ReducerCounter.TalliesAdded) > 0, `SEED=${seed}: no tally was booked`);
   assert(fleet.memoryBytes(0) < MEMORY_BYTES_MAX, `SEED=${seed}: ${fleet.memoryBytes(0)} bytes`);
   console.log(
     `${given} frames given, ${accepted} accepted, ${refused} refused for ${reasons.filter((reason) => fleet.refusals(reason) > 0).length} reasons`,
