@@ -19,6 +19,14 @@ export interface Question {
   timeoutMs?: number;
 }
 
+/** Listens on every address of its host, knows names under `test` only, and logs each question. */
+export const DNSMASQ_ARGUMENTS = [
+  ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--log-queries', '--log-facility=-'],
+  ...['--user=root', '--pid-file=', '--edns-packet-max=4096', '--local=/test/'],
+  ...['--host-record=a.test,10.1.2.3,fd00::3', '--cname=alias.test,a.test'],
+  ...[`--txt-record=medium.test,${texts(1)}`, `--txt-record=large.test,${texts(14)}`],
+];
+
 export class DnsServer {
   readonly #program: Program;
 
@@ -26,15 +34,8 @@ export class DnsServer {
     this.#program = program;
   }
 
-  /** Listens on every address of the host; knows names under `test` only. */
   static async start(host: Host): Promise<DnsServer> {
-    const program = host.start(
-      'dnsmasq',
-      ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--log-queries', '--log-facility=-'],
-      ...['--user=root', '--pid-file=', '--edns-packet-max=4096', '--local=/test/'],
-      ...['--host-record=a.test,10.1.2.3,fd00::3', '--cname=alias.test,a.test'],
-      ...[`--txt-record=medium.test,${texts(1)}`, `--txt-record=large.test,${texts(14)}`],
-    );
+    const program = host.start('dnsmasq', ...DNSMASQ_ARGUMENTS);
     await waitFor('dnsmasq', () => program.output.includes('started'));
     return new DnsServer(program);
   }
@@ -44,23 +45,27 @@ export class DnsServer {
     return this.#program.output.split('\n').filter((line) => line.includes(`query[${typeName}] ${name} from`)).length;
   }
 
-  get log(): string {
-    return this.#program.output;
-  }
-
   stop(): void {
     this.#program.kill();
   }
 }
 
-/** Asks one question after the other. */
-export function ask(host: Host, server: string, questions: readonly Question[]): Exchange[] {
+/** Arguments with which Node asks one question after the other. */
+export function clientArguments(server: string, questions: readonly Question[]): string[] {
   const parameters = questions.map(({ name, type, transport = 'udp', ednsBytes = 0, timeoutMs = 30_000 }) =>
     [server, name, type, transport, ednsBytes, timeoutMs].join(' '),
   );
-  const output = host.run(process.execPath, CLIENT, ...parameters);
+  return [CLIENT, ...parameters];
+}
+
+/** What such a run of Node printed. */
+export function readExchanges(output: string): Exchange[] {
   return output
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
+}
+
+export function ask(host: Host, server: string, questions: readonly Question[]): Exchange[] {
+  return readExchanges(host.run(process.execPath, ...clientArguments(server, questions)));
 }
