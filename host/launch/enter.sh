@@ -9,6 +9,17 @@ set -eu
 cd "$(dirname "$0")/../.."
 ROOT=$PWD
 NODE=$ROOT/node_modules/.bin/node
+# npm puts node_modules/.bin before everything else, and would itself be run by the Node there, which may not run yet.
+kept=''
+IFS=:
+for folder in $PATH; do
+  case $folder in
+    */node_modules/.bin) ;;
+    *) kept=$kept${kept:+:}$folder ;;
+  esac
+done
+unset IFS
+PATH=$kept
 # nginx and nft are not on the path of an ordinary user, nor is Go where its own archive puts it.
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/go/bin
 started=$(date +%s)
