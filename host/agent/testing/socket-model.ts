@@ -49,6 +49,7 @@ interface Socket extends Sums, Health {
   cookie: bigint;
   adoptedAt: Sums | undefined;
   startNs: bigint;
+  handshakeUs: number;
   srttUs: number;
   minRttUs: number;
   role: Role;
@@ -66,6 +67,13 @@ export function zeroSums(): Sums {
 /** Adds `factor` times `part` to `sums`. */
 export function addSums(sums: Sums, part: Sums, factor = 1n): void {
   for (const field of FIELDS) sums[field] += factor * part[field];
+}
+
+/** What a client's and a server's handshake are counted as, and nobody else's. */
+function countHandshake({ tallies }: Truth, { role, handshakeUs }: Socket): void {
+  if (handshakeUs === 0 || role === Role.Unknown) return;
+  const kind = role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
+  addTally(tallies, tallyKey(kind, 0), 1n, BigInt(handshakeUs) * 1000n);
 }
 
 export class SocketModel {
@@ -105,6 +113,7 @@ export class SocketModel {
   open(): void {
     const socket = this.#create(undefined, this.#chance(0.1) ? this.#reusable : undefined);
     this.truth.connections++;
+    countHandshake(this.truth, socket);
     const order = this.#random();
     if (order < 0.05) this.#tell(socket, KernelEventType.SocketOwner);
     else if (order < 0.1) this.#tell(socket, KernelEventType.SocketTotals);
@@ -170,6 +179,9 @@ export class SocketModel {
     this.live.splice(this.live.indexOf(socket), 1);
     const reason = this.#chance(0.2) ? CloseReason.ResetReceived : CloseReason.Closed;
     this.#tell(socket, KernelEventType.SocketClose, reason);
+    if (socket.adoptedAt === undefined) {
+      addTally(this.truth.tallies, tallyKey(TallyKind.Duration, reason), 1n, this.#timeNs - socket.startNs);
+    }
     this.#reusable = socket.cookie;
     if (this.#chance(0.1)) this.#tell(socket, KernelEventType.SocketOwner);
   }
@@ -207,6 +219,7 @@ export class SocketModel {
       cookie,
       adoptedAt: history,
       startNs: history === undefined ? this.#timeNs : 0n,
+      handshakeUs: history === undefined && this.#chance(0.8) ? 1 + Math.floor(this.#random() * 1e5) : 0,
       srttUs: 0,
       minRttUs: 0,
       role: Math.floor(this.#random() * 3) as Role,
@@ -233,10 +246,10 @@ export class SocketModel {
 
   #describe(socket: Socket, type: KernelEventType, closeReason: CloseReason): Partial<SocketEvent> {
     this.#timeNs += 1_000n;
-    const { cookie, bytesSent, bytesReceived, srttUs, minRttUs, role, port, owner, netns } = socket;
+    const { cookie, bytesSent, bytesReceived, srttUs, minRttUs, role, port, owner, netns, handshakeUs } = socket;
     const address = socket.loopback ? ipv4(127, 0, 0, 1) : ipv4(10, 0, 0, 1);
     return {
-      ...{ type, closeReason, cookie, bytesSent, bytesReceived, srttUs, minRttUs, netns, role },
+      ...{ type, closeReason, cookie, bytesSent, bytesReceived, srttUs, minRttUs, netns, role, handshakeUs },
       timeNs: this.#timeNs,
       joinKey: type === KernelEventType.ConnectFailed ? 0n : socket.id * 0x9e37_79b9n,
       startTimeNs: socket.startNs,
