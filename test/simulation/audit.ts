@@ -16,6 +16,7 @@ import {
   withoutDirection,
 } from './expectation.ts';
 import type { Fleet } from './fleet.ts';
+import { addOwn, expectOwn, OWN_FIELDS, type OwnSums } from './own-numbers.ts';
 import { findRepeats } from './repeats.ts';
 import { auditWindows, RETURN_MS } from './windows.ts';
 
@@ -36,7 +37,7 @@ const FIELDS = [
   'durationNs',
 ] as const;
 type Field = (typeof FIELDS)[number];
-type Sums = Record<Field, number>;
+type Sums = Record<Field, number> & OwnSums;
 
 export function audit(fleet: Fleet): Verdict {
   const broken: string[] = [];
@@ -59,6 +60,17 @@ export function audit(fleet: Fleet): Verdict {
       broken.push(`port ${port} ${field}: exported ${sums[field]}, true ${range}; ${expectation.story}`);
     }
   }
+  for (const [port, expectation] of expectOwn(fleet)) {
+    const sums = exported.get(port) ?? noSums();
+    const { certain, possible } = repeats.ofPort(port);
+    for (const field of OWN_FIELDS) {
+      const { least, most } = expectation[field];
+      if (sums[field] >= least && sums[field] <= most + certain[field] + possible[field]) continue;
+      broken.push(
+        `port ${port} ${field}: exported ${sums[field]}, true ${least} to ${most}; ${expected.get(port)?.story}`,
+      );
+    }
+  }
   checkRows(fleet, broken);
   if (fleet.scenario.profile === 'calm') checkActive(fleet, broken);
   checkOrientation(fleet, broken);
@@ -67,7 +79,7 @@ export function audit(fleet: Fleet): Verdict {
 }
 
 export function noSums(): Sums {
-  return Object.fromEntries(FIELDS.map((field) => [field, 0])) as Sums;
+  return Object.fromEntries([...FIELDS, ...OWN_FIELDS].map((field) => [field, 0])) as Sums;
 }
 
 export function addRow({ kernel }: Fleet, sums: Map<number, Sums>, row: EdgeRow): void {
@@ -80,6 +92,7 @@ export function addRow({ kernel }: Fleet, sums: Map<number, Sums>, row: EdgeRow)
   sum.reverseBytes += oddPort === undefined ? reverseBytes : 0;
   sum.connections += connections;
   sum.failures += refused + timedOut + abandoned + unreachable + failedOther;
+  addOwn(sum, row);
   for (const tally of row.tallies.values()) addTally(sum, tally);
 }
 

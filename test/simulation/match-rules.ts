@@ -55,6 +55,22 @@ export const MATCH_RULES: readonly MatchRule[] = [
     'flow.forwardBytes = max(flow.forwardBytes, base.bytesSent);',
     'flow.forwardBytes = base.bytesSent;',
   ),
+  rule(
+    3,
+    'own numbers begin at the committed total of the end itself',
+    1,
+    'own-numbers.ts',
+    'before.bytesSent = base.bytesSent;',
+    '',
+  ),
+  rule(
+    3,
+    'the totals of an end that is behind are kept beside what is booked',
+    1,
+    'own-numbers.ts',
+    'else if (row !== 0) memory.copy(',
+    'else if (false) memory.copy(',
+  ),
   rule(3, 'a failed connect is counted once', 1, 'counts.ts', 'if (!mark(flow, FLOW_FAILURE_COUNTED)) return;', ''),
   rule(
     4,
