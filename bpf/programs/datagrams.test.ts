@@ -224,10 +224,10 @@ for (const [family, leftAddress, rightAddress] of [
         chain in { type filter hook prerouting priority 0; udp dport 7006 numgen inc mod 10 == 3 counter drop; }
       }`);
       await client.send(c, 100, 300, [rightAddress, 7006]);
+      assert.deepEqual(await server.receive(s, 27_000), [27_000, 90]);
       const lost = Number(right.run('nft', 'list', 'table', 'inet', 'loss').match(/counter packets (\d+)/)?.[1]);
       right.nft('delete table inet loss');
       assert.equal(lost, 10);
-      assert.deepEqual(await server.receive(s, 27_000), [27_000, 90]);
       assert.deepEqual(told(flows.only(left, port, 7006)), sentOnly(30_000, 100));
       assert.deepEqual(told(flows.only(right, 7006, port)), receivedOnly(27_000, 90));
       flows.close();
