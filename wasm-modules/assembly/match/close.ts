@@ -33,7 +33,7 @@ import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
-import { sendHostTallies, sendTallies } from './tallies';
+import { finishTallies, sendTallies } from './tallies';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
@@ -60,7 +60,7 @@ export function closeWindow(window: u32, budget: u32): bool {
 
 function finish(window: u32): void {
   isClosing = false;
-  sendHostTallies();
+  finishTallies();
   expireLingering(window);
   applyClaims();
   endHostAddresses();

@@ -1,6 +1,9 @@
 // What ends, and hosts, counted beyond totals, on its way through match. A tally of an end waits in a list of its flow until the flow is
 // booked, because only then it is known on which edge the flow is and which of its ends is the client. Increments are told once, so
 // nothing is compared with what came before.
+//
+// A close sends all that waits, so rows are not given back one by one: each window begins with the first row again, and they are written and
+// read one after another.
 
 import { addHostTally, tallyIdentity } from '../aggregate/tallies';
 import { labelOfChannel } from '../enrich/label-channel';
@@ -37,6 +40,8 @@ class WaitingTally {
 }
 
 let pool: RowPool = changetype<RowPool>(0);
+/** Rows in use. */
+let waiting: u32 = 0;
 let hostTallies: u32 = 0;
 
 export function initWaitingTallies(): void {
@@ -95,12 +100,13 @@ function waitForBooking(end: u32, kind: u16, code: u32, label: u32, count: u64, 
 
 /** A row before `next`; 0, and counted, when there is no room. */
 function wait(next: u32, subject: u32, kind: u16, code: u32, label: u32, amount: u64, sum: u64): u32 {
-  const row = pool.take();
-  if (row === 0) {
+  const address = pool.reach(waiting + 1);
+  if (address === 0) {
     count(ReducerCounter.TalliesRefused);
     return 0;
   }
-  const tally = waitingAt(row);
+  waiting++;
+  const tally = changetype<WaitingTally>(address);
   tally.next = next;
   tally.subject = subject;
   tally.kind = kind;
@@ -109,7 +115,7 @@ function wait(next: u32, subject: u32, kind: u16, code: u32, label: u32, amount:
   tally.count = amount;
   tally.sum = sum;
   retainLabel(label);
-  return row;
+  return waiting;
 }
 
 function waitingAt(row: u32): WaitingTally {
@@ -127,19 +133,22 @@ export function sendTallies(flow: u32, edge: u32): void {
     const tally = waitingAt(row);
     const side = tally.subject === client ? TallySide.Client : TallySide.Server;
     emitTally(tally.kind, side, tally.code, tally.label, tally.count, tally.sum);
-    row = giveRow(row, tally);
+    releaseLabel(tally.label);
+    row = tally.next;
   }
 }
 
-/** Adds what hosts counted, at the end of a close: their worker keeps them, too. */
-export function sendHostTallies(): void {
-  while (hostTallies !== 0) {
-    const tally = waitingAt(hostTallies);
+/** The end of a close: nothing of a flow waits any more. Adds what hosts counted, whose worker is this one. */
+export function finishTallies(): void {
+  for (let row = hostTallies; row !== 0; row = waitingAt(row).next) {
+    const tally = waitingAt(row);
     const what = tallyIdentity(tally.kind, TallySide.None, tally.code);
     addHostTally(tally.subject, what, tally.label, tally.count, tally.sum);
     releaseNode(tally.subject);
-    hostTallies = giveRow(hostTallies, tally);
+    releaseLabel(tally.label);
   }
+  hostTallies = 0;
+  waiting = 0;
 }
 
 /** `end` lost its side of `flow`, and what it told leaves with it. */
@@ -148,23 +157,15 @@ export function dropTallies(flow: u32, end: u32): void {
   let kept: u32 = 0;
   for (let row = cold.tallies; row !== 0; ) {
     const tally = waitingAt(row);
+    const next = tally.next;
     if (tally.subject === end) {
       count(ReducerCounter.TalliesIgnored);
-      row = giveRow(row, tally);
-      continue;
+      releaseLabel(tally.label);
+    } else {
+      tally.next = kept;
+      kept = row;
     }
-    const next = tally.next;
-    tally.next = kept;
-    kept = row;
     row = next;
   }
   cold.tallies = kept;
-}
-
-/** Returns the next row. */
-function giveRow(row: u32, tally: WaitingTally): u32 {
-  const next = tally.next;
-  releaseLabel(tally.label);
-  pool.give(row);
-  return next;
 }
