@@ -979,6 +979,56 @@ export function writeCommitted(view: DataView, offset: number, value: Committed)
   view.setUint32(offset + 4, value.closedWindow, true);
 }
 
+/** A listening TCP socket. One frame tells all of a host, and replaces the one before; the host of the reducer keeps them. 48 bytes. */
+export interface Listener {
+  /** Zero = any. */
+  address: Uint8Array;
+  port: number;
+  ipVersion: number;
+  /** Inode of the network namespace. */
+  netns: number;
+  /** The process that listens, 0 = not known, and its comm, NUL padded. */
+  pid: number;
+  comm: Uint8Array;
+}
+
+/** Bytes. */
+export const LISTENER_SIZE = 48;
+
+/** Byte offset of each field. */
+export const LISTENER_OFFSET = {
+  address: 0,
+  port: 16,
+  ipVersion: 18,
+  pad0: 19,
+  netns: 20,
+  pid: 24,
+  pad1: 28,
+  comm: 32,
+} as const;
+
+export function readListener(view: DataView, offset: number): Listener {
+  return {
+    address: new Uint8Array(view.buffer, view.byteOffset + offset, 16).slice(),
+    port: view.getUint16(offset + 16, true),
+    ipVersion: view.getUint8(offset + 18),
+    netns: view.getUint32(offset + 20, true),
+    pid: view.getUint32(offset + 24, true),
+    comm: new Uint8Array(view.buffer, view.byteOffset + offset + 32, 16).slice(),
+  };
+}
+
+export function writeListener(view: DataView, offset: number, value: Listener): void {
+  writeBytes(view, offset, value.address, 16);
+  view.setUint16(offset + 16, value.port, true);
+  view.setUint8(offset + 18, value.ipVersion);
+  view.setUint8(offset + 19, 0);
+  view.setUint32(offset + 20, value.netns, true);
+  view.setUint32(offset + 24, value.pid, true);
+  view.setUint32(offset + 28, 0, true);
+  writeBytes(view, offset + 32, value.comm, 16);
+}
+
 export interface SnapshotMark {
   window: number;
 }

@@ -226,6 +226,12 @@ export interface Process {
   containerId: string;
   containerRuntime: string;
   cgroup: string;
+  /** What people call the container, as far as its cgroup or its runtime says; and the image that it was made of. */
+  containerName?: string | undefined;
+  image?: string | undefined;
+  /** Kubernetes: 8-4-4-4-12 hexadecimal digits, and guaranteed, burstable or besteffort. */
+  podUid?: string | undefined;
+  podQos?: string | undefined;
 }
 
 export const PROCESS_LAYOUT: TableLayout = [
@@ -239,6 +245,10 @@ export const PROCESS_LAYOUT: TableLayout = [
   { kind: 'string', slot: 18, required: true },
   { kind: 'string', slot: 20, required: true },
   { kind: 'string', slot: 22, required: true },
+  { kind: 'string', slot: 24, required: false },
+  { kind: 'string', slot: 26, required: false },
+  { kind: 'string', slot: 28, required: false },
+  { kind: 'string', slot: 30, required: false },
 ];
 
 export function encodeProcess(value: Process): Uint8Array<ArrayBuffer> {
@@ -259,6 +269,10 @@ function addProcess(builder: Builder, value: Process): number {
   const containerId = builder.createString(value.containerId);
   const containerRuntime = builder.createString(value.containerRuntime);
   const cgroup = builder.createString(value.cgroup);
+  const containerName = value.containerName === undefined ? 0 : builder.createString(value.containerName);
+  const image = value.image === undefined ? 0 : builder.createString(value.image);
+  const podUid = value.podUid === undefined ? 0 : builder.createString(value.podUid);
+  const podQos = value.podQos === undefined ? 0 : builder.createString(value.podQos);
   ProcessTable.startProcess(builder);
   ProcessTable.addHandle(builder, value.handle);
   ProcessTable.addPid(builder, value.pid);
@@ -270,6 +284,10 @@ function addProcess(builder: Builder, value: Process): number {
   ProcessTable.addContainerId(builder, containerId);
   ProcessTable.addContainerRuntime(builder, containerRuntime);
   ProcessTable.addCgroup(builder, cgroup);
+  if (containerName !== 0) ProcessTable.addContainerName(builder, containerName);
+  if (image !== 0) ProcessTable.addImage(builder, image);
+  if (podUid !== 0) ProcessTable.addPodUid(builder, podUid);
+  if (podQos !== 0) ProcessTable.addPodQos(builder, podQos);
   return ProcessTable.endProcess(builder);
 }
 
@@ -285,6 +303,10 @@ function readProcess(table: ProcessTable): Process {
     containerId: table.containerId()!,
     containerRuntime: table.containerRuntime()!,
     cgroup: table.cgroup()!,
+    containerName: table.containerName() ?? undefined,
+    image: table.image() ?? undefined,
+    podUid: table.podUid() ?? undefined,
+    podQos: table.podQos() ?? undefined,
   };
 }
 

@@ -15,6 +15,11 @@ const CASES: { name: string; owner: Owner; node: Partial<NodeTexts> }[] = [
     node: { kind: NodeKind.Container, id: CONTAINER, role: '4f4f4f4f4f4f', container: CONTAINER, process: 'postgres' },
   },
   {
+    name: 'a container keeps its id and plays the role that its name says',
+    owner: { ...AT, comm: 'postgres', container: CONTAINER, containerName: 'shop-db' },
+    node: { kind: NodeKind.Container, id: CONTAINER, role: 'shop-db', container: CONTAINER, process: 'postgres' },
+  },
+  {
     name: 'a unit comes before the process',
     owner: { ...AT, comm: 'nginx', executable: '/usr/sbin/nginx', unit: 'nginx.service' },
     node: { kind: NodeKind.Service, id: 'db-1/nginx.service', role: 'nginx.service', process: 'nginx' },

@@ -21,7 +21,7 @@ import {
   ZONE_BYTES_MAX,
 } from './nodes';
 
-/** A container's role until something better names it: what `docker ps` prints. */
+/** The role of a container that nobody names: what `docker ps` prints of its id. */
 const CONTAINER_ROLE_BYTES: u32 = 12;
 const SLASH: u8 = 0x2f;
 
@@ -59,6 +59,8 @@ export function nodeOfProcess(
   unitBytes: u32,
   container: usize,
   containerBytes: u32,
+  containerName: usize,
+  containerNameBytes: u32,
 ): u32 {
   const pathBytes = withoutDeleted(executable, executableBytes);
   const basename = basenameStart(executable, pathBytes);
@@ -69,18 +71,31 @@ export function nodeOfProcess(
     process = comm;
     processBytes = commBytes;
   }
-  if (containerBytes !== 0) return nodeOfContainer(host, container, containerBytes, process, processBytes);
+  if (containerBytes !== 0) {
+    const isNamed = containerNameBytes !== 0;
+    const role = isNamed ? containerName : container;
+    const roleBytes = isNamed ? containerNameBytes : min(containerBytes, CONTAINER_ROLE_BYTES);
+    return nodeOfContainer(host, container, containerBytes, role, roleBytes, process, processBytes);
+  }
   if (unitBytes !== 0) return nodeOnHost(NodeKind.Service, host, unit, unitBytes, process, processBytes);
   if (processBytes === 0) return host;
   return nodeOnHost(NodeKind.Process, host, process, processBytes, process, processBytes);
 }
 
-function nodeOfContainer(host: u32, container: usize, containerBytes: u32, process: usize, processBytes: u32): u32 {
+function nodeOfContainer(
+  host: u32,
+  container: usize,
+  containerBytes: u32,
+  role: usize,
+  roleBytes: u32,
+  process: usize,
+  processBytes: u32,
+): u32 {
   const hostRow = nodeAt(host);
   const draft = draftOn(hostRow, NodeKind.Container);
   draft.id = internText(container, containerBytes, CONTAINER_BYTES_MAX);
   draft.container = retainText(draft.id);
-  draft.role = internText(container, min(containerBytes, CONTAINER_ROLE_BYTES), ROLE_BYTES_MAX);
+  draft.role = internText(role, roleBytes, ROLE_BYTES_MAX);
   draft.process = internText(process, processBytes, PROCESS_BYTES_MAX);
   return nodeOfDraft();
 }

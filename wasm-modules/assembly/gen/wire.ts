@@ -794,6 +794,49 @@ if (offsetof<Committed>() !== 8) ERROR("Committed must match schemas/wire.fbs");
 if (offsetof<Committed>("window") !== 0) ERROR("Committed must match schemas/wire.fbs");
 if (offsetof<Committed>("closedWindow") !== 4) ERROR("Committed must match schemas/wire.fbs");
 
+/** A listening TCP socket. One frame tells all of a host, and replaces the one before; the host of the reducer keeps them. 48 bytes. */
+@unmanaged
+export class Listener {
+  /** Zero = any. */
+  addressHi: u64; // 0
+  addressLo: u64; // 8
+  port: u16; // 16
+  ipVersion: u8; // 18
+  pad0: u8; // 19
+  /** Inode of the network namespace. */
+  netns: u32; // 20
+  /** The process that listens, 0 = not known, and its comm, NUL padded. */
+  pid: u32; // 24
+  pad1: u32; // 28
+  commHi: u64; // 32
+  commLo: u64; // 40
+
+  /** Address of the 16 elements. */
+  get address(): usize {
+    return changetype<usize>(this) + 0;
+  }
+
+  /** Address of the 16 elements. */
+  get comm(): usize {
+    return changetype<usize>(this) + 32;
+  }
+}
+
+/** Bytes. */
+export const LISTENER_SIZE: u32 = 48;
+
+if (offsetof<Listener>() !== 48) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("addressHi") !== 0) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("addressLo") !== 8) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("port") !== 16) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("ipVersion") !== 18) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("pad0") !== 19) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("netns") !== 20) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("pid") !== 24) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("pad1") !== 28) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("commHi") !== 32) ERROR("Listener must match schemas/wire.fbs");
+if (offsetof<Listener>("commLo") !== 40) ERROR("Listener must match schemas/wire.fbs");
+
 @unmanaged
 export class SnapshotMark {
   window: u32; // 0

@@ -133,6 +133,8 @@ function nameProcess(session: Session, process: Process): u32 {
     countOf(process.unit),
     process.containerId,
     countOf(process.containerId),
+    process.containerName,
+    countOf(process.containerName),
   );
 }
 

@@ -28,6 +28,20 @@ export declare class Process {
     containerRuntime(optionalEncoding: flatbuffers.Encoding): string | Uint8Array;
     cgroup(): string;
     cgroup(optionalEncoding: flatbuffers.Encoding): string | Uint8Array;
+    /**
+     * What people call the container, as far as its cgroup or its runtime says; and the image that it was made of.
+     */
+    containerName(): string | null;
+    containerName(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
+    image(): string | null;
+    image(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
+    /**
+     * Kubernetes: 8-4-4-4-12 hexadecimal digits, and guaranteed, burstable or besteffort.
+     */
+    podUid(): string | null;
+    podUid(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
+    podQos(): string | null;
+    podQos(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
     static startProcess(builder: flatbuffers.Builder): void;
     static addHandle(builder: flatbuffers.Builder, handle: number): void;
     static addPid(builder: flatbuffers.Builder, pid: number): void;
@@ -39,6 +53,10 @@ export declare class Process {
     static addContainerId(builder: flatbuffers.Builder, containerIdOffset: flatbuffers.Offset): void;
     static addContainerRuntime(builder: flatbuffers.Builder, containerRuntimeOffset: flatbuffers.Offset): void;
     static addCgroup(builder: flatbuffers.Builder, cgroupOffset: flatbuffers.Offset): void;
+    static addContainerName(builder: flatbuffers.Builder, containerNameOffset: flatbuffers.Offset): void;
+    static addImage(builder: flatbuffers.Builder, imageOffset: flatbuffers.Offset): void;
+    static addPodUid(builder: flatbuffers.Builder, podUidOffset: flatbuffers.Offset): void;
+    static addPodQos(builder: flatbuffers.Builder, podQosOffset: flatbuffers.Offset): void;
     static endProcess(builder: flatbuffers.Builder): flatbuffers.Offset;
-    static createProcess(builder: flatbuffers.Builder, handle: number, pid: number, uid: number, startTimeNs: bigint, commOffset: flatbuffers.Offset, executableOffset: flatbuffers.Offset, unitOffset: flatbuffers.Offset, containerIdOffset: flatbuffers.Offset, containerRuntimeOffset: flatbuffers.Offset, cgroupOffset: flatbuffers.Offset): flatbuffers.Offset;
+    static createProcess(builder: flatbuffers.Builder, handle: number, pid: number, uid: number, startTimeNs: bigint, commOffset: flatbuffers.Offset, executableOffset: flatbuffers.Offset, unitOffset: flatbuffers.Offset, containerIdOffset: flatbuffers.Offset, containerRuntimeOffset: flatbuffers.Offset, cgroupOffset: flatbuffers.Offset, containerNameOffset: flatbuffers.Offset, imageOffset: flatbuffers.Offset, podUidOffset: flatbuffers.Offset, podQosOffset: flatbuffers.Offset): flatbuffers.Offset;
 }

@@ -57,8 +57,24 @@ export class Process {
         const offset = this.bb.__offset(this.bb_pos, 22);
         return this.bb.__string(this.bb_pos + offset, optionalEncoding);
     }
+    containerName(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 24);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
+    image(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 26);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
+    podUid(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 28);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
+    podQos(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 30);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
     static startProcess(builder) {
-        builder.startObject(10);
+        builder.startObject(14);
     }
     static addHandle(builder, handle) {
         builder.addFieldInt32(0, handle, 0);
@@ -90,6 +106,18 @@ export class Process {
     static addCgroup(builder, cgroupOffset) {
         builder.addFieldOffset(9, cgroupOffset, 0);
     }
+    static addContainerName(builder, containerNameOffset) {
+        builder.addFieldOffset(10, containerNameOffset, 0);
+    }
+    static addImage(builder, imageOffset) {
+        builder.addFieldOffset(11, imageOffset, 0);
+    }
+    static addPodUid(builder, podUidOffset) {
+        builder.addFieldOffset(12, podUidOffset, 0);
+    }
+    static addPodQos(builder, podQosOffset) {
+        builder.addFieldOffset(13, podQosOffset, 0);
+    }
     static endProcess(builder) {
         const offset = builder.endObject();
         builder.requiredField(offset, 12); // comm
@@ -100,7 +128,7 @@ export class Process {
         builder.requiredField(offset, 22); // cgroup
         return offset;
     }
-    static createProcess(builder, handle, pid, uid, startTimeNs, commOffset, executableOffset, unitOffset, containerIdOffset, containerRuntimeOffset, cgroupOffset) {
+    static createProcess(builder, handle, pid, uid, startTimeNs, commOffset, executableOffset, unitOffset, containerIdOffset, containerRuntimeOffset, cgroupOffset, containerNameOffset, imageOffset, podUidOffset, podQosOffset) {
         Process.startProcess(builder);
         Process.addHandle(builder, handle);
         Process.addPid(builder, pid);
@@ -112,6 +140,10 @@ export class Process {
         Process.addContainerId(builder, containerIdOffset);
         Process.addContainerRuntime(builder, containerRuntimeOffset);
         Process.addCgroup(builder, cgroupOffset);
+        Process.addContainerName(builder, containerNameOffset);
+        Process.addImage(builder, imageOffset);
+        Process.addPodUid(builder, podUidOffset);
+        Process.addPodQos(builder, podQosOffset);
         return Process.endProcess(builder);
     }
 }
