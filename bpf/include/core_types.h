@@ -104,6 +104,9 @@ struct sk_buff {
 	struct sock *sk;
 	char cb[48];
 	__be16 protocol;
+	/* Offset from `head`. */
+	__u16 network_header;
+	unsigned char *head;
 };
 
 typedef struct {

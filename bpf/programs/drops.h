@@ -8,6 +8,7 @@
 
 #include "core_types.h"
 #include "config.h"
+#include "datagrams.h"
 #include "gen/kernel_events.h"
 #include "socket_state.h"
 #include <bpf/bpf_endian.h>
@@ -85,14 +86,52 @@ static __always_inline int count_place(const struct drop_place *place)
 	return 1;
 }
 
-static __always_inline int count_drop(struct sk_buff *skb, void *location, __u32 reason, struct sock *sk)
+#define IPV4_PROTOCOL 9
+#define IPV6_NEXT_HEADER 6
+
+/* Fills all but the cookie from the packet's own headers. Returns 0 for what is no datagram, or has extension headers.
+ */
+static __always_inline int read_dropped_datagram(struct datagram_key *key, const struct sk_buff *skb, int is_sent)
+{
+	const unsigned char *header = skb->head + skb->network_header;
+	__u8 ip[40];
+	__be16 ports[2];
+	if (bpf_probe_read_kernel(ip, sizeof(ip), header) != 0) return 0;
+	int is_ipv4 = ip[0] >> 4 == 4;
+	if (ip[is_ipv4 ? IPV4_PROTOCOL : IPV6_NEXT_HEADER] != IPPROTO_UDP) return 0;
+	if (bpf_probe_read_kernel(ports, sizeof(ports), header + (is_ipv4 ? (ip[0] & 15) * 4 : 40)) != 0) return 0;
+	__u8 *source = is_sent ? key->local_address : key->remote_address;
+	__u8 *destination = is_sent ? key->remote_address : key->local_address;
+	if (is_ipv4) {
+		map_ipv4(source, *(const __be32 *)(ip + 12));
+		map_ipv4(destination, *(const __be32 *)(ip + 16));
+	} else {
+		__builtin_memcpy(source, ip + 8, 16);
+		__builtin_memcpy(destination, ip + 24, 16);
+	}
+	key->local_port = ports[is_sent ? 0 : 1];
+	key->remote_port = ports[is_sent ? 1 : 0];
+	return 1;
+}
+
+/* What the socket is called in the events: sockets that are followed were given their cookie, and a TIME_WAIT keeps
+ * that of its connection, while datagrams have a flow for each peer. */
+static __always_inline __u64 read_dropped_cookie(const struct sk_buff *skb, const struct sock *sk, int is_sent)
+{
+	struct datagram_key key = {.cookie = sk->__sk_common.skc_cookie.counter};
+	if (key.cookie == 0 || !read_dropped_datagram(&key, skb, is_sent)) return key.cookie;
+	const struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, &key);
+	return flow ? flow->id : key.cookie;
+}
+
+static __always_inline int count_drop(struct sk_buff *skb, void *location, __u32 reason, struct sock *receiver)
 {
 	if (!is_drop_reason(reason)) return 0;
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6)) return 0;
+	struct sock *sk = receiver ? receiver : skb->sk;
 	if (!is_in_scope(skb, sk)) return 0;
 	struct drop_place place = {.location = (__u64)location, .reason = reason};
-	/* Sockets that are followed were given theirs; a TIME_WAIT keeps that of its connection. */
-	if (sk) place.cookie = sk->__sk_common.skc_cookie.counter;
+	if (sk) place.cookie = read_dropped_cookie(skb, sk, !receiver);
 	if (count_place(&place)) return 0;
 	if (place.cookie != 0) {
 		__sync_fetch_and_add(&drops_without_socket, 1);
@@ -108,13 +147,13 @@ static __always_inline int count_drop(struct sk_buff *skb, void *location, __u32
 SEC("?tp_btf/kfree_skb")
 int BPF_PROG(drop_receiver_btf, struct sk_buff *skb, void *location, __u32 reason, struct sock *receiver)
 {
-	return count_drop(skb, location, reason, receiver ? receiver : skb->sk);
+	return count_drop(skb, location, reason, receiver);
 }
 
 SEC("?tp_btf/kfree_skb")
 int BPF_PROG(drop_btf, struct sk_buff *skb, void *location, __u32 reason)
 {
-	return count_drop(skb, location, reason, skb->sk);
+	return count_drop(skb, location, reason, 0);
 }
 
 /* A packet that is counted between the look and the removal of a place that was quiet for six passes would be lost; the

@@ -1,8 +1,14 @@
 // Drops, counted by the kernel's own counters beside: rules of nft, /proc/net/snmp.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { DROP_COUNT_SIZE, type DropCount, readDropCount } from '../../host/wire/gen/kernel-events-layout.ts';
-import { type Collector, load, readKernelEnum } from '../addon/index.ts';
+import {
+  DROP_COUNT_SIZE,
+  type DropCount,
+  readDropCount,
+  readSocketEvent,
+  SOCKET_EVENT_SIZE,
+} from '../../host/wire/gen/kernel-events-layout.ts';
+import { type Collector, type CollectorOptions, load, readKernelEnum } from '../addon/index.ts';
 import { type Host, Lab, waitFor } from './testing/lab.ts';
 
 const HOST = '10.82.1.2';
@@ -27,8 +33,8 @@ class Drops {
   readonly #target = new Uint8Array(DROP_COUNT_SIZE * 512);
   readonly counts: DropCount[] = [];
 
-  constructor(host: Host) {
-    this.#collector = load({ scopeNetns: host.netns });
+  constructor(host: Host, options: CollectorOptions = {}) {
+    this.#collector = load({ scopeNetns: host.netns, ...options });
     this.#collector.attach();
   }
 
@@ -43,6 +49,16 @@ class Drops {
     return this.counts
       .filter((drop) => drop.reason === reasons[`SKB_DROP_REASON_${reason}`] && matches(drop))
       .reduce((sum, { count }) => sum + Number(count), 0);
+  }
+
+  /** What the flow of a UDP port is called in the events of sockets. */
+  flowCookie(port: number): bigint | undefined {
+    const target = new Uint8Array(SOCKET_EVENT_SIZE * 64);
+    const bytes = this.#collector.iterate('totals', target);
+    const view = new DataView(target.buffer);
+    return Array.from({ length: bytes / SOCKET_EVENT_SIZE }, (_, index) =>
+      readSocketEvent(view, index * SOCKET_EVENT_SIZE),
+    ).find(({ protocol, localPort }) => protocol === 17 && localPort === port)?.cookie;
   }
 
   get stats(): { dropsLost: number; dropsWithoutSocket: number } {
@@ -86,8 +102,9 @@ test('a datagram to a port without a socket is counted with the reason NO_SOCKET
   drops.close();
 });
 
-test('a full receive buffer is counted with the reason SOCKET_RCVBUFF and its socket', async () => {
+test('a full receive buffer is counted with the reason SOCKET_RCVBUFF and its flow, or its socket', async () => {
   const drops = new Drops(server);
+  const dropsOfSockets = new Drops(server, { datagrams: false });
   const before = server.counter('Udp', 'RcvbufErrors');
   const receiver = server.start(
     'python3',
@@ -105,10 +122,16 @@ time.sleep(600)`,
   const lost = () => server.counter('Udp', 'RcvbufErrors') - before;
   await waitFor('all of them', () => drops.count('SOCKET_RCVBUFF') === lost());
   assert.ok(lost() > 200);
+  const flow = drops.flowCookie(7003);
   assert.equal(
-    drops.count('SOCKET_RCVBUFF', (drop) => drop.cookie === cookie),
+    drops.count('SOCKET_RCVBUFF', (drop) => drop.cookie === flow),
     lost(),
   );
+  assert.equal(
+    dropsOfSockets.count('SOCKET_RCVBUFF', (drop) => drop.cookie === cookie),
+    lost(),
+  );
+  dropsOfSockets.close();
   receiver.kill();
   drops.close();
 });
