@@ -37,6 +37,10 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'aggregate', reason: 'edge_limit', counter: 'EdgesRefused' },
   { stage: 'aggregate', reason: 'leaf_limit', counter: 'LeavesRefused' },
   { stage: 'aggregate', reason: 'histogram_limit', counter: 'HistogramsRefused' },
+  { stage: 'match', reason: 'tally_ignored', counter: 'TalliesIgnored' },
+  { stage: 'aggregate', reason: 'tally_limit', counter: 'TalliesRefused' },
+  { stage: 'aggregate', reason: 'tally_label_limit', counter: 'TallyLabelsDropped' },
+  { stage: 'enrich', reason: 'label_limit', counter: 'LabelsRefused' },
   { stage: 'aggregate', reason: 'process_name_limit', counter: 'ProcessPairsRefused' },
 ];
 
