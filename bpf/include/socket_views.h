@@ -118,14 +118,23 @@ static __always_inline void look_again(const struct tcp_sock *tcp)
 	view_socket((const void *)address_of_view(tcp), VIEW_OF_WALK);
 }
 
-/* Told from other files by its operations: bpf_sock_from_file() came with 5.11. */
-extern const void socket_file_ops __ksym;
+/* What tells a socket from other files where bpf_sock_from_file() is missing. */
+extern const void socket_file_ops __ksym __weak;
+
+static __always_inline const struct sock *find_sock(struct file *file)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file)) {
+		const struct socket *socket = bpf_sock_from_file(file);
+		return socket ? READ(socket, sk) : 0;
+	}
+	if (READ(file, f_op) != &socket_file_ops) return 0;
+	const struct socket *socket = READ(file, private_data);
+	return READ(socket, sk);
+}
 
 static __always_inline struct sock *sock_of_file(struct file *file)
 {
-	if (!file || READ(file, f_op) != &socket_file_ops) return 0;
-	const struct socket *socket = READ(file, private_data);
-	const struct sock *sk = READ(socket, sk);
+	const struct sock *sk = file ? find_sock(file) : 0;
 	__u16 family = sk ? READ(sk, __sk_common.skc_family) : 0;
 	if (family != AF_INET && family != AF_INET6) return 0;
 	return (struct sock *)tcp_in_walk(sk);

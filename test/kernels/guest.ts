@@ -1,81 +1,79 @@
-// A virtual machine without a disk: a kernel of Debian, and in its initial RAM disk this machine's Node with its libraries, the addon,
-// the eBPF objects and the host's sources. qemu emulates the processor (TCG), so it needs no right to virtualise.
-import { execFile, spawn } from 'node:child_process';
+// A virtual machine without a disk: a kernel of Debian, and in its initial disk Node with the libraries it needs, the addon, the eBPF
+// objects and the sources that the workload imports. The processor is emulated (TCG), so no right to virtualise is needed.
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, copyFileSync, cpSync, createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
 import { ANSWER_PREFIX } from './answer.ts';
+import type { Machine } from './machines.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-/** What the workload imports, and what that loads. */
-const SOURCES = [
-  'bpf/addon/index.ts',
-  'bpf/addon/build/tributary_bpf.node',
-  'bpf/build',
-  'bpf/programs/testing',
-  'host/wire/gen',
-];
+/** What the workload imports. */
+const SOURCES = ['bpf/addon/index.ts', 'bpf/programs/testing', 'host/wire/gen'];
+const WORKLOAD = import.meta.dirname;
 const MEMORY_MIB = 1024;
 /** Boot and workload take some ten seconds; the rest is for a machine that does much else. */
 const PATIENCE_MS = 600_000;
 
-/** Writes the guest's initial RAM disk to `path`. */
-export async function packGuest(path: string): Promise<void> {
+/** Writes the guest's initial disk to `path`. */
+export async function packGuest(machine: Machine, path: string): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'guest-'));
+  const put = (source: string, target: string): void => {
+    mkdirSync(join(root, dirname(target)), { recursive: true });
+    copyFileSync(source, join(root, target));
+  };
   try {
-    mkdirSync(join(root, 'bin'));
     for (const folder of ['proc', 'sys', 'dev']) mkdirSync(join(root, folder));
-    copyFileSync('/bin/busybox', join(root, 'bin/busybox'));
-    copyFileSync(process.execPath, join(root, 'bin/node'));
-    const addon = join(ROOT, 'bpf/addon/build/tributary_bpf.node');
-    for (const library of await listLibraries(process.execPath, addon)) {
-      mkdirSync(join(root, dirname(library)), { recursive: true });
-      copyFileSync(library, join(root, library));
-    }
-    for (const source of [...SOURCES, 'test/kernels'])
-      cpSync(join(ROOT, source), join(root, 'tributary', source), { recursive: true });
-    cpSync(join(import.meta.dirname, 'init'), join(root, 'init'));
+    put(machine.busybox, 'bin/busybox');
+    put(machine.node, 'bin/node');
+    put(machine.addon, 'tributary/bpf/addon/build/tributary_bpf.node');
+    for (const [target, source] of machine.libraries) put(source, target);
+    for (const source of SOURCES)
+      cpSync(join(ROOT, source), join(root, 'tributary', source), { recursive: true, dereference: true });
+    cpSync(machine.objects, join(root, 'tributary/bpf/build'), { recursive: true });
+    cpSync(WORKLOAD, join(root, 'tributary/test/kernels'), {
+      recursive: true,
+      filter: (source) => source !== join(WORKLOAD, 'build'),
+    });
+    put(join(WORKLOAD, 'init'), 'init');
     chmodSync(join(root, 'init'), 0o755);
-    await pack(root, path);
+    await writeArchive(root, path);
   } finally {
     rmSync(root, { recursive: true });
   }
 }
 
-/** The dynamic loader and every library that these files need, as the loader finds them. */
-async function listLibraries(...files: string[]): Promise<Set<string>> {
-  const { stdout } = await promisify(execFile)('ldd', files);
-  return new Set([...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path]) => path));
-}
-
-async function pack(root: string, path: string): Promise<void> {
+async function writeArchive(root: string, path: string): Promise<void> {
   const cpio = spawn('sh', ['-c', 'find . | cpio -o -H newc --quiet'], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  cpio.stdout.pipe(createWriteStream(path));
-  const [code] = await once(cpio, 'close');
+  const file = createWriteStream(path);
+  cpio.stdout.pipe(file);
+  const [[code]] = await Promise.all([once(cpio, 'close'), once(file, 'close')]);
   if (code !== 0) throw new Error(`cpio ended with exit code ${code}`);
 }
 
 export interface Boot {
+  machine: Machine;
   image: string;
   initialDisk: string;
 }
 
 /** Boots, and returns what the workload wrote behind ANSWER_PREFIX, line by line. Throws with the console's end when there is nothing. */
-export async function bootGuest({ image, initialDisk }: Boot): Promise<string[]> {
+export async function bootGuest({ machine, image, initialDisk }: Boot): Promise<string[]> {
+  const [emulator, ...special] = machine.emulator;
   const child = spawn(
-    'qemu-system-x86_64',
+    emulator,
     [
+      ...special,
       ...['-accel', 'tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`, '-smp', '1', '-nographic', '-no-reboot'],
       ...['-kernel', image, '-initrd', initialDisk],
-      ...['-append', 'console=ttyS0 panic=-1 quiet mitigations=off'],
+      ...['-append', `console=${machine.console} panic=-1 quiet mitigations=off`],
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS },
+    { stdio: ['ignore', 'pipe', 'inherit'], timeout: PATIENCE_MS },
   );
   const answers: string[] = [];
   const console: string[] = [];

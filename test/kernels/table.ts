@@ -27,19 +27,21 @@ function alignColumns(rows: string[][]): string {
     .join('\n');
 }
 
-/** One row a hook with the backend that served it, then one row a count. */
+/** One row a hook, with the means of the backend that served it, then one row a count. */
 export function formatTable(answers: Answer[]): string {
-  const columns = answers.map(({ kernel, object }) => [kernel, object]);
   const hooks = unite(answers.map((answer) => answer.hooks.map(({ hook }) => hook)));
   const counts = unite(answers.map((answer) => answer.counts.map(({ name }) => name)));
-  const backend = (answer: Answer, name: string): string => {
+  const means = (answer: Answer, name: string): string => {
     const status = answer.hooks.find(({ hook }) => hook === name);
-    return status?.attached ? (status.backend ?? NOTHING) : NOTHING;
+    return (status?.attached && status.backend?.split('/')[0]) || NOTHING;
   };
+  // Debian names the flavour and the processor behind the version.
+  const versions = answers.map(({ kernel }) => kernel.split('-cloud-'));
   return alignColumns([
-    ['kernel', ...columns.map(([kernel]) => kernel)],
-    ['object', ...columns.map(([, object]) => object)],
-    ...hooks.map((name) => [name, ...answers.map((answer) => backend(answer, name))]),
+    ['kernel', ...versions.map(([version]) => version)],
+    ['processor', ...versions.map(([, processor]) => processor)],
+    ['object', ...answers.map(({ object }) => object)],
+    ...hooks.map((name) => [name, ...answers.map((answer) => means(answer, name))]),
     ['', ...answers.map(() => '')],
     ...counts.map((name) => [name, ...answers.map((answer) => showCount(answer, name))]),
   ]);
