@@ -60,7 +60,7 @@ export const MATCH_RULES: readonly MatchRule[] = [
     'own numbers begin at the committed total of the end itself',
     1,
     'own-numbers.ts',
-    'before.bytesSent = base.bytesSent;',
+    'baseline.bytesSent = base.bytesSent;',
     '',
   ),
   rule(
@@ -68,8 +68,8 @@ export const MATCH_RULES: readonly MatchRule[] = [
     'the totals of an end that is behind are kept beside what is booked',
     1,
     'own-numbers.ts',
-    'else if (row !== 0) memory.copy(',
-    'else if (false) memory.copy(',
+    'if (isAsBooked(hot, client, true) && isAsBooked(hot, server, false)) {',
+    'if (true) {',
   ),
   rule(3, 'a failed connect is counted once', 1, 'counts.ts', 'if (!mark(flow, FLOW_FAILURE_COUNTED)) return;', ''),
   rule(

@@ -25,8 +25,8 @@ class OwnTotals {
 const ROW_HEAD_BYTES: usize = 8;
 
 let rows: RowPool = changetype<RowPool>(0);
-/** Where the end at hand was at the last close. */
-const before: OwnTotals = changetype<OwnTotals>(memory.data(offsetof<OwnTotals>(), 8));
+/** Where the new end at hand begins. */
+const baseline: OwnTotals = changetype<OwnTotals>(memory.data(offsetof<OwnTotals>(), 8));
 
 export function initOwnTotals(): void {
   rows = RowPool.create(ROW_HEAD_BYTES + 2 * offsetof<OwnTotals>(), FLOW_COUNT_MAX);
@@ -34,48 +34,57 @@ export function initOwnTotals(): void {
 
 /** Writes to `out` what the ends' totals rose by since the last close. To be called before the flow's baselines are applied. */
 export function fillOwnNumbers(flow: u32, client: u32, server: u32, out: EdgeFlow): void {
+  const hot = flowAt(flow);
+  const row = coldFlowAt(flow).own;
   if (client !== 0) {
     const end = endAt(client);
-    fillBefore(flow, end, true);
-    out.clientBytesSent = end.bytesSent - before.bytesSent;
-    out.clientBytesReceived = end.bytesReceived - before.bytesReceived;
-    out.clientPacketsSent = end.segmentsSent - before.segmentsSent;
-    out.clientPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+    if (row === 0 && (end.flags & END_FRESH) === 0) {
+      out.clientBytesSent = end.bytesSent - hot.forwardBytes;
+      out.clientBytesReceived = end.bytesReceived - hot.reverseBytes;
+      out.clientPacketsSent = end.segmentsSent - hot.forwardPackets;
+      out.clientPacketsReceived = end.segmentsReceived - hot.reversePackets;
+    } else {
+      const before = totalsBefore(end, row, true);
+      out.clientBytesSent = end.bytesSent - before.bytesSent;
+      out.clientBytesReceived = end.bytesReceived - before.bytesReceived;
+      out.clientPacketsSent = end.segmentsSent - before.segmentsSent;
+      out.clientPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+    }
   }
   if (server !== 0) {
     const end = endAt(server);
-    fillBefore(flow, end, false);
-    out.serverBytesSent = end.bytesSent - before.bytesSent;
-    out.serverBytesReceived = end.bytesReceived - before.bytesReceived;
-    out.serverPacketsSent = end.segmentsSent - before.segmentsSent;
-    out.serverPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+    if (row === 0 && (end.flags & END_FRESH) === 0) {
+      out.serverBytesSent = end.bytesSent - hot.reverseBytes;
+      out.serverBytesReceived = end.bytesReceived - hot.forwardBytes;
+      out.serverPacketsSent = end.segmentsSent - hot.reversePackets;
+      out.serverPacketsReceived = end.segmentsReceived - hot.forwardPackets;
+    } else {
+      const before = totalsBefore(end, row, false);
+      out.serverBytesSent = end.bytesSent - before.bytesSent;
+      out.serverBytesReceived = end.bytesReceived - before.bytesReceived;
+      out.serverPacketsSent = end.segmentsSent - before.segmentsSent;
+      out.serverPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+    }
   }
 }
 
-function fillBefore(flow: u32, end: End, isClient: bool): void {
-  const row = coldFlowAt(flow).own;
-  if ((end.flags & END_FRESH) !== 0) fillBaseline(end);
-  else if (row !== 0) memory.copy(changetype<usize>(before), totalsOf(row, isClient), offsetof<OwnTotals>());
-  else fillBooked(flowAt(flow), isClient);
+/** Of an end that is new, or of a flow that has a row. */
+function totalsBefore(end: End, row: u32, isClient: bool): OwnTotals {
+  if ((end.flags & END_FRESH) === 0) return changetype<OwnTotals>(totalsOf(row, isClient));
+  fillBaseline(end);
+  return baseline;
 }
 
 function fillBaseline(end: End): void {
-  memory.fill(changetype<usize>(before), 0, offsetof<OwnTotals>());
+  memory.fill(changetype<usize>(baseline), 0, offsetof<OwnTotals>());
   if (end.baseline === 0) return;
   const base = baselineAt(end.baseline);
   const isOpeningSeen = (end.flags & END_EXISTING) === 0;
   if (base.kind === BaselineKind.Adopted && isOpeningSeen) return;
-  before.bytesSent = base.bytesSent;
-  before.bytesReceived = base.bytesReceived;
-  before.segmentsSent = base.segmentsSent;
-  before.segmentsReceived = base.segmentsReceived;
-}
-
-function fillBooked(flow: Flow, isClient: bool): void {
-  before.bytesSent = isClient ? flow.forwardBytes : flow.reverseBytes;
-  before.bytesReceived = isClient ? flow.reverseBytes : flow.forwardBytes;
-  before.segmentsSent = isClient ? flow.forwardPackets : flow.reversePackets;
-  before.segmentsReceived = isClient ? flow.reversePackets : flow.forwardPackets;
+  baseline.bytesSent = base.bytesSent;
+  baseline.bytesReceived = base.bytesReceived;
+  baseline.segmentsSent = base.segmentsSent;
+  baseline.segmentsReceived = base.segmentsReceived;
 }
 
 /** Remembers the ends' totals for the next close. To be called when the flow is booked. */
@@ -94,15 +103,15 @@ export function keepOwnTotals(flow: u32, client: u32, server: u32): void {
 function isAsBooked(flow: Flow, end: u32, isClient: bool): bool {
   if (end === 0) return true;
   const told = endAt(end);
-  return isClient
-    ? told.bytesSent === flow.forwardBytes &&
-        told.bytesReceived === flow.reverseBytes &&
-        told.segmentsSent === flow.forwardPackets &&
-        told.segmentsReceived === flow.reversePackets
-    : told.bytesSent === flow.reverseBytes &&
-        told.bytesReceived === flow.forwardBytes &&
-        told.segmentsSent === flow.reversePackets &&
-        told.segmentsReceived === flow.forwardPackets;
+  const isBytes = isClient
+    ? ((told.bytesSent ^ flow.forwardBytes) | (told.bytesReceived ^ flow.reverseBytes)) === 0
+    : ((told.bytesSent ^ flow.reverseBytes) | (told.bytesReceived ^ flow.forwardBytes)) === 0;
+  return (
+    isBytes &&
+    (isClient
+      ? ((told.segmentsSent ^ flow.forwardPackets) | (told.segmentsReceived ^ flow.reversePackets)) === 0
+      : ((told.segmentsSent ^ flow.reversePackets) | (told.segmentsReceived ^ flow.forwardPackets)) === 0)
+  );
 }
 
 function keepTotals(to: usize, end: End): void {
