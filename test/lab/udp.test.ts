@@ -88,7 +88,7 @@ describe('UDP', { concurrency: false }, () => {
       assert.deepEqual([edge.bytes.forward, edge.packets.forward], [sent, 100]);
       assert.deepEqual([edge.residualBytes, edge.judgedBytes], [lost, sent]);
       assert.deepEqual(
-        [edge.own.client.bytes.sent, edge.own.server.bytes.received, edge.own.server.packets.received],
+        [edge.own.client?.bytes.sent, edge.own.server?.bytes.received, edge.own.server?.packets.received],
         [sent, sent - lost, 100 - dropped],
       );
     });
