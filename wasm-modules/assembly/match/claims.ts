@@ -5,14 +5,17 @@
 //
 //   same (boot, cookie), same agent identity   one socket, told again or by a new session: merged
 //   same (boot, cookie), another identity      duplicate_observer while the first one looks, then merged
-//   another socket                             ambiguous; keyed by tuple and closed before: the next generation
+//   another socket                             ambiguous; keyed by tuple and closed before: the next generation, or of datagrams the same
+//                                              flow while the other end goes on
 //   what cannot face the end that is there     ambiguous
 
 import { releaseNode, retainNode } from '../enrich/nodes';
+import { CloseReason } from '../gen/kernel-events';
 import { MatchOpen, ReducerCounter, RefusalReason } from '../gen/records';
 import { OpenFlags } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
 import { dropBaseline } from './baselines';
+import { carryTotals, giveTotals, keepTotals } from './carried';
 import { canFace, mirrorsEnd, mirrorsOpen, witnessOf } from './evidence';
 import {
   coldEndAt,
@@ -26,6 +29,7 @@ import {
   END_REPORTED,
   END_SETTLED,
   endAt,
+  FLOW_JUDGED,
   FLOW_RENAMED,
   flowAt,
   takeEnd,
@@ -36,6 +40,8 @@ import { dropTallies } from './tallies';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;
+
+const IPPROTO_UDP: u8 = 17;
 
 /** The end that claims its slot under the key in `flowKey`; 0 when it is refused. `node`: its owner here. */
 export function claimEnd(open: MatchOpen, node: u32): u32 {
@@ -68,6 +74,7 @@ function flowOfTuple(open: MatchOpen): u32 {
     if (isSameSocket(end, open)) return flow;
     if (lastOfSlot === 0 || coldFlowAt(flow).generation > coldFlowAt(lastOfSlot).generation) lastOfSlot = flow;
   }
+  if (lastOfSlot !== 0 && lastOfSlot === last && goesOn(last, open)) return last;
   if (lastOfSlot !== 0 && !mayFollow(flowAt(lastOfSlot).endAt(slot), open)) return lastOfSlot;
   let free: u32 = 0;
   for (let flow = firstFlow(); flow !== 0; flow = nextFlow()) {
@@ -86,6 +93,22 @@ function mayFollow(end: u32, open: MatchOpen): bool {
   return (endAt(end).flags & (END_FRESH | END_HELD)) === 0;
 }
 
+/**
+ * Datagrams after a pause that the other end did not see, or of an agent that looks anew: the flow of the other end, which was open at the
+ * last close, goes on.
+ */
+function goesOn(flow: u32, open: MatchOpen): bool {
+  const taken = flowAt(flow).endAt(flowKey.slot);
+  const other = flowAt(flow).endAt(1 - flowKey.slot);
+  if (open.protocol !== IPPROTO_UDP || taken === 0 || other === 0 || isSameSocket(taken, open)) return false;
+  if ((endAt(other).flags & END_HELD) === 0) return false;
+  return mayFollow(taken, open) || isOfEarlierSession(taken, open);
+}
+
+function isOfEarlierSession(end: u32, open: MatchOpen): bool {
+  return coldEndAt(end).identity === open.identity && coldEndAt(end).session !== open.session;
+}
+
 function isSameSocket(end: u32, open: MatchOpen): bool {
   const cold = coldEndAt(end);
   return cold.boot === open.boot && cold.cookie === open.cookie && (endAt(end).flags & END_SETTLED) === 0;
@@ -96,6 +119,7 @@ function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
   const taken = flowAt(flow).endAt(slot);
   const witness = witnessOf(flow, 1 - slot);
   if (taken === 0) return canFace(witness, open) ? occupy(flow, open, node) : refuse(RefusalReason.Ambiguous);
+  if (flowKey.kind === KeyKind.Tuple && goesOn(flow, open)) return continueEnd(flow, taken, open, node);
   const flags = endAt(taken).flags;
   if ((flags & END_SETTLED) !== 0) return claimFromSettled(flow, taken, open, node);
   const isSame = isSameSocket(taken, open);
@@ -136,6 +160,31 @@ function displace(flow: u32, open: MatchOpen, node: u32): u32 {
   endAt(loser).flow = 0;
   if (endAt(loser).openCount === 0) forgetEnd(loser);
   return occupy(flow, open, node);
+}
+
+/** What an agent did not see while it did not look is no loss. */
+function continueEnd(flow: u32, taken: u32, open: MatchOpen, node: u32): u32 {
+  const totals = keepTotals(taken);
+  if (coldEndAt(taken).session !== open.session) coldFlowAt(flow).flags |= FLOW_JUDGED;
+  let end = taken;
+  if (endAt(taken).openCount === 0) reopen(end, open, node);
+  else end = displace(flow, open, node);
+  if (end === 0) giveTotals(totals);
+  else carryTotals(end, totals);
+  return end;
+}
+
+/** Another flow of datagrams takes the place of the one that has closed, with what waits to be booked of it. */
+function reopen(end: u32, open: MatchOpen, node: u32): void {
+  const cold = coldEndAt(end);
+  endAt(end).flags &= ~END_CLOSED;
+  endAt(end).flags |= flagsOf(open);
+  cold.cookie = open.cookie;
+  cold.session = open.session;
+  cold.identity = open.identity;
+  cold.closeReason = CloseReason.None;
+  if (node !== 0) setNode(end, node);
+  improveRole(end, open);
 }
 
 function occupy(flow: u32, open: MatchOpen, node: u32): u32 {

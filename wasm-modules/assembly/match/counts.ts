@@ -19,6 +19,8 @@ import {
 import { isConnectFailure, KeyKind } from './flow-key';
 import { judgeResidual } from './ledger';
 
+const IPPROTO_UDP: u8 = 17;
+
 export const RESET_BY_CLIENT: u8 = 1;
 export const RESET_BY_SERVER: u8 = 2;
 const SEEN_CLIENT: u8 = 1;
@@ -40,7 +42,7 @@ export function countFlow(flow: u32, client: u32, server: u32, out: EdgeFlow): v
   const isSettled = hasFlag(client, END_SETTLED) || hasFlag(server, END_SETTLED);
   countClose(flow, client, server, isSettled, out);
   if (!isSettled && isClosed(client) && isClosed(server) && mark(flow, FLOW_JUDGED)) {
-    judgeResidual(endAt(client), endAt(server), out);
+    judgeResidual(endAt(client), endAt(server), coldEndAt(client).protocol === IPPROTO_UDP, out);
   }
 }
 

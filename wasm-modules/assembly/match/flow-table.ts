@@ -11,6 +11,7 @@ import { add } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
+import { dropCarried } from './carried';
 import { dropExported } from './exported';
 import {
   coldFlowAt,
@@ -185,6 +186,7 @@ export function forgetFlow(flow: u32): void {
 export function forgetEnd(end: u32): void {
   if (end === 0) return;
   releaseNode(endAt(end).node);
+  dropCarried(end);
   giveEnd(end);
 }
 

@@ -2,7 +2,7 @@
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
 //   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (64 B)  key, linger list, flags
-//   End  (64 B, hot)    totals as last told, open count        EndCold  (80 B)  who told it, its tuple
+//   End  (64 B, hot)    totals as last told, open count        EndCold  (88 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
 import { RowPool } from '../lib/row-pool';
@@ -98,6 +98,8 @@ export const END_SETTLED: u16 = 64;
 
 /** Told again in the open window by whom it may be. */
 export const END_MERGED: u16 = 128;
+/** An end of datagrams that goes on where an earlier one stopped (carried.ts). */
+export const END_CARRIES: u16 = 256;
 
 export const NO_WINDOW: u32 = 0xffffffff;
 
@@ -140,6 +142,9 @@ export class EndCold {
   roleSource: u8;
   closeReason: u8;
   protocol: u8;
+  /** Row of the totals with which it began; 0 = none. */
+  carried: u32;
+  pad0: u32;
 
   /** Of an END_SETTLED end, which has no tuple: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
   get settledPair(): u64 {

@@ -166,11 +166,19 @@ function markLate(out: EdgeFlow, bytes: u64, sender: End, sent: u64, receiver: E
   if (from < out.fromWindow) out.fromWindow = from;
 }
 
-/** Difference of the two ends, and what it was judged on: both have told all. */
-export function judgeResidual(client: End, server: End, out: EdgeFlow): void {
-  out.residualBytes =
-    difference(client.bytesSent, server.bytesReceived) + difference(server.bytesSent, client.bytesReceived);
+/**
+ * Difference of the two ends, and what it was judged on: both have told all. Of datagrams it is loss, what was sent and not received; what was
+ * received and not sent, the sender's agent did not see.
+ */
+export function judgeResidual(client: End, server: End, isDatagrams: bool, out: EdgeFlow): void {
+  out.residualBytes = isDatagrams
+    ? loss(client.bytesSent, server.bytesReceived) + loss(server.bytesSent, client.bytesReceived)
+    : difference(client.bytesSent, server.bytesReceived) + difference(server.bytesSent, client.bytesReceived);
   out.judgedBytes = max(client.bytesSent, server.bytesReceived) + max(server.bytesSent, client.bytesReceived);
+}
+
+function loss(sent: u64, received: u64): u64 {
+  return sent > received ? sent - received : 0;
 }
 
 function difference(left: u64, right: u64): u64 {

@@ -24,10 +24,11 @@ import { BaselineKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { shortTimeBetween } from '../lib/flow-place';
 import { addBaseline } from './baselines';
+import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, coldFlowAt, END_CLOSED, END_REPORTED, End, endAt } from './flow';
+import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt } from './flow';
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
@@ -103,7 +104,7 @@ function receiveBaseline(from: u32, baseline: MatchBaseline): void {
   const end = endOfChannel(from, baseline.end);
   if (end === 0 || endAt(end).flow === 0) return;
   addBaseline(end, baseline.kind, baseline.totals);
-  raiseTotals(endAt(end), baseline.totals);
+  raiseTotals(end, baseline.totals);
   touchFlow(endAt(end).flow);
 }
 
@@ -126,7 +127,7 @@ function receiveClose(from: u32, close: MatchClose): void {
     report(end, close.totals, close.fromWindow);
     return;
   }
-  raiseTotals(hot, close.totals);
+  raiseTotals(end, close.totals);
   touchFlow(hot.flow);
 }
 
@@ -156,7 +157,7 @@ function receiveSettled(settled: MatchSettled): void {
   if (end === 0) return;
   coldEndAt(end).settledPair = settled.pair;
   addBaseline(end, BaselineKind.Committed, settled.totals);
-  raiseTotals(endAt(end), settled.totals);
+  raiseTotals(end, settled.totals);
 }
 
 function receiveHostAddress(from: u32, address: MatchHostAddress): void {
@@ -180,17 +181,31 @@ function report(end: u32, totals: EndTotals, fromWindow: u32): void {
   if (end === 0) return;
   const hot = endAt(end);
   if (hot.flow === 0) return;
-  raiseTotals(hot, totals);
+  raiseTotals(end, totals);
   hot.flags |= END_REPORTED;
   if (totals.srttUs > hot.srttUs) hot.srttUs = totals.srttUs;
   if (fromWindow < hot.fromWindow) hot.fromWindow = fromWindow;
   touchFlow(hot.flow);
 }
 
-function raiseTotals(end: End, totals: EndTotals): void {
-  if (totals.bytesSent > end.bytesSent) end.bytesSent = totals.bytesSent;
-  if (totals.bytesReceived > end.bytesReceived) end.bytesReceived = totals.bytesReceived;
-  if (totals.segmentsSent > end.segmentsSent) end.segmentsSent = totals.segmentsSent;
-  if (totals.segmentsReceived > end.segmentsReceived) end.segmentsReceived = totals.segmentsReceived;
-  if (totals.retransmits > end.retransmits) end.retransmits = totals.retransmits;
+function raiseTotals(end: u32, totals: EndTotals): void {
+  const hot = endAt(end);
+  if ((hot.flags & END_CARRIES) !== 0) {
+    raiseCarried(end, hot, totals);
+    return;
+  }
+  if (totals.bytesSent > hot.bytesSent) hot.bytesSent = totals.bytesSent;
+  if (totals.bytesReceived > hot.bytesReceived) hot.bytesReceived = totals.bytesReceived;
+  if (totals.segmentsSent > hot.segmentsSent) hot.segmentsSent = totals.segmentsSent;
+  if (totals.segmentsReceived > hot.segmentsReceived) hot.segmentsReceived = totals.segmentsReceived;
+  if (totals.retransmits > hot.retransmits) hot.retransmits = totals.retransmits;
+}
+
+/** Datagrams are not sent again by the kernel. */
+function raiseCarried(end: u32, hot: End, totals: EndTotals): void {
+  const carried = carriedOf(end);
+  hot.bytesSent = max(hot.bytesSent, carried.bytesSent + totals.bytesSent);
+  hot.bytesReceived = max(hot.bytesReceived, carried.bytesReceived + totals.bytesReceived);
+  hot.segmentsSent = max(hot.segmentsSent, carried.segmentsSent + totals.segmentsSent);
+  hot.segmentsReceived = max(hot.segmentsReceived, carried.segmentsReceived + totals.segmentsReceived);
 }

@@ -25,6 +25,7 @@ import { countersAddress, set } from '../lib/counters';
 import { seedHashes } from '../lib/hash';
 import { clearOutbox, initOutboxes, outboxAddress, outboxBytes, setUnbounded } from '../lib/outbox';
 import { initBaselines } from '../match/baselines';
+import { initCarried } from '../match/carried';
 import { initChannelEnds } from '../match/channel-ends';
 import { initClaimedAddresses } from '../match/claimed-addresses';
 import { closeWindow } from '../match/close';
@@ -69,6 +70,7 @@ export function reducer_init(
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
   initBaselines();
+  initCarried();
   initHistories();
   initOwnTotals();
   initExported();
