@@ -6,13 +6,13 @@ import { strict as assert } from 'node:assert';
 import type { Payload } from '../wire/channel-sender.ts';
 import { encodeControl } from '../wire/control.ts';
 import { type AgentCounters, LabelKind, type LabelToName, type ProcessToName } from '../wire/gen/agent-layout.ts';
-import { FrameKind } from '../wire/gen/wire-layout.ts';
+import { FrameKind, type Listener } from '../wire/gen/wire-layout.ts';
 import type { Process } from '../wire/gen/wire-tables.ts';
 import { AgentModule, type AgentModuleOptions, type LabelNews } from './agent-module.ts';
 import { Announcements, type AnnouncementsOptions, type EndedHandles } from './announcements.ts';
 
 /** What can be learned of a process beside what the kernel said of it. */
-export type ProcessName = Pick<Process, 'executable' | 'unit' | 'containerId' | 'containerRuntime' | 'cgroup'>;
+export type ProcessName = Omit<Process, 'handle' | 'pid' | 'uid' | 'startTimeNs' | 'comm'>;
 
 export interface AgentCoreOptions extends AgentModuleOptions, AnnouncementsOptions {
   windowNs: bigint;
@@ -112,8 +112,17 @@ export class AgentCore {
     this.#module.endCensus(timeNs);
   }
 
+  /** What is known of a container by now, for its processes that are there. */
+  nameContainer(containerId: string, name: Pick<ProcessName, 'containerName' | 'image' | 'podUid'>): void {
+    this.#announcements.nameContainer(containerId, name);
+  }
+
   setHostAddresses(addresses: readonly Uint8Array[]): void {
     this.#announcements.setHostAddresses(addresses);
+  }
+
+  setListeners(listeners: readonly Listener[]): void {
+    this.#announcements.setListeners(listeners);
   }
 
   /** A reducer with windows of another length: what follows must be a snapshot, in windows of that length. */

@@ -2,8 +2,9 @@
 // on this side; there is one entry per process with sockets, none per socket.
 import type { Payload } from '../wire/channel-sender.ts';
 import type { NetnsSpace } from '../wire/gen/agent-layout.ts';
-import { FrameKind, type HostAddress } from '../wire/gen/wire-layout.ts';
+import { FrameKind, type HostAddress, type Listener } from '../wire/gen/wire-layout.ts';
 import { type AddressSpace, type Announce, encodeAnnounce, type Label, type Process } from '../wire/gen/wire-tables.ts';
+import { encodeListeners } from '../wire/listeners.ts';
 
 /** The configured space, for all addresses that mean the same everywhere in it (wasm-modules/assembly/agent/address-spaces.ts). */
 const DEFAULT_SPACE_HANDLE = 1;
@@ -42,6 +43,9 @@ export class Announcements {
   #newSpaces = new Map<number, AddressSpace>();
   #newLabels = new Map<number, Label>();
   #addressesChanged = true;
+  /** A Listener frame; undefined until the host has had one. */
+  #listeners: Uint8Array<ArrayBuffer> | undefined;
+  #listenersChanged = false;
 
   constructor({ addressSpace, boot }: AnnouncementsOptions) {
     this.#boot = boot;
@@ -51,6 +55,14 @@ export class Announcements {
   addProcess(process: Process): void {
     this.#processes.set(process.handle, process);
     this.#newProcesses.set(process.handle, process);
+  }
+
+  /** Its processes are told again, if they were told already: a reducer takes the newest. What a process has for a pod uid stays. */
+  nameContainer(containerId: string, name: Pick<Process, 'containerName' | 'image' | 'podUid'>): void {
+    for (const process of this.#processes.values()) {
+      if (process.containerId !== containerId) continue;
+      this.addProcess({ ...process, ...name, podUid: process.podUid || name.podUid });
+    }
   }
 
   /** Loopback addresses belong to the host in each of its namespaces. */
@@ -79,6 +91,14 @@ export class Announcements {
     this.#addressesChanged = true;
   }
 
+  /** All listening sockets of the host. */
+  setListeners(listeners: readonly Listener[]): void {
+    const payload = encodeListeners(listeners);
+    if (this.#listeners === undefined ? listeners.length === 0 : Buffer.compare(payload, this.#listeners) === 0) return;
+    this.#listeners = payload;
+    this.#listenersChanged = true;
+  }
+
   /** What is new since the last call, after what ended: the handles of `ended` are free from then on. */
   encodeNews(ended: EndedHandles): Payload[] {
     const endedProcesses = ended.processes.filter(
@@ -99,6 +119,7 @@ export class Announcements {
     for (const handle of ended.processes) this.#processes.delete(handle);
     for (const handle of ended.labels) this.#labels.delete(handle);
     this.#addressesChanged = true;
+    this.#listenersChanged = true;
     return this.#encode({
       processes: [...this.#processes.values()],
       addressSpaces: [...this.#spaces.values()],
@@ -127,7 +148,14 @@ export class Announcements {
     this.#newSpaces.clear();
     this.#newLabels.clear();
     this.#addressesChanged = false;
-    return announces.map((announce) => ({ kind: FrameKind.Announce, payload: encodeAnnounce(announce) }));
+    const payloads: Payload[] = announces.map((announce) => ({
+      kind: FrameKind.Announce,
+      payload: encodeAnnounce(announce),
+    }));
+    if (this.#listenersChanged && this.#listeners !== undefined)
+      payloads.push({ kind: FrameKind.Listener, payload: this.#listeners });
+    this.#listenersChanged = false;
+    return payloads;
   }
 
   /** They replace one another, so they are one frame. The host's own come first. */

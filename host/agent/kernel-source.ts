@@ -1,5 +1,7 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
 import { type Collector, type CollectorStats, EVENT_BYTES_MAX, type HookStatus, type WalkName } from '@tributary/bpf';
+import { LISTENER_EVENT_SIZE, readListenerEvent } from '../wire/gen/kernel-events-layout.ts';
+import type { Listener } from '../wire/gen/wire-layout.ts';
 import type { AgentCore } from './agent-core.ts';
 
 /** Moved in one call: 2000 events of sockets. */
@@ -92,7 +94,21 @@ export class KernelSource {
     // After the sockets, so that their rows are there.
     if (this.#countsDrops) this.#walk('drops');
     this.#core.settle(timeNs);
-    if (this.#seesListeners) this.#walk('listeners');
+    if (this.#seesListeners) this.#readListeners();
+  }
+
+  /** The module counts what found no room there; where they listen is told as it is. */
+  #readListeners(): void {
+    const listeners: Listener[] = [];
+    this.#walk('listeners', (bytes) => {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      for (let offset = 0; offset < bytes.length; offset += LISTENER_EVENT_SIZE) {
+        const event = readListenerEvent(view, offset);
+        const { localAddress: address, localPort: port, ipVersion, netns, ownerPid: pid, ownerComm: comm } = event;
+        listeners.push({ address, port, ipVersion, netns, pid, comm });
+      }
+    });
+    this.#core.setListeners(listeners);
   }
 
   /** Whatever was lost before it came here, since the start. */
@@ -164,12 +180,13 @@ export class KernelSource {
   }
 
   /** What the ring held before a piece was made is older, and what closed meanwhile is in the ring: it goes first. */
-  #walk(name: WalkName): void {
+  #walk(name: WalkName, look?: (events: Uint8Array) => void): void {
     for (;;) {
       const bytes = this.#collector.iterate(name, this.#piece);
       this.drain();
       if (bytes === 0) return;
       this.#core.events(this.#piece.subarray(0, bytes));
+      look?.(this.#piece.subarray(0, bytes));
     }
   }
 }

@@ -4,6 +4,8 @@ import { setImmediate } from 'node:timers/promises';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Node } from '../export/edge-rows.ts';
 import { encodeWindowOutput, type PointSpec } from '../export/testing/window-output.ts';
+import { TallySide } from '../wire/gen/records-layout.ts';
+import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { addApi } from './api-routes.ts';
 import type { EdgesAnswer, HistoryAnswer, PipelineAnswer, WindowsAnswer } from './edge-answer.ts';
 import { WindowStore } from './window-store.ts';
@@ -29,7 +31,13 @@ interface Api {
 function serve(): Api {
   const store = new WindowStore();
   const server = fastify();
-  addApi(server, { store, notReady: () => undefined, pipeline: () => PIPELINE, agents: () => NO_AGENTS });
+  addApi(server, {
+    store,
+    notReady: () => undefined,
+    pipeline: () => PIPELINE,
+    agents: () => NO_AGENTS,
+    listeners: () => ({ listeners: [] }),
+  });
   return {
     store,
     server,
@@ -165,4 +173,48 @@ test('no more than sixty-four wait, the next is answered at once', async () => {
   assert.equal(answered, 0);
   close(7);
   for (const { windows } of await Promise.all(waiting)) assert.deepEqual(windows, [7]);
+});
+
+test('tallies of an edge are told when they are asked for, summed over the windows', async () => {
+  const { store, get } = serve();
+  const histogram = { scale: 3, offset: -40, counts: [1] };
+  const place = { serverNode: 1, serverPort: 8080, side: TallySide.Server };
+  for (const window of [7, 8]) {
+    const tallies = [
+      { ...place, kind: TallyKind.Duration, code: 1, sum: 250_000_000n, histogram },
+      { ...place, kind: TallyKind.OutOfOrder, count: 3n },
+      { ...place, kind: 63 },
+    ];
+    const outputs = [encodeWindowOutput(window, NODES, [WEB], tallies)];
+    store.push({ window, windowNs: 1e9, incarnation: 1n, outputs });
+  }
+  const plain = await get<EdgesAnswer>('/api/v1/edges?level=id_id&windows=2');
+  assert.equal(plain.edges[0].tallies, undefined);
+  const { edges } = await get<EdgesAnswer>('/api/v1/edges?level=id_id&windows=2&detail=tallies');
+  const side = { 'tributary.side': 'server' };
+  assert.deepEqual(edges[0].tallies, [
+    {
+      metric: 'tributary.tcp.connection.duration',
+      attributes: { ...side, 'tributary.tcp.close.reason': 'closed' },
+      ...{ count: 2, seconds: 0.5, histogram: { ...histogram, counts: [2] } },
+    },
+    { metric: 'tributary.tcp.out_of_order.count', attributes: side, count: 6, seconds: null, histogram: null },
+  ]);
+});
+
+test('hosts tell what they counted, and edges nothing of it', async () => {
+  const { store, get } = serve();
+  const host = { id: 'h', role: 'h', host: 'h', zone: 'eu-1a' };
+  for (const window of [7, 8]) {
+    const overflow = { kind: TallyKind.AcceptOverflow, code: 80, count: 2n, protocol: 0, serverPort: 0 };
+    const outputs = [encodeWindowOutput(window, [host], [], [overflow])];
+    store.push({ window, windowNs: 1e9, incarnation: 1n, outputs });
+  }
+  const attributes = { 'tributary.listener.port': 80 };
+  const metric = 'tributary.tcp.accept_queue.overflow.count';
+  assert.deepEqual(await get('/api/v1/hosts?windows=2'), {
+    ...{ windowNs: 1e9, firstWindow: 7, lastWindow: 8 },
+    hosts: [{ name: 'h', zone: 'eu-1a', tallies: [{ metric, attributes, count: 4, seconds: null, histogram: null }] }],
+  });
+  assert.deepEqual((await get<EdgesAnswer>('/api/v1/edges?level=id_id&windows=2')).edges, []);
 });

@@ -34,7 +34,14 @@ async function startServer(context: TestContext, path: string, store = new Windo
   const notReady = (): string | undefined => (store.newest === undefined ? 'no window has closed yet' : undefined);
   const server = new ApiServer(
     { address: { path }, insecure: false },
-    { store, notReady, pipeline: () => PIPELINE, agents: () => NO_AGENTS, log: SILENT },
+    {
+      store,
+      notReady,
+      pipeline: () => PIPELINE,
+      agents: () => NO_AGENTS,
+      listeners: () => ({ listeners: [] }),
+      log: SILENT,
+    },
   );
   await server.start();
   context.after(() => server.stop());
@@ -123,6 +130,7 @@ test('other hosts are served only when that was asked for', async () => {
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
+    listeners: () => ({ listeners: [] }),
     log: SILENT,
   };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);

@@ -37,6 +37,7 @@ async function startReducer(context: TestContext): Promise<Reducer> {
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
+    listeners: () => ({ listeners: [] }),
     log: SILENT,
   };
   const server = new ApiServer({ address: { path }, insecure: false }, dependencies);

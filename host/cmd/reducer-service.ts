@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { listAgents } from '../api/agents.ts';
 import { ApiServer } from '../api/api-server.ts';
 import type { Agent } from '../api/edge-answer.ts';
+import { listListeners } from '../api/listeners.ts';
 import { WindowStore } from '../api/window-store.ts';
 import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.ts';
 import { decodeHosts, decodeWindow, mergeRows } from '../export/edge-rows.ts';
@@ -103,6 +104,7 @@ export class ReducerService {
         store: this.store,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
         agents: () => ({ windowNs: Number(options.windowNs), agents: this.#agents() }),
+        listeners: () => ({ listeners: listListeners(this.#reducer.sessions) }),
         pipeline: () => {
           const { accepted: _, ...handshakes } = this.#handshakes;
           return { ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused, ...handshakes } };

@@ -8,7 +8,7 @@
 import { strict as assert } from 'node:assert';
 import type { Instant } from '../lib/clock.ts';
 import { CloseReason } from '../wire/gen/kernel-events-layout.ts';
-import { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import { GoodbyeReason, type Listener } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { KnownCommits } from '../wire/known-commits.ts';
 import { SessionRegistry } from '../wire/session-registry.ts';
@@ -59,6 +59,8 @@ export interface SessionState {
   isConnected: boolean;
   /** The last window that it has told whole; 0 = none yet. */
   toldWindow: number;
+  /** Of its host, as told last. */
+  listeners: readonly Listener[];
 }
 
 interface Twin {
@@ -69,6 +71,7 @@ interface Twin {
   connection: ConnectionId | undefined;
   firstWindow: number;
   toldWindow: number;
+  listeners: readonly Listener[];
   /** Twins of the same agent that end when this one has told its first window: until then their sockets may be its sockets. */
   succeeds: TwinId[];
   /** It began anew and has not told the window of its snapshot yet. */
@@ -146,7 +149,7 @@ export class Coordinator {
         this.#hello(message, now);
         break;
       case 'told':
-        this.#told(message.twin, message.window, now);
+        this.#told(message, now);
         break;
       case 'left':
         this.#left(message, now);
@@ -170,8 +173,8 @@ export class Coordinator {
 
   /** Without those whose place a newer one has taken. */
   sessions(): SessionState[] {
-    return Array.from(this.#twinOfSession.values(), ({ hello, connection, toldWindow }) => ({
-      ...{ hello, isConnected: connection !== undefined, toldWindow },
+    return Array.from(this.#twinOfSession.values(), ({ hello, connection, toldWindow, listeners }) => ({
+      ...{ hello, isConnected: connection !== undefined, toldWindow, listeners },
     }));
   }
 
@@ -283,7 +286,7 @@ export class Coordinator {
     const id = this.#nextTwin++;
     const twin: Twin = {
       ...{ id, hello, session, worker, connection: undefined },
-      ...{ firstWindow, toldWindow: 0, succeeds, retelling: undefined },
+      ...{ firstWindow, toldWindow: 0, listeners: [], succeeds, retelling: undefined },
     };
     this.#twins.set(id, twin);
     this.#twinOfSession.set(session, twin);
@@ -314,10 +317,11 @@ export class Coordinator {
     return loads[acceptor] === least ? acceptor : loads.indexOf(least);
   }
 
-  #told(id: TwinId, window: number, now: Instant): void {
+  #told({ twin: id, window, listeners }: FromWorker & { kind: 'told' }, now: Instant): void {
     const twin = this.#twins.get(id);
     if (twin === undefined) return;
     twin.toldWindow = window;
+    twin.listeners = listeners ?? twin.listeners;
     if (twin.retelling !== undefined && window >= twin.retelling.firstWindow) twin.retelling = undefined;
     this.#toldWindowMax = Math.max(this.#toldWindowMax, window);
     this.#registry.heard(twin.session, now.ms);

@@ -1,6 +1,6 @@
 // What the coordinator (main thread) and the workers tell each other. Data of sockets and flows never passes here: frames stay with the
 // worker that reads them, records cross the mesh.
-import type { GoodbyeReason } from '../wire/gen/wire-layout.ts';
+import type { GoodbyeReason, Listener } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import type { PeerCertificate } from '../wire/peer-certificate.ts';
 
@@ -58,8 +58,11 @@ export interface Origin {
 export type FromWorker =
   /** The thread that holds the connection adds its origin. */
   | { kind: 'hello'; connection: ConnectionId; hello: Hello; payload: Uint8Array; origin?: Origin }
-  /** The twin has told everything up to and with `window`, and match has it or will have it before this window closes. */
-  | { kind: 'told'; twin: TwinId; window: number }
+  /**
+   * The twin has told everything up to and with `window`, and match has it or will have it before this window closes. `listeners`: of its host,
+   * when they are others than before.
+   */
+  | { kind: 'told'; twin: TwinId; window: number; listeners?: Listener[] }
   /** The connection has ended; with `goodbye` the twin too, and it is detached already. */
   | { kind: 'left'; twin: TwinId; connection: ConnectionId; goodbye: boolean }
   /** The stages have no room for the session. */

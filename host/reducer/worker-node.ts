@@ -61,7 +61,8 @@ export class WorkerNode {
       core,
       mesh,
       events: {
-        told: ({ id, toldWindow }) => this.#tell({ kind: 'told', twin: id, window: toldWindow }),
+        told: ({ id, toldWindow, session }) =>
+          this.#tell({ kind: 'told', twin: id, window: toldWindow, listeners: session.takeListeners() }),
         progressed: (twin, now) => this.#progressed(twin, now),
         quarantined: (twin, now) => this.#quarantined(twin, now),
         detached: (twin, now) => this.#detached(twin, now),

@@ -6,8 +6,9 @@ import { strict as assert } from 'node:assert';
 import { decodeControl } from './control.ts';
 import { frameCostBytes } from './frame.ts';
 import type { Frame } from './frame-decoder.ts';
-import { type Committed, FrameKind } from './gen/wire-layout.ts';
+import { type Committed, FrameKind, type Listener } from './gen/wire-layout.ts';
 import type { Hello } from './gen/wire-tables.ts';
+import { decodeListeners } from './listeners.ts';
 import { type Refusal, RefusalCounters } from './refusal.ts';
 import { SealedWindows } from './sealed-windows.ts';
 
@@ -51,6 +52,7 @@ export class ReducerSession {
   #committed: Committed = { window: 0, closedWindow: 0 };
   #takenWindow: number | undefined;
   #isDeparting = false;
+  #newListeners: Listener[] | undefined;
   /** agentTimeNs of the newest WindowEnd, to be echoed. */
   echoNs = 0n;
   /** Frames that came in their place in the sequence, and those that had come before. accepted + refused + repeated = sent. */
@@ -145,6 +147,13 @@ export class ReducerSession {
     }
   }
 
+  /** The listening sockets of the host, when they were told since the last call. */
+  takeListeners(): Listener[] | undefined {
+    const listeners = this.#newListeners;
+    this.#newListeners = undefined;
+    return listeners;
+  }
+
   /** The exporters succeeded for `closedWindow`. True when that commits a window of this session that was not. */
   commit(closedWindow: number): boolean {
     const pair = this.sealed.commit(closedWindow);
@@ -158,11 +167,13 @@ export class ReducerSession {
     if (this.#isDeparting) return 'after_goodbye';
     if (KINDS_TOWARDS_AGENT.has(frame.kind)) return 'direction';
     if (frame.kind === FrameKind.Goodbye && decodeControl('Goodbye', frame.payload) === undefined) return 'malformed';
+    if (frame.kind === FrameKind.Listener && decodeListeners(frame.payload) === undefined) return 'malformed';
     return undefined;
   }
 
   #note({ kind, payload }: Frame): void {
     if (kind === FrameKind.WindowEnd) this.echoNs = decodeControl('WindowEnd', payload)?.agentTimeNs ?? this.echoNs;
+    if (kind === FrameKind.Listener) this.#newListeners = decodeListeners(payload);
     if (kind !== FrameKind.Goodbye) return;
     this.#isDeparting = true;
     const last = this.#queue[this.#queue.length - 1];

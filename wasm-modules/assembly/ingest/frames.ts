@@ -126,6 +126,8 @@ function takeFrame(session: Session, kind: u16, payload: usize, bytes: u32): u8 
       return takeBatch(session, payload, bytes, SNAPSHOT_MARK_SIZE, checkOne, applySnapshotEnd);
     case FrameKind.Announce:
       return takeAnnounce(session, payload, bytes);
+    // The host reads them.
+    case FrameKind.Listener:
     case FrameKind.Goodbye:
       return RefusalReason.None;
     case FrameKind.None:
