@@ -43,7 +43,7 @@ export interface CollectorOptions {
   /** Inode of the only network namespace to observe (stat of /proc/PID/ns/net or /run/netns/NAME); 0, the default: all. */
   scopeNetns?: number;
   /**
-   * Which programs: those that keep their state in the socket (`btf`, Linux 5.11 and later), or those on tracepoints and kprobes with
+   * Which programs: those that keep their state in the socket (`btf`), or those on tracepoints and kprobes with
    * the state in a hash (`kprobe`), which know less. By default the first that loads.
    */
   object?: 'btf' | 'kprobe';
