@@ -309,6 +309,11 @@ describe('a wrong argument is answered with a sentence', () => {
       () => load({ joinKeyHash: new Uint8Array(15) }),
       /^joinKeyHash must hold at least 16 bytes, it has 15$/,
     ],
+    [
+      'an object that there is not',
+      () => load({ object: 'bft' as 'btf' }),
+      /^object must be 'btf' or 'kprobe', it is 'bft'$/,
+    ],
     ['a long hash key', () => load({ joinKeyHash: new Uint8Array(17) }), /^joinKeyHash must have 16 bytes, it has 17$/],
   ];
   for (const [name, call, message] of cases) {

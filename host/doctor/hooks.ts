@@ -41,6 +41,13 @@ export const HOOK_COSTS: Readonly<Record<string, string>> = {
   datagram_socket_released: 'a UDP flow ends when it was idle, not with its socket',
   datagram_owners: 'of UDP sockets older than the agent the process is not known until it uses them',
   datagram_totals: 'UDP is not observed',
+  retransmit: 'segments that are sent again are counted without the cause',
+  zero_window: 'a receive window that is shut for less than a window of time is not seen',
+  listeners: 'open ports, and what finds no room in their queues, are not told',
+  drop: 'packets that the kernel drops are not counted',
+  drops: 'packets that the kernel drops are not told',
+  dns_sent: 'queries of this host and answers of its servers are not seen, so lookups are not timed',
+  dns_arrived: 'answers to this host and queries to its servers are not seen, so lookups are not timed',
   adopt_descriptors: 'connections older than the agent are not seen',
 };
 
