@@ -6,7 +6,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EdgesAnswer } from '../../host/api/edge-answer.ts';
+import type { EdgesAnswer, ListenersAnswer } from '../../host/api/edge-answer.ts';
 import type { LevelName } from '../../host/export/levels.ts';
 import { type LabHost, LabNetwork } from './network.ts';
 import { waitFor } from './wait.ts';
@@ -161,6 +161,11 @@ export class Lab {
     const child = this.network.host(host).spawn(program, args, { stdio: 'ignore' });
     this.others.push(child);
     return child;
+  }
+
+  async listeners(): Promise<ListenersAnswer['listeners']> {
+    const answer = JSON.parse(await getOverUnix(this.apiPath, '/api/v1/listeners')) as ListenersAnswer;
+    return answer.listeners;
   }
 
   async edges(level: LevelName, windows = 1000): Promise<EdgesAnswer> {

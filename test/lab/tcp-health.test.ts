@@ -203,4 +203,31 @@ time.sleep(600)`;
     const at = { tributary_listener_port: String(PORT) };
     await untilSum('tributary_tcp_accept_queue_overflow_count_total', at, overflows);
   });
+
+  test('the open ports of each host are those that it lists itself, as they come and go', async () => {
+    const PORT = 7307;
+    const holder = new Sockets(lab, 'srv');
+    await holder.order('listen', PORT);
+    const listed = async (host: LabHost): Promise<string[]> =>
+      (await host.exec('ss', '-Htln'))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => `${host.name} ${line.trim().split(/ +/)[3].split(':').at(-1)}`);
+    const untilSame = () =>
+      waitFor(
+        async () => {
+          const expected = [...(await listed(client)), ...(await listed(server))].sort();
+          const told = (await lab.listeners()).map(({ node, port }) => `${node} ${port}`).sort();
+          return told.join() === expected.join() ? told : undefined;
+        },
+        'the listeners that ss lists',
+        { detail: () => lab.reducer.log.slice(-2000) },
+      );
+    assert.ok((await untilSame()).includes(`srv ${PORT}`));
+    const one = (await lab.listeners()).find(({ port }) => port === PORT);
+    assert.deepEqual([one?.address, one?.process], ['0.0.0.0', 'python3']);
+    await holder.order('listen', PORT + 1);
+    const later = await untilSame();
+    assert.deepEqual([later.includes(`srv ${PORT}`), later.includes(`srv ${PORT + 1}`)], [false, true]);
+  });
 });
