@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Level } from '../wire/gen/records-layout.ts';
+import { Level, TallySide } from '../wire/gen/records-layout.ts';
+import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
 import { decodeWindow, type EdgeRow } from './edge-rows.ts';
-import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
+import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
 
 const SECOND_NS = 1_000_000_000;
 const FIRST = 100;
@@ -18,14 +19,23 @@ class Bench {
   }
 
   /** `points` by role. What a push exporter would confirm is confirmed, unless `isCommitted` is false. */
-  close(points: Record<string, PointSpec> = {}, isCommitted = true): void {
+  close(
+    points: Record<string, PointSpec> = {},
+    isCommitted = true,
+    tallies: Readonly<Record<string, readonly TallySpec[]>> = {},
+  ): void {
     const roles = Object.keys(points);
     const nodes = [...roles.map((role) => ({ role })), { role: 'nginx' }];
     const told = roles.map((role, clientNode) => ({
       ...{ level: Level.AzAz, clientNode, serverNode: roles.length },
       ...points[role],
     }));
-    const rows = decodeWindow([encodeWindowOutput(this.window, nodes, told)], new Set([Level.AzAz]));
+    const counted = roles.flatMap((role, clientNode) =>
+      (tallies[role] ?? []).map((tally) => ({
+        ...{ level: Level.AzAz, clientNode, serverNode: roles.length, side: TallySide.Client, ...tally },
+      })),
+    );
+    const rows = decodeWindow([encodeWindowOutput(this.window, nodes, told, counted)], new Set([Level.AzAz]));
     this.sums.add(this.window, SECOND_NS, rows);
     if (isCommitted) this.sums.committed(this.window);
     this.window++;
@@ -109,4 +119,31 @@ test('edges beyond the limit add up in (other); edges that are dropped make room
   bench.close({ c: forward(64), d: forward(128) });
   assert.deepEqual([bench.row('a'), bench.row('b')], [undefined, undefined]);
   assert.deepEqual([bench.row('c')?.sums.forwardBytes, bench.row('d')?.sums.forwardBytes], [84, 128]);
+});
+
+test('beyond two tallies for each row that may be kept, further ones add up in (other) without their names', () => {
+  const bench = new Bench({ rowsMax: 2, staleNs: 2n * BigInt(SECOND_NS) });
+  const lookups = (...names: string[]): TallySpec[] =>
+    names.map((label) => ({ kind: TallyKind.DnsTimeout, code: 1 << 16, label, count: 2n }));
+  const named = (role: string) =>
+    [...(bench.row(role)?.tallies.values() ?? [])].map(({ label, count }) => [label, count]);
+  bench.close({ curl: forward(1), wget: forward(1) }, true, { curl: lookups('a', 'b', 'c'), wget: lookups('a', 'b') });
+  assert.deepEqual(named('curl'), [
+    ['a', 2],
+    ['b', 2],
+    ['c', 2],
+  ]);
+  assert.deepEqual([named('wget'), named('(other)')], [[['a', 2]], [['', 2]]]);
+  assert.equal(bench.reading('seriesOverflow'), 1);
+  bench.close({ curl: forward(1) }, true, { curl: lookups('c', 'd', 'e') });
+  assert.deepEqual([named('curl')[2], named('(other)')], [['c', 4], [['', 6]]]);
+  assert.equal(bench.row('(other)')?.sums.forwardBytes, 0);
+  // Those of a row that is dropped make room.
+  for (let idle = 0; idle < 4; idle++) bench.close();
+  assert.equal(bench.row('curl'), undefined);
+  bench.close({ curl: forward(1) }, true, { curl: lookups('x', 'y') });
+  assert.deepEqual(named('curl'), [
+    ['x', 2],
+    ['y', 2],
+  ]);
 });

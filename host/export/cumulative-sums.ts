@@ -6,13 +6,16 @@
  * that are gone do not fill the table; the sums of one that comes back start at zero, as its `fromWindow` says. It is dropped no earlier than
  * its last change is committed: a receiver that was away is told of it first.
  */
-import { addInto, boundRows, copyRow, type EdgeRow, type RowsByKey } from './edge-rows.ts';
+import { NodeKind } from '../wire/gen/records-layout.ts';
+import { addInto, boundRows, boundTallies, copyRow, type EdgeRow, type RowsByKey } from './edge-rows.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 
 /** Rows that are kept; rows of further edges add up in (other). */
 export const CUMULATIVE_ROWS_MAX = 65_536;
 /** A row is about 30 samples, and a scrape of a million would take longer than the ten seconds that a Prometheus waits. */
 export const PROMETHEUS_ROWS_MAX = 10_000;
+/** Distinct tallies for each row that may be kept; further ones add up in (other), without their labels. One is up to 35 samples. */
+const TALLIES_PER_ROW = 2;
 export const STALE_NS = 900_000_000_000n;
 
 export interface CumulativeSumsOptions {
@@ -33,6 +36,8 @@ export class CumulativeSums {
   /** The row that was mentioned longest ago is the first. */
   readonly #rows = new Map<string, CumulativeRow>();
   #committed = -1;
+  /** Of all rows but those of (other). */
+  #tallies = 0;
   #overflow = 0;
   #expired = 0;
 
@@ -44,15 +49,19 @@ export class CumulativeSums {
   /** Takes the rows of a closed window, which stay as they are. */
   add(window: number, windowNs: number, rows: RowsByKey): void {
     this.#dropStale(window - Math.ceil(Number(this.#staleNs) / windowNs));
-    const bounded = boundRows(rows, this.#rows, this.#rowsMax);
-    this.#overflow += bounded.overflow;
+    const inRows = boundRows(rows, this.#rows, this.#rowsMax);
+    const bounds = { count: this.#tallies, countMax: this.#rowsMax * TALLIES_PER_ROW };
+    const bounded = boundTallies(inRows.rows, this.#rows, bounds);
+    this.#overflow += inRows.overflow + bounded.overflow;
     // An edge that the window does not mention has no open connection.
     for (const [key, row] of this.#rows)
       if (row.active !== 0 && !bounded.rows.has(key)) this.#rows.set(key, { ...row, active: 0 });
     for (const [key, row] of bounded.rows) {
       const known = this.#rows.get(key);
       this.#rows.delete(key);
-      this.#rows.set(key, { ...sum(known, row), fromWindow: known?.fromWindow ?? window, lastWindow: window });
+      const total = { ...sum(known, row), fromWindow: known?.fromWindow ?? window, lastWindow: window };
+      this.#rows.set(key, total);
+      this.#tallies += countedTallies(total) - (known === undefined ? 0 : countedTallies(known));
     }
   }
 
@@ -78,9 +87,14 @@ export class CumulativeSums {
       // The window after the last one that mentioned it says that it has no open connection.
       if (row.lastWindow > window || row.lastWindow >= this.#committed) return;
       this.#rows.delete(key);
+      this.#tallies -= countedTallies(row);
       this.#expired++;
     }
   }
+}
+
+function countedTallies({ client, tallies }: EdgeRow): number {
+  return client.kind === NodeKind.Other ? 0 : tallies.size;
 }
 
 function sum(known: EdgeRow | undefined, row: EdgeRow): EdgeRow {

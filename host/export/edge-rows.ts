@@ -154,6 +154,42 @@ export function boundRows(
   return { rows: bounded, overflow };
 }
 
+/**
+ * `rows` so that `known`, which have `count`, and they have at most `countMax` distinct tallies, those of (other) not counted: what has no place there is added to
+ * (other) without its label. `overflow`: tallies that were moved.
+ */
+export function boundTallies(
+  rows: RowsByKey,
+  known: ReadonlyMap<string, EdgeRow>,
+  { count, countMax }: { count: number; countMax: number },
+): { rows: RowsByKey; overflow: number } {
+  const bounded: RowsByKey = new Map();
+  let total = count;
+  let overflow = 0;
+  for (const [key, row] of rows) {
+    const isOther = row.client.kind === NodeKind.Other;
+    if (!isOther && row.tallies.size === 0) {
+      bounded.set(key, row);
+      continue;
+    }
+    const kept: TalliesByKey = new Map();
+    for (const [tallyKey, tally] of row.tallies) {
+      const isNew = !isOther && known.get(key)?.tallies.has(tallyKey) !== true;
+      if (isNew && total >= countMax) {
+        overflow++;
+        const other = { ...toOther(row), ...NOTHING, tallies: new Map() };
+        addTally(other.tallies, { ...tally, label: '' });
+        mergeRow(bounded, other, bounded.get(mapKey(other))?.active ?? 0);
+        continue;
+      }
+      if (isNew) total++;
+      kept.set(tallyKey, tally);
+    }
+    mergeRow(bounded, { ...row, tallies: kept }, row.active);
+  }
+  return { rows: bounded, overflow };
+}
+
 /** By the bytes of the key: level, client, server, protocol, port; hosts last. */
 export function sortedRows(rows: RowsByKey): EdgeRow[] {
   return [...rows.values()].sort((a, b) => Buffer.compare(a.key, b.key));
@@ -260,6 +296,17 @@ function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogra
   };
 }
 
+/** Of a row that has tallies alone. */
+const NOTHING = {
+  sums: Object.fromEntries(SUM_FIELDS.map((field) => [field, 0])) as Record<SumField, number>,
+  active: 0,
+  fromWindow: 0xffffffff,
+  rttMinUs: 0,
+  rttMaxUs: 0,
+  histogram: undefined,
+  processes: undefined,
+};
+
 /** Before the level in the key of a host. */
 const HOST_KEY = Buffer.of(0xff);
 
@@ -271,13 +318,7 @@ function hostRow(host: Node): EdgeRow {
     isHost: true,
     client: host,
     server: host,
-    sums: Object.fromEntries(SUM_FIELDS.map((field) => [field, 0])) as Record<SumField, number>,
-    active: 0,
-    fromWindow: 0xffffffff,
-    rttMinUs: 0,
-    rttMaxUs: 0,
-    histogram: undefined,
-    processes: undefined,
+    ...NOTHING,
     tallies: new Map(),
   };
 }

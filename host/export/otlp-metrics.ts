@@ -20,6 +20,7 @@ import {
   type Profile,
   SELF_METRICS,
   type SelfMetricId,
+  type Transport,
 } from './gen/metrics.ts';
 import type { Histogram } from './histogram.ts';
 import { hrTime } from './hr-time.ts';
@@ -73,17 +74,24 @@ const VARIANTS: Partial<Record<string, { attribute: AttributeId; value: string }
 
 export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profile: Profile): ResourceMetrics {
   const rows = withAttributes(batch.rows);
-  const metrics = metricsIn(profile).map(({ metric, name }) => metricData(metric, name, rows, batch));
+  const metrics = metricsIn(profile).map(({ metric, name, transport }) =>
+    metricData({ ...metric, transport }, name, rows, batch),
+  );
   const tallies = tallyMetrics(profile, rows, batch);
   const told = [...metrics.filter(({ dataPoints }) => dataPoints.length > 0), ...tallies, ...selfData(batch)];
   return { resource, scopeMetrics: [{ scope: SCOPE, metrics: told }] };
 }
 
 /** The metrics that a profile emits, under its names. */
-function metricsIn(profile: Profile): { metric: Metric; name: string }[] {
+function metricsIn(profile: Profile): { metric: Metric; name: string; transport?: Transport }[] {
   return (Object.values(METRICS) as Metric[]).flatMap((metric) => {
     const name = metric.profiles[profile];
-    return name === undefined ? [] : [{ metric, name }];
+    if (name === undefined) return [];
+    if (typeof name === 'string') return [{ metric, name, transport: metric.transport }];
+    return [
+      { metric, name: name.tcp, transport: 'tcp' },
+      { metric, name: name.udp, transport: 'udp' },
+    ];
   });
 }
 
@@ -103,14 +111,14 @@ export function metricData(
   rows: readonly AttributedRow[],
   times: BatchTimes,
 ): MetricData {
-  const edges = rows.filter(isEdge);
+  const edges = rows.filter(({ row }) => !row.isHost && isOf(row, metric.transport));
   return metric.instrument === 'exponential_histogram'
     ? histogramData(metric, name, edges, times)
     : sumData(metric, name, edges, times);
 }
 
-function isEdge({ row }: AttributedRow): boolean {
-  return !row.isHost;
+function isOf(row: EdgeRow, transport: Transport | undefined): boolean {
+  return transport === undefined || transportName(row.protocol) === transport;
 }
 
 function sumData(metric: Metric, name: string, rows: readonly AttributedRow[], times: BatchTimes): MetricData {

@@ -25,6 +25,8 @@ export type TalliesByKey = Map<string, Tally>;
 
 /** Of one row: a further one is counted without its label. */
 export const LABELLED_TALLIES_MAX = 256;
+/** Of one row: a further one is counted with the code 0, so that codes that nobody knows cannot fill it. */
+export const TALLIES_MAX = 1024;
 const NO_NODE = 0xffffffff;
 
 /** Where in a window output they are; `histograms` is the place of the first of its histograms. */
@@ -81,8 +83,10 @@ export function addTally(tallies: TalliesByKey, tally: Tally): void {
     known.count += tally.count;
     known.sum += tally.sum;
     known.histogram = mergeHistograms(known.histogram, tally.histogram);
-  } else if (tally.label !== '' && labelled(tallies) >= LABELLED_TALLIES_MAX)
-    addTally(tallies, { ...tally, label: '' });
+    return;
+  }
+  if (tally.label !== '' && labelled(tallies) >= LABELLED_TALLIES_MAX) addTally(tallies, { ...tally, label: '' });
+  else if (tally.code !== 0 && tallies.size >= TALLIES_MAX) addTally(tallies, { ...tally, label: '', code: 0 });
   else tallies.set(key, { ...tally, histogram: copyHistogram(tally.histogram) });
 }
 

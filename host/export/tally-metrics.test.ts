@@ -11,7 +11,7 @@ import { decodeHosts, decodeWindow, mergeRows, type RowsByKey, sortedRows } from
 import { TALLIES } from './gen/metrics.ts';
 import { toResourceMetrics } from './otlp-metrics.ts';
 import { exposeText } from './prometheus-text.ts';
-import { LABELLED_TALLIES_MAX } from './tallies.ts';
+import { LABELLED_TALLIES_MAX, TALLIES_MAX } from './tallies.ts';
 import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
 
 const { Client, Server } = TallySide;
@@ -206,6 +206,15 @@ describe('sums', () => {
       names.length,
     );
   });
+});
+
+test(`an edge keeps ${TALLIES_MAX} tallies, and counts further codes as 0`, () => {
+  const codes = Array.from({ length: TALLIES_MAX + 10 }, (_, code) =>
+    ofEdge(TallyKind.ConnectError, { code: code + 1 }),
+  );
+  const [{ tallies }] = sortedRows(rowsOf(codes));
+  assert.equal(tallies.size, TALLIES_MAX + 1);
+  assert.equal(tallies.get(`${TallyKind.ConnectError} ${Client} 0 `)?.count, 10);
 });
 
 test('the stock serializer tells tallies to a Prometheus, durations in buckets up to days', async () => {

@@ -4,6 +4,7 @@ import type { TallyKind } from '../../wire/gen/wire-layout.ts';
 
 export type Profile = 'otel' | 'obi' | 'network-explorer';
 export type Instrument = 'counter' | 'updowncounter' | 'gauge' | 'exponential_histogram';
+export type Transport = 'tcp' | 'udp';
 export type AttributeId = keyof typeof ATTRIBUTES;
 export type MetricId = keyof typeof METRICS;
 export type SelfMetricId = keyof typeof SELF_METRICS;
@@ -26,8 +27,10 @@ export interface Metric {
   readonly value: readonly (keyof EdgePoint)[];
   readonly attributes: readonly AttributeId[];
   readonly description: string;
-  /** Name in each profile that emits it. */
-  readonly profiles: Readonly<Partial<Record<Profile, string>>>;
+  /** Of edges with another transport it says nothing. */
+  readonly transport?: Transport;
+  /** Name in each profile that emits it, or a name for each transport. */
+  readonly profiles: Readonly<Partial<Record<Profile, string | Readonly<Record<Transport, string>>>>>;
   /** Name of profile otel in Prometheus. */
   readonly prometheus: string;
 }
@@ -268,7 +271,7 @@ export const METRICS = {
     unit: 'By',
     value: ['forwardBytes', 'reverseBytes'],
     description: 'Payload bytes, booked once whoever saw them.',
-    profiles: { otel: 'tributary.flow.io', obi: 'obi.network.flow.bytes', 'network-explorer': 'tcp.bytes' },
+    profiles: { otel: 'tributary.flow.io', obi: 'obi.network.flow.bytes', 'network-explorer': { tcp: 'tcp.bytes', udp: 'udp.bytes' } },
     prometheus: 'tributary_flow_io_bytes_total',
     attributes: ['direction'],
   },
@@ -276,8 +279,8 @@ export const METRICS = {
     instrument: 'counter',
     unit: '{packet}',
     value: ['forwardPackets', 'reversePackets'],
-    description: 'Segments, retransmitted ones included.',
-    profiles: { otel: 'tributary.flow.packet.count', obi: 'obi.network.flow.packets', 'network-explorer': 'tcp.packets' },
+    description: 'Segments, retransmitted ones included, and datagrams.',
+    profiles: { otel: 'tributary.flow.packet.count', obi: 'obi.network.flow.packets', 'network-explorer': { tcp: 'tcp.packets', udp: 'udp.packets' } },
     prometheus: 'tributary_flow_packet_count_total',
     attributes: ['direction'],
   },
@@ -285,8 +288,8 @@ export const METRICS = {
     instrument: 'updowncounter',
     unit: '{flow}',
     value: ['active'],
-    description: 'Connections open at the end of the window.',
-    profiles: { otel: 'tributary.flow.active', 'network-explorer': 'tcp.active' },
+    description: 'Connections and UDP flows open at the end of the window.',
+    profiles: { otel: 'tributary.flow.active', 'network-explorer': { tcp: 'tcp.active', udp: 'udp.active' } },
     prometheus: 'tributary_flow_active',
     attributes: [],
   },
@@ -304,6 +307,7 @@ export const METRICS = {
     unit: 'By',
     value: ['residualBytes'],
     description: 'Difference between what the two ends reported, judged when both had closed.',
+    transport: 'tcp',
     profiles: { otel: 'tributary.flow.match.residual' },
     prometheus: 'tributary_flow_match_residual_bytes_total',
     attributes: [],
@@ -312,7 +316,7 @@ export const METRICS = {
     instrument: 'counter',
     unit: 'By',
     value: ['judgedBytes'],
-    description: 'Bytes for which the residual was judged.',
+    description: 'Bytes for which the residual, or the loss of UDP, was judged.',
     profiles: { otel: 'tributary.flow.match.judged' },
     prometheus: 'tributary_flow_match_judged_bytes_total',
     attributes: [],
@@ -331,6 +335,7 @@ export const METRICS = {
     unit: '{connection}',
     value: ['connections', 'refused', 'timedOut', 'abandoned', 'unreachable', 'failedOther'],
     description: 'Connections opened; with error.type, connects that failed.',
+    transport: 'tcp',
     profiles: { otel: 'tributary.tcp.connection.count', obi: 'obi.stat.tcp.failed.connections', 'network-explorer': 'tcp.new_sockets' },
     prometheus: 'tributary_tcp_connection_count_total',
     attributes: ['error'],
@@ -340,6 +345,7 @@ export const METRICS = {
     unit: 's',
     value: ['histogram'],
     description: 'Smoothed round-trip time, one sample for each flow that moved in a window.',
+    transport: 'tcp',
     profiles: { otel: 'tributary.tcp.rtt.duration', obi: 'obi.stat.tcp.rtt' },
     prometheus: 'tributary_tcp_rtt_duration_seconds',
     attributes: [],
@@ -349,6 +355,7 @@ export const METRICS = {
     unit: '{segment}',
     value: ['forwardRetransmits', 'reverseRetransmits'],
     description: 'Retransmitted segments.',
+    transport: 'tcp',
     profiles: { otel: 'tributary.tcp.retransmit.count', obi: 'obi.stat.tcp.retransmits', 'network-explorer': 'tcp.retrans' },
     prometheus: 'tributary_tcp_retransmit_count_total',
     attributes: ['direction'],
@@ -358,9 +365,30 @@ export const METRICS = {
     unit: '{reset}',
     value: ['resetsClient', 'resetsServer'],
     description: 'Connections ended by a reset, by its sender.',
+    transport: 'tcp',
     profiles: { otel: 'tributary.tcp.reset.count', 'network-explorer': 'tcp.resets' },
     prometheus: 'tributary_tcp_reset_count_total',
     attributes: ['resetSender'],
+  },
+  udpFlows: {
+    instrument: 'counter',
+    unit: '{flow}',
+    value: ['connections'],
+    description: 'Datagrams between two sockets, as one flow from the first until none came for the idle time or a socket was closed.',
+    transport: 'udp',
+    profiles: { otel: 'tributary.udp.flow.count' },
+    prometheus: 'tributary_udp_flow_count_total',
+    attributes: [],
+  },
+  udpLoss: {
+    instrument: 'counter',
+    unit: 'By',
+    value: ['residualBytes'],
+    description: 'Payload that one end sent and the other did not receive, dropped on the way or for want of room in the socket; judged when both ends of the flow are over and both agents looked all the time.',
+    transport: 'udp',
+    profiles: { otel: 'tributary.udp.loss.io' },
+    prometheus: 'tributary_udp_loss_io_bytes_total',
+    attributes: [],
   },
 } as const satisfies Readonly<Record<string, Metric>>;
 
@@ -510,7 +538,7 @@ export const TALLIES = {
     instrument: 'counter',
     unit: '{packet}',
     description: 'Datagrams that arrived and were not delivered to the socket.',
-    profiles: { otel: 'tributary.udp.drop.count' },
+    profiles: { otel: 'tributary.udp.drop.count', 'network-explorer': 'udp.drops' },
     prometheus: 'tributary_udp_drop_count_total',
     attributes: ['side'],
   },
