@@ -36,24 +36,23 @@ struct dns_packet {
 	__u8 pad0[2];
 };
 
-/* Returns 0 for packets of other ports and protocols, and for IPv6 with extension headers, which DNS does without. */
+/* Returns 0 for packets of other ports and protocols, and for IPv6 with extension headers, which DNS does without. The
+ * headers of nearly every packet lie together and are read in place; else they are copied. */
 static __always_inline int find_ports(struct __sk_buff *skb, struct dns_packet *packet)
 {
 	const __u8 *data = (const __u8 *)(long)skb->data;
 	const __u8 *end = (const __u8 *)(long)skb->data_end;
 	__be16 ports[2];
 	if (data + 20 > end) return 0;
-	if (data[0] >> 4 == 4) {
-		packet->ip_version = 4;
-		packet->protocol = data[9];
-		packet->transport_offset = (data[0] & 15) * 4;
-	} else {
-		packet->ip_version = 6;
-		packet->protocol = data[6];
-		packet->transport_offset = 40;
-	}
+	packet->ip_version = data[0] >> 4 == 4 ? 4 : 6;
+	packet->protocol = data[packet->ip_version == 4 ? 9 : 6];
 	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_TCP) return 0;
-	if (bpf_skb_load_bytes(skb, packet->transport_offset, ports, sizeof(ports)) != 0) return 0;
+	__u64 offset = packet->ip_version == 4 ? (data[0] & 15) * 4 : 40;
+	packet->transport_offset = offset;
+	if (data + offset + sizeof(ports) <= end)
+		__builtin_memcpy(ports, data + offset, sizeof(ports));
+	else if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports)) != 0)
+		return 0;
 	packet->source_port = ports[0];
 	packet->destination_port = ports[1];
 	return ports[0] == bpf_htons(DNS_PORT) || ports[1] == bpf_htons(DNS_PORT);
