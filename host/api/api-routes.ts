@@ -10,6 +10,8 @@ import {
   EdgesAnswerSchema,
   ErrorAnswerSchema,
   HistoryAnswerSchema,
+  type ListenersAnswer,
+  ListenersAnswerSchema,
   type PipelineAnswer,
   PipelineAnswerSchema,
   type WindowsAnswer,
@@ -19,10 +21,12 @@ import {
   describeIssue,
   EdgesQuerySchema,
   HistoryQuerySchema,
+  HostsQuerySchema,
   type WindowsQuery,
   WindowsQuerySchema,
 } from './edge-query.ts';
 import { queryEdges, readHistory } from './edges.ts';
+import { HostsAnswerSchema, readHosts } from './hosts.ts';
 import type { WindowStore } from './window-store.ts';
 
 export interface ApiServerDependencies {
@@ -31,6 +35,7 @@ export interface ApiServerDependencies {
   notReady: () => string | undefined;
   pipeline: () => PipelineAnswer;
   agents: () => AgentsAnswer;
+  listeners: () => ListenersAnswer;
 }
 
 /** Requests that wait for a window to close; further ones are answered at once. */
@@ -138,6 +143,23 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
     },
   );
   routes.get(
+    '/api/v1/hosts',
+    {
+      schema: {
+        operationId: 'hosts',
+        summary: 'What hosts counted that belongs to no edge, over one window or several.',
+        querystring: HostsQuerySchema,
+        response: { 200: HostsAnswerSchema, 400: ErrorAnswerSchema, 404: ErrorAnswerSchema },
+      },
+    },
+    (request, reply) => {
+      const { until } = request.query;
+      if (until === undefined || store.has(until)) return readHosts(store, request.query);
+      reply.code(404);
+      return notKept(store, until);
+    },
+  );
+  routes.get(
     '/api/v1/windows',
     {
       schema: {
@@ -157,7 +179,7 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
   );
 }
 
-function addReducerRoutes(routes: Routes, { notReady, pipeline, agents }: ApiServerDependencies): void {
+function addReducerRoutes(routes: Routes, { notReady, pipeline, agents, listeners }: ApiServerDependencies): void {
   routes.get(
     '/healthz',
     {
@@ -206,6 +228,17 @@ function addReducerRoutes(routes: Routes, { notReady, pipeline, agents }: ApiSer
       },
     },
     () => agents(),
+  );
+  routes.get(
+    '/api/v1/listeners',
+    {
+      schema: {
+        operationId: 'listeners',
+        summary: 'The open ports of each node.',
+        response: { 200: ListenersAnswerSchema },
+      },
+    },
+    () => listeners(),
   );
 }
 

@@ -1,6 +1,8 @@
 // What the API answers, as schemas: they type the answers here and describe them in docs/openapi.json.
 import { z } from 'zod';
 import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
+import { HistogramSchema } from './histogram-answer.ts';
+import { TalliesSchema } from './tally-answer.ts';
 
 export const LEVELS = Object.keys(LEVEL_NAMES) as [LevelName, ...LevelName[]];
 
@@ -88,6 +90,7 @@ const Edge = z
       .number()
       .positive()
       .describe('Over which the bytes moved: longer than the windows when some were late.'),
+    tallies: TalliesSchema.optional().describe('What its ends counted beyond that; only when `detail` asks for it.'),
   })
   .meta({ id: 'Edge', description: 'Who talks to whom. Sums over the windows, unless it says otherwise.' });
 
@@ -99,12 +102,6 @@ const RANGE = {
 };
 
 export const EdgesAnswerSchema = z.strictObject({ ...RANGE, edges: z.array(Edge) }).meta({ id: 'EdgesAnswer' });
-
-const HistogramSchema = z.strictObject({ scale: z.int(), offset: z.int(), counts: z.array(count) }).meta({
-  id: 'Histogram',
-  description:
-    'Exponential histogram of seconds (OpenTelemetry metrics data model): counts[i] is the number of samples v with base^(offset+i) < v <= base^(offset+i+1), base = 2^(2^-scale).',
-});
 
 const EdgeWindow = z
   .strictObject({ window, ...COUNTS })
@@ -179,6 +176,24 @@ export const AgentsAnswerSchema = z
   .strictObject({ windowNs: z.int().min(1).describe('Length of a window.'), agents: z.array(Agent) })
   .meta({ id: 'AgentsAnswer', description: 'The agents that are known, by node and scope.' });
 
+const ListeningSocket = z
+  .strictObject({
+    node: z.string(),
+    scope: z.string().describe('Of the agent that sees it, as in Agent.'),
+    address: z.string().describe('0.0.0.0 or :: for any.'),
+    port: z.int().min(0).max(65_535),
+    netns: z.int().min(0).describe('Inode of its network namespace.'),
+    pid: z.int().min(0).describe('The process that listens; 0 when that is not known.'),
+    process: z.string().describe('Its name (comm); empty when it is not known.'),
+  })
+  .meta({ id: 'ListeningSocket' });
+
+export const ListenersAnswerSchema = z.strictObject({ listeners: z.array(ListeningSocket) }).meta({
+  id: 'ListenersAnswer',
+  description:
+    'TCP sockets that listen, by node, scope and port; of one agent at most 1 024, those with the least ports.',
+});
+
 export const ErrorAnswerSchema = z
   .strictObject({ error: z.string().describe('Names the parameter and what is allowed.') })
   .meta({ id: 'ErrorAnswer' });
@@ -193,4 +208,5 @@ export type HistoryAnswer = z.infer<typeof HistoryAnswerSchema>;
 export type WindowsAnswer = z.infer<typeof WindowsAnswerSchema>;
 export type Agent = z.infer<typeof Agent>;
 export type AgentsAnswer = z.infer<typeof AgentsAnswerSchema>;
+export type ListenersAnswer = z.infer<typeof ListenersAnswerSchema>;
 export type PipelineAnswer = z.infer<typeof PipelineAnswerSchema>;

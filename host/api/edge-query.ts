@@ -102,6 +102,7 @@ export const EdgesQuerySchema = z
       .enum(SORT_KEYS, `is one of ${SORT_KEYS.join(', ')}`)
       .optional()
       .describe('Highest first; in canonical order when left out.'),
+    detail: z.enum(['tallies'], 'is tallies').optional().describe('Tells the tallies of each edge, too.'),
     limit: wholeNumber(1, 1_000_000).optional().describe('At most so many edges.'),
     ...FILTER_FIELDS,
   })
@@ -119,6 +120,8 @@ export const EdgesQuerySchema = z
 export const EDGE_PARAMETERS = Object.keys(EdgesQuerySchema.shape) as (keyof EdgesQuery)[];
 
 const ID_LEVELS = LEVELS.filter(keepsIds).join(', ');
+
+export const HostsQuerySchema = z.strictObject({ windows: RANGE.windows, until: RANGE.until });
 
 export const HistoryQuerySchema = z.strictObject({
   ...RANGE,

@@ -7,6 +7,7 @@ import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
 import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer, OwnNumbers } from './edge-answer.ts';
 import { sortEdges } from './edge-order.ts';
 import { type EdgesQuery, edgeTest, type HistoryQuery } from './edge-query.ts';
+import { toTallies } from './tally-answer.ts';
 import type { WindowRange, WindowStore } from './window-store.ts';
 
 /** 132 bits, which no two edges share. */
@@ -14,6 +15,14 @@ const KEY_CHARACTERS = 22;
 
 /** The edges of one level over `windows` closed windows up to `until`, or the newest, in canonical order. */
 export function readEdges(store: WindowStore, level: LevelName, windows: number, until?: number): EdgesAnswer {
+  return readRows(store, { level, windows, until }, toEdge);
+}
+
+function readRows(
+  store: WindowStore,
+  { level, windows, until }: Pick<EdgesQuery, 'level' | 'windows' | 'until'>,
+  toEdge: (row: EdgeRow, range: WindowRange) => Edge,
+): EdgesAnswer {
   const range = store.read(LEVEL_NAMES[level], windows, until);
   if (range === undefined) return { level, windowNs: 0, firstWindow: null, lastWindow: null, edges: [] };
   const { windowNs, firstWindow, lastWindow } = range;
@@ -22,7 +31,7 @@ export function readEdges(store: WindowStore, level: LevelName, windows: number,
 
 /** What is left of the edges by the filter, in the order and number that was asked for. */
 export function queryEdges(store: WindowStore, query: EdgesQuery): EdgesAnswer {
-  const answer = readEdges(store, query.level, query.windows, query.until);
+  const answer = readRows(store, query, query.detail === 'tallies' ? toDetailedEdge : toEdge);
   const found = answer.edges.filter(edgeTest(query));
   const ordered = query.by === undefined ? found : sortEdges(found, query.by);
   return { ...answer, edges: ordered.slice(0, query.limit) };
@@ -72,6 +81,10 @@ function toEdge(row: EdgeRow, { windowNs, firstWindow, lastWindow }: WindowRange
     ...toCounts(row),
     spanSeconds: ((lastWindow - Math.min(firstWindow, row.fromWindow) + 1) * windowNs) / 1e9,
   };
+}
+
+function toDetailedEdge(row: EdgeRow, range: WindowRange): Edge {
+  return { ...toEdge(row, range), tallies: toTallies(row) };
 }
 
 function toCounts({ sums, active, rttMinUs, rttMaxUs }: EdgeRow): Omit<EdgeWindow, 'window'> {

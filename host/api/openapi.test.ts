@@ -7,8 +7,8 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fastify, { type FastifyInstance } from 'fastify';
 import { encodeWindowOutput } from '../export/testing/window-output.ts';
-import { Level } from '../wire/gen/records-layout.ts';
-import { FindingStatus } from '../wire/gen/wire-layout.ts';
+import { Level, TallySide } from '../wire/gen/records-layout.ts';
+import { FindingStatus, TallyKind } from '../wire/gen/wire-layout.ts';
 import { hello } from '../wire/testing/hello.ts';
 import { listAgents } from './agents.ts';
 import { addApi } from './api-routes.ts';
@@ -35,9 +35,9 @@ const AGENTS: AgentsAnswer = {
             { name: 'live', backend: '', error: 'iter: EINVAL' },
           ],
         }),
-        ...{ isConnected: true, toldWindow: 0 },
+        ...{ isConnected: true, toldWindow: 0, listeners: [] },
       },
-      { hello: hello({ nodeName: 'a', session: 0xabcn }), isConnected: false, toldWindow: 7 },
+      { hello: hello({ nodeName: 'a', session: 0xabcn }), isConnected: false, toldWindow: 7, listeners: [] },
     ],
     10,
   ),
@@ -54,6 +54,7 @@ function serve(store = new WindowStore()): FastifyInstance {
     notReady: () => (store.newest === undefined ? 'not yet' : undefined),
     pipeline: () => PIPELINE,
     agents: () => AGENTS,
+    listeners: () => ({ listeners: [] }),
   });
   return server;
 }
@@ -77,7 +78,12 @@ function filledStore(): WindowStore {
       { level: Level.IdId, protocol: 132, serverPort: 0, refused: 2, flowsClient: 1 },
       { level: Level.RoleRole, forwardBytes: 10n },
     ];
-    store.push({ window, windowNs: 1e9, incarnation: 1n, outputs: [encodeWindowOutput(window, nodes, points)] });
+    const tallies = [
+      { kind: TallyKind.Duration, side: TallySide.Client, code: 1, serverNode: 1, sum: 5n, histogram },
+      { kind: TallyKind.Drop, label: 'NO_SOCKET tcp_v4_rcv', protocol: 0, serverPort: 0 },
+    ];
+    const outputs = [encodeWindowOutput(window, nodes, points, tallies)];
+    store.push({ window, windowNs: 1e9, incarnation: 1n, outputs });
   }
   return store;
 }
@@ -114,10 +120,16 @@ test('every answer is as it is described, and every route that is described answ
     [empty, '/readyz', 503],
     [server, '/api/v1/pipeline', 200],
     [server, '/api/v1/agents', 200],
+    [server, '/api/v1/listeners', 200],
     [server, '/api/v1/edges', 200],
     [empty, '/api/v1/edges', 200],
     [server, '/api/v1/edges', 200, 'level=id_id&windows=3&by=rate&limit=1&match=curl&port=443&min_rate=1B'],
+    [server, '/api/v1/edges', 200, 'level=id_id&detail=tallies'],
     [server, '/api/v1/edges', 400, 'level=pod'],
+    [server, '/api/v1/hosts', 200, 'windows=3'],
+    [empty, '/api/v1/hosts', 200],
+    [server, '/api/v1/hosts', 400, 'windows=0'],
+    [server, '/api/v1/hosts', 404, 'until=99'],
     [server, '/api/v1/edges', 404, 'until=99'],
     [server, '/api/v1/edges/history', 200, `level=id_id&key=${key}`],
     [server, '/api/v1/edges/history', 400],

@@ -1,5 +1,5 @@
 // The last closed windows, as the workers wrote them: what the API and the CLI read. Nothing is decoded before somebody asks.
-import { countRows, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
+import { countRows, decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import { type LevelName, levelName } from '../export/levels.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
@@ -80,13 +80,26 @@ export class WindowStore {
 
   /** The `count` windows that end with `until`, added up, `active` of the last. Undefined when that window is not here. */
   read(level: Level, count: number, until = this.newest): WindowRange | undefined {
+    return this.#addUp(count, until, (outputs) => decodeWindow(outputs, new Set([level])));
+  }
+
+  /** The same of what hosts counted. */
+  readHosts(count: number, until = this.newest): WindowRange | undefined {
+    return this.#addUp(count, until, decodeHosts);
+  }
+
+  #addUp(
+    count: number,
+    until: number | undefined,
+    decode: (outputs: readonly Uint8Array[]) => RowsByKey,
+  ): WindowRange | undefined {
     const windows = this.#upTo(count, until);
     const newest = windows.at(-1);
     if (newest === undefined) return undefined;
     const rows: RowsByKey = new Map();
     for (const { outputs } of windows) {
       for (const row of rows.values()) row.active = 0;
-      mergeRows(rows, decodeWindow(outputs, new Set([level])).values());
+      mergeRows(rows, decode(outputs).values());
     }
     return { windowNs: newest.windowNs, firstWindow: windows[0].window, lastWindow: newest.window, rows };
   }

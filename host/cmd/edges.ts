@@ -65,6 +65,7 @@ export function register(command: Command): void {
     .option('--failed', 'only edges on which a connect has failed')
     .option('--min-rate <RATE>', 'at least so many bytes per second')
     .option('--limit <N>', 'at most N edges')
+    .addOption(new Option('--detail <WHAT>', 'tallies: what each end counted besides, in --json'))
     .option('--json', 'print the answer of the API, one line')
     .addOption(new Option('--csv', 'print comma-separated values').conflicts('json'))
     .option('--watch', 'go on with each window that closes')
