@@ -21,6 +21,7 @@ import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
 import { AgentCore } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
+import { ContainerNames } from './container-names.ts';
 import { CostWatch } from './cost-watch.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity } from './identity.ts';
@@ -76,6 +77,7 @@ export class Agent {
   readonly #identity: Identity = createIdentity();
   readonly #scope: string;
   readonly #core: AgentCore;
+  readonly #containers: ContainerNames;
   #lock: AgentLock | undefined;
   #source: KernelSource | undefined;
   #look: Look | undefined;
@@ -99,6 +101,13 @@ export class Agent {
     const hashSeed = [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()] as const;
     const { boot } = this.#identity;
     const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
+    this.#containers = new ContainerNames(
+      { socket: options.containerSocket },
+      {
+        ...{ log: dependencies.log, random: Math.random },
+        named: (containerId, name) => this.#core.nameContainer(containerId, name),
+      },
+    );
     this.#core = new AgentCore(
       {
         module: dependencies.module,
@@ -109,7 +118,10 @@ export class Agent {
         dnsNames: options.dnsNames,
       },
       {
-        nameProcess: (process) => nameProcess(process) ?? nameEnded(process, cgroupPaths),
+        nameProcess: (process) => {
+          const name = nameProcess(process) ?? nameEnded(process, cgroupPaths);
+          return name && this.#containers.complete(name);
+        },
         // Text names itself, so what is left are places of drops.
         nameLabel: ({ detail, value }) => dependencies.symbols.nameDropSite(detail, value),
       },
@@ -119,6 +131,7 @@ export class Agent {
   /** Throws UsageError when another agent looks already, or when nothing can be observed. */
   async start(): Promise<void> {
     await this.#credentials?.start();
+    await this.#containers.start();
     this.#lock = await AgentLock.take(this.#identity, this.#scope);
     this.#look = this.#startLooking();
     await this.#readAddresses();
@@ -145,6 +158,7 @@ export class Agent {
     clearInterval(this.#addressTimer);
     this.#costWatch?.stop();
     this.#credentials?.stop();
+    this.#containers.stop();
     this.#limitedLog.flush();
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
     const wasConnected = this.#link?.channel.isOpen ?? false;

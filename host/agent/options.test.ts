@@ -17,6 +17,7 @@ const DEFAULTS = {
   dnsNames: false,
   udp: true,
   udpIdle: 60_000_000_000n,
+  containerSocket: '/run/d.sock',
 };
 
 function settings(agent: Partial<AgentSettings['agent']>, others: Partial<AgentSettings> = {}): AgentSettings {
@@ -33,6 +34,7 @@ test('without a name an agent is called as its host', () => {
     dnsNames: false,
     udp: true,
     udpIdle: 60_000_000_000n,
+    containerSocket: '/run/d.sock',
     node: hostname(),
     zone: '',
   });
@@ -54,6 +56,7 @@ test('a scoped agent is named after its namespace', () => {
       dnsNames: true,
       udp: false,
       udpIdle: 60_000_000_000n,
+      containerSocket: '/run/d.sock',
       node: 'net',
       zone: 'eu-1a',
     },

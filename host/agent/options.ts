@@ -32,6 +32,8 @@ export interface AgentOptions {
   udp: boolean;
   /** A flow of datagrams is over after so long without one, nanoseconds. */
   udpIdle: bigint;
+  /** Socket of a runtime that knows the names of containers. */
+  containerSocket: string;
   /** Share of one processor that the agent and its programs may take; undefined: any. */
   cpuLimit?: number;
   node: string;
@@ -58,6 +60,7 @@ export interface AgentSettings {
     readonly udp: boolean;
     /** Nanoseconds. */
     readonly udpIdle: bigint;
+    readonly containerSocket: string;
     /** Per cent of one processor. */
     readonly cpuLimit?: number;
   };
@@ -91,6 +94,7 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     dnsNames,
     udp,
     udpIdle,
+    containerSocket: agent.containerSocket,
     ...(agent.cpuLimit === undefined ? {} : { cpuLimit: agent.cpuLimit / 100 }),
     node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
     zone,

@@ -96,6 +96,7 @@ async function runIn(directory: string, configuration: Configured, { log, heldLo
       dnsNames: false,
       udp: true,
       udpIdle: 60_000_000_000n,
+      containerSocket: '/var/run/docker.sock',
     },
   });
   const stopped = HAS_TERMINAL ? stopSignal('SIGHUP') : stopSignal();

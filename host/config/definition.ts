@@ -139,6 +139,11 @@ export const TREE = {
       description: 'a UDP flow is over after so long without a datagram; alike on all hosts',
       default: '60s',
     }),
+    containerSocket: option({
+      kind: path(),
+      description: 'socket of Docker or Podman, which is asked for the names of containers, if it is there',
+      default: '/var/run/docker.sock',
+    }),
     cpuLimit: option({
       kind: wholeNumber(1, 10_000),
       description:
