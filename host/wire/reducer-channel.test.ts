@@ -5,6 +5,7 @@ import { decodeControl } from './control.ts';
 import { encodeFrame } from './frame.ts';
 import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
 import { encodeHello } from './gen/wire-tables.ts';
+import { encodeListeners } from './listeners.ts';
 import { HELLO_BYTES_MAX, type ReducerAction, ReducerChannel } from './reducer-channel.ts';
 import { FRAMES_REFUSED_MAX } from './reducer-session.ts';
 import { hello } from './testing/hello.ts';
@@ -92,6 +93,15 @@ test('an agent of whom nothing comes for three windows is cut off, but not while
   assert.deepEqual(kinds(channel.tick(reducerAt(89_999))), ['send']);
   assert.deepEqual(channel.tick(reducerAt(90_000)), [{ kind: 'close', reason: 'silent' }]);
   assert.deepEqual(channel.tick(reducerAt(99_000)), []);
+});
+
+test('listeners that are none are refused, the others replace those before', () => {
+  const { channel, session } = join(makeAgent(), 0);
+  const none = encodeFrame({ kind: FrameKind.Listener, seq: 2, payload: encodeListeners([]) });
+  channel.bytes(Buffer.concat([frame(FrameKind.Listener, 1, 8), none]), reducerAt(1));
+  assert.equal(session.refused.of('malformed'), 1);
+  assert.deepEqual(session.takeListeners(), []);
+  assert.equal(session.takeListeners(), undefined, 'not told since');
 });
 
 test('a refused frame keeps its place in the sequence; too many of them quarantine the session', () => {
