@@ -118,3 +118,28 @@ test('what did not happen has no point', () => {
   const names = [...metricsOf(DELTA, [Level.AzAz]).keys()];
   assert.ok(!names.includes('tributary.tcp.reset.count') && !names.includes('tributary.flow.late.io'));
 });
+
+test('datagrams are flows that have loss, not connections that have residuals', () => {
+  const output = encodeWindowOutput(
+    4,
+    [CURL, WEB],
+    [{ protocol: 17, level: Level.AzAz, forwardBytes: 900n, connections: 4n, residualBytes: 70n, judgedBytes: 900n }],
+  );
+  const rows = sortedRows(decodeWindow([output], new Set([Level.AzAz])));
+  const batch = { startNs: () => 0n, endNs: 1n, processStartNs: 0n, temporality: DELTA, self: [], rows };
+  const told = (profile: 'otel' | 'network-explorer') =>
+    Object.fromEntries(
+      toResourceMetrics(batch, emptyResource(), profile).scopeMetrics[0].metrics.map(({ descriptor, dataPoints }) => [
+        descriptor.name,
+        dataPoints.map(({ value }) => value),
+      ]),
+    );
+  assert.deepEqual(told('otel'), {
+    'tributary.flow.io': [900],
+    'tributary.flow.active': [0],
+    'tributary.flow.match.judged': [900],
+    'tributary.udp.flow.count': [4],
+    'tributary.udp.loss.io': [70],
+  });
+  assert.deepEqual(told('network-explorer'), { 'udp.bytes': [900], 'udp.active': [0] });
+});

@@ -9,6 +9,7 @@ import type { Schema } from './schema.ts';
 const PROFILES = ['otel', 'obi', 'network-explorer'] as const;
 const instrument = z.enum(['counter', 'updowncounter', 'gauge', 'exponential_histogram']);
 const text = z.string().min(1);
+const TRANSPORTS = ['tcp', 'udp'] as const;
 const attribute = z.strictObject({
   id: text,
   name: text,
@@ -23,7 +24,14 @@ const metric = z.strictObject({
   value: z.array(text).min(1),
   attributes: z.array(text),
   description: text,
-  profiles: z.strictObject({ otel: text, obi: text.optional(), 'network-explorer': text.optional() }),
+  /** Of edges with another transport the metric says nothing. */
+  transport: z.enum(TRANSPORTS).optional(),
+  profiles: z.strictObject({
+    otel: text,
+    obi: text.optional(),
+    /** A name for each transport, or one for all. */
+    'network-explorer': z.union([text, z.strictObject({ tcp: text, udp: text })]).optional(),
+  }),
 });
 const selfMetric = z.strictObject({
   id: text,
@@ -56,7 +64,7 @@ const tally = z.strictObject({
   bounds: z.tuple([z.int(), z.int()]).optional(),
   attributes: z.array(text),
   description: text,
-  profiles: metric.shape.profiles,
+  profiles: z.strictObject({ otel: text, obi: text.optional(), 'network-explorer': text.optional() }),
 });
 const document = z.strictObject({
   attributes: z.array(attribute),
@@ -118,6 +126,7 @@ function uniqueIds(items: { id: string }[]): Set<string> {
 
 const TYPES = `export type Profile = ${PROFILES.map((profile) => `'${profile}'`).join(' | ')};
 export type Instrument = ${instrument.options.map((name) => `'${name}'`).join(' | ')};
+export type Transport = ${TRANSPORTS.map((name) => `'${name}'`).join(' | ')};
 export type AttributeId = keyof typeof ATTRIBUTES;
 export type MetricId = keyof typeof METRICS;
 export type SelfMetricId = keyof typeof SELF_METRICS;
@@ -140,8 +149,10 @@ export interface Metric {
   readonly value: readonly (keyof EdgePoint)[];
   readonly attributes: readonly AttributeId[];
   readonly description: string;
-  /** Name in each profile that emits it. */
-  readonly profiles: Readonly<Partial<Record<Profile, string>>>;
+  /** Of edges with another transport it says nothing. */
+  readonly transport?: Transport;
+  /** Name in each profile that emits it, or a name for each transport. */
+  readonly profiles: Readonly<Partial<Record<Profile, string | Readonly<Record<Transport, string>>>>>;
   /** Name of profile otel in Prometheus. */
   readonly prometheus: string;
 }
@@ -228,7 +239,7 @@ function inPrometheus({
   profiles,
   unit,
   instrument,
-}: Pick<Metrics['metrics'][number], 'profiles' | 'unit' | 'instrument'>): string {
+}: { profiles: { otel: string } } & Pick<Metrics['metrics'][number], 'unit' | 'instrument'>): string {
   return prometheusName({ name: profiles.otel, unit, instrument });
 }
 
@@ -270,14 +281,15 @@ export function writeMetricsPage({ attributes, metrics, tallies, self_metrics }:
         'in Prometheus',
         'instrument',
         'unit',
+        'transport',
         'further attributes',
         'what',
         ...PROFILES.slice(1).map((name) => `profile \`${name}\``),
       ],
       metrics.map((item) => [
         ...[code(item.profiles.otel), code(inPrometheus(item))],
-        ...[item.instrument, code(item.unit), namesOf(item.attributes), item.description],
-        ...PROFILES.slice(1).map((name) => (item.profiles[name] === undefined ? '–' : code(item.profiles[name]))),
+        ...[item.instrument, code(item.unit), item.transport ?? 'all', namesOf(item.attributes), item.description],
+        ...PROFILES.slice(1).map((name) => namesIn(item.profiles[name])),
       ]),
     ),
     '## Tallies',
@@ -318,6 +330,11 @@ export function writeMetricsPage({ attributes, metrics, tallies, self_metrics }:
       ]),
     ),
   ].join('\n');
+}
+
+function namesIn(names: string | Record<string, string> | undefined): string {
+  if (names === undefined) return '–';
+  return typeof names === 'string' ? code(names) : Object.values(names).map(code).join(', ');
 }
 
 function code(name: string): string {
