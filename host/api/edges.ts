@@ -18,6 +18,11 @@ export function readEdges(store: WindowStore, level: LevelName, windows: number,
   return readRows(store, { level, windows, until }, toEdge);
 }
 
+/** The same with the tallies of each edge. */
+export function readDetailedEdges(store: WindowStore, level: LevelName, windows: number, until?: number): EdgesAnswer {
+  return readRows(store, { level, windows, until }, toDetailedEdge);
+}
+
 function readRows(
   store: WindowStore,
   { level, windows, until }: Pick<EdgesQuery, 'level' | 'windows' | 'until'>,

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { sortEdges } from '../api/edge-order.ts';
-import { readEdges } from '../api/edges.ts';
+import { readDetailedEdges, readEdges } from '../api/edges.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from '../api/window-store.ts';
 import type { Configuration } from '../config/definition.ts';
 import { addConfiguration, type Load } from '../config/load.ts';
@@ -83,11 +83,11 @@ async function replayHere(
   for (const agent of agents) reportDamage(agent);
 }
 
-/** One line for each level: what the API would answer if this were its only window. */
+/** One line for each level: what the API would answer, with all detail, if this were its only window. */
 function printWindow(closed: ClosedWindow, levels: readonly LevelName[]): void {
   const store = new WindowStore();
   store.push(closed);
-  for (const level of levels) process.stdout.write(`${JSON.stringify(readEdges(store, level, 1))}\n`);
+  for (const level of levels) process.stdout.write(`${JSON.stringify(readDetailedEdges(store, level, 1))}\n`);
 }
 
 function printTable(store: WindowStore, level: LevelName): void {
