@@ -12,7 +12,7 @@ import { addSums, addTally, FIELDS, type Sums, type Truth, tallyKey, zeroSums } 
 const FRAME_BYTES_MAX = 65536;
 const RANKS = [
   [FrameKind.SnapshotBegin],
-  [FrameKind.Announce],
+  [FrameKind.Announce, FrameKind.Listener],
   [FrameKind.Settled],
   [FrameKind.Open],
   [FrameKind.Baseline],
