@@ -71,6 +71,8 @@ export function nodeOfProcess(
     process = comm;
     processBytes = commBytes;
   }
+  // No program has one in its name, and the names of an edge are separated by it.
+  if (contains(process, processBytes, 0)) processBytes = 0;
   if (containerBytes !== 0) {
     const isNamed = containerNameBytes !== 0;
     const role = isNamed ? containerName : container;
