@@ -11,6 +11,7 @@ import { giveTables } from './twin-tables';
 
 export function beginSnapshot(session: Session): void {
   dropStagedIncrements(session);
+  session.tallyCount = 0;
   for (let handle: u32 = 1; handle < session.socketEnd; handle++) {
     const row = socketRow(session, handle);
     if (row === 0 || changetype<Socket>(row).state !== SocketState.Open) continue;
