@@ -7,6 +7,8 @@ import {
   announceFrame,
   close,
   closeFrame,
+  fold,
+  foldFrame,
   once,
   onceFrame,
   openFrame,
@@ -16,7 +18,7 @@ import {
   totals,
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
-import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 import { HOST_LEVEL } from '../../testing/window-output.ts';
 
 const MODULE = compileModule('reducer/index.ts', 'release');
@@ -217,6 +219,39 @@ describe('what the end of a connection tells is tallied once, whether it is told
       assert.deepEqual(tallies(world), tallied);
     });
   }
+});
+
+test('a flow beside folds tells its tallies, although its news wait', () => {
+  const world = new TwoHosts(MODULE);
+  const [client, server] = [world.agent(1, 'shop'), world.agent(2, 'db')];
+  const folded = fold({ localAddress: addressOf(2), remoteAddress: addressOf(1), role: Role.Server, sockets: 1 });
+  world.say(server, foldFrame([folded]));
+  world.say(client, openFrame([clientEnd({ handle: 1, joinKey: 7n })]), tallyFrame([retransmits(1, 3n)]));
+  world.close();
+  assert.deepEqual(Object.values(tallies(world)), [3]);
+  world.say(client, tallyFrame([retransmits(1, 2n)]), closeFrame([close(1, totals())]));
+  world.close();
+  assert.deepEqual(Object.values(tallies(world)), [2]);
+});
+
+test('what a late agent counted is booked into the first open window', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  world.close();
+  world.say(agent, tallyFrame([tally(TallyKind.Drop, { count: 6n })]));
+  world.end(agent, world.window - 1, world.window - 1);
+  world.end(agent);
+  world.close();
+  assert.deepEqual(Object.values(tallies(world, HOST_LEVEL)), [6]);
+});
+
+test('what an agent told that is gone is booked, with or without the end of its window', () => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'shop');
+  world.say(agent, openFrame([clientEnd({ handle: 1, joinKey: 7n })]), tallyFrame([retransmits(1, 3n)]));
+  world.detach(agent, CloseReason.AgentLost);
+  world.close();
+  assert.deepEqual(Object.values(tallies(world)), [3]);
 });
 
 describe('refused', () => {
