@@ -2,8 +2,8 @@
 
 /* DNS messages of the sockets of this host, as they are sent and received on port 53: the packet hooks of the control
  * group's root copy them to the ring, the agent parses them. A packet of any other port costs a look at its ports. UDP
- * is seen whole, before it is fragmented and after it was put together. In TCP a message is copied when it begins in a
- * segment and ends there; of the others only their number is known. */
+ * is seen whole, before it is fragmented and after it was put together. In TCP a message is copied when it begins where
+ * a segment or another message does, as far as it is in the segment; other segments are counted. */
 
 #include "core_types.h"
 #include "config.h"
@@ -13,6 +13,9 @@
 
 #define DNS_PORT 53
 #define DNS_HEADER_BYTES 12
+#define DNS_OPCODE_MASK 0x7800
+/* Resolvers send the queries for both kinds of addresses together. */
+#define DNS_SEGMENT_MESSAGES_MAX 4
 /* Of a longer message the beginning is copied. A record has the least of these sizes that holds it: a query, an answer
  * without EDNS, an answer with it. */
 #define DNS_BYTES_SMALL 128
@@ -21,14 +24,11 @@
 
 _Static_assert(sizeof(struct dns_message) + DNS_BYTES_MAX <= EVENT_BYTES_MAX, "bpf/include/event_size.h");
 
-/* Segments of port 53 with data that is not one whole message from its beginning on, and datagrams of segmentation
- * offload. */
+/* Segments of port 53 with data that begins no message, and datagrams of segmentation offload or without a header. */
 __u64 dns_unparsed;
 
 struct dns_packet {
 	__u32 transport_offset;
-	__u32 payload_offset;
-	__u32 payload_bytes;
 	__be16 source_port;
 	__be16 destination_port;
 	__u8 ip_version;
@@ -58,29 +58,32 @@ static __always_inline int find_ports(struct __sk_buff *skb, struct dns_packet *
 	return ports[0] == bpf_htons(DNS_PORT) || ports[1] == bpf_htons(DNS_PORT);
 }
 
-/* A handshake, an acknowledgement and an end carry none. */
-static __always_inline int find_segment_data(struct __sk_buff *skb, struct dns_packet *packet)
+/* Where the data of a segment begins. */
+static __always_inline __u32 find_segment_data(struct __sk_buff *skb, const struct dns_packet *packet)
 {
-	__u8 data_offset;
-	if (bpf_skb_load_bytes(skb, packet->transport_offset + 12, &data_offset, 1) != 0) return 0;
-	packet->payload_offset = packet->transport_offset + (data_offset >> 4) * 4;
-	return skb->len > packet->payload_offset;
+	__u8 data_offset = 0;
+	bpf_skb_load_bytes(skb, packet->transport_offset + 12, &data_offset, 1);
+	return packet->transport_offset + (data_offset >> 4) * 4;
 }
 
-/* Finds the message's bytes. Returns 0 when there is none that begins and ends here. */
-static __always_inline int find_message(struct __sk_buff *skb, struct dns_packet *packet)
+/* How a message begins in TCP: its length, then its header (RFC 1035, sections 4.1.1 and 4.2.2). */
+struct dns_tcp_head {
+	__be16 message_bytes;
+	__be16 id;
+	__be16 flags;
+	__be16 questions;
+	__u8 counts[6];
+};
+
+/* The length of the message that begins at `offset`; 0 when none does, or one that the agent would pass over: the
+ * middle of a message looks like a query or an answer in one of a million segments. */
+static __always_inline __u32 read_message_length(struct __sk_buff *skb, __u32 offset)
 {
-	if (packet->protocol == IPPROTO_UDP) {
-		packet->payload_offset = packet->transport_offset + sizeof(struct udp_header);
-		if (skb->len < packet->payload_offset + DNS_HEADER_BYTES || skb->gso_size != 0) return 0;
-		packet->payload_bytes = skb->len - packet->payload_offset;
-		return 1;
-	}
-	__be16 prefix;
-	if (bpf_skb_load_bytes(skb, packet->payload_offset, &prefix, sizeof(prefix)) != 0) return 0;
-	packet->payload_offset += sizeof(prefix);
-	packet->payload_bytes = bpf_ntohs(prefix);
-	return packet->payload_bytes >= DNS_HEADER_BYTES && skb->len == packet->payload_offset + packet->payload_bytes;
+	struct dns_tcp_head head;
+	if (bpf_skb_load_bytes(skb, offset, &head, sizeof(head)) != 0) return 0;
+	if ((head.flags & bpf_htons(DNS_OPCODE_MASK)) || head.questions != bpf_htons(1)) return 0;
+	__u32 bytes = bpf_ntohs(head.message_bytes);
+	return bytes >= DNS_HEADER_BYTES ? bytes : 0;
 }
 
 static __always_inline void load_address(struct __sk_buff *skb, const struct dns_packet *packet, int is_source,
@@ -123,7 +126,6 @@ static __always_inline void fill_head(struct __sk_buff *skb, struct dns_message 
 	head->protocol = packet->protocol;
 	head->ip_version = packet->ip_version;
 	head->is_sent = is_sent;
-	head->message_bytes = packet->payload_bytes;
 	load_address(skb, packet, is_sent, head->local_address);
 	load_address(skb, packet, !is_sent, head->remote_address);
 	head->cookie = find_event_cookie(skb, head, local_port, remote_port);
@@ -140,7 +142,7 @@ static __always_inline void copy_message(struct __sk_buff *skb, const struct dns
 	}
 	*event = *head;
 	event->size = sizeof(*event) + room;
-	event->copied_bytes = head->message_bytes < room ? head->message_bytes : room;
+	if (event->copied_bytes > room) event->copied_bytes = room;
 	/* In 64 bits and with barriers: made into one test of a difference, they would tell the verifiers up to 6.12
 	 * nothing about the register that is used. */
 	__u64 bytes = event->copied_bytes;
@@ -156,28 +158,57 @@ static __always_inline void copy_message(struct __sk_buff *skb, const struct dns
 		bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
 }
 
+/* A message that goes on in a later segment is copied as far as it is here: its header and its question are. */
+static __noinline int tell_message(struct __sk_buff *skb, struct dns_message *head, __u32 offset, __u32 message_bytes)
+{
+	if (!head || skb->len < offset) return 0;
+	__u32 present_bytes = skb->len - offset;
+	head->message_bytes = message_bytes;
+	head->copied_bytes = message_bytes < present_bytes ? message_bytes : present_bytes;
+	if (head->copied_bytes <= DNS_BYTES_SMALL)
+		copy_message(skb, head, offset, DNS_BYTES_SMALL);
+	else if (head->copied_bytes <= DNS_BYTES_MEDIUM)
+		copy_message(skb, head, offset, DNS_BYTES_MEDIUM);
+	else
+		copy_message(skb, head, offset, DNS_BYTES_MAX);
+	return 0;
+}
+
+static __always_inline int tell_segment(struct __sk_buff *skb, struct dns_message *head, __u32 offset)
+{
+	for (int i = 0; i < DNS_SEGMENT_MESSAGES_MAX && offset < skb->len; i++) {
+		__u32 bytes = read_message_length(skb, offset);
+		if (bytes == 0) return 0;
+		tell_message(skb, head, offset + 2, bytes);
+		offset += 2 + bytes;
+	}
+	return offset >= skb->len;
+}
+
+static __always_inline int tell_datagram(struct __sk_buff *skb, struct dns_message *head, __u32 offset)
+{
+	if (skb->gso_size != 0 || skb->len < offset + DNS_HEADER_BYTES) return 0;
+	tell_message(skb, head, offset, skb->len - offset);
+	return 1;
+}
+
 /* Not inlined into the path of every packet. */
-static __noinline int follow_dns_packet(struct __sk_buff *skb, const struct dns_packet *found, int is_sent)
+static __noinline int follow_dns_packet(struct __sk_buff *skb, const struct dns_packet *packet, int is_sent)
 {
 	struct dns_message head = {};
-	if (!found) return 0;
-	struct dns_packet packet = *found;
+	int is_told;
+	if (!packet) return 0;
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : 0;
 	if (!sk) return 0;
 	head.netns = read_netns(sk);
 	if (scope_netns != 0 && head.netns != scope_netns) return 0;
-	if (packet.protocol == IPPROTO_TCP && !find_segment_data(skb, &packet)) return 0;
-	if (!find_message(skb, &packet)) {
-		__sync_fetch_and_add(&dns_unparsed, 1);
-		return 0;
-	}
-	fill_head(skb, &head, &packet, is_sent);
-	if (packet.payload_bytes <= DNS_BYTES_SMALL)
-		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_SMALL);
-	else if (packet.payload_bytes <= DNS_BYTES_MEDIUM)
-		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_MEDIUM);
+	if (scope_cgroup != 0 && bpf_sk_ancestor_cgroup_id(sk, scope_cgroup_level) != scope_cgroup) return 0;
+	fill_head(skb, &head, packet, is_sent);
+	if (packet->protocol == IPPROTO_TCP)
+		is_told = tell_segment(skb, &head, find_segment_data(skb, packet));
 	else
-		copy_message(skb, &head, packet.payload_offset, DNS_BYTES_MAX);
+		is_told = tell_datagram(skb, &head, packet->transport_offset + sizeof(struct udp_header));
+	if (!is_told) __sync_fetch_and_add(&dns_unparsed, 1);
 	return 0;
 }
 

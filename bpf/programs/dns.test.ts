@@ -19,13 +19,15 @@ let observer: Observer;
 let client: Host;
 let server: Host;
 let dnsmasq: DnsServer;
+/** The ends of the cable, the client's first. */
+let cable: [string, string];
 
 before(async () => {
   client = lab.host('c');
   server = lab.host('s');
-  const [left, right] = lab.connect(client, server, ['10.83.1.1/24', `${SERVER}/24`]);
-  client.address(left, 'fd83::1/64');
-  server.address(right, `${SERVER6}/64`);
+  cable = lab.connect(client, server, ['10.83.1.1/24', `${SERVER}/24`]);
+  client.address(cable[0], 'fd83::1/64');
+  server.address(cable[1], `${SERVER6}/64`);
   observer = new Observer();
   dnsmasq = await DnsServer.start(server);
 });
@@ -119,18 +121,52 @@ test('over TCP a message has no prefix', async () => {
   assert.ok(messagesOf(client).every(({ protocol }) => protocol === 6));
 });
 
-test('what is split over segments is counted', async () => {
-  const scoped = new Observer({ scopeNetns: server.netns });
-  // The prefix alone, and the rest later.
+const QUERIES = [
+  '1234010000010000000000000161047465737400001c0001',
+  '123501000001000000000000016104746573740000010001',
+];
+
+/** A program in the server that asks its own dnsmasq over TCP: sends each part by itself, and reads `answers` answers. */
+function askInParts(parts: readonly string[], answers: number): void {
   server.run(
     'python3',
     '-c',
-    `import socket, time
+    `import socket, struct, time
 s = socket.create_connection(("127.0.0.1", 53))
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-s.send(b"\\0\\x18"); time.sleep(0.1)
-s.send(bytes.fromhex("123401000001000000000000016104746573740000010001")); s.recv(100)`,
+for part in ${JSON.stringify(parts)}: s.send(bytes.fromhex(part)); time.sleep(0.1)
+f = s.makefile("rb")
+for _ in range(${answers}): f.read(struct.unpack(">H", f.read(2))[0])`,
   );
+}
+
+test('messages that share a segment are told one by one', async () => {
+  askInParts([QUERIES.map((query) => `0018${query}`).join('')], 2);
+  await waitFor('queries and answers at both ends', () => messagesOf(server).length === 8);
+  for (const isSent of [1, 0]) {
+    const queries = messagesOf(server).filter((message) => message.isSent === isSent && QUERIES.includes(message.hex));
+    assert.deepEqual(
+      queries.map(({ hex }) => hex),
+      QUERIES,
+    );
+  }
+});
+
+test('of a message that goes on in another segment the beginning is told', async () => {
+  const [, device] = cable;
+  server.ip('link', 'set', device, 'gso_max_size', '2000');
+  const [{ answer }] = ask(client, SERVER, [{ name: 'large.test', type: RecordType.Txt, transport: 'tcp' }]);
+  await waitFor('the answer', () => messagesOf(client).length === 2);
+  const [, received] = messagesOf(client);
+  assert.equal(received.messageBytes, answer.length / 2);
+  assert.ok(received.copiedBytes < received.messageBytes && received.copiedBytes >= 1000, `${received.copiedBytes}`);
+  assert.equal(received.hex, answer.slice(0, received.copiedBytes * 2));
+  server.ip('link', 'set', device, 'gso_max_size', '65536');
+});
+
+test('what begins no message is counted', async () => {
+  const scoped = new Observer({ scopeNetns: server.netns });
+  askInParts(['0018', QUERIES[0]], 1);
   // Both parts at both ends; the answer is whole.
   await waitFor('four parts', () => scoped.collector.stats().dnsUnparsed === 4);
   scoped.close();
