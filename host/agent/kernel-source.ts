@@ -23,6 +23,8 @@ export interface KernelLosses {
   changes: number;
   /** Packets that the kernel dropped and that found no room among the counts. */
   drops: number;
+  /** Datagrams that belong to no flow, because there was no room for another one. */
+  datagrams: number;
   /** Times that the kernel skipped a program for which no other stands in: an owner or the cause of a reset is not known. */
   skips: number;
 }
@@ -113,18 +115,19 @@ export class KernelSource {
 
   /** Whatever was lost before it came here, since the start. */
   get lost(): number {
-    const { events, states } = this.losses();
-    return events + states;
+    const { events, states, datagrams } = this.losses();
+    return events + states + datagrams;
   }
 
   losses(): KernelLosses {
-    const { eventsLost, statesLost, changesMissed, dropsLost, hooks } = this.#collector.stats();
+    const { eventsLost, statesLost, changesMissed, dropsLost, datagramsRefused, hooks } = this.#collector.stats();
     const alone = hooks.filter(({ hook }) => !TWINS.includes(hook));
     return {
       events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0),
       states: statesLost,
       changes: changesMissed,
       drops: dropsLost,
+      datagrams: datagramsRefused,
       skips: alone.reduce((sum, { skips }) => sum + skips, 0),
     };
   }

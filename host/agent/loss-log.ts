@@ -17,12 +17,12 @@ export class LossLog {
   }
 
   /** `losses`: since the session began. */
-  note({ events, states, changes, drops, skips }: KernelLosses): void {
-    const lost = events + states + changes + drops + skips;
+  note({ events, states, changes, drops, datagrams, skips }: KernelLosses): void {
+    const lost = events + states + changes + drops + datagrams + skips;
     const { ms } = this.#clock();
     if (lost === this.#logged || ms - this.#loggedMs < PERIOD_MS) return;
     this.#log.warn(
-      { lost: lost - this.#logged, events, states, changes, drops, skips },
+      { lost: lost - this.#logged, events, states, changes, drops, datagrams, skips },
       'events of the kernel were lost',
     );
     this.#logged = lost;

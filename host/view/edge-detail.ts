@@ -96,7 +96,31 @@ function layApart({ client, server }: HistoryAnswer['edge']['own']): Line[] {
 }
 
 function layTotals({ edge }: HistoryAnswer): Line[] {
-  const { rtt, match, resets } = edge;
+  return edge.transport === 'udp' ? layDatagramTotals(edge) : layConnectionTotals(edge);
+}
+
+function layDatagramTotals(edge: HistoryAnswer['edge']): Line[] {
+  const { connections, closed, active } = edge;
+  return [
+    row('flows', `${connections} new, ${closed} over, ${active} active`),
+    row('seen by', seenText(edge)),
+    row('lost', lossText(edge)),
+  ];
+}
+
+/** Of flows that are over, so that nothing is under way any more. */
+function lossText({ judgedBytes, residualBytes }: HistoryAnswer['edge']): string {
+  if (judgedBytes === 0) return 'not judged yet: no flow that both ends saw is over';
+  const share = residualBytes === 0 ? '' : ` (${formatShare(residualBytes, judgedBytes)})`;
+  return `${formatBytes(residualBytes)}${share} of ${formatBytes(judgedBytes)} in flows that are over`;
+}
+
+function seenText({ match }: HistoryAnswer['edge']): string {
+  return `both ends ${match.both}, client alone ${match.client}, server alone ${match.server}`;
+}
+
+function layConnectionTotals(edge: HistoryAnswer['edge']): Line[] {
+  const { rtt, resets } = edge;
   const failures = failureTexts(edge);
   const rttText =
     rtt === null
@@ -107,7 +131,7 @@ function layTotals({ edge }: HistoryAnswer): Line[] {
     row('connections', `${edge.connections} new, ${edge.closed} closed, ${edge.active} active`),
     row('failed', failures.length === 0 ? 'none' : { text: failures.join(', '), tone: 'bad' }),
     row('resets', `${resets.client} by the client, ${resets.server} by the server`),
-    row('seen by', `both ends ${match.both}, client alone ${match.client}, server alone ${match.server}`),
+    row('seen by', seenText(edge)),
     row('residual', residualText(edge)),
   ];
 }
