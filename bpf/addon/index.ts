@@ -42,6 +42,9 @@ export interface CollectorOptions {
   wakeupBytes?: number;
   /** Inode of the only network namespace to observe (stat of /proc/PID/ns/net or /run/netns/NAME); 0, the default: all. */
   scopeNetns?: number;
+  /** Id of the only v2 control group to observe, with all below it (stat of its directory), and its distance from the root; 0, the default: all. */
+  scopeCgroup?: number;
+  scopeCgroupLevel?: number;
   /**
    * Which programs: those that keep their state in the socket (`btf`), or those on tracepoints and kprobes with
    * the state in a hash (`kprobe`), which know less. By default the first that loads.

@@ -6,12 +6,19 @@
 /* Inode of the only network namespace to look at; 0 = all. */
 const volatile __u32 scope_netns = 0;
 
+/* Id of the only v2 control group to look at, with all below it, and how far it is below the root; 0 = all. */
+const volatile __u64 scope_cgroup = 0;
+const volatile __u32 scope_cgroup_level = 0;
+
 /* Key of the join-key hash: the same for every agent of a fleet, or ends do not meet. */
 const volatile __u64 join_key_k0 = 0x7472696275746172ULL;
 const volatile __u64 join_key_k1 = 0x6a6f696e2d6b6579ULL;
 
 /* 0: UDP is left alone. */
 const volatile __u32 follow_datagrams = 1;
+
+/* When the look began, CLOCK_MONOTONIC. */
+const volatile __u64 look_start_ns = 0;
 
 /* A flow of datagrams is over when none passed for so long. */
 const volatile __u64 datagram_idle_ns = 60000000000ULL;

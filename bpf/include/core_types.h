@@ -73,6 +73,15 @@ struct kernfs_node {
 
 struct cgroup {
 	struct kernfs_node *kn;
+	int level;
+	/* From the root on, itself included. */
+	struct cgroup *ancestors[];
+};
+
+/* Before Linux 6.1. */
+struct cgroup___of_ids {
+	int level;
+	__u64 ancestor_ids[];
 };
 
 struct sock_cgroup_data {

@@ -94,8 +94,28 @@ static __always_inline __u16 announcement_type(const struct socket_state *state)
 	return state->start_time_ns != 0 ? KERNEL_EVENT_TYPE_SOCKET_OPEN : KERNEL_EVENT_TYPE_SOCKET_ADOPTED;
 }
 
-/* The agent is blind to every other namespace: this is asked before anything else is read or stored. */
+/* By the group in which the socket was made; an accepted one has that of its listener. Exactly one of the groups at a
+ * level is an ancestor. */
+static __always_inline int is_in_cgroup(const struct sock *sk)
+{
+	const struct cgroup *own = READ(sk, sk_cgrp_data.cgroup);
+	if (!own || (__u32)READ(own, level) < scope_cgroup_level) return 0;
+	__u64 id = 0;
+	if (bpf_core_field_exists(struct cgroup, ancestors)) {
+		const struct cgroup *ancestor = 0;
+		const void *places = (const void *)own + bpf_core_field_offset(struct cgroup, ancestors);
+		bpf_probe_read_kernel(&ancestor, sizeof(ancestor), places + scope_cgroup_level * sizeof(ancestor));
+		id = BPF_CORE_READ(ancestor, kn, id);
+	} else {
+		const void *ids = (const void *)own + bpf_core_field_offset(struct cgroup___of_ids, ancestor_ids);
+		bpf_probe_read_kernel(&id, sizeof(id), ids + scope_cgroup_level * sizeof(id));
+	}
+	return id == scope_cgroup;
+}
+
+/* The agent is blind to everything else: this is asked before anything else is read or stored. */
 static __always_inline int in_scope(const struct sock *sk)
 {
-	return scope_netns == 0 || READ(sk, __sk_common.skc_net.net, ns.inum) == scope_netns;
+	if (scope_netns != 0 && READ(sk, __sk_common.skc_net.net, ns.inum) != scope_netns) return 0;
+	return scope_cgroup == 0 || is_in_cgroup(sk);
 }

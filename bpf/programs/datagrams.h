@@ -180,6 +180,7 @@ static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_ke
 	if (!sk || sk->type != SOCK_DGRAM || sk->protocol != IPPROTO_UDP) return 0;
 	flow.netns = read_netns(sk);
 	if (scope_netns != 0 && flow.netns != scope_netns) return 0;
+	if (scope_cgroup != 0 && bpf_sk_ancestor_cgroup_id(sk, scope_cgroup_level) != scope_cgroup) return 0;
 	flow.start_time_ns = bpf_ktime_get_ns();
 	flow.id = siphash_2_4(key->cookie, flow.start_time_ns, bpf_get_smp_processor_id()) | 1ULL << 63;
 	flow.ip_version = ip_version;

@@ -64,8 +64,9 @@ static __always_inline int is_drop_reason(__u32 reason)
 
 static __always_inline int is_in_scope(const struct sk_buff *skb, const struct sock *sk)
 {
-	if (scope_netns == 0) return 1;
 	if (sk) return in_scope(sk);
+	if (scope_cgroup != 0) return 0;
+	if (scope_netns == 0) return 1;
 	return skb->dev->nd_net.net->ns.inum == scope_netns;
 }
 

@@ -32,6 +32,7 @@ import { LossLog } from './loss-log.ts';
 import type { AgentOptions } from './options.ts';
 import { nameEnded, nameProcess } from './processes.ts';
 import { Recorder } from './recorder.ts';
+import { formatScope } from './scope.ts';
 
 const ADDRESS_SPACE = 'default';
 /**
@@ -54,7 +55,7 @@ export interface AgentDependencies {
   /** agent.wasm. */
   module: WebAssembly.Module;
   /** The probes, loaded for the scope of the options. */
-  loadCollector: (scopeInode: number) => Collector;
+  loadCollector: () => Collector;
   /** What Hello tells of the machine and of the probes. */
   readFacts: (hooks: readonly HookStatus[]) => Pick<Hello, 'findings' | 'hooks'>;
   /** Names the places where the kernel drops packets. */
@@ -97,7 +98,7 @@ export class Agent {
     const files = options.reducer?.tls;
     const renewed = (): void => this.#link?.retry();
     this.#credentials = files && new CredentialKeeper({ files }, { log: dependencies.log, now: Date.now, renewed });
-    this.#scope = options.scope === undefined ? '' : `netns:${options.scope.inode}`;
+    this.#scope = formatScope(options.scope);
     const hashSeed = [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()] as const;
     const { boot } = this.#identity;
     const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
@@ -205,7 +206,7 @@ export class Agent {
     const { scope, node } = this.#options;
     const note = new LookNote({ scope, node });
     const blindMs = note.blindMs(Date.now());
-    const source = new KernelSource(loadCollector(scope?.inode ?? 0), this.#core);
+    const source = new KernelSource(loadCollector(), this.#core);
     this.#source = source;
     for (const { hook, backend, attached, error } of source.start()) {
       if (attached) log.info({ hook, backend }, `${hook}: ${backend}`);
@@ -348,8 +349,9 @@ export class Agent {
   }
 
   async #readAddresses(): Promise<void> {
+    const { scope } = this.#options;
     try {
-      this.#core.setHostAddresses(await readHostAddresses(this.#options.scope?.path));
+      this.#core.setHostAddresses(await readHostAddresses(scope?.kind === 'netns' ? scope.path : undefined));
     } catch (error) {
       this.#dependencies.log.warn({ err: error }, 'the addresses of the host are not known');
     }

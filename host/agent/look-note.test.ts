@@ -19,7 +19,7 @@ test('an agent knows for how long nobody looked', (context) => {
   assert.equal(note.blindMs(7_500), 2_500);
   note.touch(8_000);
   assert.equal(new LookNote({ node: 'a' }, folder).blindMs(8_100), 100);
-  assert.equal(new LookNote({ node: 'a', scope: { path: '/', inode: 1 } }, folder).blindMs(8_100), 0);
+  assert.equal(new LookNote({ node: 'a', scope: { kind: 'netns', path: '/', inode: 1 } }, folder).blindMs(8_100), 0);
 });
 
 test('the note of a namespace is removed once its path leads to no namespace, or to another one', (context) => {
@@ -28,7 +28,7 @@ test('the note of a namespace is removed once its path leads to no namespace, or
   const scopes = ['stays', 'goes', 'changes'].map((name) => {
     const path = join(folder, name);
     writeFileSync(path, '');
-    return { path, inode: statSync(path).ino };
+    return { kind: 'netns' as const, path, inode: statSync(path).ino };
   });
   const touch = (look: ConstructorParameters<typeof LookNote>[0]): void => new LookNote(look, folder).touch(1_000);
   touch({ node: 'host' });
@@ -44,6 +44,9 @@ test('the note of a namespace is removed once its path leads to no namespace, or
 
 test('the own note stays although its path has gone', (context) => {
   const folder = makeFolder(context);
-  new LookNote({ node: 'a', scope: { path: join(folder, 'gone'), inode: 7 } }, folder).touch(1_000);
-  assert.equal(new LookNote({ node: 'a', scope: { path: '/', inode: 7 } }, folder).blindMs(3_000), 2_000);
+  new LookNote({ node: 'a', scope: { kind: 'netns', path: join(folder, 'gone'), inode: 7 } }, folder).touch(1_000);
+  assert.equal(
+    new LookNote({ node: 'a', scope: { kind: 'netns', path: '/', inode: 7 } }, folder).blindMs(3_000),
+    2_000,
+  );
 });

@@ -1,32 +1,33 @@
 // When an agent looked at the same thing last, so that the next one can say for how long nobody did: the time of a file. In the file stands the
-// path of the namespace that is looked at, so that a later agent can tell whether there still is one.
+// path of the scope that is looked at, so that a later agent can tell whether there still is one.
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Scope } from './scope.ts';
 
 /** Gone with the boot, as what is noted there should be. */
 const STATE_FOLDER = '/run/tributary';
 /** Looked through at each start; what is beyond them is looked through once some of them are gone. */
 const NOTE_COUNT_MAX = 4_096;
-const OF_NAMESPACE = /^agent-netns:(\d+)-.*\.seen$/;
+const OF_SCOPE = /^agent-(?:netns|cgroup):(\d+)-.*\.seen$/;
 
 /** What is looked at. */
 export interface Look {
-  /** A network namespace; without it, the host. */
-  scope?: { path: string; inode: number };
+  /** Without it, the host. */
+  scope?: Omit<Scope, 'level'>;
   /** Numbers of namespaces are given out again, names of nodes hardly. */
   node: string;
 }
 
 export class LookNote {
   readonly #path: string;
-  readonly #namespace: string;
+  readonly #scopePath: string;
 
-  /** Removes the notes of namespaces that do not exist any more. */
+  /** Removes the notes of scopes that do not exist any more. */
   constructor({ scope, node }: Look, folder = STATE_FOLDER) {
     mkdirSync(folder, { recursive: true, mode: 0o755 });
-    const name = scope === undefined ? 'agent' : `agent-netns:${scope.inode}-${node}`;
+    const name = scope === undefined ? 'agent' : `agent-${scope.kind}:${scope.inode}-${node}`;
     this.#path = join(folder, `${name.replaceAll('/', '_')}.seen`);
-    this.#namespace = scope?.path ?? '';
+    this.#scopePath = scope?.path ?? '';
     removeNotesOfGone(folder, this.#path);
   }
 
@@ -38,25 +39,25 @@ export class LookNote {
 
   /** Somebody looks now. */
   touch(nowMs: number): void {
-    writeFileSync(this.#path, this.#namespace);
+    writeFileSync(this.#path, this.#scopePath);
     utimesSync(this.#path, nowMs / 1000, nowMs / 1000);
   }
 }
 
 /** What still looks at one of them makes its note anew. `own`: path of the note that stays. */
 function removeNotesOfGone(folder: string, own: string): void {
-  const names = readdirSync(folder).filter((name) => OF_NAMESPACE.test(name));
+  const names = readdirSync(folder).filter((name) => OF_SCOPE.test(name));
   for (const name of names.slice(0, NOTE_COUNT_MAX)) {
     const path = join(folder, name);
-    if (path !== own && isGone(path, Number(name.match(OF_NAMESPACE)?.[1]))) rmSync(path, { force: true });
+    if (path !== own && isGone(path, Number(name.match(OF_SCOPE)?.[1]))) rmSync(path, { force: true });
   }
 }
 
 /** False when nobody can tell: another agent may have removed the note, the path may be closed to this one. */
 function isGone(note: string, inode: number): boolean {
   try {
-    const namespace = readFileSync(note, 'utf8');
-    return namespace === '' || statSync(namespace, { throwIfNoEntry: false })?.ino !== inode;
+    const path = readFileSync(note, 'utf8');
+    return path === '' || statSync(path, { throwIfNoEntry: false })?.ino !== inode;
   } catch {
     return false;
   }

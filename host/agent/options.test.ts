@@ -41,14 +41,14 @@ test('without a name an agent is called as its host', () => {
 });
 
 test('a scoped agent is named after its namespace', () => {
-  const scope = '/proc/self/ns/net';
+  const scope = { kind: 'netns', path: '/proc/self/ns/net' } as const;
   assert.deepEqual(
     resolveAgentOptions(
       settings({ output: '/tmp/a.zst', scope, zone: 'eu-1a', zstd: true, drops: false, dnsNames: true, udp: false }),
     ),
     {
       output: '/tmp/a.zst',
-      scope: { path: scope, inode: statSync(scope).ino },
+      scope: { ...scope, inode: statSync(scope.path).ino, level: 0 },
       windowNs: 10_000_000_000n,
       zstd: true,
       drops: false,
@@ -68,7 +68,11 @@ test('what does not go together is answered with what would', () => {
   const reducer = { host: '192.0.2.1', port: 4400 };
   const rows: [AgentSettings, string, RegExp][] = [
     [settings({}), 'TRB_AGENT_OUTPUT', /--reducer HOST:PORT.*--output file:PATH/],
-    [settings({ output: '/x', scope: '/nowhere' }), 'TRB_AGENT_SCOPE', /--scope netns=\/nowhere: ENOENT/],
+    [
+      settings({ output: '/x', scope: { kind: 'netns', path: '/nowhere' } }),
+      'TRB_AGENT_SCOPE',
+      /--scope netns=\/nowhere: ENOENT/,
+    ],
     [settings({ reducer }, { tls: files, insecure: true }), 'TRB_TLS_INSECURE', /insecure.*tls/],
     [settings({ reducer }, { tls: { ca: '/a', cert: '/b' } }), 'TRB_TLS', /tls.key is missing/],
   ];

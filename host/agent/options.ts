@@ -1,11 +1,11 @@
 // What a user may ask of `tributary agent` as a whole: what each option may be is checked already, what goes together is checked here.
-import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { UsageError } from '../lib/usage-error.ts';
 import type { TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
+import { resolveScope, type Scope, type ScopeSetting } from './scope.ts';
 
 export interface AgentOptions {
   reducer?: {
@@ -17,8 +17,8 @@ export interface AgentOptions {
   };
   /** File for the same frames. */
   output?: string;
-  /** The only network namespace to look at. */
-  scope?: { path: string; inode: number };
+  /** All that is looked at. */
+  scope?: Scope;
   windowNs: bigint;
   /** Compress what is told to the reducer. */
   zstd: boolean;
@@ -47,8 +47,7 @@ export interface AgentSettings {
   readonly agent: {
     readonly reducer?: ListenAddress;
     readonly output?: string;
-    /** Path of a network namespace. */
-    readonly scope?: string;
+    readonly scope?: ScopeSetting;
     /** Nanoseconds. */
     readonly window: bigint;
     readonly node?: string;
@@ -77,7 +76,7 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     );
   }
   const { serverName } = files;
-  const scope = agent.scope === undefined ? undefined : readScope(agent.scope);
+  const scope = agent.scope && resolveScope(agent.scope);
   const reducer = address && {
     ...{ address, insecure },
     ...(tls === undefined ? {} : { tls }),
@@ -96,19 +95,8 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     udpIdle,
     containerSocket: agent.containerSocket,
     ...(agent.cpuLimit === undefined ? {} : { cpuLimit: agent.cpuLimit / 100 }),
-    node: agent.node ?? (scope === undefined ? hostname() : basename(scope.path)),
+    // Without a name of its own, a namespace is a host; a control group is a part of one.
+    node: agent.node ?? (scope?.kind === 'netns' ? basename(scope.path) : hostname()),
     zone,
   };
-}
-
-function readScope(path: string): { path: string; inode: number } {
-  try {
-    return { path, inode: statSync(path).ino };
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(
-      'TRB_AGENT_SCOPE',
-      `--scope netns=${path}: ${reason}; ip netns list shows the names under /run/netns`,
-    );
-  }
 }

@@ -1,8 +1,10 @@
 import { join } from 'node:path';
+import type { CollectorOptions } from '@tributary/bpf';
 import type { Logger } from 'pino';
 import { Agent } from '../agent/agent.ts';
 import { KernelSymbols } from '../agent/kernel-symbols.ts';
 import type { AgentOptions } from '../agent/options.ts';
+import type { Scope } from '../agent/scope.ts';
 import { readMachine } from '../doctor/machine.ts';
 import { startClock } from '../lib/clock.ts';
 import { compileModule } from '../lib/compile-module.ts';
@@ -23,9 +25,9 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
     clock: startClock(),
     module: await compileModule(AGENT_WASM),
     readFacts,
-    loadCollector: (scopeNetns) =>
+    loadCollector: () =>
       load({
-        scopeNetns,
+        ...scopeFor(options.scope),
         drops: options.drops,
         dns: options.dns,
         datagrams: options.udp,
@@ -34,6 +36,12 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
     symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),
     fail,
   });
+}
+
+function scopeFor(scope: Scope | undefined): Partial<CollectorOptions> {
+  if (scope === undefined) return {};
+  const { kind, inode, level } = scope;
+  return kind === 'netns' ? { scopeNetns: inode } : { scopeCgroup: inode, scopeCgroupLevel: level };
 }
 
 /** What `tributary doctor` examines, as one record: a log that is sent in answers the first questions. */

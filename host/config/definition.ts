@@ -17,6 +17,7 @@ import {
   oneOf,
   path,
   prefixedPath,
+  scope,
   tcpAddress,
   wholeNumber,
 } from './kinds.ts';
@@ -101,7 +102,10 @@ export const TREE = {
       description:
         'write the same frames to a file; .zst compresses it; beside a reducer it gets what the reducer gets, when it does',
     }),
-    scope: option({ kind: prefixedPath('netns='), description: 'look at one network namespace only' }),
+    scope: option({
+      kind: scope(),
+      description: 'look at one network namespace only, or at one v2 control group and those below it',
+    }),
     window: option({
       kind: duration('100ms', '60m'),
       description: 'length of a window; a reducer has the last word',

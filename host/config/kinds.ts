@@ -2,6 +2,7 @@
 // sources differ in their syntax and share one check. Messages are whole sentences about the value and say what is allowed.
 import { inspect } from 'node:util';
 import { z } from 'zod';
+import type { ScopeKind, ScopeSetting } from '../agent/scope.ts';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/usage-error.ts';
@@ -128,6 +129,19 @@ export function prefixedPath(prefix: string): Kind<string> {
     `${prefix}PATH`,
     (text) => (text.startsWith(prefix) && text.length > prefix.length ? text.slice(prefix.length) : undefined),
     { pattern: `^${prefix}.` },
+  );
+}
+
+/** A part of a host: a network namespace or a control group. */
+export function scope(): Kind<ScopeSetting> {
+  return parsed(
+    'netns=PATH|cgroup=PATH',
+    'netns=PATH or cgroup=PATH',
+    (text) => {
+      const [, kind, path] = /^(netns|cgroup)=(.+)$/s.exec(text) ?? [];
+      return kind === undefined ? undefined : { kind: kind as ScopeKind, path };
+    },
+    { pattern: '^(netns|cgroup)=.' },
   );
 }
 

@@ -333,6 +333,10 @@ const CASES: Record<string, () => Wrong> = {
     args: [...agent, '--scope', 'netns=/nowhere'],
     says: /--scope netns=\/nowhere: ENOENT.*ip netns list/,
   }),
+  'control group that does not exist': () => ({
+    args: [...agent, '--scope', 'cgroup=/nowhere'],
+    says: /--scope cgroup=\/nowhere: (ENOENT.*systemd-cgls|this host has no v2|run the agent in the host's)/,
+  }),
   'certificate that is not there': () => ({
     args: [...reducerHere, ...tls('absent.pem', 'good-key.pem')],
     says: /tls.cert .*absent.pem: there is no such file/,

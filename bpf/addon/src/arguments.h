@@ -22,6 +22,14 @@ inline uint32_t RequireInteger(Napi::Value value, const char *name, uint32_t min
   return static_cast<uint32_t>(number);
 }
 
+/** A whole number that JavaScript has exactly. */
+inline uint64_t RequireId(Napi::Value value, const char *name) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (number < 0 || number > 9007199254740991.0 || number != static_cast<double>(static_cast<uint64_t>(number)))
+    throw ArgumentError(value.Env(), std::string(name) + " must be a whole number up to 2^53 - 1");
+  return static_cast<uint64_t>(number);
+}
+
 inline bool RequireBoolean(Napi::Value value, const char *name) {
   if (!value.IsBoolean()) throw ArgumentError(value.Env(), std::string(name) + " must be true or false");
   return value.As<Napi::Boolean>().Value();

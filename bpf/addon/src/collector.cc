@@ -18,6 +18,8 @@ constexpr uint32_t kRingBytesMax = 1u << 30;
 constexpr uint32_t kRingBytesDefault = 8 * 1024 * 1024;
 constexpr uint32_t kWakeupBytesDefault = 64 * 1024;
 constexpr uint32_t kDatagramIdleMsMin = 1'000;
+/** The kernel's own limit is the depth of directories; nobody nests so deep. */
+constexpr uint32_t kCgroupLevelMax = 255;
 constexpr uint32_t kDatagramIdleMsDefault = 60'000;
 /** EVENT_TYPES_MAX of bpf/include/events.h. */
 constexpr size_t kEventTypesMax = 16;
@@ -40,7 +42,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   const Napi::Object given = info.Length() < 2 || info[1].IsUndefined()
                                  ? Napi::Object::New(env)
                                  : RequireOptions(info[1], "options",
-                                                  {"ringBytes", "wakeupBytes", "scopeNetns", "joinKeyHash", "drops",
+                                                  {"ringBytes", "wakeupBytes", "scopeNetns", "scopeCgroup", "scopeCgroupLevel", "joinKeyHash", "drops",
                                                    "dns", "datagrams", "datagramIdleMs", "object"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
@@ -51,6 +53,9 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
     throw ArgumentError(env, "ringBytes must be a power of two, it is " + std::to_string(options.ring_bytes));
   options.wakeup_bytes = integer("wakeupBytes", kWakeupBytesDefault, 1, options.ring_bytes);
   options.scope_netns = integer("scopeNetns", 0, 0, UINT32_MAX);
+  const Napi::Value scope_cgroup = given.Get("scopeCgroup");
+  options.scope_cgroup = scope_cgroup.IsUndefined() ? 0 : RequireId(scope_cgroup, "scopeCgroup");
+  options.scope_cgroup_level = integer("scopeCgroupLevel", 0, 0, kCgroupLevelMax);
   const auto leave_out = [&](const char *name, Feature feature) {
     if (!given.Get(name).IsUndefined() && !RequireBoolean(given.Get(name), name)) options.left_out.insert(feature);
   };

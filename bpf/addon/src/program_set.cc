@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 
 #include "cgroup_root.h"
@@ -157,9 +158,14 @@ void ProgramSet::Configure(const ProgramOptions &options) {
     memcpy(knobs + FindVariable(".rodata", variable, sizeof(value)), &value, sizeof(value));
   };
   set("scope_netns", options.scope_netns);
+  set("scope_cgroup", options.scope_cgroup);
+  set("scope_cgroup_level", options.scope_cgroup_level);
   set("wakeup_bytes", uint64_t{options.wakeup_bytes});
   set("follow_datagrams", uint32_t{options.left_out.count(Feature::kDatagrams) == 0});
   set("datagram_idle_ns", options.datagram_idle_ns);
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  set("look_start_ns", static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec));
   if (options.has_join_key_hash) {
     set("join_key_k0", options.join_key_hash[0]);
     set("join_key_k1", options.join_key_hash[1]);

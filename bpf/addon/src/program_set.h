@@ -22,6 +22,8 @@ struct ProgramOptions {
   uint32_t ring_bytes;
   uint32_t wakeup_bytes;
   uint32_t scope_netns;
+  uint64_t scope_cgroup;
+  uint32_t scope_cgroup_level;
   bool has_join_key_hash = false;
   uint64_t join_key_hash[2];
   std::set<Feature> left_out;
