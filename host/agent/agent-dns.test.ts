@@ -45,10 +45,12 @@ function talliesOf(payloads: readonly Payload[]): object[] {
     .map(({ handle, kind, code, count, sum }) => ({ handle, kind, code, count, sum }));
 }
 
-function labelsOf(payloads: readonly Payload[]): string[] {
-  return payloads
+/** By handle. */
+function labelsOf(payloads: readonly Payload[]): Map<number, string> {
+  const labels = payloads
     .filter(({ kind }) => kind === FrameKind.Announce)
-    .flatMap(({ payload }) => decodeAnnounce(payload)?.labels?.map(({ text }) => text) ?? []);
+    .flatMap(({ payload }) => decodeAnnounce(payload)?.labels ?? []);
+  return new Map(labels.map(({ handle, text }) => [handle, text]));
 }
 
 for (const build of BUILDS) {
@@ -147,10 +149,22 @@ for (const build of BUILDS) {
       const core = createCore(build, dnsNames);
       settle(core, 0n, 1n);
       say(core, { timeNs: 1n }, { name: 'WWW.Example.org' });
-      say(core, { timeNs: 2n, isSent: 0 }, { name: 'www.example.ORG', isAnswer: true, restBytes: 4000 });
+      say(
+        core,
+        { timeNs: 2n, isSent: 0 },
+        { name: 'www.example.ORG', isAnswer: true, isTruncated: true, restBytes: 4000 },
+      );
+      say(core, { timeNs: 3n }, { name: 'silence.example.org' });
+      core.settle(6n * SECOND);
       const payloads = core.encodeWindow(1, CONTEXT);
-      assert.deepEqual(labelsOf(payloads), dnsNames ? ['www.example.org'] : []);
-      assert.equal(itemsOf(payloads, 'Tally')[0].label !== 0, dnsNames);
+      const texts = labelsOf(payloads);
+      const told = itemsOf(payloads, 'Tally').map(({ kind, label }) => [kind, texts.get(label)]);
+      const [name, silence] = dnsNames ? ['www.example.org', 'silence.example.org'] : [undefined, undefined];
+      assert.deepEqual(told, [
+        [TallyKind.DnsLookup, name],
+        [TallyKind.DnsTruncated, name],
+        [TallyKind.DnsTimeout, silence],
+      ]);
     }
   });
 

@@ -102,9 +102,9 @@ export const TallyKind = {
   DatagramDrop: 32,
   /** From the query to its answer. Samples, ns. `code`: record type << 16 | response code. `label`: the name asked for, when names are on. */
   DnsLookup: 40,
-  /** Queries without an answer. `code`: record type << 16. */
+  /** Queries without an answer. `code`: record type << 16. `label` as above. */
   DnsTimeout: 41,
-  /** Answers with the TC bit. `code`: record type << 16 | response code. */
+  /** Answers with the TC bit. `code` and `label` as of lookups. */
   DnsTruncated: 42,
 } as const;
 export type TallyKind = (typeof TallyKind)[keyof typeof TallyKind];

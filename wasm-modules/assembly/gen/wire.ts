@@ -100,9 +100,9 @@ export namespace TallyKind {
   export const DatagramDrop: u16 = 32;
   /** From the query to its answer. Samples, ns. `code`: record type << 16 | response code. `label`: the name asked for, when names are on. */
   export const DnsLookup: u16 = 40;
-  /** Queries without an answer. `code`: record type << 16. */
+  /** Queries without an answer. `code`: record type << 16. `label` as above. */
   export const DnsTimeout: u16 = 41;
-  /** Answers with the TC bit. `code`: record type << 16 | response code. */
+  /** Answers with the TC bit. `code` and `label` as of lookups. */
   export const DnsTruncated: u16 = 42;
 }
 

@@ -61,10 +61,16 @@ export function applyDnsMessage(event: DnsMessage): void {
   const message = changetype<usize>(event) + DNS_MESSAGE_SIZE;
   if (!readMessage(message, event.copiedBytes)) dnsMalformed++;
   else if (isAnswer) applyAnswer(event);
-  else if (findQuery(event.cookie, event.isSent) === 0) addQuery(event.cookie, event.isSent, event.timeNs);
+  else applyQuery(event);
 }
 
 /** Who waits for an answer asks again sooner or later: the first query counts. */
+function applyQuery(event: DnsMessage): void {
+  if (findQuery(event.cookie, event.isSent) !== 0) return;
+  const label = tellsNames ? labelOfText(nameText, nameTextBytes) : 0;
+  addQuery(event.cookie, event.isSent, event.timeNs, label);
+}
+
 function applyAnswer(event: DnsMessage): void {
   const row = findQuery(event.cookie, event.isSent ^ 1);
   if (row === 0) {
@@ -77,15 +83,15 @@ function applyAnswer(event: DnsMessage): void {
     return;
   }
   const code = codeOf(recordType) | responseCode;
-  const label = tellsNames ? labelOfText(nameText, nameTextBytes) : 0;
+  const label = query.label;
   const latencyNs = event.timeNs > query.timeNs ? event.timeNs - query.timeNs : 0;
-  removeQuery(row);
   count(event.cookie, TallyKind.DnsLookup, code, label, latencyNs);
-  if (isTruncated) count(event.cookie, TallyKind.DnsTruncated, code, 0, 0);
+  if (isTruncated) count(event.cookie, TallyKind.DnsTruncated, code, label, 0);
+  removeQuery(row);
 }
 
 function timeOut(row: u32, query: Query): void {
-  count(query.cookie, TallyKind.DnsTimeout, codeOf(query.recordType), 0, 0);
+  count(query.cookie, TallyKind.DnsTimeout, codeOf(query.recordType), query.label, 0);
   removeQuery(row);
 }
 

@@ -3,6 +3,7 @@
 import { hashPair, stableHashBytes } from '../../lib/hash';
 import { OpenTable } from '../../lib/open-table';
 import { RowPool } from '../../lib/row-pool';
+import { releaseLabel, retainLabel } from '../labels';
 import { DNS_QUERIES_MAX, DNS_QUERY_WAIT_NS } from '../limits';
 import { id, recordType } from './message';
 import { nameText, nameTextBytes } from './name';
@@ -21,9 +22,12 @@ export class Query {
   isSent: u8; // 36
   pad0: u8; // 37
   pad1: u16; // 38
+  /** Of its name (labels.ts); 0 = names are not told. */
+  label: u32; // 40
+  pad2: u32; // 44
 }
 
-if (offsetof<Query>() !== 40) ERROR('Query has 40 bytes');
+if (offsetof<Query>() !== 48) ERROR('Query has 48 bytes');
 
 let byQuestion: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -67,7 +71,7 @@ export function findQuery(cookie: u64, isSent: u8): u32 {
 }
 
 /** Keeps the query that was read last. */
-export function addQuery(cookie: u64, isSent: u8, timeNs: u64): void {
+export function addQuery(cookie: u64, isSent: u8, timeNs: u64, label: u32): void {
   const row = rows.take();
   if (row === 0) {
     queriesRefused++;
@@ -80,11 +84,13 @@ export function addQuery(cookie: u64, isSent: u8, timeNs: u64): void {
   query.id = id;
   query.recordType = recordType;
   query.isSent = isSent;
+  query.label = label;
   if (!byQuestion.insert(tagOfQuery(query), row)) {
     rows.give(row);
     queriesRefused++;
     return;
   }
+  retainLabel(label);
   query.next = 0;
   query.previous = newest;
   if (newest === 0) oldest = row;
@@ -95,6 +101,7 @@ export function addQuery(cookie: u64, isSent: u8, timeNs: u64): void {
 export function removeQuery(row: u32): void {
   const query = queryAt(row);
   byQuestion.remove(tagOfQuery(query), row);
+  releaseLabel(query.label);
   if (query.previous === 0) oldest = query.next;
   else queryAt(query.previous).next = query.next;
   if (query.next === 0) newest = query.previous;
