@@ -160,7 +160,6 @@ export interface Metric {
 /** What ends or hosts count beyond their totals (wire.Tally). */
 export interface TallyMetric {
   readonly kind: TallyKind;
-  readonly subject: 'edge' | 'host' | 'edge_or_host';
   /** A histogram is of nanoseconds, told in seconds. */
   readonly instrument: 'counter' | 'exponential_histogram';
   readonly unit: string;
@@ -203,7 +202,7 @@ export function writeMetricsTs({ attributes, metrics, tallies, self_metrics }: M
     constant(
       'TALLIES',
       'Readonly<Record<string, TallyMetric>>',
-      tallies.map(({ id, kind, label, ...rest }) => ({
+      tallies.map(({ id, kind, label, subject: _, ...rest }) => ({
         id,
         kind: Number(kindValue(wire, kind)),
         ...rest,

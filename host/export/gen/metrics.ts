@@ -38,7 +38,6 @@ export interface Metric {
 /** What ends or hosts count beyond their totals (wire.Tally). */
 export interface TallyMetric {
   readonly kind: TallyKind;
-  readonly subject: 'edge' | 'host' | 'edge_or_host';
   /** A histogram is of nanoseconds, told in seconds. */
   readonly instrument: 'counter' | 'exponential_histogram';
   readonly unit: string;
@@ -395,7 +394,6 @@ export const METRICS = {
 export const TALLIES = {
   tcpHandshakeServer: {
     kind: 1,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     description: 'From the SYN to its answer, at the client: the share of the network and the server.',
@@ -405,7 +403,6 @@ export const TALLIES = {
   },
   tcpHandshakeClient: {
     kind: 2,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     description: 'From the SYN-ACK to its acknowledgement, at the server: the share of the network and the client.',
@@ -415,7 +412,6 @@ export const TALLIES = {
   },
   tcpDuration: {
     kind: 3,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     code: 'close_reason',
@@ -427,7 +423,6 @@ export const TALLIES = {
   },
   tcpRetransmitKind: {
     kind: 4,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{segment}',
     code: 'retransmit_kind',
@@ -438,7 +433,6 @@ export const TALLIES = {
   },
   tcpResetSent: {
     kind: 5,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{reset}',
     code: 'connection_phase',
@@ -449,7 +443,6 @@ export const TALLIES = {
   },
   tcpResetReceived: {
     kind: 6,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{reset}',
     code: 'connection_phase',
@@ -460,7 +453,6 @@ export const TALLIES = {
   },
   tcpZeroWindow: {
     kind: 7,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{window}',
     description: 'Times that an end had no room to receive.',
@@ -470,7 +462,6 @@ export const TALLIES = {
   },
   tcpOutOfOrder: {
     kind: 8,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{segment}',
     description: 'Segments that arrived out of order.',
@@ -480,7 +471,6 @@ export const TALLIES = {
   },
   tcpConnectError: {
     kind: 9,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{connection}',
     code: 'errno',
@@ -491,7 +481,6 @@ export const TALLIES = {
   },
   tcpRttMin: {
     kind: 10,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     description: 'The least round-trip time of each connection that ended, as its end saw it.',
@@ -501,7 +490,6 @@ export const TALLIES = {
   },
   tcpRttVariation: {
     kind: 11,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     description: 'Mean deviation of the round-trip time (RFC 6298, RTTVAR) of connections that last: a sample a minute, and one at the end.',
@@ -511,7 +499,6 @@ export const TALLIES = {
   },
   tcpAcceptOverflow: {
     kind: 16,
-    subject: 'host',
     instrument: 'counter',
     unit: '{connection}',
     code: 'port',
@@ -522,7 +509,6 @@ export const TALLIES = {
   },
   packetDrop: {
     kind: 24,
-    subject: 'edge_or_host',
     instrument: 'counter',
     unit: '{packet}',
     code: 'drop_reason',
@@ -534,7 +520,6 @@ export const TALLIES = {
   },
   udpDrop: {
     kind: 32,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{packet}',
     description: 'Datagrams that arrived and were not delivered to the socket.',
@@ -544,7 +529,6 @@ export const TALLIES = {
   },
   dnsLookup: {
     kind: 40,
-    subject: 'edge',
     instrument: 'exponential_histogram',
     unit: 's',
     code: 'dns_answer',
@@ -556,7 +540,6 @@ export const TALLIES = {
   },
   dnsTimeout: {
     kind: 41,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{query}',
     code: 'dns_answer',
@@ -568,7 +551,6 @@ export const TALLIES = {
   },
   dnsTruncated: {
     kind: 42,
-    subject: 'edge',
     instrument: 'counter',
     unit: '{answer}',
     code: 'dns_answer',
