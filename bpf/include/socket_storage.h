@@ -29,6 +29,11 @@ static __always_inline struct socket_state *create_state(void *sk)
 	return bpf_sk_storage_get(&socket_states, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
+static __always_inline void clear_state(struct socket_state *state)
+{
+	__builtin_memset(state, 0, sizeof(*state));
+}
+
 /* A socket that has closed keeps its state, and may connect again. */
 static __always_inline void forget_state(void *sk)
 {

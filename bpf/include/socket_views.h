@@ -83,6 +83,13 @@ static __always_inline struct socket_state *create_state(const void *sk)
 	return bpf_map_lookup_elem(&socket_states, &address);
 }
 
+static __always_inline void clear_state(struct socket_state *state)
+{
+	__u64 cookie = state->cookie;
+	__builtin_memset(state, 0, sizeof(*state));
+	state->cookie = cookie;
+}
+
 static __always_inline void forget_state(const void *sk)
 {
 	__u64 address = address_of_view(sk);

@@ -23,7 +23,7 @@
 /* connect(): the caller is the owner. A socket may connect again after a failure, so nothing of before may stay. */
 static __always_inline void begin_connect(struct socket_state *state)
 {
-	__builtin_memset(state, 0, sizeof(*state));
+	clear_state(state);
 	state->role = ROLE_CLIENT;
 	state->role_source = ROLE_SOURCE_KERNEL;
 	state->start_time_ns = bpf_ktime_get_ns();
@@ -32,7 +32,7 @@ static __always_inline void begin_connect(struct socket_state *state)
 
 static __always_inline void begin_listen(struct socket_state *state)
 {
-	__builtin_memset(state, 0, sizeof(*state));
+	clear_state(state);
 	read_owner(&state->owner, current_task());
 }
 
@@ -99,8 +99,7 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 		if (state->state & STATE_RESET_RECEIVED) state->phase = CONNECTION_PHASE_ESTABLISH;
 		end_handshake(&state->health, tcp);
 		int error = read_connect_error(tcp);
-		send_end(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error),
-			 error);
+		send_end(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error), error);
 	}
 }
 

@@ -2,7 +2,16 @@
 // objects and the sources that the workload imports. The processor is emulated (TCG), so no right to virtualise is needed.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, cpSync, createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  createWriteStream,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,7 +20,10 @@ import type { Machine } from './machines.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** What the workload imports. */
-const SOURCES = ['bpf/addon/index.ts', 'bpf/programs/testing', 'host/wire/gen'];
+const SOURCES = [
+  ...['bpf/addon/index.ts', 'bpf/addon/package.json', 'bpf/programs/testing'],
+  ...['host', 'node_modules/flatbuffers', 'wasm-modules/build/agent.wasm'],
+];
 const WORKLOAD = import.meta.dirname;
 const MEMORY_MIB = 1024;
 /** Boot and workload take some ten seconds; the rest is for a machine that does much else. */
@@ -37,6 +49,8 @@ export async function packGuest(machine: Machine, path: string): Promise<void> {
       recursive: true,
       filter: (source) => source !== join(WORKLOAD, 'build'),
     });
+    mkdirSync(join(root, 'tributary/node_modules/@tributary'));
+    symlinkSync('../../bpf/addon', join(root, 'tributary/node_modules/@tributary/bpf'));
     put(join(WORKLOAD, 'init'), 'init');
     chmodSync(join(root, 'init'), 0o755);
     await writeArchive(root, path);

@@ -128,6 +128,7 @@ function countEvents(events: SocketEvent[], { active, passive, failed }: Snmp): 
     ['bytes sent', sumBytes(closes, 'bytesSent'), bytes],
     ['bytes received', sumBytes(closes, 'bytesReceived'), bytes],
     ['join keys, each of two ends', new Set(closes.map(({ joinKey }) => joinKey)).size, ORDINARY + RESETS],
+    ['cookies, one an end', new Set(closes.map(({ cookie }) => cookie)).size, 2 * (ORDINARY + RESETS)],
     ['ends with their owner', closes.filter(isOurs).length, 2 * (ORDINARY + RESETS)],
   ];
   return numbers.map(([name, told, expected]) => ({ name, hooks: ['tcp_state'], told, expected }));

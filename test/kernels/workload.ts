@@ -3,6 +3,7 @@
 import { release } from 'node:os';
 import type { CollectorOptions } from '../../bpf/addon/index.ts';
 import { Observer } from '../../bpf/programs/testing/observer.ts';
+import { observeAgent } from './agent-workload.ts';
 import { ANSWER_PREFIX, type Answer } from './answer.ts';
 import { observeDatagrams } from './datagram-workload.ts';
 import { beginTcp } from './tcp-workload.ts';
@@ -19,6 +20,7 @@ async function observe(object: CollectorOptions['object']): Promise<Answer> {
     answer.counts = counts.filter(({ hooks }) => hooks.every(isAttached));
     answer.losses = observer.collector.stats().eventsLost;
     observer.close();
+    answer.counts.push(...(await observeAgent(object)));
   } catch (error) {
     answer.error = error instanceof Error ? error.stack : String(error);
   }
