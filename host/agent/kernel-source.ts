@@ -1,5 +1,5 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
-import { type Collector, type CollectorStats, EVENT_BYTES_MAX, type HookStatus, type WalkName } from '@tributary/bpf';
+import type { Collector, CollectorStats, HookStatus, WalkName } from '@tributary/bpf';
 import { LISTENER_EVENT_SIZE, readListenerEvent } from '../wire/gen/kernel-events-layout.ts';
 import type { Listener } from '../wire/gen/wire-layout.ts';
 import type { AgentCore } from './agent-core.ts';
@@ -74,9 +74,9 @@ export class KernelSource {
     let drained = 0;
     for (let turn = 0; turn < BATCHES_PER_TURN; turn++) {
       const bytes = this.#collector.drainInto(this.#core.inbox(BATCH_BYTES));
+      if (bytes === 0) break;
       this.#core.applyInbox(bytes);
       drained += bytes;
-      if (bytes <= BATCH_BYTES - EVENT_BYTES_MAX) break;
     }
     return drained;
   }
