@@ -39,11 +39,12 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   const Napi::Env env = info.Env();
   ProgramOptions options;
   options.folder = RequireString(info[0], "folder");
-  const Napi::Object given = info.Length() < 2 || info[1].IsUndefined()
-                                 ? Napi::Object::New(env)
-                                 : RequireOptions(info[1], "options",
-                                                  {"ringBytes", "wakeupBytes", "scopeNetns", "scopeCgroup", "scopeCgroupLevel", "joinKeyHash", "drops",
-                                                   "dns", "datagrams", "datagramIdleMs", "object"});
+  const Napi::Object given =
+      info.Length() < 2 || info[1].IsUndefined()
+          ? Napi::Object::New(env)
+          : RequireOptions(info[1], "options",
+                           {"ringBytes", "wakeupBytes", "scopeNetns", "scopeCgroup", "scopeCgroupLevel", "joinKeyHash",
+                            "drops", "dns", "datagrams", "datagramIdleMs", "object"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
