@@ -18,7 +18,9 @@ struct datagram_socket {
 	__u8 is_released;
 	/* The owner made the socket and may have passed it on. */
 	__u8 is_provisional;
-	__u8 pad0[2];
+	/* It was seen to be made. */
+	__u8 is_new;
+	__u8 pad0;
 };
 
 struct {
@@ -51,6 +53,12 @@ static __always_inline int read_current_owner(struct socket_owner *owner)
 	owner->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	BPF_CORE_READ_INTO(&owner->comm, leader, comm);
 	return 1;
+}
+
+static __always_inline int is_datagram_socket_new(__u64 cookie)
+{
+	struct datagram_socket *socket = bpf_map_lookup_elem(&datagram_sockets, &cookie);
+	return socket && socket->is_new;
 }
 
 /* A flow begins. Who sends its first datagram owns the socket; who receives it is not known here. */
@@ -116,7 +124,7 @@ int datagram_socket_created(struct bpf_sock *sk)
 {
 	if (!is_datagram_socket(sk)) return 1;
 	if (scope_netns != 0 && read_netns(sk) != scope_netns) return 1;
-	struct datagram_socket socket = {.is_provisional = 1};
+	struct datagram_socket socket = {.is_provisional = 1, .is_new = 1};
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	if (read_current_owner(&socket.owner)) bpf_map_update_elem(&datagram_sockets, &cookie, &socket, BPF_NOEXIST);
 	return 1;

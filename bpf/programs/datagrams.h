@@ -54,8 +54,13 @@ struct datagram_flow {
 	__u8 role;
 	__u8 role_source;
 	__u8 ip_version;
-	__u8 is_announced;
+	/* FLOW_*. */
+	__u8 state;
 };
+
+#define FLOW_ANNOUNCED 1
+/* Its socket is older than the look, which has not lasted long enough to say that there was a pause before. */
+#define FLOW_MAY_BE_OLDER 2
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -185,6 +190,8 @@ static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_ke
 	flow.id = siphash_2_4(key->cookie, flow.start_time_ns, bpf_get_smp_processor_id()) | 1ULL << 63;
 	flow.ip_version = ip_version;
 	read_datagram_role(&flow, key, sk, is_sent);
+	if (flow.start_time_ns < look_start_ns + datagram_idle_ns && !is_datagram_socket_new(key->cookie))
+		flow.state = FLOW_MAY_BE_OLDER;
 	int error = bpf_map_update_elem(&datagram_flows, key, &flow, BPF_NOEXIST);
 	/* Another processor may have made it meanwhile. */
 	if (error == -EEXIST) return 1;
@@ -288,6 +295,7 @@ static __always_inline void fill_datagram_event(struct socket_event *event, __u1
 	event->role_source = flow->role_source;
 	event->protocol = IPPROTO_UDP;
 	event->ip_version = flow->ip_version;
+	if (flow->state & FLOW_MAY_BE_OLDER) event->flags |= SOCKET_FLAG_MAY_BE_OLDER;
 	__builtin_memcpy(event->local_address, key->local_address, 16);
 	__builtin_memcpy(event->remote_address, key->remote_address, 16);
 }
@@ -323,7 +331,7 @@ static __always_inline __u64 sum_totals(const struct datagram_totals *totals)
 static __always_inline __u16 next_datagram_event(const struct datagram_flow *flow, int is_over, __u64 sum)
 {
 	if (is_over) return KERNEL_EVENT_TYPE_SOCKET_CLOSE;
-	if (!flow->is_announced) return KERNEL_EVENT_TYPE_SOCKET_OPEN;
+	if (!(flow->state & FLOW_ANNOUNCED)) return KERNEL_EVENT_TYPE_SOCKET_OPEN;
 	return sum != flow->told ? KERNEL_EVENT_TYPE_SOCKET_TOTALS : KERNEL_EVENT_TYPE_NONE;
 }
 
@@ -357,7 +365,7 @@ int totals_datagrams(struct bpf_iter__bpf_map_elem *ctx)
 	}
 	if (bpf_seq_write(ctx->meta->seq, &event, sizeof(event)) != 0) return 0;
 	flow->told = sum;
-	flow->is_announced = 1;
+	flow->state |= FLOW_ANNOUNCED;
 	if (!is_over || bpf_map_delete_elem(&datagram_flows, &key) != 0) return 0;
 	__sync_fetch_and_add(&datagram_flows_live, -1);
 	leave_datagram_socket(key.cookie);

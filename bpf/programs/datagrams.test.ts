@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
-import { KernelEventType, Role, RoleSource, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
+import {
+  KernelEventType,
+  Role,
+  RoleSource,
+  type SocketEvent,
+  SocketFlag,
+} from '../../host/wire/gen/kernel-events-layout.ts';
 import type { CollectorOptions } from '../addon/index.ts';
 import { DATAGRAM_PROGRAM, Datagrams } from './testing/datagrams.ts';
 import { type Host, Lab, waitFor } from './testing/lab.ts';
@@ -357,7 +363,13 @@ test('a socket that is older than the collector has whoever holds it as owner', 
   const c = await client.open('10.84.1.1');
   const port = await client.port(c);
   await client.send(c, 1, 10, ['10.84.1.2', 7014]);
-  assert.equal(flows.only(right, 7014, port).ownerPid, await server.pid);
+  const [near, remote] = [flows.only(left, port, 7014), flows.only(right, 7014, port)];
+  assert.equal(remote.ownerPid, await server.pid);
+  assert.deepEqual(
+    [near, remote].map(({ flags }) => (flags & SocketFlag.MayBeOlder) !== 0),
+    [false, true],
+    'nobody knows what its socket did before',
+  );
   flows.close();
 });
 

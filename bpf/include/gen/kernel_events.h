@@ -90,6 +90,8 @@ enum socket_flag {
 	SOCKET_FLAG_OWNER_PROVISIONAL = 1,
 	/* One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
 	SOCKET_FLAG_MPTCP_SUBFLOW = 2,
+	/* A flow of datagrams that may have begun before the agent looked. */
+	SOCKET_FLAG_MAY_BE_OLDER = 4,
 };
 
 /* 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */

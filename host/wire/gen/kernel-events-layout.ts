@@ -90,6 +90,8 @@ export const SocketFlag = {
   OwnerProvisional: 1,
   /** One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
   MptcpSubflow: 2,
+  /** A flow of datagrams that may have begun before the agent looked. */
+  MayBeOlder: 4,
 } as const;
 export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag];
 

@@ -223,7 +223,7 @@ function attemptId(socket: SocketRow): u64 {
 }
 
 function openFlags(socket: SocketRow): u32 {
-  if (socket.has(SocketFlag.Adopted)) return OpenFlags.Existing;
+  if (socket.has(SocketFlag.Adopted | SocketFlag.MayBeOlder)) return OpenFlags.Existing;
   return socket.has(SocketFlag.OpenCommitted) ? OpenFlags.Existing | OpenFlags.Counted : 0;
 }
 

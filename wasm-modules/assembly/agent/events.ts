@@ -169,6 +169,7 @@ function openSocket(event: SocketEvent): u32 {
   socket.ipVersion = event.ipVersion;
   takeOwner(socket, event);
   firstTotals(socket.now, event);
+  if ((event.flags & EventFlag.MayBeOlder) !== 0) socket.set(SocketFlag.MayBeOlder);
   if (socket.has(SocketFlag.Adopted)) {
     copyTotals(socket.told, socket.now);
     copyTotals(socket.committed, socket.now);

@@ -50,7 +50,7 @@ export function countEnd(fold: Fold, socket: SocketRow): void {
   if (socket.reason === CloseReason.ResetSent) fold.resetsSent = 1;
   else if (socket.reason === CloseReason.ResetReceived) fold.resetsReceived = 1;
   const isAdopted = socket.has(SocketFlag.Adopted);
-  if (!isAdopted) fold.openings = 1;
+  if (!isAdopted && !socket.has(SocketFlag.MayBeOlder)) fold.openings = 1;
   // What is committed of an adopted socket is its history as long as no window is.
   if (isAdopted && !socket.has(SocketFlag.OpenCommitted)) subtractTotals(fold.last, socket.now, socket.committed);
   else copyTotals(fold.last, socket.now);

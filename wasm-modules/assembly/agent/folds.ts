@@ -81,7 +81,8 @@ export function foldSocket(socket: SocketRow): void {
   let window = socket.closeWindow;
   while (true) {
     const isFirst = changetype<usize>(entry) === 0;
-    if (isFirst) draft.connections = socket.hasBaseline || socket.has(SocketFlag.Failed) ? 0 : 1;
+    if (isFirst)
+      draft.connections = socket.hasBaseline || socket.has(SocketFlag.Failed | SocketFlag.MayBeOlder) ? 0 : 1;
     subtractTotals(draft.totals, end, isFirst ? socket.committed : entry.totals);
     addDraft(window, isMerged);
     if (isFirst) return;

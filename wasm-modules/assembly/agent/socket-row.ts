@@ -30,6 +30,8 @@ export namespace SocketFlag {
   /** The handshake is among its tallies, or was: a Once does not say it again. Likewise the duration. */
   export const HandshakeTallied: u32 = 1 << 11;
   export const DurationTallied: u32 = 1 << 12;
+  /** A flow of datagrams that may be older than the agent's look: its totals count from there, its opening does not. */
+  export const MayBeOlder: u32 = 1 << 13;
 }
 
 @unmanaged

@@ -84,6 +84,8 @@ export namespace SocketFlag {
   export const OwnerProvisional: u8 = 1;
   /** One path of a Multipath TCP connection: its bytes include that protocol's retransmissions across paths. */
   export const MptcpSubflow: u8 = 2;
+  /** A flow of datagrams that may have begun before the agent looked. */
+  export const MayBeOlder: u8 = 4;
 }
 
 /** 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */

@@ -41,9 +41,16 @@ export function countFlow(flow: u32, client: u32, server: u32, out: EdgeFlow): v
   countConnection(flow, client, server, out);
   const isSettled = hasFlag(client, END_SETTLED) || hasFlag(server, END_SETTLED);
   countClose(flow, client, server, isSettled, out);
+  const isDatagrams = client !== 0 && coldEndAt(client).protocol === IPPROTO_UDP;
+  if (isDatagrams && (isHalfSeen(client) || isHalfSeen(server))) return;
   if (!isSettled && isClosed(client) && isClosed(server) && mark(flow, FLOW_JUDGED)) {
-    judgeResidual(endAt(client), endAt(server), coldEndAt(client).protocol === IPPROTO_UDP, out);
+    judgeResidual(endAt(client), endAt(server), isDatagrams, out);
   }
+}
+
+/** Of datagrams there is no history that could be asked for: what passed before the look would be loss. */
+function isHalfSeen(end: u32): bool {
+  return hasFlag(end, END_EXISTING) && !hasFlag(end, END_COUNTED);
 }
 
 /** Told in this window, or closed with its totals known. */

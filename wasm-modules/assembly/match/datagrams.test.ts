@@ -92,6 +92,15 @@ test('what was received and not seen to be sent is no loss', () => {
   assert.deepEqual([edge.forwardBytes, edge.residualBytes], [400, undefined]);
 });
 
+test('a flow that may have begun before an agent looked is booked, and neither counted there nor judged', () => {
+  const { hosts, client, server } = twoHosts();
+  hosts.say(client, onceFrame([once({ open: asking({ handle: 0, flags: 1 }), totals: sent(400) })]));
+  assert.deepEqual(hosts.close()['host-1/dig > 10.0.0.2 :80'].connections, undefined);
+  hosts.say(server, onceFrame([once({ open: answering({ handle: 0 }), totals: received(100) })]));
+  const edge = hosts.close()[EDGE];
+  assert.deepEqual([edge.connections, edge.judgedBytes], [1, undefined]);
+});
+
 test('an end that paused while the other did not goes on in the same flow: no byte twice, no flow twice', () => {
   const { hosts, client, server } = twoHosts();
   const sums = new Sums(hosts);
