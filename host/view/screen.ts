@@ -2,6 +2,7 @@
 import { Box, type Key, Text, useInput } from 'ink';
 import { createElement, type ReactNode } from 'react';
 import type { Line, Piece, Tone } from './line.ts';
+import { typedKeys } from './typed-keys.ts';
 import type { NamedKey, ViewKey } from './view-state.ts';
 
 export interface ScreenProps {
@@ -13,7 +14,7 @@ export interface ScreenProps {
 }
 
 export function Screen({ lines, hasColors, hasKeys, onKey }: ScreenProps): ReactNode {
-  useInput((input, key) => onKey(nameKey(input, key)), { isActive: hasKeys });
+  useInput((input, key) => nameKeys(input, key).forEach(onKey), { isActive: hasKeys });
   const rows = lines.map((pieces, index) => createElement(Row, { key: index, pieces, hasColors }));
   return createElement(Box, { flexDirection: 'column' }, rows);
 }
@@ -53,15 +54,13 @@ function styleOf(tone: Tone, hasColors: boolean): Partial<Parameters<typeof Text
   }
 }
 
-function nameKey(input: string, key: Key): ViewKey {
-  const name = NAMES.find(([field]) => key[field])?.[1];
-  if (name !== undefined) return { name };
-  if (key.ctrl) return CONTROLS[input] ?? NOTHING;
-  return { name: 'text', text: key.meta ? '' : input.replace(/\p{C}/gu, '') };
+function nameKeys(input: string, key: Key): ViewKey[] {
+  const name = NAMES.find(([field]) => key[field])?.[1] ?? (key.ctrl ? CONTROLS[input] : undefined);
+  if (name !== undefined) return [{ name }];
+  return key.ctrl || key.meta ? [] : typedKeys(input);
 }
 
-const NOTHING: ViewKey = { name: 'text', text: '' };
-const CONTROLS: Record<string, ViewKey> = { c: { name: 'interrupt' }, u: { name: 'clear' } };
+const CONTROLS: Record<string, NamedKey> = { c: 'interrupt', u: 'clear' };
 
 const NAMES: readonly [keyof Key, NamedKey][] = [
   ['upArrow', 'up'],
