@@ -64,6 +64,15 @@ test('FAILED says why where all columns have room for it, and how often elsewher
   assert.equal(renderTable(ANSWER, [EDGE, failing], { width: full.length })[2], full);
 });
 
+test('a protocol other than TCP stands behind the port, also where the name is cut', () => {
+  const lookups: Edge = { ...EDGE, transport: 'udp', serverPort: 53 };
+  const [, line] = renderTable(ANSWER, [lookups], { width: 160 });
+  assert.match(line, /^client\/iperf3 {2}web\/iperf3:53\/udp {2}/);
+  assert.match(renderTable(ANSWER, [{ ...LONG, transport: 'udp' }], { width: 80 })[1], /…:5201\/udp {2}/);
+
+  assert.match(renderLine(ANSWER, lookups), / -> web\/iperf3:53 udp sent /);
+});
+
 test('every width from 80 on is kept', () => {
   for (let width = 80; width <= 200; width++)
     for (const line of renderTable(ANSWER, ANSWER.edges, { width }))

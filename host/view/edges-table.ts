@@ -59,7 +59,10 @@ function columnsFor(level: LevelName, shown: readonly Edge[], by: SortKey | unde
   const isFailing = shown.some((edge) => failureCount(edge) > 0);
   const columns: Column[] = [
     { title: 'CLIENT', align: 'left', text: (edge) => endName(edge.client, levels.client) },
-    { title: 'SERVER', align: 'left', text: (edge) => serverName(edge, levels.server), tail: portText },
+    {
+      ...{ title: 'SERVER', align: 'left', tail: serviceText },
+      text: (edge) => serverName(edge, levels.server) + serviceText(edge),
+    },
     {
       ...{ title: 'SENT', align: 'right', sorts: ['rate', 'bytes'] },
       text: (edge) => formatRate(edge.bytes.forward / edge.spanSeconds),
@@ -107,7 +110,7 @@ export function renderLine(answer: EdgesAnswer, edge: Edge): string {
 /** `client -> server:443 tcp` */
 export function edgeName(edge: Edge, level: LevelName): string {
   const levels = endLevels(LEVEL_NAMES[level]);
-  return `${endName(edge.client, levels.client)} -> ${serverName(edge, levels.server)} ${edge.transport}`;
+  return `${endName(edge.client, levels.client)} -> ${serverName(edge, levels.server)}${portText(edge)} ${edge.transport}`;
 }
 
 /** The reasons for which connects failed, with their numbers. */
@@ -146,8 +149,12 @@ function endName(end: EdgeEnd, level: EndLevel): string {
 
 function serverName(edge: Edge, level: EndLevel): string {
   const name = endName(edge.server, level);
-  const shown = name.includes(':') && level === 'id' && edge.server.address !== '' ? `[${name}]` : name;
-  return shown + portText(edge);
+  return name.includes(':') && level === 'id' && edge.server.address !== '' ? `[${name}]` : name;
+}
+
+/** `:443`, `:53/udp`: a table has no column for what is nearly always TCP. */
+function serviceText(edge: Edge): string {
+  return edge.transport === 'tcp' ? portText(edge) : `${portText(edge)}/${edge.transport}`;
 }
 
 function portText({ serverPort }: Edge): string {
