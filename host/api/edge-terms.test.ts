@@ -45,6 +45,7 @@ const CASES: [TermField, string, EdgeName[]][] = [
   ['port', '443', ['v4']],
   ['port', '22-8080', ['web', 'v4', 'v6']],
   ['protocol', 'TCP', ['web', 'v4', 'v6']],
+  ['protocol', '6', ['web', 'v4', 'v6']],
 ];
 
 for (const [field, text, expected] of CASES)
@@ -64,6 +65,7 @@ test('a term that means nothing is refused with what is allowed', () => {
     ['port', '90-80', /from 1 to 65535/],
     ['port', 'http', /"http" is not a port/],
     ['protocol', 'sctp', /is not tcp, udp/],
+    ['protocol', '256', /from 0 to 255/],
   ];
   for (const [field, text, message] of cases)
     assert.throws(

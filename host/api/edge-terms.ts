@@ -9,6 +9,7 @@
  * their product, whatever they are.
  */
 import ipaddr from 'ipaddr.js';
+import { transportName } from '../export/edge-rows.ts';
 import { endLevels, LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import type { Edge, EdgeEnd } from './edge-answer.ts';
 import { failureCount } from './edge-order.ts';
@@ -59,8 +60,10 @@ export const TERMS = {
     return ({ serverPort }) => serverPort !== null && serverPort >= first && serverPort <= last;
   },
   protocol: (text) => {
-    if (!/^(tcp|udp|\d{1,3})$/i.test(text)) throw new TermError(`"${text}" is not tcp, udp, or a protocol's number`);
-    return (edge) => edge.transport === text.toLowerCase();
+    if (!/^(tcp|udp|\d{1,3})$/i.test(text) || Number(text) > 255)
+      throw new TermError(`"${text}" is not tcp, udp, or a protocol's number from 0 to 255`);
+    const transport = /^\d/.test(text) ? transportName(Number(text)) : text.toLowerCase();
+    return (edge) => edge.transport === transport;
   },
 } as const satisfies Record<string, (text: string) => EdgeTest>;
 
