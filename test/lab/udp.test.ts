@@ -157,6 +157,36 @@ describe('UDP', { concurrency: false }, () => {
     }
   });
 
+  test('an agent that is killed and started again goes on in the flow: what the other end saw is booked once', async () => {
+    const port = 7070;
+    const [client, server] = [datagrams('cli'), datagrams('srv')];
+    const host = lab.network.host('srv');
+    const s = await server.open(host.v4, port);
+    const c = await client.open(lab.network.host('cli').v4);
+    let sent = 0;
+    const exchange = async (): Promise<void> => {
+      const bytes = await client.send(c, 10, 100, [host.v4, port]);
+      assert.equal((await server.receive(s, bytes))[0], bytes);
+      sent += bytes;
+    };
+    const booked = (): Promise<Edge[]> =>
+      lab.untilEdges('id_id', `${sent} bytes at port ${port}`, (answer) => {
+        const found = atPort(answer, port);
+        return sumsOf(found).forward >= sent ? found : undefined;
+      });
+    await exchange();
+    joinedEdge(await booked());
+    await lab.agents.get('cli')?.kill('SIGKILL');
+    await exchange();
+    await lab.startAgent('cli').logged(/connected/);
+    await exchange();
+    await client.close(c);
+    await server.close(s);
+    const edges = await ended(port, 1);
+    const { forward, connections, active } = sumsOf(edges);
+    assert.deepEqual([forward, connections, active], [sent, 1, 0]);
+  });
+
   test('iperf3 -u: bytes and datagrams equal its report', async (t) => {
     const port = 7060;
     await startIperfServer(lab, 'srv', port);
