@@ -111,13 +111,22 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'if (isOpeningSeen && mark(flow, FLOW_CONNECTION_COUNTED))',
     'if (isOpeningSeen)',
   ),
-  rule(
-    3,
-    'a failed connect is no connection',
-    `${MATCH}/counts.ts`,
-    'countFailure(flow, client, out);\n    return;',
-    'countFailure(flow, client, out);',
-  ),
+  {
+    section: 3,
+    rule: 'a failed connect is no connection',
+    edits: [
+      {
+        file: `${MATCH}/counts.ts`,
+        find: 'countFailure(flow, client, out);\n    return;',
+        replace: 'countFailure(flow, client, out);',
+      },
+      {
+        file: `${MATCH}/counts.ts`,
+        find: 'countFailure(flow, failed, out);\n    return;',
+        replace: 'countFailure(flow, failed, out);',
+      },
+    ],
+  },
   rule(
     3,
     'a flow is active while any end is open',
@@ -153,6 +162,34 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'Math.min(window, retelling?.committedWindow ?? window)',
     'Math.max(window, retelling?.committedWindow ?? window)',
   ),
+  rule(
+    3,
+    'a socket with tallies is opened and closed',
+    `${AGENT}/retention.ts`,
+    'if (socket.tallies === 0) {',
+    'if (true) {',
+  ),
+  {
+    section: 3,
+    rule: 'tallies precede the close of their socket',
+    edits: [
+      {
+        file: `${AGENT}/encoder.ts`,
+        find: 'export const Tallies: u32 = 3;',
+        replace: 'export const Tallies: u32 = 6;',
+      },
+      {
+        file: `${AGENT}/encoder.ts`,
+        find: 'export const Closes: u32 = 6;',
+        replace: 'export const Closes: u32 = 3;',
+      },
+      {
+        file: `${AGENT}/encoder.ts`,
+        find: 'if (isSnapshot) return enter(Step.Closes);',
+        replace: 'if (isSnapshot) return enter(Step.Tallies);',
+      },
+    ],
+  },
   rule(
     4,
     'a channel waits until the window that it has told is closed',
@@ -445,6 +482,28 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     `${MATCH}/fold-members.ts`,
     'member.lacksClient = !member.isYoung && isLacking(client);',
     'member.lacksClient = false;',
+  ),
+  rule(6, 'a tally that is committed is not told again', `${AGENT}/index.ts`, 'commitTallies(window);', ''),
+  rule(
+    6,
+    'a tally that is not committed is told again',
+    `${AGENT}/index.ts`,
+    'retellTallies(isSameReducer === 0 ? 0 : takenWindow);',
+    'if (isSameReducer !== 0) retellTallies(takenWindow);',
+  ),
+  rule(
+    6,
+    'what the same reducer has not taken is told again',
+    `${AGENT}/index.ts`,
+    'retellTallies(isSameReducer === 0 ? 0 : takenWindow);',
+    'if (isSameReducer === 0) retellTallies(0);',
+  ),
+  rule(
+    6,
+    'what the same reducer has taken is not told again',
+    `${AGENT}/index.ts`,
+    'retellTallies(isSameReducer === 0 ? 0 : takenWindow);',
+    'retellTallies(0);',
   ),
   rule(6, 'a fold that is committed is still told', `${AGENT}/settled-folds.ts`, 'due = oldest;', 'due = 0;'),
   rule(
