@@ -69,7 +69,6 @@ test('a protocol other than TCP stands behind the port, also where the name is c
   const [, line] = renderTable(ANSWER, [lookups], { width: 160 });
   assert.match(line, /^client\/iperf3 {2}web\/iperf3:53\/udp {2}/);
   assert.match(renderTable(ANSWER, [{ ...LONG, transport: 'udp' }], { width: 80 })[1], /…:5201\/udp {2}/);
-
   assert.match(renderLine(ANSWER, lookups), / -> web\/iperf3:53 udp sent /);
 });
 
