@@ -12,5 +12,6 @@ export function agentOptionsOf(loaded: Loaded): AgentOptions {
   const options = resolveAgentOptions(loaded.values);
   if (agent.reducer === undefined) refuseWithout(loaded, 'agent.reducer', OF_CONNECTION);
   if (tls.cert === undefined) refuseWithout(loaded, 'tls.cert', ['tls.server-name']);
+  if (!agent.dns) refuseWithout(loaded, 'agent.dns', ['agent.dns-names']);
   return options;
 }

@@ -287,6 +287,10 @@ const CASES: Record<string, () => Wrong> = {
   // What does not go together.
   'agent that tells nobody': () => ({ args: ['agent'], says: /--reducer HOST:PORT.*--output file:PATH/ }),
   'compression of nothing': () => ({ args: [...agent, '--zstd'], says: /--zstd: has no effect without --reducer/ }),
+  'names of lookups that are not timed': () => ({
+    args: [...agent, '--no-dns', '--dns-names'],
+    says: /--dns-names: has no effect without --dns/,
+  }),
   'plaintext to nobody': () => ({
     args: [...agent, '--insecure'],
     says: /--insecure: has no effect without --reducer/,
