@@ -104,7 +104,7 @@ test('up without a terminal reads its configuration again on SIGHUP', async (t) 
   writeFileSync(config, 'log:\n  level: error\n');
   const up = startUp(`unix:${join(directory, 'api.sock')}`, '--config', config);
   t.after(() => up.child.kill('SIGKILL'));
-  await waitFor(() => up.output().includes('1 agent') || undefined, 'the first screen', { detail: up.output });
+  await waitFor(() => /1 agent|->/.test(up.output()) || undefined, 'the first screen', { detail: up.output });
   writeFileSync(config, 'log:\n  level: debug\nup:\n  window: 5s\n');
   up.child.kill('SIGHUP');
   await waitFor(() => up.output().match(/log.level is now .*debug.*, was .*error/) ?? undefined, 'the new level', {
