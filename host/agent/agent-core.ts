@@ -97,9 +97,12 @@ export class AgentCore {
     this.applyInbox(bytes.length);
   }
 
-  /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
-  settle(timeNs: bigint): void {
-    this.#module.settle(timeNs);
+  /**
+   * Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. Without `isDnsWhole` DNS
+   * messages are missing: no query that waits is called a timeout.
+   */
+  settle(timeNs: bigint, isDnsWhole = true): void {
+    this.#module.settle(timeNs, isDnsWhole);
   }
 
   /** Closes were lost: SocketTotals of every socket that is alive follow. */

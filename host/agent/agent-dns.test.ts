@@ -108,6 +108,19 @@ for (const build of BUILDS) {
     ]);
   });
 
+  test(`${build}: when messages were lost, no query that waits is a timeout`, () => {
+    const core = createCore(build);
+    settle(core, 0n, 1n);
+    say(core, { timeNs: SECOND }, { id: 1 });
+    core.settle(9n * SECOND, false);
+    say(core, { timeNs: 9n * SECOND }, { id: 2 });
+    core.settle(20n * SECOND);
+    assert.deepEqual(talliesOf(core.encodeWindow(1, CONTEXT)), [
+      { handle: 1, kind: TallyKind.DnsTimeout, code: 1 << 16, count: 1n, sum: 0n },
+    ]);
+    assert.deepEqual([core.counters.dnsQueries, core.counters.dnsQueriesRefused], [0n, 1n]);
+  });
+
   test(`${build}: a query whose socket is closed timed out at once`, () => {
     const core = createCore(build);
     settle(core, 0n, 1n);

@@ -41,7 +41,7 @@ interface AgentExports {
   agent_events(address: number, bytes: number): number;
   agent_begin_census(): void;
   agent_end_census(timeNs: bigint): void;
-  agent_settle(timeNs: bigint): void;
+  agent_settle(timeNs: bigint, isDnsWhole: number): void;
   agent_tell_dns_names(): void;
   agent_processes_to_name(): number;
   agent_processes_to_name_count(): number;
@@ -107,8 +107,8 @@ export class AgentModule {
   }
 
   /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
-  settle(timeNs: bigint): void {
-    this.#exports.agent_settle(timeNs);
+  settle(timeNs: bigint, isDnsWhole: boolean): void {
+    this.#exports.agent_settle(timeNs, isDnsWhole ? 1 : 0);
   }
 
   beginCensus(): void {

@@ -39,6 +39,9 @@ export class KernelSource {
   readonly #piece = new Uint8Array(BATCH_BYTES);
   #endsDeferred = 0;
   #opensLost = 0;
+  #dnsLost = 0;
+  /** Hooks were left out, or attached again, since the last reading of the totals. */
+  #hasShed = false;
   #closesLost = 0;
   readonly #nowMs: () => number;
   #nextCensusMs: number;
@@ -95,7 +98,7 @@ export class KernelSource {
     this.#walk('totals');
     // After the sockets, so that their rows are there.
     if (this.#countsDrops) this.#walk('drops');
-    this.#core.settle(timeNs);
+    this.#core.settle(timeNs, this.#isDnsWhole());
     if (this.#seesListeners) this.#readListeners();
   }
 
@@ -132,8 +135,18 @@ export class KernelSource {
     };
   }
 
+  /** Whether every DNS message since the last call came here. */
+  #isDnsWhole(): boolean {
+    const { dnsMessage } = this.#collector.stats().eventsLost;
+    const isWhole = dnsMessage === this.#dnsLost && !this.#hasShed;
+    this.#dnsLost = dnsMessage;
+    this.#hasShed = false;
+    return isWhole;
+  }
+
   /** Leaves these hooks out, and attaches all others again. */
   shed(hooks: readonly string[]): void {
+    this.#hasShed = true;
     this.#collector.shed(hooks);
   }
 

@@ -217,7 +217,7 @@ export interface AgentCounters {
   labelsRefused: bigint;
   /**
    * DNS: messages; those that are no ordinary query or answer; answers to no known query; queries without an answer yet; queries refused
-   * because there were too many.
+   * because there were too many, or forgotten because messages were lost.
    */
   dnsMessages: bigint;
   dnsMalformed: bigint;

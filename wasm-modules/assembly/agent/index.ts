@@ -15,7 +15,7 @@ import {
 } from './address-spaces';
 import { beginCensus, closesInferred, endCensus } from './census';
 import { dnsMalformed, dnsMessages, dnsUnasked, initDns, settleDns, tellDnsNames } from './dns/dns';
-import { queriesRefused, queryCount } from './dns/transactions';
+import { forgetQueries, queriesForgotten, queriesRefused, queryCount } from './dns/transactions';
 import { beginEncoding, encodeNext, initEncoder } from './encoder';
 import {
   amendments,
@@ -151,8 +151,12 @@ export function agent_end_census(timeNs: u64): void {
   endCensus(timeNs);
 }
 
-/** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
-export function agent_settle(timeNs: u64): void {
+/**
+ * Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. `isDnsWhole` 0: DNS messages are
+ * missing, so that a query may have an answer which nobody saw.
+ */
+export function agent_settle(timeNs: u64, isDnsWhole: u32): void {
+  if (isDnsWhole === 0) forgetQueries();
   settleDns(timeNs);
 }
 
@@ -296,7 +300,7 @@ export function agent_counters(): usize {
   counters.dnsMalformed = dnsMalformed;
   counters.dnsUnasked = dnsUnasked;
   counters.dnsQueries = queryCount();
-  counters.dnsQueriesRefused = queriesRefused;
+  counters.dnsQueriesRefused = queriesRefused + queriesForgotten;
   counters.memoryBytes = (<u64>memory.size()) << 16;
   return changetype<usize>(counters);
 }

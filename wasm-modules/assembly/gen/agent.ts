@@ -152,7 +152,7 @@ export class AgentCounters {
   labelsRefused: u64; // 240
   /**
    * DNS: messages; those that are no ordinary query or answer; answers to no known query; queries without an answer yet; queries refused
-   * because there were too many.
+   * because there were too many, or forgotten because messages were lost.
    */
   dnsMessages: u64; // 248
   dnsMalformed: u64; // 256

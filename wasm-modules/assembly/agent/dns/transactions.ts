@@ -35,6 +35,8 @@ let oldest: u32 = 0;
 let newest: u32 = 0;
 /** Queries beyond the limit: their answers are not known as such. */
 export let queriesRefused: u64 = 0;
+/** Queries of which nobody knows whether they were answered. */
+export let queriesForgotten: u64 = 0;
 
 export function initTransactions(): void {
   byQuestion = OpenTable.create(DNS_QUERIES_MAX);
@@ -107,6 +109,12 @@ export function removeQuery(row: u32): void {
   if (query.next === 0) newest = query.previous;
   else queryAt(query.next).previous = query.previous;
   rows.give(row);
+}
+
+/** Answers may have been missed: no query is called a timeout for that. */
+export function forgetQueries(): void {
+  queriesForgotten += rows.live;
+  while (oldest !== 0) removeQuery(oldest);
 }
 
 function tagOfQuery(query: Query): u32 {
