@@ -97,6 +97,11 @@ export class AgentCore {
     this.applyInbox(bytes.length);
   }
 
+  /** Counts something of the host itself. `kind`: wire.TallyKind. */
+  tallyHost(kind: number, code: number, amount: number): void {
+    this.#module.tallyHost(kind, code, amount);
+  }
+
   /**
    * Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. Without `isDnsWhole` DNS
    * messages are missing: no query that waits is called a timeout.

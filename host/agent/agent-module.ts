@@ -42,6 +42,7 @@ interface AgentExports {
   agent_begin_census(): void;
   agent_end_census(timeNs: bigint): void;
   agent_settle(timeNs: bigint, isDnsWhole: number): void;
+  agent_tally_host(kind: number, code: number, amount: number): void;
   agent_tell_dns_names(): void;
   agent_processes_to_name(): number;
   agent_processes_to_name_count(): number;
@@ -107,6 +108,10 @@ export class AgentModule {
   }
 
   /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
+  tallyHost(kind: number, code: number, amount: number): void {
+    this.#exports.agent_tally_host(kind, code, amount);
+  }
+
   settle(timeNs: bigint, isDnsWhole: boolean): void {
     this.#exports.agent_settle(timeNs, isDnsWhole ? 1 : 0);
   }

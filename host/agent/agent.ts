@@ -13,7 +13,7 @@ import { LimitedLog } from '../telemetry/limited-log.ts';
 import { CredentialKeeper } from '../tls/credential-keeper.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
-import { PeerRole } from '../wire/gen/wire-layout.ts';
+import { PeerRole, TallyKind } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { describeGoodbye } from '../wire/goodbye-words.ts';
 import { formatAddress } from '../wire/transport/address.ts';
@@ -229,7 +229,10 @@ export class Agent {
   /** Without the kernel's measure there is no limit: the agent looks all the same. */
   #watchCost(source: KernelSource, limit: number): void {
     const { log, clock } = this.#dependencies;
-    const watch = new CostWatch(source, { limit, log, clock });
+    const watch = new CostWatch(source, {
+      ...{ limit, log, clock },
+      countShed: (step, seconds) => this.#core.tallyHost(TallyKind.Shed, step, seconds),
+    });
     try {
       watch.start();
       this.#costWatch = watch;

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import type { KernelSource } from './kernel-source.ts';
-import { OverloadControl } from './overload.ts';
+import { OverloadControl, SHED_STEPS } from './overload.ts';
 
 const PERIOD_MS = 5_000;
 /** The programs' time is measured for this share of each period, because measuring it has a price. */
@@ -19,6 +19,8 @@ export interface CostWatchOptions {
   limit: number;
   log: Logger;
   clock: Clock;
+  /** Takes the whole seconds for which something was left out. `step`: wire.ShedStep. */
+  countShed: (step: number, seconds: number) => void;
   /** Between measurements; 5 s. */
   periodMs?: number;
 }
@@ -28,6 +30,8 @@ export class CostWatch {
   readonly #options: CostWatchOptions;
   readonly #control: OverloadControl;
   #timer: NodeJS.Timeout | undefined;
+  /** Time of each step that is not a whole second yet, ms. */
+  readonly #shedMs = SHED_STEPS.map(() => 0);
   #cost: Cost = { process: 0, programs: 0 };
 
   constructor(source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>, options: CostWatchOptions) {
@@ -70,10 +74,20 @@ export class CostWatch {
         const programs = (this.#source.programNs() - nsBefore) / ((ms - sampleMs) * 1e6);
         this.#source.measure(false);
         const cpuUsAfter = cpuUs();
+        this.#countShed(ms - sinceMs);
         this.#judge({ process: (cpuUsAfter - cpuUsBefore) / ((ms - sinceMs) * 1e3), programs });
         this.#await(cpuUsAfter);
       }, periodMs - pauseMs);
     }, pauseMs);
+  }
+
+  /** What was left out at the last judgement was so until now. */
+  #countShed(elapsedMs: number): void {
+    for (const [index, { step }] of SHED_STEPS.slice(0, this.#control.steps).entries()) {
+      const ms = this.#shedMs[index] + elapsedMs;
+      this.#shedMs[index] = ms % 1000;
+      if (ms >= 1000) this.#options.countShed(step, Math.floor(ms / 1000));
+    }
   }
 
   #judge(cost: Cost): void {

@@ -1,11 +1,13 @@
 // What an agent leaves out when it costs more than it may. The order is that of docs/operating.md: what is missed least goes first, and
 // bytes are never left out. No I/O: measurements go in, the hooks to leave out come out.
 
+import { ShedStep } from '../wire/gen/wire-layout.ts';
+
 /** What is left out at each step, beside all of the steps before. */
 export const SHED_STEPS = [
-  { name: 'dns', hooks: ['dns_sent', 'dns_arrived'] },
-  { name: 'drops', hooks: ['drop'] },
-  { name: 'socket detail', hooks: ['socket_send', 'socket_receive', 'zero_window'] },
+  { step: ShedStep.Dns, name: 'dns', hooks: ['dns_sent', 'dns_arrived'] },
+  { step: ShedStep.Drops, name: 'drops', hooks: ['drop'] },
+  { step: ShedStep.SocketDetail, name: 'socket detail', hooks: ['socket_send', 'socket_receive', 'zero_window'] },
 ] as const;
 
 /** Measurements above the limit, one after the other, before something more is left out: a burst is none. */

@@ -1,6 +1,7 @@
 // The code of a tally in words: names of errors, of the kernel's own enumerations, and of the DNS registries.
 import { constants } from 'node:os';
 import { CloseReason, ConnectionPhase, RetransmitKind } from '../wire/gen/kernel-events-layout.ts';
+import { ShedStep } from '../wire/gen/wire-layout.ts';
 import type { AttributeId, TallyCode } from './gen/metrics.ts';
 
 export type CodeAttributes = Partial<Record<AttributeId, string | number>>;
@@ -15,6 +16,7 @@ const MEANINGS: Record<TallyCode, (code: number) => CodeAttributes> = {
   retransmit_kind: (code) => ({ retransmitKind: RETRANSMIT_KINDS.get(code) ?? String(code) }),
   connection_phase: (code) => ({ connectionPhase: PHASES.get(code) ?? String(code) }),
   errno: (code) => ({ errorCode: ERRORS.get(code) ?? String(code) }),
+  shed_step: (code) => ({ shed: SHED_STEPS.get(code) ?? String(code) }),
   port: (code) => ({ listenerPort: code }),
   // Without a label; the label has the kernel's name of it.
   drop_reason: (code) => ({ dropReason: String(code) }),
@@ -23,6 +25,7 @@ const MEANINGS: Record<TallyCode, (code: number) => CodeAttributes> = {
 
 const CLOSE_REASONS = wordsOf(CloseReason);
 const RETRANSMIT_KINDS = wordsOf(RetransmitKind);
+const SHED_STEPS = wordsOf(ShedStep);
 const PHASES = wordsOf(ConnectionPhase);
 /** Of Linux: agents run nowhere else. */
 const ERRORS = new Map(Object.entries(constants.errno).map(([name, code]) => [code, name]));

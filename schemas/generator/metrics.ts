@@ -51,6 +51,7 @@ const CODES = [
   'port',
   'drop_reason',
   'dns_answer',
+  'shed_step',
 ] as const;
 const tally = z.strictObject({
   kind: text,

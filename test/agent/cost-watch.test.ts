@@ -10,8 +10,10 @@ import { SHED_STEPS } from '../../host/agent/overload.ts';
 import { nameProcess } from '../../host/agent/processes.ts';
 import { LedgerModel } from '../../host/agent/testing/ledger-model.ts';
 import { loadModule } from '../../host/agent/testing/modules.ts';
+import { tallyKey } from '../../host/agent/testing/socket-model.ts';
 import { startClock } from '../../host/lib/clock.ts';
 import { createLog } from '../../host/telemetry/log.ts';
+import { ShedStep, TallyKind } from '../../host/wire/gen/wire-layout.ts';
 
 const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
 
@@ -36,7 +38,12 @@ test('above its limit an agent leaves one thing after the other out and says so,
   const destination = { write: (line: string) => void lines.push(JSON.parse(line)) };
   const log = createLog('agent', { format: 'json', destination });
   // Less than any process takes.
-  const watch = new CostWatch(source, { limit: 1e-9, log, clock: startClock(), periodMs: 200 });
+  const shedSeconds = new Map<number, number>();
+  const countShed = (step: number, seconds: number): void => {
+    shedSeconds.set(step, (shedSeconds.get(step) ?? 0) + seconds);
+    core.tallyHost(TallyKind.Shed, step, seconds);
+  };
+  const watch = new CostWatch(source, { limit: 1e-9, log, clock: startClock(), countShed, periodMs: 200 });
   const ledger = new LedgerModel();
   try {
     watch.start();
@@ -68,6 +75,9 @@ test('above its limit an agent leaves one thing after the other out and says so,
       ],
     );
 
+    await waitFor('a whole second without DNS', () => (shedSeconds.get(ShedStep.Dns) ?? 0) > 0);
+    watch.stop();
+
     await peer.send(client, 500);
     await peer.receive(server, 500);
     await peer.close(client);
@@ -81,6 +91,8 @@ test('above its limit an agent leaves one thing after the other out and says so,
     ledger.commit(1);
     assert.equal(ledger.exported.bytesSent, bytes + 500n);
     assert.equal(ledger.exported.bytesReceived, bytes + 500n);
+    for (const [step, seconds] of shedSeconds)
+      assert.equal(ledger.exported.tallies.get(tallyKey(TallyKind.Shed, step))?.count, BigInt(seconds));
 
     source.shed([]);
     assert.deepEqual(new Set(attached()), offered);

@@ -9,7 +9,7 @@ export type AttributeId = keyof typeof ATTRIBUTES;
 export type MetricId = keyof typeof METRICS;
 export type SelfMetricId = keyof typeof SELF_METRICS;
 export type TallyMetricId = keyof typeof TALLIES;
-export type TallyCode = 'close_reason' | 'retransmit_kind' | 'connection_phase' | 'errno' | 'port' | 'drop_reason' | 'dns_answer';
+export type TallyCode = 'close_reason' | 'retransmit_kind' | 'connection_phase' | 'errno' | 'port' | 'drop_reason' | 'dns_answer' | 'shed_step';
 
 export interface Attribute {
   /** SIDE stands for `source` or `destination`: such an attribute exists once for each end. */
@@ -176,6 +176,11 @@ export const ATTRIBUTES = {
     name: 'tributary.listener.port',
     cardinality: 'careful',
     description: 'Port of the listener.',
+  },
+  shed: {
+    name: 'tributary.agent.shed',
+    cardinality: 'fine',
+    description: 'What was left out: dns, drops or socket_detail.',
   },
   dropReason: {
     name: 'tributary.drop.reason',
@@ -506,6 +511,16 @@ export const TALLIES = {
     profiles: { otel: 'tributary.tcp.accept_queue.overflow.count' },
     prometheus: 'tributary_tcp_accept_queue_overflow_count_total',
     attributes: ['listenerPort'],
+  },
+  agentShed: {
+    kind: 17,
+    instrument: 'counter',
+    unit: 's',
+    code: 'shed_step',
+    description: 'For how long an agent left something out, because it cost more than agent.cpu-limit.',
+    profiles: { otel: 'tributary.agent.shed.duration' },
+    prometheus: 'tributary_agent_shed_duration_seconds_total',
+    attributes: ['shed'],
   },
   packetDrop: {
     kind: 24,

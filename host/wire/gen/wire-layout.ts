@@ -64,6 +64,15 @@ export const BaselineKind = {
 } as const;
 export type BaselineKind = (typeof BaselineKind)[keyof typeof BaselineKind];
 
+/** What an agent above its limit leaves out, each beside those before it. */
+export const ShedStep = {
+  None: 0,
+  Dns: 1,
+  Drops: 2,
+  SocketDetail: 3,
+} as const;
+export type ShedStep = (typeof ShedStep)[keyof typeof ShedStep];
+
 /**
  * What is counted of a socket beyond its totals, or of the host. metrics.yaml says of each kind what its `code` and `label` mean, whether
  * it counts or samples, and in which unit.
@@ -96,6 +105,8 @@ export const TallyKind = {
   RttVariation: 11,
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   AcceptOverflow: 16,
+  /** Seconds for which the agent left something out, because it cost more than it may. `code`: ShedStep. */
+  Shed: 17,
   /** `code`: kernel's reason; `label`: "REASON function". */
   Drop: 24,
   /** Datagrams that arrived and were not delivered, the buffer being full or the checksum wrong. */

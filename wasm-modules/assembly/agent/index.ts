@@ -82,6 +82,7 @@ import {
   talliesMerged,
   talliesRefused,
   talliesTold,
+  tally,
   tallyCount,
 } from './tallies';
 
@@ -149,6 +150,11 @@ export function agent_begin_census(): void {
 /** Whoever had no event since `agent_begin_census` has closed. `timeNs`: now, CLOCK_MONOTONIC. */
 export function agent_end_census(timeNs: u64): void {
   endCensus(timeNs);
+}
+
+/** Counts of the host itself (tallies.ts); nothing is refused but what finds no room, and that is counted. */
+export function agent_tally_host(kind: u32, code: u32, amount: u32): void {
+  tally(0, <u16>kind, code, 0, amount, 0);
 }
 
 /**

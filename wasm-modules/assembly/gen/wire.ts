@@ -62,6 +62,14 @@ export namespace BaselineKind {
   export const Committed: u32 = 2;
 }
 
+/** What an agent above its limit leaves out, each beside those before it. */
+export namespace ShedStep {
+  export const None: u8 = 0;
+  export const Dns: u8 = 1;
+  export const Drops: u8 = 2;
+  export const SocketDetail: u8 = 3;
+}
+
 /**
  * What is counted of a socket beyond its totals, or of the host. metrics.yaml says of each kind what its `code` and `label` mean, whether
  * it counts or samples, and in which unit.
@@ -94,6 +102,8 @@ export namespace TallyKind {
   export const RttVariation: u16 = 11;
   /** Connections that found the listener's accept queue full, and SYNs that found no room. `code`: port of the listener. */
   export const AcceptOverflow: u16 = 16;
+  /** Seconds for which the agent left something out, because it cost more than it may. `code`: ShedStep. */
+  export const Shed: u16 = 17;
   /** `code`: kernel's reason; `label`: "REASON function". */
   export const Drop: u16 = 24;
   /** Datagrams that arrived and were not delivered, the buffer being full or the checksum wrong. */
