@@ -1,5 +1,5 @@
 // /proc/PID/cgroup as the runtimes leave it, with each cgroup driver and on v1, hybrid and v2 hosts. None of these runtimes runs where the tests
-// do: the paths are those of their documentation and sources. What a row stands for is its name.
+// do: the paths have the form in which these programs are known to make them; none was recorded from a running one. What a row stands for is its name.
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
 import { type CgroupOwner, chooseCgroupPath, readCgroupPath } from './cgroup.ts';
