@@ -13,5 +13,6 @@ export function agentOptionsOf(loaded: Loaded): AgentOptions {
   if (agent.reducer === undefined) refuseWithout(loaded, 'agent.reducer', OF_CONNECTION);
   if (tls.cert === undefined) refuseWithout(loaded, 'tls.cert', ['tls.server-name']);
   if (!agent.dns) refuseWithout(loaded, 'agent.dns', ['agent.dns-names']);
+  if (!agent.udp) refuseWithout(loaded, 'agent.udp', ['agent.udp-idle']);
   return options;
 }

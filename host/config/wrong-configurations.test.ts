@@ -235,6 +235,15 @@ const CASES: Record<string, () => Wrong> = {
     yaml: 'agent:\n  zone: a\n  zone: b\n',
     says: /yaml:3:3: is not YAML: .*unique/,
   }),
+  'a file of two documents': () => ({
+    args: agent,
+    yaml: 'agent: {}\n---\nlog: {}\n',
+    says: /yaml:2:1: .*second document.* ---/,
+  }),
+  'a file without an end': () => ({
+    args: [...agent, '--config', '/dev/zero'],
+    says: /\/dev\/zero: has more than 1048576 bytes/,
+  }),
   'indentation by tabs': () => ({ args: agent, yaml: 'agent:\n\tzone: a\n', says: /yaml:2:1: is not YAML: .*[Tt]ab/ }),
   'file without sections': () => ({ args: agent, yaml: '- agent\n', says: /yaml:1:1: has to hold sections: tls, api/ }),
   'unknown section': () => ({
@@ -290,6 +299,10 @@ const CASES: Record<string, () => Wrong> = {
   'names of lookups that are not timed': () => ({
     args: [...agent, '--no-dns', '--dns-names'],
     says: /--dns-names: has no effect without --dns/,
+  }),
+  'pause of flows that are not followed': () => ({
+    args: [...agent, '--no-udp', '--udp-idle', '30s'],
+    says: /--udp-idle: has no effect without --udp/,
   }),
   'plaintext to nobody': () => ({
     args: [...agent, '--insecure'],
