@@ -1,5 +1,5 @@
 // The configuration file: YAML 1.2, sections of options. Every problem is told with its line and column.
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
 import { OPTIONS, TREE } from './definition.ts';
 import { show } from './kinds.ts';
@@ -17,12 +17,26 @@ const KNOWN_KEYS = [...SECTIONS, ...BY_KEY.keys()];
 /** `namedBy`: what made this the file, for when it cannot be read. Throws ConfigurationError then. */
 export function readConfigurationFile(path: string, namedBy: string): Given {
   try {
-    const text = readFileSync(path, 'utf8');
-    if (text.length <= FILE_BYTES_MAX) return readConfigurationText(path, text);
+    const bytes = readAtMost(path, FILE_BYTES_MAX + 1);
+    if (bytes.length <= FILE_BYTES_MAX) return readConfigurationText(path, bytes.toString());
     throw new ConfigurationError([{ where: path, what: `has more than ${FILE_BYTES_MAX} bytes` }]);
   } catch (error) {
     if (error instanceof ConfigurationError) throw error;
     throw new ConfigurationError([{ where: `${namedBy} ${path}`, what: explain(error) }]);
+  }
+}
+
+/** The path may name a pipe or a device, whose length nobody knows. */
+function readAtMost(path: string, bytesMax: number): Buffer {
+  const bytes = Buffer.alloc(bytesMax);
+  const file = openSync(path, 'r');
+  try {
+    let length = 0;
+    for (let read = -1; read !== 0 && length < bytesMax; length += read)
+      read = readSync(file, bytes, length, bytesMax - length, null);
+    return bytes.subarray(0, length);
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -33,9 +47,12 @@ export function readConfigurationText(path: string, text: string): Given {
     const { line, col } = lines.linePos(offset);
     return `${path}:${line}:${col}`;
   };
-  const broken = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
+  const broken = [...document.errors, ...document.warnings].map(({ pos, code, message }) => ({
     where: at(pos[0]),
-    what: `is not YAML: ${message.split('\n')[0]}`,
+    what:
+      code === 'MULTIPLE_DOCS'
+        ? 'begins a second document; a configuration is one, without a line of ---'
+        : `is not YAML: ${message.split('\n')[0]}`,
   }));
   if (broken.length > 0) return { settings: [], problems: broken };
   const { contents } = document;
