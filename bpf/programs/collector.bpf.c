@@ -1,5 +1,5 @@
-/* All programs of the collector are one object, so that they share the ring and the sockets' states. Each is loaded only
- * where its hook works. */
+/* All programs of the collector are one object, so that they share the ring and the sockets' states. Each is loaded
+ * only where its hook works. */
 
 #include "tcp.h"
 #include "listeners.h"

@@ -1,7 +1,8 @@
 #pragma once
 
-/* Listening sockets, told whole by each walk: whoever is missing has closed. A SYN or a connection that finds no room at
- * a listener is counted by the kernel in the socket itself, as are the few segments that it takes for no SYN at all. */
+/* Listening sockets, told whole by each walk: whoever is missing has closed. A SYN or a connection that finds no room
+ * at a listener is counted by the kernel in the socket itself, as are the few segments that it takes for no SYN at all.
+ */
 
 #include "core_types.h"
 #include "events.h"
