@@ -1,6 +1,7 @@
-// The channels between workers. Both hops of a pair share one ordered ring; the end of a window is a MarkerRecord. A channel that has
-// reached the end of its ingest -> match hop is not read on until match has closed that window, so match sees of every window exactly
-// the records of that window. The other hop need not wait: the next seal comes after all outputs.
+// The channels between workers. Both hops of a pair share one ordered ring; the end of a window on each hop is a MarkerRecord. Behind that of
+// ingest -> match come what the worker's own match says of the window, and its marker: they are read at once, or two workers that close
+// match would wait for room at each other. What follows belongs to the next window and is not read before match has closed this one, so
+// match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { aggregateTally } from '../aggregate/tallies';
@@ -78,7 +79,7 @@ export function isAggregateReady(): bool {
 export function receiveBlock(from: u32, address: usize, bytes: u32): u32 {
   const channel = channelOf(from);
   let at: u32 = 0;
-  while (at < bytes && channel.isAtMatchEnd === 0) {
+  while (at < bytes && (channel.isAtMatchEnd === 0 || channel.isAtAggregateEnd === 0)) {
     const header = changetype<RecordHeader>(address + at);
     at += header.size;
     receiveRecord(from, channel, header);
