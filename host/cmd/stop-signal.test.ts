@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
+import { createLog } from '../telemetry/log.ts';
+import { tellStateOnSignal } from './stop-signal.ts';
 
 const MODULE = JSON.stringify(import.meta.resolve('./stop-signal.ts'));
 const LOG_MODULE = JSON.stringify(import.meta.resolve('../telemetry/log.ts'));
@@ -43,4 +45,20 @@ test('a stop that fails is the failure of its role', async (context) => {
   const { code, log } = await stopLike(context, "() => Promise.reject(new Error('the disk is full'))");
   assert.notEqual(code, 0);
   assert.match(log, /the disk is full/);
+});
+
+test('SIGUSR1 tells the state also after the level of the log was raised', async (context) => {
+  const log = createLog('test', {
+    level: 'info',
+    format: 'json',
+    destination: { write: (line) => void lines.push(line) },
+  });
+  const lines: string[] = [];
+  context.after(() => process.removeAllListeners('SIGUSR1'));
+  tellStateOnSignal(log, () => ({ windows: 3 }));
+  log.level = 'error';
+  process.emit('SIGUSR1');
+  assert.equal(lines.length, 1);
+  const { msg, windows } = JSON.parse(lines[0]);
+  assert.deepEqual([msg, windows], ['state', 3]);
 });

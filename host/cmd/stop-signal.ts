@@ -34,8 +34,9 @@ export async function stopInTime(log: Logger, stop: () => Promise<void>): Promis
 
 /** On SIGUSR1, which Node would take for a debugger, logs one record of what the process holds, whatever the level of the log. */
 export function tellStateOnSignal(log: Logger, readState: () => object): void {
-  const told = log.child({}, { level: 'info' });
   process.on('SIGUSR1', () => {
+    // Made now: a child that begins with its parent's level is silenced with it when a reload raises that.
+    const told = log.child({}, { level: 'info' });
     const { rss, heapUsed, external } = process.memoryUsage();
     const memory = { residentBytes: rss, heapBytes: heapUsed, externalBytes: external };
     told.info({ ...readState(), memory, uptimeSeconds: Math.round(process.uptime()) }, 'state');
