@@ -128,6 +128,11 @@ export interface Collector {
    * every socket in the piece is known, or its close was drained and is newer.
    */
   iterate(name: WalkName, target: Uint8Array): number;
+  /**
+   * Name, without its folder, of the executable that a process ran when it was last seen to become the owner of a socket; it may have
+   * ended. `startTimeNs` is that of the socket's owner. Undefined when none is kept: the last 8192 such processes are.
+   */
+  executableOf(pid: number, startTimeNs: bigint): string | undefined;
   stats(): CollectorStats;
   /** Detaches and frees everything. Repeating it does nothing. */
   close(): void;

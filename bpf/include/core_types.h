@@ -204,6 +204,30 @@ struct cred {
 	kuid_t uid;
 };
 
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct qstr d_name;
+};
+
+struct path {
+	struct dentry *dentry;
+};
+
+struct file_operations;
+
+struct file {
+	const struct file_operations *f_op;
+	void *private_data;
+	struct path f_path;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
 struct task_struct {
 	unsigned int flags;
 	int tgid;
@@ -212,13 +236,7 @@ struct task_struct {
 	const struct cred *cred;
 	char comm[16];
 	struct css_set *cgroups;
-};
-
-struct file_operations;
-
-struct file {
-	const struct file_operations *f_op;
-	void *private_data;
+	struct mm_struct *mm;
 };
 
 struct seq_file;

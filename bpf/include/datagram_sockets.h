@@ -52,6 +52,7 @@ static __always_inline int read_current_owner(struct socket_owner *owner)
 	owner->uid = BPF_CORE_READ(task, cred, uid.val);
 	owner->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	BPF_CORE_READ_INTO(&owner->comm, leader, comm);
+	keep_executable(owner, task);
 	return 1;
 }
 

@@ -2,6 +2,7 @@
 
 /* The process that owns a socket. Only to be asked in process context: in a softirq the current task is a bystander. */
 
+#include "executables.h"
 #include "socket_state.h"
 
 static __always_inline void read_owner(struct socket_owner *owner, struct task_struct *task)
@@ -13,6 +14,7 @@ static __always_inline void read_owner(struct socket_owner *owner, struct task_s
 	owner->uid = READ(task, cred, uid.val);
 	owner->cgroup_id = READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), leader->comm);
+	keep_executable(owner, task);
 }
 
 static __always_inline int is_provisional(const struct socket_state *state)

@@ -13,12 +13,13 @@ import { LimitedLog } from '../telemetry/limited-log.ts';
 import { CredentialKeeper } from '../tls/credential-keeper.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
+import type { ProcessToName } from '../wire/gen/agent-layout.ts';
 import { PeerRole, TallyKind } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { describeGoodbye } from '../wire/goodbye-words.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
-import { AgentCore } from './agent-core.ts';
+import { AgentCore, type ProcessName } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { ContainerNames } from './container-names.ts';
@@ -36,8 +37,8 @@ import { formatScope } from './scope.ts';
 
 const ADDRESS_SPACE = 'default';
 /**
- * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that a process can be named only while it
- * runs, so where something happens it is looked at more often.
+ * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that only while a process runs all of it
+ * can be told, so where something happens it is looked at more often.
  */
 const DRAIN_PAUSE_MS_MIN = 5;
 const DRAIN_PAUSE_MS_MAX = 20;
@@ -120,7 +121,7 @@ export class Agent {
       },
       {
         nameProcess: (process) => {
-          const name = nameProcess(process) ?? nameEnded(process, cgroupPaths);
+          const name = nameProcess(process) ?? this.#nameEnded(process, cgroupPaths);
           return name && this.#containers.complete(name);
         },
         // Text names itself, so what is left are places of drops.
@@ -191,6 +192,10 @@ export class Agent {
   get hooks(): Readonly<Record<string, string | undefined>> {
     const hooks = this.#source?.stats().hooks ?? [];
     return Object.fromEntries(hooks.map(({ hook, backend, attached }) => [hook, attached ? backend : undefined]));
+  }
+
+  #nameEnded(process: ProcessToName, paths: CgroupPaths): ProcessName | undefined {
+    return nameEnded(process, { paths, executable: this.#source?.executableOf(process) });
   }
 
   /** `wasConnected`: when the link began to stop. */

@@ -1,5 +1,6 @@
 // The kernel as the agent uses it: loads and attaches the probes, adopts what is older than they are, moves events into agent.wasm.
 import type { Collector, CollectorStats, HookStatus, WalkName } from '@tributary/bpf';
+import type { ProcessToName } from '../wire/gen/agent-layout.ts';
 import { LISTENER_EVENT_SIZE, readListenerEvent } from '../wire/gen/kernel-events-layout.ts';
 import type { Listener } from '../wire/gen/wire-layout.ts';
 import type { AgentCore } from './agent-core.ts';
@@ -158,6 +159,11 @@ export class KernelSource {
   /** What the programs took while they were measured, nanoseconds. */
   programNs(): number {
     return this.#collector.stats().hooks.reduce((sum, { runNs }) => sum + runNs, 0);
+  }
+
+  /** Name of the executable that the kernel kept of a process with a socket, for one that has ended. */
+  executableOf({ pid, startTimeNs }: Pick<ProcessToName, 'pid' | 'startTimeNs'>): string | undefined {
+    return this.#collector.executableOf(pid, startTimeNs);
   }
 
   stats(): CollectorStats {

@@ -46,6 +46,7 @@ test('the start time is found behind a name with spaces and parentheses', () => 
 test('an ended process is named by its control group, which is looked for again when it is new', () => {
   const root = mkdtempSync(join(tmpdir(), 'cgroup-'));
   let nowMs = 0;
+  const executable = undefined;
   const paths = new CgroupPaths(root, () => nowMs);
   const create = (path: string): { cgroupId: bigint } => {
     mkdirSync(join(root, path), { recursive: true });
@@ -53,13 +54,28 @@ test('an ended process is named by its control group, which is looked for again 
   };
   try {
     const web = create('system.slice/web.service');
-    assert.equal(nameEnded(web, paths)?.unit, 'web.service');
-    assert.equal(nameEnded(create('.'), paths), undefined);
+    assert.equal(nameEnded(web, { paths, executable })?.unit, 'web.service');
+    assert.equal(nameEnded(create('.'), { paths, executable }), undefined);
     const shop = create(`docker/${'a'.repeat(64)}`);
-    assert.equal(nameEnded(shop, paths), undefined);
+    assert.equal(nameEnded(shop, { paths, executable }), undefined);
     nowMs = 1_000;
-    assert.equal(nameEnded(shop, paths)?.containerId, 'a'.repeat(64));
-    assert.equal(nameEnded(web, new CgroupPaths(undefined, () => nowMs)), undefined);
+    assert.equal(nameEnded(shop, { paths, executable })?.containerId, 'a'.repeat(64));
+    assert.equal(nameEnded(web, { paths: new CgroupPaths(undefined, () => nowMs), executable }), undefined);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+test('an ended process keeps the executable that the kernel saw, with its control group or without', () => {
+  const root = mkdtempSync(join(tmpdir(), 'cgroup-'));
+  const paths = new CgroupPaths(root, () => 0);
+  try {
+    mkdirSync(join(root, 'web.service'));
+    const cgroupId = statSync(join(root, 'web.service'), { bigint: true }).ino;
+    const inGroup = nameEnded({ cgroupId }, { paths, executable: 'curl' });
+    assert.deepEqual([inGroup?.executable, inGroup?.unit], ['curl', 'web.service']);
+    const elsewhere = nameEnded({ cgroupId: 1n << 60n }, { paths, executable: 'curl' });
+    assert.deepEqual([elsewhere?.executable, elsewhere?.unit], ['curl', '']);
   } finally {
     rmSync(root, { recursive: true });
   }

@@ -25,11 +25,17 @@ export function nameProcess({ pid, startTimeNs }: Pick<ProcessToName, 'pid' | 's
   }
 }
 
-/** What its control group says of a process that has ended. The root group, where v1 hosts keep everyone, says nothing. */
-export function nameEnded({ cgroupId }: Pick<ProcessToName, 'cgroupId'>, paths: CgroupPaths): ProcessName | undefined {
-  const cgroup = paths.pathOf(cgroupId);
-  if (cgroup === undefined || cgroup === '/') return undefined;
-  return { executable: '', cgroup, ...readCgroupPath(cgroup) };
+/**
+ * What is left to be said of a process that has ended: by its control group, where the root group, in which v1 hosts keep everyone, says
+ * nothing, and the name of its `executable` as the kernel kept it. Undefined when nothing is.
+ */
+export function nameEnded(
+  { cgroupId }: Pick<ProcessToName, 'cgroupId'>,
+  { paths, executable }: { paths: CgroupPaths; executable: string | undefined },
+): ProcessName | undefined {
+  const cgroup = paths.pathOf(cgroupId) ?? '/';
+  if (cgroup === '/' && executable === undefined) return undefined;
+  return { executable: executable ?? '', cgroup, ...readCgroupPath(cgroup) };
 }
 
 /** "" for a kernel thread, and for a process that this one may not inspect. */

@@ -30,6 +30,14 @@ inline uint64_t RequireId(Napi::Value value, const char *name) {
   return static_cast<uint64_t>(number);
 }
 
+/** A bigint of 64 bits without sign. */
+inline uint64_t RequireBigInt(Napi::Value value, const char *name) {
+  bool is_lossless = false;
+  const uint64_t number = value.IsBigInt() ? value.As<Napi::BigInt>().Uint64Value(&is_lossless) : 0;
+  if (!is_lossless) throw ArgumentError(value.Env(), std::string(name) + " must be a bigint from 0 to 2^64 - 1");
+  return number;
+}
+
 inline bool RequireBoolean(Napi::Value value, const char *name) {
   if (!value.IsBoolean()) throw ArgumentError(value.Env(), std::string(name) + " must be true or false");
   return value.As<Napi::Boolean>().Value();

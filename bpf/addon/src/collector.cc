@@ -1,5 +1,7 @@
 #include "collector.h"
 
+#include <bpf/bpf.h>
+
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -23,6 +25,17 @@ constexpr uint32_t kCgroupLevelMax = 255;
 constexpr uint32_t kDatagramIdleMsDefault = 60'000;
 /** EVENT_TYPES_MAX of bpf/include/events.h. */
 constexpr size_t kEventTypesMax = 16;
+
+/** struct executable_key and struct executable of bpf/include/executables.h. */
+struct ExecutableKey {
+  uint64_t start_time_ns;
+  uint32_t pid;
+  uint32_t pad0;
+};
+struct Executable {
+  uint64_t file;
+  char name[256];
+};
 
 struct EventTypeName {
   size_t type;
@@ -91,6 +104,7 @@ Napi::Function Collector::Define(Napi::Env env) {
                          InstanceMethod<&Collector::Wait>("wait"),
                          InstanceMethod<&Collector::DrainInto>("drainInto"),
                          InstanceMethod<&Collector::Iterate>("iterate"),
+                         InstanceMethod<&Collector::ExecutableOf>("executableOf"),
                          InstanceMethod<&Collector::Stats>("stats"),
                          InstanceMethod<&Collector::Close>("close"),
                      });
@@ -192,6 +206,18 @@ Napi::Value Collector::Iterate(const Napi::CallbackInfo &info) {
     walk.reset();
     throw Napi::Error::New(info.Env(), error.what());
   }
+}
+
+Napi::Value Collector::ExecutableOf(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const ProgramSet &programs = RequireOpen(env);
+  const ExecutableKey key = {.start_time_ns = RequireBigInt(info[1], "startTimeNs"),
+                             .pid = RequireInteger(info[0], "pid", 1, UINT32_MAX),
+                             .pad0 = 0};
+  Executable executable;
+  if (bpf_map_lookup_elem(programs.MapFd("executables"), &key, &executable) != 0 || executable.name[0] == '\0')
+    return env.Undefined();
+  return Napi::String::New(env, executable.name, strnlen(executable.name, sizeof(executable.name)));
 }
 
 Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {

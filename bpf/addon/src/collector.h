@@ -25,6 +25,7 @@ class Collector : public Napi::ObjectWrap<Collector> {
   Napi::Value Wait(const Napi::CallbackInfo &info);
   Napi::Value DrainInto(const Napi::CallbackInfo &info);
   Napi::Value Iterate(const Napi::CallbackInfo &info);
+  Napi::Value ExecutableOf(const Napi::CallbackInfo &info);
   Napi::Value Stats(const Napi::CallbackInfo &info);
   void Close(const Napi::CallbackInfo &info);
 
