@@ -11,7 +11,6 @@ const MAIN = join(import.meta.dirname, '../cmd/main.ts');
 const DEFAULTS = {
   window: 10_000_000_000n,
   zone: '',
-  zstd: false,
   drops: true,
   dns: true,
   dnsNames: false,
@@ -38,6 +37,14 @@ test('without a name an agent is called as its host', () => {
     node: hostname(),
     zone: '',
   });
+});
+
+test('what is told to another host is compressed, unless that is not wanted', () => {
+  const compresses = (host: string, zstd?: boolean): boolean =>
+    resolveAgentOptions(settings({ reducer: { host, port: 4400 }, ...(zstd === undefined ? {} : { zstd }) })).zstd;
+  assert.deepEqual([compresses('10.0.0.1'), compresses('fd00::1'), compresses('reducer.example')], [true, true, true]);
+  assert.deepEqual([compresses('127.0.0.1'), compresses('::1')], [false, false]);
+  assert.deepEqual([compresses('10.0.0.1', false), compresses('127.0.0.1', true)], [false, true]);
 });
 
 test('a scoped agent is named after its namespace', () => {

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { UsageError } from '../lib/usage-error.ts';
 import type { TlsFiles } from '../tls/credentials.ts';
 import { parseTlsFiles } from '../tls/tls-options.ts';
-import type { ListenAddress } from '../wire/transport/address.ts';
+import { isLocal, type ListenAddress } from '../wire/transport/address.ts';
 import { resolveScope, type Scope, type ScopeSetting } from './scope.ts';
 
 export interface AgentOptions {
@@ -52,7 +52,8 @@ export interface AgentSettings {
     readonly window: bigint;
     readonly node?: string;
     readonly zone: string;
-    readonly zstd: boolean;
+    /** Undefined: as the place of the reducer suggests. */
+    readonly zstd?: boolean;
     readonly drops: boolean;
     readonly dns: boolean;
     readonly dnsNames: boolean;
@@ -67,7 +68,7 @@ export interface AgentSettings {
 
 /** Throws UsageError. */
 export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettings): AgentOptions {
-  const { reducer: address, output, window: windowNs, zone, zstd, drops, dns, dnsNames, udp, udpIdle } = agent;
+  const { reducer: address, output, window: windowNs, zone, drops, dns, dnsNames, udp, udpIdle } = agent;
   const tls = parseTlsFiles(files, insecure);
   if (address === undefined && output === undefined) {
     throw new UsageError(
@@ -87,7 +88,8 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     ...(output === undefined ? {} : { output }),
     ...(scope === undefined ? {} : { scope }),
     windowNs,
-    zstd,
+    // Short connections are told in a sixth of the bytes then; on one host bytes cost nothing.
+    zstd: agent.zstd ?? (address !== undefined && !isLocal(address)),
     drops,
     dns,
     dnsNames,

@@ -117,7 +117,11 @@ export const TREE = {
       otherwise: 'its hostname, or the name of the namespace',
     }),
     zone: option({ kind: name(0, NAME_LENGTH_MAX), description: 'availability zone of this host', default: '' }),
-    zstd: option({ kind: boolean(), description: 'compress what is told to the reducer', default: false }),
+    zstd: option({
+      kind: boolean(),
+      description: 'compress what is told to the reducer; --no-zstd does without',
+      otherwise: 'when the reducer is on another host',
+    }),
     drops: option({
       kind: boolean(),
       description: 'count what the kernel drops, by reason and function; --no-drops does without',
