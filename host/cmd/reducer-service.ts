@@ -134,8 +134,14 @@ export class ReducerService {
   async start(): Promise<void> {
     const credentials = await this.#credentials?.start();
     await nameOption('api.address', this.#api.start(credentials));
-    await nameOption('prometheus.listen', this.#startPrometheus(credentials));
-    await nameOption('reducer.listen', this.#reducer.start(credentials));
+    try {
+      await nameOption('prometheus.listen', this.#startPrometheus(credentials));
+      await nameOption('reducer.listen', this.#reducer.start(credentials));
+    } catch (error) {
+      // The one that leaves something behind.
+      await this.#api.stop();
+      throw error;
+    }
     this.#exporter?.start();
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
   }

@@ -2,8 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -135,9 +134,10 @@ test('a trap in a stage ends the process with 70 and one line', { timeout: 240_0
   );
 });
 
-test('what cannot start says why and leaves no listener behind', { timeout: 240_000 }, async (context) => {
+test('what cannot start says why and leaves no socket behind', { timeout: 240_000 }, async (context) => {
   const cases: [string[], RegExp][] = [
     [['--listen', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
+    [['--prometheus-listen', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--api', '0.0.0.0:0'], /--insecure.*TRB_INSECURE/],
     [['--window', '0s'], /--window: "0s".*1s to 5m/],
     [['--workers', 'many'], /--workers: "many" is not a whole number from 1 to 64/],
@@ -147,6 +147,6 @@ test('what cannot start says why and leaves no listener behind', { timeout: 240_
     const reducer = new Process(context, flags);
     await reducer.line(message);
     assert.equal(await reducer.exitCode(), 2);
-    await once(createConnection(reducer.agents.path), 'error');
+    assert.deepEqual(readdirSync(reducer.folder), []);
   }
 });
