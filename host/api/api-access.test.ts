@@ -122,7 +122,7 @@ test('the client sends the token of a file, and says what is missing or wrong', 
 test('with certificates the API is HTTPS, for clients that know its authority, and new certificates are used', async (context) => {
   const authority = await TestAuthority.create();
   const credentials = await authority.issue();
-  const { server, target, folder } = await startApi(context, credentials);
+  const { server, target, folder, lines } = await startApi(context, credentials);
   const own = { ...target, token: TOKEN, ca: authority.certificate };
   assert.deepEqual(await fetchJson(own, '/api/v1/pipeline'), PIPELINE);
   const caFile = join(folder, 'ca.pem');
@@ -137,6 +137,8 @@ test('with certificates the API is HTTPS, for clients that know its authority, a
     code: 'TRB_API_TLS',
     message: /certificate of 127\.0\.0\.1:\d+ is not to be trusted/,
   });
+  while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  assert.match(lines[0], /^the API refused (127\.0\.0\.1:\d+|a peer that had gone): /);
   await assert.rejects(fetchJson({ ...target, token: TOKEN }, '/api/v1/pipeline'), {
     code: 'TRB_API_TLS',
     message: /--api-ca/,

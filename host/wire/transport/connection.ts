@@ -64,6 +64,8 @@ export class Connection {
   }
 }
 
-export function peerOf({ remoteAddress, remotePort }: Socket): string {
-  return remoteAddress === undefined ? 'unix' : formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
+/** A socket that is closed knows its peer no more; what is open and has no address is a unix socket. */
+export function peerOf({ remoteAddress, remotePort, destroyed }: Socket): string {
+  if (remoteAddress !== undefined) return formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
+  return destroyed ? 'a peer that had gone' : 'unix';
 }
