@@ -14,6 +14,7 @@ import {
   order,
   pairs,
   rebase,
+  type SocketEnding,
   TOTAL_FIELDS,
   TOTAL_NAMES,
   zero,
@@ -136,6 +137,7 @@ export class NaiveLedger {
         isExisting,
         isCounted: false,
         isClosed: false,
+        wasClosed: false,
         isSettled: false,
         isReported: true,
         reason: 0,
@@ -145,6 +147,7 @@ export class NaiveLedger {
         from: undefined,
         baselines: [],
         tallies: [],
+        endings: [],
       };
       flow.ends[slot] = end;
     }
@@ -176,7 +179,7 @@ export class NaiveLedger {
       end.ids.delete(item.id);
       this.#endOf.delete(item.id);
       if (item.reason >= CloseReason.AgentRestart) return;
-      if (!end.isClosed) end.tallies.push(...endTallies(item, end.role));
+      if (!end.wasClosed) end.endings.push(endingOf(item));
       end.isClosed = true;
       end.reason = Math.max(end.reason, item.reason);
     }
@@ -200,11 +203,14 @@ export class NaiveLedger {
     const isActive = [client, server].some((end) => end !== undefined && end.ids.size > 0);
     this.#send(flow, client, server, isActive, window, news, edges);
     const edge = nameEdge(client, server);
+    for (const end of [client, server]) if (end !== undefined) end.tallies.push(...endTallies(end));
     for (const [end, side] of [[client, TallySide.Client] as const, [server, TallySide.Server] as const])
       for (const tally of end?.tallies.splice(0) ?? []) addTally(edgeOf(edges, edge!, window), side, tally);
     for (const end of [client, server]) {
       if (end === undefined) continue;
       end.isHeld = end.ids.size > 0;
+      end.wasClosed = end.isClosed;
+      end.endings = [];
       end.isReported = false;
       end.rttUs = 0;
       end.from = undefined;
@@ -280,19 +286,34 @@ export class NaiveLedger {
   }
 }
 
-/** What its end says of a socket that ended, as wire.TallyKind says. Nobody here tells phases of resets or a least round trip. */
-function endTallies(item: Told & { kind: 'once' | 'close' }, role: number): NamedTally[] {
+/** What a session says of a socket that ended. Nobody here tells phases of resets or a least round trip. */
+function endingOf(item: Told & { kind: 'once' | 'close' }): SocketEnding {
+  const { durationNs, handshakeNs, error } = item.kind === 'once' ? item.ending : NO_ENDING;
+  const role = item.kind === 'once' ? item.open.role : Role.Unknown;
+  const { reason } = item;
+  const syns = isFailure(reason) ? item.totals.retransmits : 0n;
+  return { durationNs, handshakeNs: role === Role.Unknown ? 0n : handshakeNs, error, syns, reason, role };
+}
+
+/** As wire.TallyKind says, of the ending that says most. */
+function endTallies({ endings }: End): NamedTally[] {
+  const ending = [...endings].sort(compareEndings).pop();
+  if (ending === undefined) return [];
+  const { durationNs, handshakeNs, error, syns, reason, role } = ending;
   const told: NamedTally[] = [];
   const tell = (kind: number, code: number, count: bigint, sum = 0n) =>
     told.push({ kind, code, label: '', count, sum });
-  const { durationNs, handshakeNs, error } = item.kind === 'once' ? item.ending : NO_ENDING;
-  if (durationNs > 0n) tell(TallyKind.Duration, item.reason, 1n, durationNs);
+  if (durationNs > 0n) tell(TallyKind.Duration, reason, 1n, durationNs);
   const handshake = role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
-  if (handshakeNs > 0n && role !== Role.Unknown) tell(handshake, 0, 1n, handshakeNs);
-  if (!isFailure(item.reason)) return told;
+  if (handshakeNs > 0n) tell(handshake, 0, 1n, handshakeNs);
   if (error !== 0) tell(TallyKind.ConnectError, error, 1n);
-  if (item.totals.retransmits > 0n) tell(TallyKind.Retransmit, RetransmitKind.Syn, item.totals.retransmits);
+  if (syns > 0n) tell(TallyKind.Retransmit, RetransmitKind.Syn, syns);
   return told;
+}
+
+function compareEndings(a: SocketEnding, b: SocketEnding): number {
+  const times = order(a.durationNs, b.durationNs) || order(a.handshakeNs, b.handshakeNs);
+  return times || a.error - b.error || order(a.syns, b.syns) || a.reason - b.reason || a.role - b.role;
 }
 
 const NO_ENDING = { durationNs: 0n, handshakeNs: 0n, error: 0 };
@@ -315,7 +336,15 @@ const isFailure = (reason: number) => reason >= CloseReason.ConnectRefused && re
 
 function settledEnd({ role, isCounted, totals }: Told & { kind: 'settled' }): End {
   const texts = { node: '', localAddress: '', remoteAddress: '' };
-  const flags = { isHeld: false, isExisting: true, isCounted, isClosed: true, isSettled: true, isReported: false };
+  const flags = {
+    isHeld: false,
+    isExisting: true,
+    isCounted,
+    isClosed: true,
+    wasClosed: true,
+    isSettled: true,
+    isReported: false,
+  };
   const numbers = {
     identity: 0n,
     boot: 0n,
@@ -338,6 +367,7 @@ function settledEnd({ role, isCounted, totals }: Told & { kind: 'settled' }): En
     own: undefined,
     baselines,
     tallies: [],
+    endings: [],
   };
 }
 

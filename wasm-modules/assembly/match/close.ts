@@ -12,6 +12,7 @@ import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts'
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
 import {
   coldFlowAt,
+  END_CLOSING,
   END_FRESH,
   END_HELD,
   END_MERGED,
@@ -196,7 +197,7 @@ function hasNews(out: EdgeFlow): bool {
 function beginEndWindow(end: u32): void {
   if (end === 0) return;
   const hot = endAt(end);
-  hot.flags &= ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD);
+  hot.flags &= ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
   if (hot.openCount !== 0) hot.flags |= END_HELD;
   hot.srttUs = 0;
   hot.fromWindow = NO_WINDOW;

@@ -100,6 +100,8 @@ export const END_SETTLED: u16 = 64;
 export const END_MERGED: u16 = 128;
 /** An end of datagrams that goes on where an earlier one stopped (carried.ts). */
 export const END_CARRIES: u16 = 256;
+/** Its socket closed in the open window. */
+export const END_CLOSING: u16 = 512;
 
 export const NO_WINDOW: u32 = 0xffffffff;
 

@@ -33,7 +33,7 @@ import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
-import { keepDurations, keepEnding, receiveTally } from './tallies';
+import { keepClose, keepOnce, receiveTally } from './tallies';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
 const ADDRESS_ENDED: u32 = 1;
@@ -120,9 +120,7 @@ function receiveClose(from: u32, close: MatchClose): void {
   }
   const isSocketClose = close.reason < CloseReason.AgentRestart;
   if (isSocketClose) {
-    if ((hot.flags & END_CLOSED) === 0) {
-      keepEnding(end, close.reason, close.phase, close.error, close.totals);
-    }
+    keepClose(end, close);
     closeEnd(end, close.reason);
     report(end, close.totals, close.fromWindow);
     return;
@@ -136,10 +134,7 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
   if (end === 0) return;
   noteBegin(end, once.open);
-  if ((endAt(end).flags & END_CLOSED) === 0) {
-    keepDurations(end, once);
-    keepEnding(end, once.reason, once.phase, once.error, once.totals);
-  }
+  keepOnce(end, once);
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);
 }

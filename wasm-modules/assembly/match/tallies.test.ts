@@ -18,6 +18,7 @@ import {
   totals,
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
+import type { SessionRef } from '../../testing/reducer-fleet.ts';
 import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 import { HOST_LEVEL } from '../../testing/window-output.ts';
 
@@ -219,6 +220,37 @@ describe('what the end of a connection tells is tallied once, whether it is told
       assert.deepEqual(tallies(world), tallied);
     });
   }
+});
+
+test('of two sessions that tell of one ending in a window, the one that says most counts, in either order', () => {
+  const shown = [true, false].map((isOnceFirst) => {
+    const world = new TwoHosts(MODULE);
+    const [agent, other] = [world.agent(1, 'shop'), world.agent(1, 'shop', { scope: 'netns:1', session: 77n })];
+    const at = { joinKey: 7n, startTimeNs: 1_000_000_000n };
+    const isReset = { reason: CloseReason.ResetReceived, phase: ConnectionPhase.Transfer };
+    const last = totals({ minRttUs: 90 });
+    world.say(other, openFrame([clientEnd({ ...at, handle: 1 })]));
+    world.close();
+    // Nobody looks at the socket when the window begins in which both tell of it.
+    world.detach(other, CloseReason.AgentLost);
+    world.close();
+    const back = world.agent(1, 'shop', { scope: 'netns:1', session: 78n });
+    const say = (session: SessionRef, ...frames: Uint8Array[]): void => {
+      world.say(session, ...frames);
+      world.end(session);
+    };
+    const told = onceFrame([once({ open: clientEnd(at), endTimeNs: 1_250_000_000n, handshakeUs: 300 })]);
+    if (isOnceFirst) say(agent, told);
+    say(back, openFrame([clientEnd({ ...at, handle: 1, flags: 1 })]), closeFrame([{ ...close(1, last), ...isReset }]));
+    if (!isOnceFirst) say(agent, told);
+    world.close();
+    return tallies(world);
+  });
+  const expected = {
+    [`shop > (private) :80: Duration client ${CloseReason.Closed}`]: [1, 250_000_000],
+    'shop > (private) :80: HandshakeServer client 0': [1, 300_000],
+  };
+  assert.deepEqual(shown, [expected, expected]);
 });
 
 test('a flow beside folds tells its tallies, although its news wait', () => {

@@ -1,6 +1,6 @@
 // What ends, and hosts, counted beyond totals, on its way through match. A tally of an end waits in a list of its flow until the flow is
 // booked, because only then it is known on which edge the flow is and which of its ends is the client. Increments are told once, so
-// nothing is compared with what came before.
+// nothing is compared with what came before. Endings are no increments: two agents that look at one socket both tell its ending, and one counts.
 //
 // A close sends all that waits, so rows are not given back one by one: each window begins with the first row again, and they are written and
 // read one after another.
@@ -11,13 +11,13 @@ import { nodeOfChannel } from '../enrich/node-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
 import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../gen/kernel-events';
-import { EndTotals, MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
+import { EndTotals, MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
 import { endOfChannel } from './channel-ends';
 import { beginTallies, emitTally } from './emit';
-import { coldFlowAt, endAt, flowAt } from './flow';
+import { coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
 import { isConnectFailure } from './flow-key';
 import { touchFlow } from './flow-table';
 
@@ -39,7 +39,47 @@ class WaitingTally {
   sum: u64;
 }
 
+/** A row whose `kind` is None: how the socket of an end ended, of which several tallies are made when the flow is booked. */
+@unmanaged
+class WaitingEnding {
+  next: u32;
+  end: u32;
+  kind: u16;
+  /** kernel.CloseReason, kernel.ConnectionPhase. */
+  reason: u8;
+  phase: u8;
+  error: u16;
+  role: u8;
+  pad0: u8;
+  handshakeUs: u32;
+  minRttUs: u32;
+  /** SYNs that were sent again by a connect that failed. */
+  synsAgain: u64;
+  durationNs: u64;
+
+  /** The order of endings of one socket: what says nothing is the least. */
+  saysMoreThan(other: WaitingEnding): bool {
+    if (this.durationNs !== other.durationNs) return this.durationNs > other.durationNs;
+    if (this.handshakeUs !== other.handshakeUs) return this.handshakeUs > other.handshakeUs;
+    if (this.phase !== other.phase) return this.phase > other.phase;
+    if (this.error !== other.error) return this.error > other.error;
+    if (this.synsAgain !== other.synsAgain) return this.synsAgain > other.synsAgain;
+    if (this.minRttUs !== other.minRttUs) return this.minRttUs > other.minRttUs;
+    if (this.reason !== other.reason) return this.reason > other.reason;
+    return this.role > other.role;
+  }
+
+  get isEmpty(): bool {
+    return (
+      (this.durationNs | this.synsAgain) === 0 && (this.handshakeUs | this.phase | this.error | this.minRttUs) === 0
+    );
+  }
+}
+
+if (offsetof<WaitingEnding>() !== offsetof<WaitingTally>()) ERROR('endings and tallies wait in rows of one pool');
+
 let pool: RowPool = changetype<RowPool>(0);
+const said: WaitingEnding = changetype<WaitingEnding>(memory.data(offsetof<WaitingEnding>(), 8));
 /** Rows in use. */
 let waiting: u32 = 0;
 let hostTallies: u32 = 0;
@@ -64,38 +104,74 @@ export function receiveTally(from: u32, tally: MatchTally): void {
   else waitForBooking(end, tally.kind, tally.code, label, tally.count, tally.sum);
 }
 
-/** How long a short-lived socket and its handshake took. Call when nobody told of its end before. */
-export function keepDurations(end: u32, once: MatchOnce): void {
-  if (once.durationNs !== 0) waitForBooking(end, TallyKind.Duration, once.reason, 0, 1, once.durationNs);
-  if (once.handshakeNs === 0 || once.openRole === Role.Unknown) return;
-  const kind = once.openRole === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
-  waitForBooking(end, kind, 0, 0, 1, once.handshakeNs);
+/** A socket that lived within one window is over: also tells how long it and its handshake took. */
+export function keepOnce(end: u32, once: MatchOnce): void {
+  fillEnding(once.reason, once.phase, once.error, once.totals);
+  said.durationNs = once.durationNs;
+  if (once.openRole !== Role.Unknown) {
+    said.role = once.openRole;
+    said.handshakeUs = <u32>(once.handshakeNs / 1000);
+  }
+  keepEnding(end);
+}
+
+export function keepClose(end: u32, close: MatchClose): void {
+  fillEnding(close.reason, close.phase, close.error, close.totals);
+  keepEnding(end);
 }
 
 /**
  * Of a connect that failed what the application was told, and that all it sent again were SYNs; of a reset who sent it and when. `reason`:
- * kernel.CloseReason, `phase`: kernel.ConnectionPhase. Call when nobody told of its end before.
+ * kernel.CloseReason, `phase`: kernel.ConnectionPhase.
  */
-export function keepEnding(end: u32, reason: u8, phase: u8, error: u16, totals: EndTotals): void {
-  if (isConnectFailure(reason)) {
-    if (error !== 0) waitForBooking(end, TallyKind.ConnectError, error, 0, 1, 0);
-    if (totals.retransmits !== 0) {
-      waitForBooking(end, TallyKind.Retransmit, RetransmitKind.Syn, 0, totals.retransmits, 0);
-    }
-  }
-  if (totals.minRttUs !== 0) waitForBooking(end, TallyKind.RttMin, 0, 0, 1, <u64>totals.minRttUs * 1000);
-  if (phase === ConnectionPhase.None) return;
-  const kind = reason === CloseReason.ResetSent ? TallyKind.ResetSent : TallyKind.ResetReceived;
-  waitForBooking(end, kind, phase, 0, 1, 0);
+function fillEnding(reason: u8, phase: u8, error: u16, totals: EndTotals): void {
+  memory.fill(changetype<usize>(said), 0, offsetof<WaitingEnding>());
+  said.reason = reason;
+  said.phase = phase;
+  said.minRttUs = totals.minRttUs;
+  if (!isConnectFailure(reason)) return;
+  said.error = error;
+  said.synsAgain = totals.retransmits;
 }
 
-function waitForBooking(end: u32, kind: u16, code: u32, label: u32, count: u64, sum: u64): void {
+/**
+ * Keeps what is `said` unless the end had closed before the open window; of several in the window the one that says most, because which of
+ * them comes first is chance. Call before END_CLOSED is set.
+ */
+function keepEnding(end: u32): void {
+  const hot = endAt(end);
+  const isClosed = (hot.flags & END_CLOSED) !== 0;
+  if (isClosed && (hot.flags & END_CLOSING) === 0) return;
+  hot.flags |= END_CLOSING;
+  if (said.isEmpty) return;
+  let kept = isClosed ? endingOf(end) : 0;
+  if (kept === 0) {
+    const row = waitForBooking(end, TallyKind.None, 0, 0, 0, 0);
+    if (row === 0) return;
+    kept = pool.at(row);
+  } else if (!said.saysMoreThan(changetype<WaitingEnding>(kept))) return;
+  said.next = changetype<WaitingEnding>(kept).next;
+  said.end = end;
+  memory.copy(kept, changetype<usize>(said), offsetof<WaitingEnding>());
+}
+
+/** Address of the ending of `end` that waits; 0 = there is none. */
+function endingOf(end: u32): usize {
+  for (let row = coldFlowAt(endAt(end).flow).tallies; row !== 0; row = waitingAt(row).next) {
+    if (waitingAt(row).subject === end && waitingAt(row).kind === TallyKind.None) return pool.at(row);
+  }
+  return 0;
+}
+
+/** The row; 0, and counted, when there is no room. */
+function waitForBooking(end: u32, kind: u16, code: u32, label: u32, count: u64, sum: u64): u32 {
   const flow = endAt(end).flow;
   const cold = coldFlowAt(flow);
   const row = wait(cold.tallies, end, kind, code, label, count, sum);
-  if (row === 0) return;
+  if (row === 0) return 0;
   cold.tallies = row;
   touchFlow(flow);
+  return row;
 }
 
 /** A row before `next`; 0, and counted, when there is no room. */
@@ -132,10 +208,27 @@ export function sendTallies(flow: u32, edge: u32): void {
   while (row !== 0) {
     const tally = waitingAt(row);
     const side = tally.subject === client ? TallySide.Client : TallySide.Server;
-    emitTally(tally.kind, side, tally.code, tally.label, tally.count, tally.sum);
-    releaseLabel(tally.label);
+    if (tally.kind === TallyKind.None) emitEnding(changetype<WaitingEnding>(pool.at(row)), side);
+    else {
+      emitTally(tally.kind, side, tally.code, tally.label, tally.count, tally.sum);
+      releaseLabel(tally.label);
+    }
     row = tally.next;
   }
+}
+
+function emitEnding(ending: WaitingEnding, side: u8): void {
+  if (ending.durationNs !== 0) emitTally(TallyKind.Duration, side, ending.reason, 0, 1, ending.durationNs);
+  if (ending.handshakeUs !== 0) {
+    const kind = ending.role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
+    emitTally(kind, side, 0, 0, 1, <u64>ending.handshakeUs * 1000);
+  }
+  if (ending.error !== 0) emitTally(TallyKind.ConnectError, side, ending.error, 0, 1, 0);
+  if (ending.synsAgain !== 0) emitTally(TallyKind.Retransmit, side, RetransmitKind.Syn, 0, ending.synsAgain, 0);
+  if (ending.minRttUs !== 0) emitTally(TallyKind.RttMin, side, 0, 0, 1, <u64>ending.minRttUs * 1000);
+  if (ending.phase === ConnectionPhase.None) return;
+  const kind = ending.reason === CloseReason.ResetSent ? TallyKind.ResetSent : TallyKind.ResetReceived;
+  emitTally(kind, side, ending.phase, 0, 1, 0);
 }
 
 /** The end of a close: nothing of a flow waits any more. Adds what hosts counted, whose worker is this one. */
@@ -160,7 +253,7 @@ export function dropTallies(flow: u32, end: u32): void {
     const next = tally.next;
     if (tally.subject === end) {
       count(ReducerCounter.TalliesIgnored);
-      releaseLabel(tally.label);
+      if (tally.kind !== TallyKind.None) releaseLabel(tally.label);
     } else {
       tally.next = kept;
       kept = row;
