@@ -111,7 +111,7 @@ function checkSeed(module: WebAssembly.Module, frames: number, seed: number): vo
   );
   const byReason = reasons.map((reason) => fleet.refusals(reason)).reduce((sum, frames) => sum + frames);
   assert.equal(byReason, refused, `SEED=${seed}: each refused frame has a reason`);
-  assert(refused > given / 5 && accepted > given / 5, `SEED=${seed}: ${accepted} accepted, ${refused} refused`);
+  assert(refused > given / 10 && accepted > given / 10, `SEED=${seed}: ${accepted} accepted, ${refused} refused`);
   assert(fleet.counter(ReducerCounter.SessionsQuarantined) > 0, `SEED=${seed}: nobody was quarantined`);
   assert(fleet.counter(ReducerCounter.TalliesAdded) > 0, `SEED=${seed}: no tally was booked`);
   assert(fleet.memoryBytes(0) < MEMORY_BYTES_MAX, `SEED=${seed}: ${fleet.memoryBytes(0)} bytes`);
