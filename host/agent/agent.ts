@@ -13,13 +13,12 @@ import { LimitedLog } from '../telemetry/limited-log.ts';
 import { CredentialKeeper } from '../tls/credential-keeper.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { PROTOCOL_VERSION } from '../wire/control.ts';
-import type { ProcessToName } from '../wire/gen/agent-layout.ts';
 import { PeerRole, TallyKind } from '../wire/gen/wire-layout.ts';
 import type { Hello } from '../wire/gen/wire-tables.ts';
 import { describeGoodbye } from '../wire/goodbye-words.ts';
 import { formatAddress } from '../wire/transport/address.ts';
 import { AgentLink, type AgentNews } from '../wire/transport/agent-link.ts';
-import { AgentCore, type ProcessName } from './agent-core.ts';
+import { AgentCore } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { ContainerNames } from './container-names.ts';
@@ -31,7 +30,7 @@ import type { KernelSymbols } from './kernel-symbols.ts';
 import { LookNote } from './look-note.ts';
 import { LossLog } from './loss-log.ts';
 import type { AgentOptions } from './options.ts';
-import { nameEnded, nameProcess } from './processes.ts';
+import { type KeptOfProcesses, nameOwner } from './processes.ts';
 import { Recorder } from './recorder.ts';
 import { formatScope } from './scope.ts';
 
@@ -102,7 +101,10 @@ export class Agent {
     this.#scope = formatScope(options.scope);
     const hashSeed = [randomBytes(8).readBigUInt64LE(), randomBytes(8).readBigUInt64LE()] as const;
     const { boot } = this.#identity;
-    const cgroupPaths = new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms);
+    const kept: KeptOfProcesses = {
+      paths: new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms),
+      executableOf: (process) => this.#source?.executableOf(process),
+    };
     this.#containers = new ContainerNames(
       { socket: options.containerSocket },
       {
@@ -121,7 +123,7 @@ export class Agent {
       },
       {
         nameProcess: (process) => {
-          const name = nameProcess(process) ?? this.#nameEnded(process, cgroupPaths);
+          const name = nameOwner(process, kept);
           return name && this.#containers.complete(name);
         },
         // Text names itself, so what is left are places of drops.
@@ -194,10 +196,6 @@ export class Agent {
     return Object.fromEntries(hooks.map(({ hook, backend, attached }) => [hook, attached ? backend : undefined]));
   }
 
-  #nameEnded(process: ProcessToName, paths: CgroupPaths): ProcessName | undefined {
-    return nameEnded(process, { paths, executable: this.#source?.executableOf(process) });
-  }
-
   /** `wasConnected`: when the link began to stop. */
   #tellGivenUp(wasConnected: boolean): void {
     if (this.#link === undefined) return;
@@ -231,19 +229,13 @@ export class Agent {
     return { source, session, note, losses };
   }
 
-  /** Without the kernel's measure there is no limit: the agent looks all the same. */
   #watchCost(source: KernelSource, limit: number): void {
     const { log, clock } = this.#dependencies;
-    const watch = new CostWatch(source, {
+    this.#costWatch = new CostWatch(source, {
       ...{ limit, log, clock },
       countShed: (step, seconds) => this.#core.tallyHost(TallyKind.Shed, step, seconds),
     });
-    try {
-      watch.start();
-      this.#costWatch = watch;
-    } catch (error) {
-      log.warn({ err: error }, 'agent.cpu-limit has no effect');
-    }
+    this.#costWatch.start();
   }
 
   async #openOutputs(look: Look): Promise<void> {

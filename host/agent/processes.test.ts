@@ -5,8 +5,9 @@ import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
-import { nameEnded, nameProcess, readStartTicks } from './processes.ts';
+import { nameEnded, nameOwner, nameProcess, readStartTicks } from './processes.ts';
 
 function startTimeNs(pid: number): bigint {
   return readStartTicks(readFileSync(`/proc/${pid}/stat`, 'utf8')) * 10_000_000n;
@@ -31,6 +32,24 @@ test('a process that has ended is not named', async () => {
   child.kill('SIGKILL');
   await once(child, 'exit');
   assert.equal(nameProcess(identity), undefined);
+});
+
+test('a process that has exited and is not waited for has no executable but the one that was kept', async () => {
+  // The shell becomes a program that never waits for the shell's child.
+  const parent = spawn('sh', ['-c', 'sleep 1000 & echo $!; exec sleep 1000'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const pid = Number(await once(parent.stdout, 'data'));
+    while (readFileSync(`/proc/${parent.pid}/comm`, 'utf8') !== 'sleep\n') await sleep(5);
+    process.kill(pid, 'SIGKILL');
+    while (!readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')) await sleep(5);
+    const ended = { pid, startTimeNs: startTimeNs(pid), handle: 1, uid: 0, cgroupId: 0n, comm: new Uint8Array(16) };
+    const paths = new CgroupPaths(undefined, () => 0);
+    assert.equal(nameProcess(ended)?.executable, '');
+    assert.equal(nameOwner(ended, { paths, executableOf: () => 'curl' })?.executable, 'curl');
+    assert.equal(nameOwner(ended, { paths, executableOf: () => undefined })?.executable, '');
+  } finally {
+    parent.kill();
+  }
 });
 
 test('a kernel thread has no executable', { skip: process.getuid?.() !== 0 && 'only root may ask for it' }, () => {

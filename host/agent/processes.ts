@@ -10,6 +10,19 @@ const NS_PER_TICK = 10_000_000n;
 /** Fields of /proc/PID/stat after the parenthesis that ends comm; the start time is field 22 of all. */
 const START_TIME_FIELD = 22 - 3;
 
+export interface KeptOfProcesses {
+  paths: CgroupPaths;
+  /** What the kernel kept of the process: the name of its executable. */
+  executableOf: (process: ProcessToName) => string | undefined;
+}
+
+/** By /proc, and by what was kept of a process that has ended, or is about to: its executable goes before its number. */
+export function nameOwner(process: ProcessToName, { paths, executableOf }: KeptOfProcesses): ProcessName | undefined {
+  const name = nameProcess(process);
+  if (name === undefined) return nameEnded(process, { paths, executable: executableOf(process) });
+  return name.executable === '' ? { ...name, executable: executableOf(process) ?? '' } : name;
+}
+
 /** Undefined when the process has ended, or its number belongs to another one by now. */
 export function nameProcess({ pid, startTimeNs }: Pick<ProcessToName, 'pid' | 'startTimeNs'>): ProcessName | undefined {
   try {
@@ -38,7 +51,7 @@ export function nameEnded(
   return { executable: executable ?? '', cgroup, ...readCgroupPath(cgroup) };
 }
 
-/** "" for a kernel thread, and for a process that this one may not inspect. */
+/** "" for a kernel thread, for a process that exits, and for one that this one may not inspect. */
 function readExecutable(folder: string): string {
   try {
     return readlinkSync(`${folder}/exe`);
