@@ -1,4 +1,6 @@
 // Connections that are older than the collector, ordinary ones, resets and refusals, over loopback.
+import { readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Observer } from '../../bpf/programs/testing/observer.ts';
 import { calls } from '../../bpf/programs/testing/peer.ts';
@@ -96,6 +98,7 @@ export async function beginTcp(): Promise<(observer: Observer) => Promise<Count[
     const isOld = ({ localPort, remotePort }: SocketEvent): boolean => localPort === oldPort || remotePort === oldPort;
     return [
       ...countEvents(events, snmp),
+      countExecutables(observer, events),
       ...countWalks({ adopted: adopted.filter(isOld), totals: totals.filter(isOld), live: live.filter(isOld) }),
     ];
   };
@@ -132,6 +135,17 @@ function countEvents(events: SocketEvent[], { active, passive, failed }: Snmp): 
     ['ends with their owner', closes.filter(isOurs).length, 2 * (ORDINARY + RESETS)],
   ];
   return numbers.map(([name, told, expected]) => ({ name, hooks: ['tcp_state'], told, expected }));
+}
+
+/** The owner runs still, so /proc says what is right. */
+function countExecutables({ collector }: Observer, events: SocketEvent[]): Count {
+  const executable = basename(readlinkSync('/proc/self/exe'));
+  const owned = events.filter(
+    ({ type, ownerPid, ownerStartTimeNs }) =>
+      type === KernelEventType.SocketClose && collector.executableOf(ownerPid, ownerStartTimeNs) === executable,
+  );
+  const name = 'ends with the executable of their owner';
+  return { name, hooks: ['tcp_state'], told: owned.length, expected: 2 * (ORDINARY + RESETS) };
 }
 
 interface Walks {
