@@ -32,6 +32,7 @@ export class CostWatch {
   #timer: NodeJS.Timeout | undefined;
   /** Time of each step that is not a whole second yet, ms. */
   readonly #shedMs = SHED_STEPS.map(() => 0);
+  #canMeasure = true;
   #cost: Cost = { process: 0, programs: 0 };
 
   constructor(source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>, options: CostWatchOptions) {
@@ -40,10 +41,18 @@ export class CostWatch {
     this.#control = new OverloadControl(options.limit);
   }
 
-  /** Throws when the kernel does not measure its programs. */
   start(): void {
-    this.#source.measure(true);
-    this.#source.measure(false);
+    try {
+      this.#source.measure(true);
+      this.#source.measure(false);
+    } catch (error) {
+      this.#canMeasure = false;
+      const fix = 'give the agent CAP_SYS_ADMIN';
+      this.#options.log.warn(
+        { err: error },
+        `agent.cpu-limit counts this process alone, not its eBPF programs; to measure them ${fix}`,
+      );
+    }
     this.#await(cpuUs());
   }
 
@@ -66,13 +75,13 @@ export class CostWatch {
     const pauseMs = periodMs * (1 - SAMPLE_SHARE);
     const sinceMs = this.#options.clock().ms;
     this.#timer = setTimeout(() => {
-      this.#source.measure(true);
+      if (this.#canMeasure) this.#source.measure(true);
       const nsBefore = this.#source.programNs();
       const sampleMs = this.#options.clock().ms;
       this.#timer = setTimeout(() => {
         const { ms } = this.#options.clock();
         const programs = (this.#source.programNs() - nsBefore) / ((ms - sampleMs) * 1e6);
-        this.#source.measure(false);
+        if (this.#canMeasure) this.#source.measure(false);
         const cpuUsAfter = cpuUs();
         this.#countShed(ms - sinceMs);
         this.#judge({ process: (cpuUsAfter - cpuUsBefore) / ((ms - sinceMs) * 1e3), programs });
