@@ -50,6 +50,16 @@ const CASES: { name: string; owner: Owner; node: Partial<NodeTexts> }[] = [
     node: { kind: NodeKind.Host, id: 'db-1', role: 'db-1', process: '' },
   },
   {
+    name: 'a command name that holds a NUL is none',
+    owner: { ...AT, comm: 'cu\0rl' },
+    node: { kind: NodeKind.Host, id: 'db-1', role: 'db-1', process: '' },
+  },
+  {
+    name: 'an executable that holds a NUL is none, and its unit is still known',
+    owner: { ...AT, unit: 'nginx.service', executable: '/usr/sbin/ng\0inx' },
+    node: { kind: NodeKind.Service, id: 'db-1/nginx.service', role: 'nginx.service', process: '' },
+  },
+  {
     name: 'of an unknown owner only the host is known',
     owner: AT,
     node: { kind: NodeKind.Host, id: 'db-1', role: 'db-1' },
