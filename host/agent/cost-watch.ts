@@ -1,12 +1,15 @@
 // Measures what this agent costs, its eBPF programs included, and leaves out what makes it cost more than it may.
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
+import type { ShedStep } from '../wire/gen/wire-layout.ts';
 import type { KernelSource } from './kernel-source.ts';
-import { OverloadControl, SHED_STEPS } from './overload.ts';
+import { OverloadControl, stepsOf } from './overload.ts';
 
 const PERIOD_MS = 5_000;
 /** The programs' time is measured for this share of each period, because measuring it has a price. */
 const SAMPLE_SHARE = 0.05;
+
+type ObservedCost = Pick<KernelSource, 'measure' | 'programNs' | 'shed' | 'stats'>;
 
 /** Shares of one processor. */
 export interface Cost {
@@ -26,19 +29,21 @@ export interface CostWatchOptions {
 }
 
 export class CostWatch {
-  readonly #source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>;
+  readonly #source: ObservedCost;
   readonly #options: CostWatchOptions;
   readonly #control: OverloadControl;
   #timer: NodeJS.Timeout | undefined;
   /** Time of each step that is not a whole second yet, ms. */
-  readonly #shedMs = SHED_STEPS.map(() => 0);
+  readonly #shedMs = new Map<ShedStep, number>();
   #canMeasure = true;
   #cost: Cost = { process: 0, programs: 0 };
 
-  constructor(source: Pick<KernelSource, 'measure' | 'programNs' | 'shed'>, options: CostWatchOptions) {
+  /** `source` has started. */
+  constructor(source: ObservedCost, options: CostWatchOptions) {
     this.#source = source;
     this.#options = options;
-    this.#control = new OverloadControl(options.limit);
+    const observed = source.stats().hooks.flatMap(({ hook, attached }) => (attached ? [hook] : []));
+    this.#control = new OverloadControl(options.limit, stepsOf(new Set(observed)));
   }
 
   start(): void {
@@ -92,9 +97,9 @@ export class CostWatch {
 
   /** What was left out at the last judgement was so until now. */
   #countShed(elapsedMs: number): void {
-    for (const [index, { step }] of SHED_STEPS.slice(0, this.#control.steps).entries()) {
-      const ms = this.#shedMs[index] + elapsedMs;
-      this.#shedMs[index] = ms % 1000;
+    for (const { step } of this.#control.taken) {
+      const ms = (this.#shedMs.get(step) ?? 0) + elapsedMs;
+      this.#shedMs.set(step, ms % 1000);
       if (ms >= 1000) this.#options.countShed(step, Math.floor(ms / 1000));
     }
   }

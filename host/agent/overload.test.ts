@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OverloadControl, SHED_STEPS } from './overload.ts';
+import { OverloadControl, SHED_STEPS, stepsOf } from './overload.ts';
 
 /** A machine on which each step costs what it says, beside what cannot be left out. */
 function shareOf(control: OverloadControl, bytes: number, costs: readonly number[]): number {
@@ -49,4 +49,37 @@ test('a cost that comes back with what is taken back does not make it swing', ()
   const first = changes;
   for (let i = 0; i < 2000; i++) if (control.observe(control.steps === 0 ? 0.11 : 0.01 + (i % 2) * 0.001)) changes++;
   assert.ok(changes - first <= 14, `${changes - first} changes`);
+});
+
+/** Measurements of `share` until nothing is left out. */
+function measurementsToRestore(control: OverloadControl, share: number): number {
+  let count = 0;
+  for (; control.steps > 0 && count < 10_000; count++) control.observe(share);
+  return count;
+}
+
+test('what was left out comes back also when the load fell by itself in the moment when it was', () => {
+  const control = new OverloadControl(0.1);
+  for (let i = 0; i < 2; i++) control.observe(0.2);
+  assert.equal(control.steps, 1);
+  // Half of what seemed to be saved is forgotten in 34 measurements.
+  assert.ok(measurementsToRestore(control, 0.001) < 100);
+});
+
+test('an overload now and then is no reason to wait ever longer', () => {
+  const control = new OverloadControl(0.1);
+  const waits = Array.from({ length: 10 }, () => {
+    for (let i = 0; i < 2; i++) control.observe(0.2);
+    const wait = measurementsToRestore(control, 0.001);
+    for (let i = 0; i < 1000; i++) control.observe(0.001);
+    return wait;
+  });
+  assert.deepEqual(new Set(waits).size, 1, `${waits}`);
+});
+
+test('what is not observed is no step', () => {
+  const control = new OverloadControl(0.1, stepsOf(new Set(['tcp_state', 'drop', 'socket_send'])));
+  const order: string[][] = [];
+  for (let i = 0; i < 20; i++) if (control.observe(0.5)) order.push(control.hooks);
+  assert.deepEqual(order, [['drop'], ['drop', 'socket_send']]);
 });

@@ -10,16 +10,31 @@ export const SHED_STEPS = [
   { step: ShedStep.SocketDetail, name: 'socket detail', hooks: ['socket_send', 'socket_receive', 'zero_window'] },
 ] as const;
 
+export interface Step {
+  step: ShedStep;
+  name: string;
+  hooks: readonly string[];
+}
+
+/** Without what is not observed in the first place. */
+export function stepsOf(observed: ReadonlySet<string>): Step[] {
+  const steps = SHED_STEPS.map((step) => ({ ...step, hooks: step.hooks.filter((hook) => observed.has(hook)) }));
+  return steps.filter(({ hooks }) => hooks.length > 0);
+}
+
 /** Measurements above the limit, one after the other, before something more is left out: a burst is none. */
 const PATIENCE = 2;
-/** Measurements with room, before something is taken back; doubled each time that this was too early. */
+/** Measurements with room, before something is taken back; doubled each time that this was too early, until once it was not. */
 const RESTORE_PATIENCE = 6;
 const RESTORE_PATIENCE_MAX = 360;
 /** What is taken back has to fit below this share of the limit. */
 const RESTORE_SHARE = 0.8;
+/** The load may have fallen by itself when a step was taken, so what the step saved is believed less with each measurement: half after 34. */
+const SAVED_KEPT = 0.98;
 
 export class OverloadControl {
   readonly #limit: number;
+  readonly #all: readonly Step[];
   #steps = 0;
   #above = 0;
   #below = 0;
@@ -28,23 +43,30 @@ export class OverloadControl {
   readonly #saved: number[] = [];
   #shareBefore = 0;
   #isNew = false;
+  /** Measurements since something was taken back. */
+  #sinceRestored = Number.POSITIVE_INFINITY;
 
   /** `limit`: share of one processor. */
-  constructor(limit: number) {
+  constructor(limit: number, all: readonly Step[] = SHED_STEPS) {
     this.#limit = limit;
+    this.#all = all;
   }
 
-  /** How many of SHED_STEPS are left out. */
+  /** How many steps are taken. */
   get steps(): number {
     return this.#steps;
   }
 
+  get taken(): readonly Step[] {
+    return this.#all.slice(0, this.#steps);
+  }
+
   get names(): string[] {
-    return SHED_STEPS.slice(0, this.#steps).map(({ name }) => name);
+    return this.taken.map(({ name }) => name);
   }
 
   get hooks(): string[] {
-    return SHED_STEPS.slice(0, this.#steps).flatMap(({ hooks }) => hooks);
+    return this.taken.flatMap(({ hooks }) => hooks);
   }
 
   /** `share`: of one processor, of the time since the last call. Returns whether `hooks` is another now. */
@@ -53,23 +75,29 @@ export class OverloadControl {
       this.#saved[this.#steps] = Math.max(0, this.#shareBefore - share);
       this.#isNew = false;
     }
+    this.#sinceRestored++;
     if (share > this.#limit) return this.#observeAbove(share);
     this.#above = 0;
     if (this.#steps === 0) return false;
-    const withMore = share + (this.#saved[this.#steps] ?? 0);
+    const saved = (this.#saved[this.#steps] ?? 0) * SAVED_KEPT;
+    this.#saved[this.#steps] = saved;
+    const withMore = share + saved;
     this.#below = withMore < this.#limit * RESTORE_SHARE ? this.#below + 1 : 0;
     if (this.#below < this.#patience) return false;
     this.#below = 0;
     this.#steps--;
+    this.#sinceRestored = 0;
     return true;
   }
 
   #observeAbove(share: number): boolean {
-    // Soon after something was taken back: it was too early.
-    if (this.#above === 0 && this.#below < RESTORE_PATIENCE && this.#saved[this.#steps + 1] !== undefined)
-      this.#patience = Math.min(RESTORE_PATIENCE_MAX, this.#patience * 2);
+    if (this.#above === 0) {
+      const wasTooEarly = this.#sinceRestored <= RESTORE_PATIENCE;
+      if (wasTooEarly) this.#patience = Math.min(RESTORE_PATIENCE_MAX, this.#patience * 2);
+      else if (this.#sinceRestored > this.#patience) this.#patience = RESTORE_PATIENCE;
+    }
     this.#below = 0;
-    if (this.#steps === SHED_STEPS.length || ++this.#above < PATIENCE) return false;
+    if (this.#steps === this.#all.length || ++this.#above < PATIENCE) return false;
     this.#above = 0;
     this.#steps++;
     this.#shareBefore = share;

@@ -103,6 +103,24 @@ test('above its limit an agent leaves one thing after the other out and says so,
   }
 });
 
+test('what is not observed anyway is not left out', async () => {
+  const options = { module: loadModule('agent.wasm'), hashSeed: [1n, 2n] as const, windowNs: 1_000_000_000n };
+  const core = new AgentCore({ ...options, addressSpace: 'default', boot: 'boot' }, { nameProcess });
+  const source = new KernelSource(load({ scopeNetns: lab.host('n').netns, dns: false }), core);
+  source.start();
+  const log = createLog('agent', { format: 'json', destination: { write: () => {} } });
+  const countShed = (): void => {};
+  const watch = new CostWatch(source, { limit: 1e-9, log, clock: startClock(), countShed, periodMs: 100 });
+  try {
+    watch.start();
+    await waitFor('something to be left out', () => watch.shed.length > 0);
+    assert.equal(watch.shed[0], 'drops');
+  } finally {
+    watch.stop();
+    source.stop();
+  }
+});
+
 test('what cannot be left out is refused', () => {
   const collector = load();
   try {
