@@ -137,6 +137,12 @@ static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp
 	return 1;
 }
 
+/* The upper half of the ring is for sockets: what is only detail may not crowd them out. */
+static __always_inline int is_ring_crowded(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2;
+}
+
 static __always_inline void count_loss(__u16 type)
 {
 	__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);

@@ -135,7 +135,7 @@ static __always_inline void fill_head(struct __sk_buff *skb, struct dns_message 
 static __always_inline void copy_message(struct __sk_buff *skb, const struct dns_message *head, __u32 offset,
 					 __u32 room)
 {
-	struct dns_message *event = bpf_ringbuf_reserve(&events, sizeof(*event) + room, 0);
+	struct dns_message *event = is_ring_crowded() ? 0 : bpf_ringbuf_reserve(&events, sizeof(*event) + room, 0);
 	if (!event) {
 		count_loss(KERNEL_EVENT_TYPE_DNS_MESSAGE);
 		return;

@@ -7,6 +7,7 @@ import {
   KernelEventType,
   readDnsMessage,
 } from '../../host/wire/gen/kernel-events-layout.ts';
+import { EVENT_BYTES_MAX, load } from '../addon/index.ts';
 import type { Exchange } from './testing/dns-client.ts';
 import { ask, DnsServer, RecordType } from './testing/dns-lab.ts';
 import { type Host, Lab, waitFor } from './testing/lab.ts';
@@ -170,6 +171,7 @@ test('what begins no message is counted', async () => {
   // Both parts at both ends; the answer is whole.
   await waitFor('four parts', () => scoped.collector.stats().dnsUnparsed === 4);
   scoped.close();
+  await waitFor('the whole messages', () => messagesOf(server).length >= 2);
   assert.deepEqual(
     messagesOf(server).map(({ isSent }) => isSent),
     [1, 0],
@@ -191,4 +193,28 @@ test('other ports are left alone', async () => {
     messagesOf(client).filter(({ isSent }) => isSent === 1),
     [],
   );
+});
+
+test('messages that nobody reads leave half of the ring to sockets, and are counted', async () => {
+  const ringBytes = 64 * 1024;
+  const collector = load({ scopeNetns: client.netns, ringBytes });
+  try {
+    collector.attach();
+    const large = { name: 'large.test', type: RecordType.Txt, ednsBytes: 4096 };
+    ask(
+      client,
+      SERVER,
+      Array.from({ length: 20 }, () => large),
+    );
+    const { eventsLost, pendingBytes } = collector.stats();
+    assert.ok(eventsLost.dnsMessage > 0, 'the ring was too large for this test');
+    assert.ok(pendingBytes >= ringBytes / 2 && pendingBytes < ringBytes / 2 + EVENT_BYTES_MAX, String(pendingBytes));
+    const questions = Array.from({ length: 10 }, () => ({ ...large, transport: 'tcp' }) as const);
+    ask(client, SERVER, questions);
+    const after = collector.stats();
+    assert.equal(after.eventsLost.socketOpen, 0);
+    assert.equal(after.endsDeferred, 0);
+  } finally {
+    collector.close();
+  }
 });
