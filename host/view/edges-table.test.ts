@@ -52,6 +52,17 @@ test('at 80 columns names are cut and the spare columns go, rates and ends stay'
   assert.match(lines[2], /^a-host.*… {2}\[200.*…:5201 +988 MB\/s +123 MB\/s +- +- +3 +client$/);
 });
 
+test('at 80 columns a name that needs no more than its part of them is whole, and ACTIVE and NEW go for it', () => {
+  const edge: Edge = {
+    ...EDGE,
+    client: { ...END, id: 'vm/curl', role: 'curl' },
+    server: { ...END, id: 'vm/python3.11', role: 'python3.11' },
+  };
+  const [head, line] = renderTable(ANSWER, [edge], { width: 80 });
+  assert.match(line, /^vm\/curl {2}vm\/python3\.11:5201 {2}/);
+  assert.match(head, / RTT {2}RETRANS .*SEEN$/);
+});
+
 test('FAILED says why where all columns have room for it, and how often elsewhere', () => {
   const failing = { ...EDGE, failures: { ...EDGE.failures, refused: 2, timedOut: 1 } };
   const [head, idle, full] = renderTable(ANSWER, [EDGE, failing], { width: 160 });

@@ -162,6 +162,8 @@ function portText({ serverPort }: Edge): string {
 }
 
 const NAME_WIDTH_MIN = 10;
+/** Who talks to whom matters more than ACTIVE and NEW: they go before a name is cut to less than this. */
+const NAME_WIDTH_SPARED = 20;
 
 interface FittedColumns {
   columns: readonly Column[];
@@ -180,7 +182,8 @@ function fitColumns(columns: readonly Column[], edges: readonly Edge[], width: n
 function cutColumns(columns: readonly Column[], edges: readonly Edge[], width: number): FittedColumns {
   const measured = measure(columns, edges);
   const most = Math.max(...columns.map(({ spare = 0 }) => spare));
-  if (shrinkNames(measured.widths, width) || most === 0) return measured;
+  const least = most > 1 ? NAME_WIDTH_SPARED : NAME_WIDTH_MIN;
+  if (shrinkNames(measured.widths, width, least) || most === 0) return measured;
   return cutColumns(
     columns.filter(({ spare = 0 }) => spare !== most),
     edges,
@@ -200,12 +203,12 @@ function excessOf(widths: readonly number[], width: number): number {
   return widths.reduce((total, part) => total + part + GAP.length, -GAP.length) - width;
 }
 
-/** Cuts the two name columns until the line fits. False when it does not. */
-function shrinkNames(widths: number[], width: number): boolean {
+/** Cuts the two name columns until the line fits. False when it does not with `least` columns for each. */
+function shrinkNames(widths: number[], width: number, least: number): boolean {
   let excess = excessOf(widths, width);
   while (excess > 0) {
     const widest = widths[0] >= widths[1] ? 0 : 1;
-    if (widths[widest] <= NAME_WIDTH_MIN) return false;
+    if (widths[widest] <= least) return false;
     widths[widest]--;
     excess--;
   }
