@@ -170,6 +170,37 @@ for (const build of BUILDS) {
     assert.deepEqual([core.counters.openingsInferred, core.counters.eventsRepeated], [1n, 1n]);
   });
 
+  test(`${build}: an end that waited elsewhere ends the attempt that it is of, not the connection after it`, () => {
+    const core = createCore(build);
+    const failure = { type: ConnectFailed, closeReason: CloseReason.ConnectRefused, startTimeNs: 1_000n, timeNs: 1_500n };
+    const second = { joinKey: 7n, startTimeNs: 2_000n, bytesSent: 50n };
+    const payloads = told(core, 1, { ...second, timeNs: 2_500n }, failure);
+    const [once] = itemsOf(payloads, 'Once');
+    assert.deepEqual([once.reason, once.totals.bytesSent], [CloseReason.ConnectRefused, 0n]);
+    assert.equal(itemsOf(payloads, 'Open').length, 1);
+    assert.equal(core.counters.socketsLive, 1n);
+    const closing = { ...second, type: SocketClose, closeReason: CloseReason.Closed, bytesSent: 90n, timeNs: 3_000n };
+    const [close] = itemsOf(told(core, 2, closing), 'Close');
+    assert.deepEqual([close.reason, close.totals.bytesSent], [CloseReason.Closed, 90n]);
+  });
+
+  test(`${build}: an opening is no news of the connection before it, whose end waits elsewhere`, () => {
+    const core = createCore(build);
+    const first = { joinKey: 7n, startTimeNs: 1_000n };
+    const second = { joinKey: 8n, startTimeNs: 5_000n };
+    told(core, 1, { ...first, bytesSent: 40n }, { ...second, bytesSent: 5n, timeNs: 5_500n });
+    const closing = { ...first, type: SocketClose, closeReason: CloseReason.Closed, bytesSent: 60n, timeNs: 4_000n };
+    const payloads = told(core, 2, closing, { ...second, type: SocketTotals, bytesSent: 8n, timeNs: 6_000n });
+    assert.deepEqual(
+      itemsOf(payloads, 'Close').map((close) => close.totals.bytesSent),
+      [60n],
+    );
+    assert.deepEqual(
+      itemsOf(payloads, 'UpdateNarrow').map((update) => update.bytesSent),
+      [3],
+    );
+  });
+
   test(`${build}: a better owner and a better role are told with the same handle`, () => {
     const core = createCore(build);
     told(core, 1, { flags: SocketFlag.OwnerProvisional, ownerPid: 1, roleSource: RoleSource.Port });

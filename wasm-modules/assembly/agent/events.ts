@@ -146,7 +146,9 @@ function openSocket(event: SocketEvent): u32 {
   const type = event.type;
   const isFailed = type === KernelEventType.ConnectFailed;
   if (type === KernelEventType.SocketAdopted || (event.startTimeNs === 0 && !isFailed)) socket.set(SocketFlag.Adopted);
-  if (type !== KernelEventType.SocketOpen && type !== KernelEventType.SocketAdopted && !isFailed) openingsInferred++;
+  const isOpening = type === KernelEventType.SocketOpen || type === KernelEventType.SocketAdopted || isFailed;
+  // The walk tells a flow of datagrams that is over already as nothing but closed.
+  if (!isOpening && event.protocol === IPPROTO_TCP) openingsInferred++;
 
   socket.joinKey = event.joinKey;
   socket.startTimeNs = event.startTimeNs;

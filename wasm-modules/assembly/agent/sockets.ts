@@ -40,14 +40,16 @@ export function socketAt(row: u32): SocketRow {
 }
 
 /**
- * The row of the socket's connection that began at `startTimeNs`; 0 = unknown. A socket may connect again after a failure or a close: what
- * ended before that moment is another connection. `startTimeNs` 0: the only one that can be meant, open or not.
+ * The row of the socket's connection that began at `startTimeNs`; 0 = unknown. A socket may connect again after a failure or a close, and an
+ * end that waited elsewhere comes behind the opening of the next. Where one of the two beginnings is not known, what ended before the other
+ * is another connection. `startTimeNs` 0: the only one that can be meant, open or not.
  */
 export function findSocket(cookie: u64, startTimeNs: u64): u32 {
   let closed: u32 = 0;
   for (let row = byCookie.first(hashPair(cookie, 0)); row !== 0; row = byCookie.next()) {
     const socket = socketAt(row);
     if (socket.cookie !== cookie) continue;
+    if (startTimeNs !== 0 && socket.startTimeNs !== 0 && startTimeNs !== socket.startTimeNs) continue;
     if (!socket.has(SocketFlag.Closed)) return row;
     if (startTimeNs <= socket.endTimeNs) closed = row;
   }
