@@ -337,7 +337,7 @@ describe('a wrong argument is answered with a sentence', () => {
     assert.throws(() => collector.iterate('totals', small), {
       message: 'target must hold at least 200 bytes, it has 199',
     });
-    const call = (name: 'drainInto' | 'iterate' | 'wait', ...args: unknown[]) =>
+    const call = (name: 'drainInto' | 'iterate' | 'executableOf' | 'wait', ...args: unknown[]) =>
       Reflect.apply(Reflect.get(collector, name), collector, args);
     assert.throws(() => call('drainInto', new Uint16Array(500)), { message: 'target must be a Uint8Array' });
     assert.throws(() => call('drainInto'), { message: 'target must be a Uint8Array' });
@@ -345,6 +345,13 @@ describe('a wrong argument is answered with a sentence', () => {
       message:
         /^name must be 'deferred', 'totals', 'live', 'owners', 'adopt', 'drops' or 'listeners', it is 'everything'$/,
     });
+    assert.throws(() => collector.executableOf(0, 1n), {
+      message: 'pid must be a whole number between 1 and 4294967295',
+    });
+    for (const startTimeNs of [-1n, 1n << 64n, 1])
+      assert.throws(() => call('executableOf', 1, startTimeNs), {
+        message: 'startTimeNs must be a bigint from 0 to 2^64 - 1',
+      });
     assert.throws(() => call('wait', -1), { message: 'timeoutMs must be a whole number between 0 and 60000' });
     collector.close();
     collector.close();
