@@ -172,7 +172,12 @@ for (const build of BUILDS) {
 
   test(`${build}: an end that waited elsewhere ends the attempt that it is of, not the connection after it`, () => {
     const core = createCore(build);
-    const failure = { type: ConnectFailed, closeReason: CloseReason.ConnectRefused, startTimeNs: 1_000n, timeNs: 1_500n };
+    const failure = {
+      type: ConnectFailed,
+      closeReason: CloseReason.ConnectRefused,
+      startTimeNs: 1_000n,
+      timeNs: 1_500n,
+    };
     const second = { joinKey: 7n, startTimeNs: 2_000n, bytesSent: 50n };
     const payloads = told(core, 1, { ...second, timeNs: 2_500n }, failure);
     const [once] = itemsOf(payloads, 'Once');
