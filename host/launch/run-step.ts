@@ -26,6 +26,7 @@ export class StepError extends Error {
 export async function runStep({ title, command, args, cwd, env }: Step): Promise<void> {
   const started = performance.now();
   const elapsed = () => `${Math.round((performance.now() - started) / 1000)} s`;
+  let failed = 'failed after ';
   const ticker = setInterval(() => showProgress(`${title}: ${elapsed()}`), TICK_MS);
   try {
     const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -36,7 +37,10 @@ export async function runStep({ title, command, args, cwd, env }: Step): Promise
       });
     }
     const [code, signal] = await once(child, 'close');
-    if (code === 0) return;
+    if (code === 0) {
+      failed = '';
+      return;
+    }
     throw new StepError(
       `${title} failed (${signal ?? `exit code ${code}`}): ${command} ${args.join(' ')}\n${output.trimEnd()}`,
     );
@@ -47,7 +51,7 @@ export async function runStep({ title, command, args, cwd, env }: Step): Promise
     );
   } finally {
     clearInterval(ticker);
-    if (performance.now() - started >= WORTH_A_LINE_MS) endProgress(`${title}: ${elapsed()}`);
+    if (performance.now() - started >= WORTH_A_LINE_MS) endProgress(`${title}: ${failed}${elapsed()}`);
   }
 }
 
