@@ -33,12 +33,23 @@ struct {
 
 /* The programs of control groups know a socket as a pointer that must not be reckoned with. A copy of it is a number.
  */
-static __always_inline __u32 read_netns(void *sk)
+static __always_inline const struct sock *kernel_sock(void *sk)
 {
 	void *pointer = sk;
-	struct sock *kernel_sk = 0;
+	const struct sock *kernel_sk = 0;
 	bpf_probe_read_kernel(&kernel_sk, sizeof(kernel_sk), &pointer);
-	return BPF_CORE_READ(kernel_sk, __sk_common.skc_net.net, ns.inum);
+	return kernel_sk;
+}
+
+static __always_inline __u32 read_netns(void *sk)
+{
+	return BPF_CORE_READ(kernel_sock(sk), __sk_common.skc_net.net, ns.inum);
+}
+
+static __always_inline int is_new_socket_in_scope(struct bpf_sock *sk)
+{
+	if (scope_netns != 0 && read_netns(sk) != scope_netns) return 0;
+	return scope_cgroup == 0 || is_in_cgroup(BPF_CORE_READ(kernel_sock(sk), sk_cgrp_data.cgroup));
 }
 
 /* Only in process context. The programs of control groups may not follow the task's pointers themselves. */
@@ -123,8 +134,7 @@ static __always_inline int is_datagram_socket(const struct bpf_sock *sk)
 SEC("?cgroup/sock_create")
 int datagram_socket_created(struct bpf_sock *sk)
 {
-	if (!is_datagram_socket(sk)) return 1;
-	if (scope_netns != 0 && read_netns(sk) != scope_netns) return 1;
+	if (!is_datagram_socket(sk) || !is_new_socket_in_scope(sk)) return 1;
 	struct datagram_socket socket = {.is_provisional = 1, .is_new = 1};
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	if (read_current_owner(&socket.owner)) bpf_map_update_elem(&datagram_sockets, &cookie, &socket, BPF_NOEXIST);
@@ -152,8 +162,7 @@ int own_datagrams(struct bpf_iter__task_file *ctx)
 	struct file *file = ctx->file;
 	struct socket *held = file ? bpf_sock_from_file(file) : 0;
 	struct sock *sk = held ? held->sk : 0;
-	if (!task || !sk || !is_udp_socket(sk)) return 0;
-	if (scope_netns != 0 && sk->__sk_common.skc_net.net->ns.inum != scope_netns) return 0;
+	if (!task || !sk || !is_udp_socket(sk) || !in_scope(sk)) return 0;
 	struct datagram_socket socket = {.is_provisional = 1};
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	read_owner(&socket.owner, task);

@@ -96,10 +96,9 @@ static __always_inline __u16 announcement_type(const struct socket_state *state)
 
 /* By the group in which the socket was made; an accepted one has that of its listener. Exactly one of the groups at a
  * level is an ancestor. */
-static __always_inline int is_in_cgroup(const struct sock *sk)
+static __always_inline int is_in_cgroup(const struct cgroup *own)
 {
-	const struct cgroup *own = READ(sk, sk_cgrp_data.cgroup);
-	if (!own || (__u32)READ(own, level) < scope_cgroup_level) return 0;
+	if (!own || (__u32)BPF_CORE_READ(own, level) < scope_cgroup_level) return 0;
 	__u64 id = 0;
 	if (bpf_core_field_exists(struct cgroup, ancestors)) {
 		const struct cgroup *ancestor = 0;
@@ -117,5 +116,5 @@ static __always_inline int is_in_cgroup(const struct sock *sk)
 static __always_inline int in_scope(const struct sock *sk)
 {
 	if (scope_netns != 0 && READ(sk, __sk_common.skc_net.net, ns.inum) != scope_netns) return 0;
-	return scope_cgroup == 0 || is_in_cgroup(sk);
+	return scope_cgroup == 0 || is_in_cgroup(READ(sk, sk_cgrp_data.cgroup));
 }
