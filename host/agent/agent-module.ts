@@ -107,11 +107,11 @@ export class AgentModule {
     }
   }
 
-  /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
   tallyHost(kind: number, code: number, amount: number): void {
     this.#exports.agent_tally_host(kind, code, amount);
   }
 
+  /** Everything that the kernel had at `timeNs` (CLOCK_MONOTONIC) was applied, the totals of sockets included. */
   settle(timeNs: bigint, isDnsWhole: boolean): void {
     this.#exports.agent_settle(timeNs, isDnsWhole ? 1 : 0);
   }

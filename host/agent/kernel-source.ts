@@ -26,7 +26,7 @@ export interface KernelLosses {
   drops: number;
   /** Datagrams that belong to no flow, because there was no room for another one. */
   datagrams: number;
-  /** Times that the kernel skipped a program for which no other stands in: an owner or the cause of a reset is not known. */
+  /** Times that the kernel skipped a program for which no other stands in: an owner, the cause of a reset, the kind of a retransmit or a drop is not known. */
   skips: number;
 }
 
