@@ -19,8 +19,6 @@ export interface End {
   isExisting: boolean;
   isCounted: boolean;
   isClosed: boolean;
-  /** Before the open window. */
-  wasClosed: boolean;
   isSettled: boolean;
   isReported: boolean;
   reason: number;
@@ -32,17 +30,6 @@ export interface End {
   baselines: { kind: number; totals: Totals }[];
   /** Of the open window. */
   tallies: NamedTally[];
-  endings: SocketEnding[];
-}
-
-/** `syns`: sent again by a connect that failed. */
-export interface SocketEnding {
-  durationNs: bigint;
-  handshakeNs: bigint;
-  error: number;
-  syns: bigint;
-  reason: number;
-  role: number;
 }
 
 export interface Flow {
@@ -104,8 +91,11 @@ export function rebase(flow: Flow, client: End | undefined, server: End | undefi
   };
   const { history } = flow;
   const committed = pairs(base(client, BaselineKind.Committed), base(server, BaselineKind.Committed));
-  const isCommitted = known.some((end) => kindOf(end) === BaselineKind.Committed);
-  if (history !== undefined && (isCommitted || known.some((end) => !end.isExisting))) flow.history = undefined;
+  // Whoever tells again what it told here before knows nothing of history.
+  const [newClient, newServer] = [client, server].map((end) => (end?.own === undefined ? end : undefined));
+  const news = pairs(base(newClient, BaselineKind.Committed), base(newServer, BaselineKind.Committed));
+  const isKnown = [newClient, newServer].some((end) => end !== undefined && kindOf(end) === BaselineKind.Committed);
+  if (history !== undefined && (isKnown || known.some((end) => !end.isExisting))) flow.history = undefined;
   if (isFirst && known.every((end) => end.isExisting && kindOf(end) === BaselineKind.Adopted)) {
     const [c, s] = [base(client, BaselineKind.Adopted), base(server, BaselineKind.Adopted)];
     pairs(c, s).forEach(([, sent, , received], index) => {
@@ -120,7 +110,7 @@ export function rebase(flow: Flow, client: End | undefined, server: End | undefi
     for (const value of [sent, received]) if (value > flow.booked[index]) flow.booked[index] = value;
   });
   if (history === undefined || flow.history !== undefined) return [];
-  return history.map((value, index) => value - greater(committed[index][1], committed[index][3]));
+  return history.map((value, index) => value - greater(news[index][1], news[index][3]));
 }
 
 /** What an end's own totals rose by: from its baseline when it is new. The end decides alone. */

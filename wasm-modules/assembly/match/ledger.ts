@@ -8,7 +8,7 @@ import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { Baseline, baselineAt, dropBaseline } from './baselines';
 import { noteExported } from './exported';
-import { coldFlowAt, END_EXISTING, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
+import { coldFlowAt, END_EXISTING, END_FRESH, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
 import { bookHistory, keepHistory, returnHistory } from './history';
 
 /** Stands in for the end that nobody reports. */
@@ -54,16 +54,23 @@ function keepExported(flow: u32, clientBase: u32, serverBase: u32): void {
   );
 }
 
-/** What was left out at the start may have been traffic: an end that came later knows. */
+/**
+ * What was left out at the start may have been traffic: an end that came later knows. One that was there before, and tells again on a new channel
+ * what is committed, knows no more of it than this ledger.
+ */
 function lookBack(flow: u32, client: u32, server: u32, clientBase: u32, serverBase: u32): void {
-  const isClientCommitted = isOfKind(clientBase, BaselineKind.Committed);
-  const isServerCommitted = isOfKind(serverBase, BaselineKind.Committed);
-  if (!isClientCommitted && !isServerCommitted && !sawOpening(client) && !sawOpening(server)) return;
+  const knowsClient = isOfKind(clientBase, BaselineKind.Committed) && isFresh(client);
+  const knowsServer = isOfKind(serverBase, BaselineKind.Committed) && isFresh(server);
+  if (!knowsClient && !knowsServer && !sawOpening(client) && !sawOpening(server)) return;
   returnHistory(
     flow,
-    isClientCommitted ? baselineAt(clientBase) : noBaseline,
-    isServerCommitted ? baselineAt(serverBase) : noBaseline,
+    knowsClient ? baselineAt(clientBase) : noBaseline,
+    knowsServer ? baselineAt(serverBase) : noBaseline,
   );
+}
+
+function isFresh(end: u32): bool {
+  return (endAt(end).flags & END_FRESH) !== 0;
 }
 
 function sawOpening(end: u32): bool {
