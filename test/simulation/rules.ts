@@ -45,13 +45,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
       },
       {
         file: `${MATCH}/receive.ts`,
-        find: 'if (totals.bytesSent > hot.bytesSent) hot.bytesSent = totals.bytesSent;',
-        replace: 'hot.bytesSent = totals.bytesSent;',
+        find: 'if (totals.bytesSent > end.bytesSent) end.bytesSent = totals.bytesSent;',
+        replace: 'end.bytesSent = totals.bytesSent;',
       },
       {
         file: `${MATCH}/receive.ts`,
-        find: 'if (totals.bytesReceived > hot.bytesReceived) hot.bytesReceived = totals.bytesReceived;',
-        replace: 'hot.bytesReceived = totals.bytesReceived;',
+        find: 'if (totals.bytesReceived > end.bytesReceived) end.bytesReceived = totals.bytesReceived;',
+        replace: 'end.bytesReceived = totals.bytesReceived;',
       },
     ],
   },
@@ -82,6 +82,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     `${MATCH}/ledger.ts`,
     'if (cold.history !== 0) lookBack',
     'if (false) lookBack',
+  ),
+  rule(
+    3,
+    'an end that was there before knows nothing of history',
+    `${MATCH}/ledger.ts`,
+    'return (endAt(end).flags & END_FRESH) !== 0;',
+    'return true;',
   ),
   rule(
     3,
