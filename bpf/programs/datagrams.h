@@ -209,6 +209,14 @@ static __always_inline __u64 read_coarse_time(void)
 	return bpf_ktime_get_ns();
 }
 
+/* What is dropped next was counted nowhere. */
+static __always_inline void forget_arrival(void)
+{
+	__u32 zero = 0;
+	struct arrival *arrival = bpf_map_lookup_elem(&datagram_arrivals, &zero);
+	if (arrival) arrival->sk = 0;
+}
+
 static __always_inline void follow_datagram(struct __sk_buff *skb, int is_sent)
 {
 	struct datagram_key key = {};
@@ -223,6 +231,7 @@ static __always_inline void follow_datagram(struct __sk_buff *skb, int is_sent)
 		if (!flow) {
 			__sync_fetch_and_add(&datagrams_refused, datagram.count);
 			__sync_fetch_and_add(&datagram_bytes_refused, datagram.bytes);
+			if (!is_sent) forget_arrival();
 			return;
 		}
 	}

@@ -125,7 +125,9 @@ export class KernelSource {
 
   losses(): KernelLosses {
     const { eventsLost, statesLost, changesMissed, dropsLost, datagramsRefused, hooks } = this.#collector.stats();
-    const alone = hooks.filter(({ hook }) => !TWINS.includes(hook));
+    // The kprobe object has one of them only.
+    const areTwins = TWINS.every((twin) => hooks.some(({ hook, attached }) => hook === twin && attached));
+    const alone = hooks.filter(({ hook }) => !(areTwins && TWINS.includes(hook)));
     return {
       events: Object.values(eventsLost).reduce((sum, count) => sum + count, 0),
       states: statesLost,
