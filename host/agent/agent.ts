@@ -225,7 +225,7 @@ export class Agent {
     session.begin(now);
     note.touch(Date.now());
     if (this.#options.cpuLimit !== undefined) this.#watchCost(source, this.#options.cpuLimit);
-    log.info({ blindMs }, `nobody looked for ${blindMs} ms`);
+    if (blindMs > 0) log.info({ blindMs }, `nobody looked for ${blindMs} ms`);
     return { source, session, note, losses };
   }
 
