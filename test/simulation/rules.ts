@@ -45,13 +45,13 @@ export const PROTOCOL_RULES: readonly Rule[] = [
       },
       {
         file: `${MATCH}/receive.ts`,
-        find: 'if (totals.bytesSent > end.bytesSent) end.bytesSent = totals.bytesSent;',
-        replace: 'end.bytesSent = totals.bytesSent;',
+        find: 'if (totals.bytesSent > hot.bytesSent) hot.bytesSent = totals.bytesSent;',
+        replace: 'hot.bytesSent = totals.bytesSent;',
       },
       {
         file: `${MATCH}/receive.ts`,
-        find: 'if (totals.bytesReceived > end.bytesReceived) end.bytesReceived = totals.bytesReceived;',
-        replace: 'end.bytesReceived = totals.bytesReceived;',
+        find: 'if (totals.bytesReceived > hot.bytesReceived) hot.bytesReceived = totals.bytesReceived;',
+        replace: 'hot.bytesReceived = totals.bytesReceived;',
       },
     ],
   },

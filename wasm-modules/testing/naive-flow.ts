@@ -19,6 +19,8 @@ export interface End {
   isExisting: boolean;
   isCounted: boolean;
   isClosed: boolean;
+  /** Before the open window. */
+  wasClosed: boolean;
   isSettled: boolean;
   isReported: boolean;
   reason: number;
@@ -30,6 +32,17 @@ export interface End {
   baselines: { kind: number; totals: Totals }[];
   /** Of the open window. */
   tallies: NamedTally[];
+  endings: SocketEnding[];
+}
+
+/** `syns`: sent again by a connect that failed. */
+export interface SocketEnding {
+  durationNs: bigint;
+  handshakeNs: bigint;
+  error: number;
+  syns: bigint;
+  reason: number;
+  role: number;
 }
 
 export interface Flow {
