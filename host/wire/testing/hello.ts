@@ -19,6 +19,8 @@ export function hello(values: Partial<Hello> = {}): Hello {
     zone: 'zone-a',
     addressSpace: 'default',
     agentVersion: 'test',
+    findings: [],
+    hooks: [],
     ...values,
   };
 }

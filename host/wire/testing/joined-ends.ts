@@ -18,6 +18,8 @@ export const IDENTITY: AgentIdentity = {
   zone: 'zone-1',
   addressSpace: 'default',
   agentVersion: '0.1.0',
+  findings: [{ id: 'kernel', status: 0, text: '6.18' }],
+  hooks: [{ name: 'tcp_state', backend: 'tp_btf/inet_sock_set_state', error: '' }],
 };
 export const INCARNATION = 77n;
 export const CREDIT_BYTES = 2_000;
