@@ -205,6 +205,7 @@ function programsOf(pid: number): Set<number> {
   return new Set(texts.flatMap((text) => text.match(/^prog_id:\t(\d+)/m)?.[1] ?? []).map(Number));
 }
 
+/** Nothing is said when it was no time. */
 function blindMsOf(log: string): number {
-  return Number(log.match(/"blindMs":(\d+)/)?.[1]);
+  return Number(log.match(/"blindMs":(\d+)/)?.[1] ?? 0);
 }
