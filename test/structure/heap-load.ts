@@ -28,6 +28,9 @@ export interface HeapReading {
 
 const { SocketOpen, SocketTotals, SocketClose } = KernelEventType;
 
+/** When every connection began; with the cookie its identity. */
+const START_NS = 1_000_000_000n;
+
 const { gc: collectGarbage } = globalThis;
 assert(collectGarbage !== undefined, 'to be run with --expose-gc');
 
@@ -42,7 +45,7 @@ function tell(type: KernelEventType, first: number, end: number, moved: number):
     const isClient = role === Role.Client;
     const bytes = encodeEvents(
       ...Array.from({ length: EVENTS_PER_BATCH }, () => ({
-        ...{ type, role, timeNs: pipeline.timeNs, startTimeNs: pipeline.timeNs, ownerPid: 100 + agent },
+        ...{ type, role, timeNs: pipeline.timeNs, startTimeNs: START_NS, ownerPid: 100 + agent },
         closeReason: type === SocketClose ? CloseReason.Closed : CloseReason.None,
         ...(isClient ? { bytesSent: BigInt(moved) } : { bytesReceived: BigInt(moved) }),
         ...(isClient ? { remotePort: 80 } : { localPort: 80 }),
