@@ -123,7 +123,8 @@ describe('two watched hosts', { concurrency: false }, () => {
     const log = await nginx.logged(1);
     const edges = await lab.untilEdges('id_id', 'the translated flow', (answer) => {
       const found = atPort(answer, 9999, 8090);
-      return sumsOf(found).both > 0 ? found : undefined;
+      const { both, closed, active } = sumsOf(found);
+      return both > 0 && closed > 0 && active === 0 ? found : undefined;
     });
     const { connections, closed, active, forward, reverse, residualBytes } = sumsOf(edges);
     assert.deepEqual(

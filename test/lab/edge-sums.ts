@@ -17,6 +17,7 @@ export interface EdgeSums {
   forward: number;
   reverse: number;
   residualBytes: number;
+  judgedBytes: number;
   /** Segments that the client and the server sent again. */
   forwardRetransmits: number;
   connections: number;
@@ -34,6 +35,7 @@ export function sumsOf(edges: readonly Edge[]): EdgeSums {
     forward: sumOf(edges, ({ bytes }) => bytes.forward),
     reverse: sumOf(edges, ({ bytes }) => bytes.reverse),
     residualBytes: sumOf(edges, (edge) => edge.residualBytes),
+    judgedBytes: sumOf(edges, (edge) => edge.judgedBytes),
     forwardRetransmits: sumOf(edges, ({ retransmits }) => retransmits.forward),
     connections: sumOf(edges, (edge) => edge.connections),
     closed: sumOf(edges, (edge) => edge.closed),

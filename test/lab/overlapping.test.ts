@@ -44,7 +44,7 @@ test('equal addresses and ports on two networks are two edges, each with its own
     const ofPair = edges.filter((edge) => edge.client.host === client || edge.server.host === server);
     const joined = joinedEdge(ofPair);
     assert.deepEqual([joined.client.host, joined.server.host], [client, server]);
-    const { both: _, client: __, server: ___, ...sums } = sumsOf(ofPair);
+    const { both: _, client: __, server: ___, judgedBytes: ____, ...sums } = sumsOf(ofPair);
     assert.deepEqual(sums, {
       ...{ forward, reverse, residualBytes: 0, forwardRetransmits: sums.forwardRetransmits },
       ...{ connections: 1, closed: 1, active: 0, refused: 0 },

@@ -21,12 +21,15 @@ describe('UDP', { concurrency: false }, () => {
     return new Datagrams(child);
   };
 
-  /** The edges of a port once every flow there is over, `flows` in all. */
-  const ended = (port: number, flows: number): Promise<Edge[]> =>
+  /**
+   * The edges of a port once every flow there is over, `flows` in all. A flow closes with the first of its ends; the second may be told a window
+   * later, and then `judged` bytes are judged.
+   */
+  const ended = (port: number, flows: number, judged: number): Promise<Edge[]> =>
     lab.untilEdges('id_id', `the end of ${flows} flows at port ${port}`, (answer) => {
       const found = atPort(answer, port).filter(({ transport }) => transport === 'udp');
-      const { closed, active } = sumsOf(found);
-      return closed >= flows && active === 0 ? found : undefined;
+      const { closed, active, judgedBytes } = sumsOf(found);
+      return closed >= flows && active === 0 && judgedBytes >= judged ? found : undefined;
     });
 
   for (const [index, family] of FAMILIES.entries()) {
@@ -49,7 +52,7 @@ describe('UDP', { concurrency: false }, () => {
       await client.close(c);
       await server.close(s);
 
-      const edges = await ended(port, 1);
+      const edges = await ended(port, 1, forward + reverse);
       const edge = joinedEdge(edges);
       assert.equal(edges.length, 1, JSON.stringify(edges));
       assert.deepEqual(edge.bytes, { forward, reverse });
@@ -84,7 +87,7 @@ describe('UDP', { concurrency: false }, () => {
       await client.close(c);
       await server.close(s);
 
-      const edge = joinedEdge(await ended(port, 1));
+      const edge = joinedEdge(await ended(port, 1, sent));
       assert.deepEqual([edge.bytes.forward, edge.packets.forward], [sent, 100]);
       assert.deepEqual([edge.residualBytes, edge.judgedBytes], [lost, sent]);
       assert.deepEqual(
@@ -105,7 +108,7 @@ describe('UDP', { concurrency: false }, () => {
       const [received] = await server.drain(s);
       await server.close(s);
       assert.ok(received > 0 && received < sent, `${received} of ${sent} bytes`);
-      const edge = joinedEdge(await ended(port, 1));
+      const edge = joinedEdge(await ended(port, 1, sent));
       assert.deepEqual([edge.bytes.forward, edge.residualBytes], [sent, sent - received]);
     });
 
@@ -116,7 +119,7 @@ describe('UDP', { concurrency: false }, () => {
       await client.connect(c, addressOf('srv'), port);
       const sent = await client.send(c, 5, 100);
       await client.close(c);
-      const edges = await ended(port, 1);
+      const edges = await ended(port, 1, 0);
       assert.equal(edges.length, 1);
       const [edge] = edges;
       assert.deepEqual([edge.bytes, edge.judgedBytes], [{ forward: sent, reverse: 0 }, 0]);
@@ -137,7 +140,7 @@ describe('UDP', { concurrency: false }, () => {
     assert.equal((await client.receive(c, reverse))[0], reverse);
     await client.close(c);
     await server.close(s);
-    const edge = joinedEdge(await ended(port, 1));
+    const edge = joinedEdge(await ended(port, 1, forward + reverse));
     assert.deepEqual([edge.bytes, edge.residualBytes], [{ forward, reverse }, 0]);
     assert.deepEqual([edge.client.host, edge.server.host], ['cli', 'cli']);
   });
@@ -151,7 +154,7 @@ describe('UDP', { concurrency: false }, () => {
     for (const flows of [1, 2]) {
       const sent = await client.send(c, 10, 100, [host.v4, port]);
       assert.equal((await server.receive(s, sent))[0], sent);
-      const edge = joinedEdge(await ended(port, flows));
+      const edge = joinedEdge(await ended(port, flows, sent * flows));
       assert.deepEqual([edge.bytes.forward, edge.packets.forward], [sent * flows, 10 * flows]);
       assert.deepEqual([edge.connections, edge.residualBytes], [flows, 0]);
     }
@@ -182,7 +185,7 @@ describe('UDP', { concurrency: false }, () => {
     await exchange();
     await client.close(c);
     await server.close(s);
-    const edges = await ended(port, 1);
+    const edges = await ended(port, 1, 0);
     const { forward, connections, active } = sumsOf(edges);
     assert.deepEqual([forward, connections, active], [sent, 1, 0]);
   });
@@ -194,7 +197,7 @@ describe('UDP', { concurrency: false }, () => {
       .host('cli')
       .exec('iperf3', '-J', '-u', '-c', lab.network.host('srv').v4, '-p', String(port), '-t', '3', '-b', '40M');
     const { end } = JSON.parse(output) as { end: { sum_sent: { bytes: number; packets: number } } };
-    const edge = joinedEdge(await ended(port, 1));
+    const edge = joinedEdge(await ended(port, 1, end.sum_sent.bytes));
     t.diagnostic(JSON.stringify({ bytes: edge.bytes, packets: edge.packets, iperf: end.sum_sent }));
     // Each side begins with a datagram of four bytes, which the report leaves out.
     assert.deepEqual(edge.bytes, { forward: end.sum_sent.bytes + 4, reverse: 4 });
