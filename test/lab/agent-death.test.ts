@@ -64,7 +64,7 @@ test('killing agents one after another changes no sum, leaves no program behind 
     await bulk.untilActive();
   }
   const truth = { bulkBytes: await bulk.end(), short: await short.end() };
-  assert.equal(truth.short.other, 0);
+  assert.deepEqual(truth.short.other, {});
   const log = await nginx.logged(truth.short.connections);
   const answer = await lab.untilEdges('role_role', 'all connections to close', (found) => {
     const [web, stream] = [WEB_PORT, BULK_PORT].map((port) => sumsOf(atPort(found, port)));

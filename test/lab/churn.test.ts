@@ -32,6 +32,9 @@ test(`after ${SECONDS} s of ${RATE} connections a second active equals ss in eve
   t.after(() => lab.stop());
   await lab.start();
   const server = lab.network.host('srv');
+  // A thousand connections a second take all ports of a client in half a minute, which is less than they rest in TIME_WAIT.
+  const ports = ['net.ipv4.ip_local_port_range=10000 65535', 'net.ipv4.tcp_tw_reuse=1'];
+  await lab.network.host('cli').exec('sysctl', '-qw', ...ports);
   new Nginx(lab, 'srv', WEB_PORT);
   const [far, near] = [new Sockets(lab, 'srv'), new Sockets(lab, 'cli')];
   await far.order('listen', LONG_PORT);
@@ -55,7 +58,7 @@ test(`after ${SECONDS} s of ${RATE} connections a second active equals ss in eve
       await moveLongConnections(second, open, near, far);
     }
     const done = await short.end();
-    assert.equal(done.other, 0);
+    assert.deepEqual(done.other, {});
     connections += done.connections;
     refused += done.refused;
     // One of the long ones takes another's place.

@@ -15,7 +15,7 @@ async function request(address: string, port: number): Promise<void> {
 }
 
 async function main(address: string, port: number, closedPort: number, rate: number, seconds: number): Promise<void> {
-  const report: ShortConnectionsReport = { connections: 0, refused: 0, other: 0 };
+  const report: ShortConnectionsReport = { connections: 0, refused: 0, other: {} };
   const startMs = performance.now();
   const running = new Set<Promise<void>>();
   let isOver = false;
@@ -31,9 +31,9 @@ async function main(address: string, port: number, closedPort: number, rate: num
       () => {
         report.connections++;
       },
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ECONNREFUSED') report.refused++;
-        else report.other++;
+      ({ code = 'unknown' }: NodeJS.ErrnoException) => {
+        if (code === 'ECONNREFUSED') report.refused++;
+        else report.other[code] = (report.other[code] ?? 0) + 1;
       },
     );
     running.add(one);

@@ -10,7 +10,8 @@ export const SHORT_CONNECTIONS_CLIENT = fileURLToPath(new URL('./short-connectio
 export interface ShortConnectionsReport {
   connections: number;
   refused: number;
-  other: number;
+  /** By the error's code. */
+  other: Record<string, number>;
 }
 
 export interface ShortConnectionsOptions {
