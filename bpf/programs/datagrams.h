@@ -5,7 +5,9 @@
  *      socket sent, and what arrived for it. They keep running totals in a hash of (socket, addresses, ports), because
  *      an unconnected socket has no peer of its own;
  *   2. the kernel says which datagrams found the socket's receive buffer full: what is delivered is the rest;
- *   3. an iterator tells the totals that moved, and ends the flows whose socket is gone or that were idle. */
+ *   3. an iterator tells the totals that moved, and ends the flows whose socket is gone or that were idle. Of an idle
+ *      one a walk says first that it is ending: datagrams count elsewhere from then on, those that had found it have
+ *      been counted by the next walk, and that one has its last totals. */
 
 #include "core_types.h"
 #include "config.h"
@@ -28,7 +30,8 @@ struct datagram_key {
 	__u8 remote_address[16];
 	__be16 local_port;
 	__be16 remote_port;
-	__u32 pad0;
+	/* 0, or 1 when it begins while its predecessor is ending. */
+	__u32 generation;
 };
 
 struct datagram_totals {
@@ -61,6 +64,10 @@ struct datagram_flow {
 #define FLOW_ANNOUNCED 1
 /* Its socket is older than the look, which has not lasted long enough to say that there was a pause before. */
 #define FLOW_MAY_BE_OLDER 2
+/* No datagram that finds it counts in it. */
+#define FLOW_ENDING 4
+/* It is told only after its predecessor's end. */
+#define FLOW_SUCCESSOR 8
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -177,7 +184,8 @@ static __always_inline void read_datagram_role(struct datagram_flow *flow, const
 }
 
 /* Not inlined into the path of every datagram. Returns 0 for packets that no UDP socket sent or receives. */
-static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_key *key, int is_sent, int ip_version)
+static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_key *key, int is_sent, int ip_version,
+				 int state)
 {
 	struct datagram_flow flow = {};
 	if (!key) return 0;
@@ -189,9 +197,10 @@ static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_ke
 	flow.start_time_ns = bpf_ktime_get_ns();
 	flow.id = siphash_2_4(key->cookie, flow.start_time_ns, bpf_get_smp_processor_id()) | 1ULL << 63;
 	flow.ip_version = ip_version;
+	flow.state = state;
 	read_datagram_role(&flow, key, sk, is_sent);
 	if (flow.start_time_ns < look_start_ns + datagram_idle_ns && !is_datagram_socket_new(key->cookie))
-		flow.state = FLOW_MAY_BE_OLDER;
+		flow.state |= FLOW_MAY_BE_OLDER;
 	int error = bpf_map_update_elem(&datagram_flows, key, &flow, BPF_NOEXIST);
 	/* Another processor may have made it meanwhile. */
 	if (error == -EEXIST) return 1;
@@ -199,6 +208,22 @@ static __noinline int begin_flow(struct __sk_buff *skb, const struct datagram_ke
 	__sync_fetch_and_add(&datagram_flows_live, 1);
 	hold_datagram_socket(key->cookie, is_sent);
 	return 1;
+}
+
+/* The flow in which a datagram counts; without one, `key` is what it will be called, and `state` how it begins. */
+static __always_inline struct datagram_flow *find_flow(struct datagram_key *key, int *state)
+{
+	struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, key);
+	if (flow && !(flow->state & FLOW_ENDING)) return flow;
+	key->generation = 1;
+	struct datagram_flow *other = bpf_map_lookup_elem(&datagram_flows, key);
+	if (other && !(other->state & FLOW_ENDING)) return other;
+	key->generation = 0;
+	if (other) *state = FLOW_SUCCESSOR;
+	if (!flow) return 0;
+	key->generation = 1;
+	*state = FLOW_SUCCESSOR;
+	return 0;
 }
 
 /* A tenth of the price of the exact time; Linux 5.10 has only that. */
@@ -223,12 +248,13 @@ static __always_inline void follow_datagram(struct __sk_buff *skb, int is_sent)
 	struct datagram datagram = {};
 	if (!read_datagram(skb, &key, &datagram, is_sent)) return;
 	key.cookie = bpf_get_socket_cookie(skb);
-	struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, &key);
+	int state = 0;
+	struct datagram_flow *flow = find_flow(&key, &state);
 	if (!flow) {
-		int begun = begin_flow(skb, &key, is_sent, datagram.ip_version);
+		int begun = begin_flow(skb, &key, is_sent, datagram.ip_version, state);
 		if (begun == 0) return;
 		flow = bpf_map_lookup_elem(&datagram_flows, &key);
-		if (!flow) {
+		if (!flow || (flow->state & FLOW_ENDING)) {
 			__sync_fetch_and_add(&datagrams_refused, datagram.count);
 			__sync_fetch_and_add(&datagram_bytes_refused, datagram.bytes);
 			if (!is_sent) forget_arrival();
@@ -344,6 +370,14 @@ static __always_inline __u16 next_datagram_event(const struct datagram_flow *flo
 	return sum != flow->told ? KERNEL_EVENT_TYPE_SOCKET_TOTALS : KERNEL_EVENT_TYPE_NONE;
 }
 
+/* In one window a flow would begin before its predecessor ends. */
+static __always_inline int is_predecessor_there(const struct datagram_key *key)
+{
+	struct datagram_key predecessor = *key;
+	predecessor.generation ^= 1;
+	return bpf_map_lookup_elem(&datagram_flows, &predecessor) != 0;
+}
+
 /* A record that does not fit is asked for again, so a flow counts as told, and ends, only after it was written. A walk
  * may miss a flow where others come or go; the next one finds it. */
 SEC("?iter/bpf_map_elem")
@@ -357,14 +391,22 @@ int totals_datagrams(struct bpf_iter__bpf_map_elem *ctx)
 	struct datagram_key key = *current;
 	struct datagram_totals totals;
 	struct socket_event event;
+	if (flow->state & FLOW_SUCCESSOR) {
+		if (!is_predecessor_there(&key)) flow->state &= ~FLOW_SUCCESSOR;
+		return 0;
+	}
 	__u64 last_time_ns = flow->last_time_ns;
 	if (last_time_ns < flow->start_time_ns) last_time_ns = flow->start_time_ns;
 	struct datagram_socket *socket = bpf_map_lookup_elem(&datagram_sockets, &key.cookie);
-	int is_over = (socket && socket->is_released) || bpf_ktime_get_ns() - last_time_ns > datagram_idle_limit_ns;
+	int is_idle = bpf_ktime_get_ns() - last_time_ns > datagram_idle_limit_ns;
+	int is_over = (socket && socket->is_released) || (flow->state & FLOW_ENDING);
 	read_datagram_totals(&totals, flow);
 	__u64 sum = sum_totals(&totals);
 	__u16 type = next_datagram_event(flow, is_over, sum);
-	if (type == KERNEL_EVENT_TYPE_NONE) return 0;
+	if (type == KERNEL_EVENT_TYPE_NONE) {
+		if (is_idle) flow->state |= FLOW_ENDING;
+		return 0;
+	}
 
 	fill_datagram_event(&event, type, &key, flow, &totals);
 	if (socket) fill_datagram_owner(&event, socket);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   KernelEventType,
   Role,
@@ -351,6 +352,28 @@ test('an idle flow ends, and what comes later is another one', async () => {
     ],
   );
   assert.notEqual(flowsNow[0].cookie, flowsNow[1].cookie);
+  flows.close();
+});
+
+test('a flow whose peer comes back while it ends is two flows, one told after the other', async () => {
+  const flows = new Flows({ datagramIdleMs: 1000, scopeNetns: alone.netns });
+  const client = program(alone);
+  const c = await client.open('127.0.0.1');
+  const port = await client.port(c);
+  const types = () => flows.walk().map(({ type, segmentsSent }) => [type, segmentsSent]);
+  await client.send(c, 3, 10, ['127.0.0.2', 7018]);
+  assert.deepEqual(types(), [[KernelEventType.SocketOpen, 3]]);
+  // The walk that finds it idle only marks it: nothing is told before the next one.
+  await sleep(1500);
+  assert.deepEqual(types(), []);
+  await client.send(c, 2, 10, ['127.0.0.2', 7018]);
+  assert.deepEqual(types(), [[KernelEventType.SocketClose, 3]]);
+  await waitFor('the next flow', () => flows.between(alone, port, 7018).length === 2);
+  await client.send(c, 4, 10, ['127.0.0.2', 7018]);
+  const [first, second] = flows.between(alone, port, 7018);
+  assert.deepEqual([told(first), told(second)], [sentOnly(30, 3), sentOnly(60, 6)]);
+  await client.close(c);
+  await waitFor('the end of both', () => flows.openCount() === 0);
   flows.close();
 });
 

@@ -109,7 +109,8 @@ static __always_inline __u64 find_event_cookie(struct __sk_buff *skb, const stru
 	__builtin_memcpy(key.remote_address, head->remote_address, 16);
 	key.local_port = local_port;
 	key.remote_port = remote_port;
-	const struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, &key);
+	int state = 0;
+	const struct datagram_flow *flow = find_flow(&key, &state);
 	return flow ? flow->id : key.cookie;
 }
 

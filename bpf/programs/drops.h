@@ -121,7 +121,8 @@ static __always_inline __u64 read_dropped_cookie(const struct sk_buff *skb, cons
 {
 	struct datagram_key key = {.cookie = sk->__sk_common.skc_cookie.counter};
 	if (key.cookie == 0 || !read_dropped_datagram(&key, skb, is_sent)) return key.cookie;
-	const struct datagram_flow *flow = bpf_map_lookup_elem(&datagram_flows, &key);
+	int state = 0;
+	const struct datagram_flow *flow = find_flow(&key, &state);
 	return flow ? flow->id : key.cookie;
 }
 
