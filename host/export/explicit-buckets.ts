@@ -7,7 +7,7 @@ import type { ExponentialHistogram, Histogram } from '@opentelemetry/sdk-metrics
 /** First and last upper bound in seconds as exponents of 2; each bound is twice the one before, and the last bucket has none. */
 export type Bounds = readonly [first: number, last: number];
 
-/** 30.5 µs to 4 s: round-trip times, handshakes, lookups. */
+/** 30.5 µs to 4 s: round-trip times. */
 export const DEFAULT_BOUNDS: Bounds = [-15, 2];
 
 /** A histogram of seconds that are all greater than zero. Throws RangeError when its scale is negative. */

@@ -237,6 +237,26 @@ test('the stock serializer tells tallies to a Prometheus, durations in buckets u
   assert.deepEqual([bucket('65536'), bucket('131072'), bucket('\\+Inf')], ['0', '1', '1']);
 });
 
+test('a lookup that took two attempts and a SYN that was sent five times again have a bucket of their own', async () => {
+  const rows = rowsOf([
+    // Upper bounds 2^(27 / 8) = 10.4 s and 2^(40 / 8) = 32 s.
+    ofEdge(TallyKind.DnsLookup, { sum: 10_200_000_000n, histogram: { scale: 3, offset: 26, counts: [1] } }),
+    ofEdge(TallyKind.HandshakeServer, { sum: 31_000_000_000n, histogram: { scale: 3, offset: 39, counts: [1] } }),
+  ]);
+  let text = '';
+  for await (const piece of exposeText({ rows: sortedRows(rows), self: [], resource: emptyResource() })) text += piece;
+  const bucket = (name: string, bound: number) =>
+    new RegExp(`^${name}_seconds_bucket{.*le="${bound}"} (\\d)$`, 'm').exec(text)?.[1];
+  assert.deepEqual(
+    [8, 16].map((bound) => bucket('dns_lookup_duration', bound)),
+    ['0', '1'],
+  );
+  assert.deepEqual(
+    [16, 32].map((bound) => bucket('tributary_tcp_handshake_server_duration', bound)),
+    ['0', '1'],
+  );
+});
+
 test('each kind has a metric', () => {
   const kinds = new Set<number>(Object.values(TALLIES).map(({ kind }) => kind));
   assert.deepEqual(

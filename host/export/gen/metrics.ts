@@ -443,6 +443,7 @@ export const TALLIES = {
     code: 'connection_phase',
     description: 'Resets that an end sent.',
     profiles: { otel: 'tributary.tcp.reset.sent.count' },
+    bounds: [-15, 6],
     prometheus: 'tributary_tcp_reset_sent_count_total',
     attributes: ['side', 'connectionPhase'],
   },
@@ -452,6 +453,7 @@ export const TALLIES = {
     unit: '{reset}',
     code: 'connection_phase',
     description: 'Resets that an end received.',
+    bounds: [-15, 6],
     profiles: { otel: 'tributary.tcp.reset.received.count' },
     prometheus: 'tributary_tcp_reset_received_count_total',
     attributes: ['side', 'connectionPhase'],
@@ -589,6 +591,7 @@ export const SELF_METRICS = {
   },
   socketsRefused: {
     name: 'tributary.reducer.socket.refused',
+    bounds: [-15, 4],
     instrument: 'counter',
     unit: '{socket}',
     source: 'ingest',
