@@ -74,6 +74,8 @@ export interface CollectorStats {
   statesLost: number;
   /** State changes for which the program of `tcp_state` was skipped and that of `tcp_state_again` was not: nothing is lost. */
   changesRescued: number;
+  /** Ends that no program saw when they came, told as the kernel freed the socket: nothing is lost. */
+  endsRescued: number;
   /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */
   changesMissed: number;
   /** Segments and datagrams of port 53 that do not hold one whole DNS message. */
@@ -160,6 +162,8 @@ interface NativeAddon {
   clockState(): ClockState;
   listPrograms(): LoadedProgram[];
   readKernelEnum(name: string): Record<string, number>;
+  trimHeap(): void;
+  dropFilePages(): void;
   Collector: new (folder: string, options?: CollectorOptions) => Collector;
 }
 
@@ -198,4 +202,14 @@ export function readKernelEnum(name: string): Record<string, number> {
 /** Every eBPF program on this machine, whoever loaded it: what a process left behind would be seen here. */
 export function listPrograms(): LoadedProgram[] {
   return addon.listPrograms();
+}
+
+/** Gives what was freed outside of V8 back to the kernel: payloads that were told, what loading the programs took. */
+export function trimHeap(): void {
+  addon.trimHeap();
+}
+
+/** Takes the pages of program files out of this process, of which a start reads far more than what follows; they stay in the page cache. */
+export function dropFilePages(): void {
+  addon.dropFilePages();
 }

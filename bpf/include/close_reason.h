@@ -86,3 +86,19 @@ static __always_inline __u8 read_connect_failure(const struct tcp_sock *tcp, con
 		return CLOSE_REASON_CONNECT_ABANDONED;
 	return CLOSE_REASON_CONNECT_OTHER;
 }
+
+/* Seen late, sk_err may be gone: whoever read it took it away. */
+static __always_inline __u8 correct_close_reason(const struct tcp_sock *tcp, int old_state, __u8 reason)
+{
+	if (reason != CLOSE_REASON_RESET_SENT || tcp->inet_conn.icsk_inet.sk.sk_err != 0) return reason;
+	/* Unanswered to the end. */
+	if (tcp->inet_conn.icsk_retransmits != 0) return CLOSE_REASON_TIMED_OUT;
+	return took_fin(tcp) && tcp->snd_una == tcp->write_seq ? CLOSE_REASON_CLOSED : reason;
+}
+
+/* Nor can it be told late of a connect: but one that repeated its SYN and was not given up by its process, which would
+ * have been seen, had no answer. */
+static __always_inline int infer_connect_error(const struct tcp_health *health)
+{
+	return health->retransmits_syn != 0 ? ETIMEDOUT : ECONNABORTED;
+}

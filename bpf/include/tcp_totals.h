@@ -23,6 +23,19 @@ static __always_inline int took_fin(const struct tcp_sock *tcp)
 	return (sk->__sk_common.skc_flags >> bpf_core_enum_value(enum sock_flags, SOCK_DONE)) & 1;
 }
 
+/* Of a socket that has closed, the state that it left, as far as that was seen. */
+static __always_inline __u8 last_open_state(const struct sock *sk, const struct socket_state *state)
+{
+	__u8 tcp_state = sk->__sk_common.skc_state;
+	return tcp_state == TCP_CLOSE ? state->tcp_state : tcp_state;
+}
+
+/* Without its own SYN a passive end has sent nothing, but it has at least been sent a FIN. */
+static __always_inline int has_connected(const struct tcp_sock *tcp, const struct socket_state *state)
+{
+	return opened_actively(state) ? tcp->bytes_acked != 0 : tcp->bytes_received != 0;
+}
+
 /* The role must be known, because it decides about the SYN. */
 static __always_inline void read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
 					const struct socket_state *state)
@@ -31,7 +44,7 @@ static __always_inline void read_totals(struct tcp_totals *totals, const struct 
 	__u64 acked = tcp->bytes_acked;
 	__u64 received = tcp->bytes_received;
 	__u64 own_flags = opened_actively(state);
-	if (is_fin_queued(sk->__sk_common.skc_state) && tcp->snd_una == tcp->write_seq) own_flags++;
+	if (is_fin_queued(last_open_state(sk, state)) && tcp->snd_una == tcp->write_seq) own_flags++;
 	totals->bytes_sent = acked > own_flags ? acked - own_flags : 0;
 	totals->bytes_received = received > 0 && took_fin(tcp) ? received - 1 : received;
 	totals->segments_sent = tcp->segs_out;

@@ -96,6 +96,22 @@ for (const [ipVersion, host] of [
   });
 }
 
+test('of many that time out each is told, also those that the kernel gives up where it runs no program', async (t) => {
+  const COUNT = 250;
+  server.nft('add rule inet filter input tcp dport 85 drop');
+  const attempts = Array.from({ length: COUNT }, () => peer.connectError({ host: '10.78.1.2', port: 85 }));
+  assert.deepEqual(new Set(await Promise.all(attempts)), new Set(['ETIMEDOUT']));
+  const failures = () => observer.drain().filter(({ remotePort }) => remotePort === 85);
+  await waitFor('every failure', () => failures().length >= COUNT);
+  t.diagnostic(`${observer.collector.stats().endsRescued} of them told as the socket was freed`);
+  const told = failures().map(({ type, closeReason, error }) => [type, closeReason, error].join());
+  assert.equal(told.length, COUNT);
+  assert.deepEqual(
+    new Set(told),
+    new Set([[KernelEventType.ConnectFailed, CloseReason.ConnectTimedOut, ETIMEDOUT].join()]),
+  );
+});
+
 test('abandoned: the application closes before the answer', async () => {
   server.nft('add rule inet filter input tcp dport { 83, 84 } drop');
   const socket = await peer.connect({ host: '10.78.1.2', port: 83, inBackground: true });

@@ -82,10 +82,12 @@ static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_
 	}
 }
 
-static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state)
+/* `is_late`: the socket has left `old_state` unseen, and what the kernel knew then may have changed. */
+static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_state *state, int old_state, int is_late)
 {
 	if (state->join_key != 0) {
 		__u8 reason = read_close_reason(tcp, state, old_state);
+		if (is_late) reason = correct_close_reason(tcp, old_state, reason);
 		if (reason == CLOSE_REASON_RESET_SENT || reason == CLOSE_REASON_RESET_RECEIVED)
 			state->phase = phase_of(old_state);
 		note_zero_window(&state->health, tcp);
@@ -99,6 +101,7 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 		if (state->state & STATE_RESET_RECEIVED) state->phase = CONNECTION_PHASE_ESTABLISH;
 		end_handshake(&state->health, tcp);
 		int error = read_connect_error(tcp);
+		if (is_late && error == 0) error = infer_connect_error(&state->health);
 		send_end(KERNEL_EVENT_TYPE_CONNECT_FAILED, tcp, state, read_connect_failure(tcp, state, error), error);
 	}
 }
@@ -115,7 +118,7 @@ static __always_inline void change_connection(struct tcp_sock *tcp, struct socke
 	}
 	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
-	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state);
+	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state, 0);
 }
 
 static __always_inline void change_state(struct tcp_sock *tcp, struct socket_state *state, int old_state, int new_state)
@@ -158,6 +161,25 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int new_
 	if (state->tcp_state != 0 && state->tcp_state != old_state) __sync_fetch_and_add(&changes_missed, 1);
 	change_state(tcp, state, old_state, new_state);
 	if (new_state == TCP_CLOSE) forget_state(sk);
+	return 0;
+}
+
+/* A socket that is freed has closed. If the state hook was skipped then, its end is told now: most often a connect that
+ * timed out, which the kernel gives up in a timer's interrupt and the process closes later. */
+static __always_inline int note_destruction(struct socket_state *state, struct tcp_sock *tcp)
+{
+	__u8 old_state = state->tcp_state;
+	if (old_state == TCP_CLOSE || old_state == TCP_LISTEN) return 0;
+	/* 0: older than the agent. */
+	int is_announced = state->state & STATE_ANNOUNCED;
+	if (old_state == 0 && !is_announced) return 0;
+	if (!is_announced && has_connected(tcp, state)) {
+		if (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV) state->tcp_state = TCP_ESTABLISHED;
+		announce(tcp, state);
+	}
+	__sync_fetch_and_add(&ends_rescued, 1);
+	end_connection(tcp, state, state->tcp_state, 1);
+	state->tcp_state = TCP_CLOSE;
 	return 0;
 }
 
@@ -237,6 +259,16 @@ int BPF_PROG(reset_sent_btf, struct sock *sk)
 {
 	struct tcp_sock *tcp = sk ? as_tcp(sk) : 0;
 	return tcp ? note_reset((struct sock *)tcp, STATE_RESET_SENT) : 0;
+}
+
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed_btf, struct sock *sk)
+{
+	/* What is out of scope has no state. */
+	struct socket_state *state = find_state(sk);
+	if (!state || state->tcp_state == TCP_CLOSE) return 0;
+	struct tcp_sock *tcp = as_tcp(sk);
+	return tcp ? note_destruction(state, tcp) : 0;
 }
 
 /* The kernel is about to note, or has just noted, that it sent a segment again. */

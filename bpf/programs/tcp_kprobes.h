@@ -18,8 +18,8 @@ struct state_change {
 	__u16 protocol;
 };
 
-/* As events/tcp/tcp_receive_reset/format begins. */
-struct reset {
+/* As events/tcp/tcp_receive_reset/format and tcp_destroy_sock/format begin. */
+struct of_socket {
 	__u64 common;
 	const void *sk;
 };
@@ -41,6 +41,18 @@ int tcp_state_tracepoint(struct state_change *change)
 	/* The close of the socket that was at this address was not seen. */
 	if (is_new) forget_state(sk);
 	return follow_state(sk, change->old_state, change->new_state, 0);
+}
+
+/* The state of a socket whose close was seen is gone. */
+SEC("?tp/tcp/tcp_destroy_sock")
+int tcp_destroyed_tracepoint(struct of_socket *destroyed)
+{
+	struct socket_state *state = find_state_at((__u64)destroyed->sk);
+	struct sock *sk = state ? view_socket(destroyed->sk, VIEW_OF_PROBE) : 0;
+	if (!sk) return 0;
+	note_destruction(state, as_tcp(sk));
+	forget_state(sk);
+	return 0;
 }
 
 /* Only of news a view is made: a socket is used far more often than it changes its owner. */
@@ -72,7 +84,7 @@ int BPF_KPROBE(socket_receive_kprobe, const void *sk)
 }
 
 SEC("?tp/tcp/tcp_receive_reset")
-int reset_received_tracepoint(struct reset *reset)
+int reset_received_tracepoint(struct of_socket *reset)
 {
 	struct socket_state *state = find_state_at((__u64)reset->sk);
 	if (state) state->state |= STATE_RESET_RECEIVED;

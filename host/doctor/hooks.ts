@@ -25,6 +25,7 @@ const RING_BYTES = 65_536;
 export const HOOK_COSTS: Readonly<Record<string, string>> = {
   tcp_state: 'nothing is observed',
   tcp_state_again: 'what happens to a socket while the same processor follows another is not seen at once',
+  tcp_destroyed: 'a connect that times out while the kernel runs no program is not told',
   accept: 'an accepted connection has no owner until its server uses it',
   socket_send: 'an accepted connection on which its server only sends has its listener as owner',
   socket_receive: 'an accepted connection has its listener as owner until its server sends',
