@@ -40,6 +40,7 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'match', reason: 'tally_ignored', counter: 'TalliesIgnored' },
   { stage: 'aggregate', reason: 'tally_limit', counter: 'TalliesRefused' },
   { stage: 'aggregate', reason: 'tally_label_limit', counter: 'TallyLabelsDropped' },
+  { stage: 'aggregate', reason: 'tally_agent_limit', counter: 'TalliesOverShare' },
   { stage: 'enrich', reason: 'label_limit', counter: 'LabelsRefused' },
   { stage: 'aggregate', reason: 'process_name_limit', counter: 'ProcessPairsRefused' },
 ];

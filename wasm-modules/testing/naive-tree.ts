@@ -13,7 +13,7 @@ import {
 } from './window-output.ts';
 
 export type FlowValues = Omit<EdgeFlow, 'edge'>;
-export type TallyValues = Omit<EdgeTally, 'edge' | 'label'> & { label: string };
+export type TallyValues = Omit<EdgeTally, 'edge' | 'label' | 'teller'> & { label: string; teller?: number };
 
 type EndLevel = 'id' | 'az' | 'role';
 const LEVELS: [number, EndLevel, EndLevel][] = [

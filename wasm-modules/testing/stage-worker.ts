@@ -163,7 +163,7 @@ export class StageWorker {
     if (this.call('claimLabelAnnounce', handle, to) !== 0) at += this.call('writeLabel', handle, at);
     const view = new DataView(this.#memory.buffer);
     writeRecordHeader(view, at, { size: RECORD_HEADER_SIZE + EDGE_TALLY_SIZE, kind: RecordKind.EdgeTally });
-    writeEdgeTally(view, at + RECORD_HEADER_SIZE, { edge, label: handle, ...tally });
+    writeEdgeTally(view, at + RECORD_HEADER_SIZE, { edge, label: handle, teller: 0, ...tally });
     const bytes = at + RECORD_HEADER_SIZE + EDGE_TALLY_SIZE - this.#scratch;
     if (to !== this.worker) return { to, bytes: this.bytesAt(this.#scratch, bytes) };
     this.call('receive', this.worker, this.#scratch, bytes);

@@ -184,6 +184,8 @@ export const ReducerCounter = {
   LabelsRefused: 130,
   /** Aggregate: pairs of executables that an edge between units or containers had no room for. */
   ProcessPairsRefused: 131,
+  /** Aggregate: tallies that were refused because their teller had its share of the table. */
+  TalliesOverShare: 134,
   End: 136,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
@@ -735,8 +737,11 @@ export const MATCH_TALLY_SIZE = 40;
 export const MATCH_TALLY_OFFSET = {
   end: 0,
   node: 4,
+  /** Of the agent (lib/teller.ts). */
+  teller: number;
   kind: 8,
-  pad0: 10,
+  teller: 10,
+  pad0: 11,
   code: 12,
   label: 16,
   pad1: 20,
@@ -760,9 +765,11 @@ export function writeMatchTally(view: DataView, offset: number, value: MatchTall
   view.setUint32(offset, value.end, true);
   view.setUint32(offset + 4, value.node, true);
   view.setUint16(offset + 8, value.kind, true);
-  view.setUint16(offset + 10, 0, true);
+  view.setUint8(offset + 10, value.teller);
+  view.setUint8(offset + 11, 0);
   view.setUint32(offset + 12, value.code, true);
   view.setUint32(offset + 16, value.label, true);
+    teller: view.getUint8(offset + 10),
   view.setUint32(offset + 20, 0, true);
   view.setBigUint64(offset + 24, value.count, true);
   view.setBigUint64(offset + 32, value.sum, true);
@@ -1114,7 +1121,8 @@ export const EDGE_TALLY_OFFSET = {
   edge: 0,
   kind: 4,
   side: 6,
-  pad0: 7,
+  teller: number;
+  teller: 7,
   code: 8,
   label: 12,
   count: 16,
@@ -1137,9 +1145,10 @@ export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally)
   view.setUint32(offset, value.edge, true);
   view.setUint16(offset + 4, value.kind, true);
   view.setUint8(offset + 6, value.side);
-  view.setUint8(offset + 7, 0);
+  view.setUint8(offset + 7, value.teller);
   view.setUint32(offset + 8, value.code, true);
   view.setUint32(offset + 12, value.label, true);
+    teller: view.getUint8(offset + 7),
   view.setBigUint64(offset + 16, value.count, true);
   view.setBigUint64(offset + 24, value.sum, true);
 }

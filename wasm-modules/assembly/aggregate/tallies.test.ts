@@ -32,7 +32,8 @@ test('half of the tallies may have a label, a further one is counted without it,
   const worker = new StageWorker(MODULE, { openWindow: OPEN_WINDOW, tallyCountMax: 20 });
   const edge = edgeOf(worker);
   const send = (count: number, tally: (index: number) => Partial<TallyValues>) => {
-    for (let index = 0; index < count; index++) worker.sendTally(edge, { ...RETRANSMIT, ...tally(index) });
+    for (let index = 0; index < count; index++)
+      worker.sendTally(edge, { ...RETRANSMIT, teller: index % 2, ...tally(index) });
   };
   send(13, (index) => ({ label: `name-${index}` }));
   assert.equal(worker.counter('TallyLabelsDropped'), 3);
@@ -45,6 +46,38 @@ test('half of the tallies may have a label, a further one is counted without it,
     LEVELS.map(() => [20, expected]),
   );
   assert.equal(worker.counter('TalliesAdded') + worker.counter('TalliesRefused'), 13 + 12 + 2);
+});
+
+test('an agent that names ever new tallies has half of the table, and the others keep their tallies and labels', () => {
+  const worker = new StageWorker(MODULE, { openWindow: OPEN_WINDOW, tallyCountMax: 40 });
+  const edge = edgeOf(worker);
+  const send = (teller: number, count: number, tally: (index: number) => Partial<TallyValues>) => {
+    for (let index = 0; index < count; index++) worker.sendTally(edge, { ...RETRANSMIT, teller, ...tally(index) });
+  };
+  const [hostile, honest] = [7, 8];
+  send(hostile, 1000, (index) => ({ label: `noise-${index}`, code: index }));
+  assert.deepEqual(
+    (['TallyLabelsDropped', 'TalliesRefused', 'TalliesOverShare', 'TalliesAdded'] as const).map((name) =>
+      worker.counter(name),
+    ),
+    // 10 have a label, 10 more are counted without.
+    [990, 0, 980, 20],
+  );
+  send(honest, 10, (index) => ({ label: `name-${index}`, side: TallySide.Server }));
+  send(honest, 10, (code) => ({ code, side: TallySide.Server }));
+  send(honest, 10, (code) => ({ code, count: 4n }));
+  assert.deepEqual([worker.counter('TalliesRefused'), worker.counter('TallyLabelsDropped')], [10, 990]);
+  assert.deepEqual(
+    shown(worker.close(OPEN_WINDOW)),
+    LEVELS.map(() => [40, 40]),
+  );
+  // What is freed goes back to the share that it was taken from.
+  let window = OPEN_WINDOW + 1;
+  for (; worker.counter('TalliesLive') > 0; window++) worker.close(window);
+  const again = edgeOf(worker);
+  worker.sendFlow(again, { ...STILL, fromWindow: window });
+  for (let code = 0; code < 20; code++) worker.sendTally(again, { ...RETRANSMIT, teller: hostile, code });
+  assert.deepEqual([worker.counter('TalliesRefused'), worker.counter('TalliesOverShare')], [10, 980]);
 });
 
 test('a tally that counts on is found again however many its edge has, and one that is idle is freed with its label', () => {

@@ -19,6 +19,7 @@ import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { leafOfChannel } from './channel-edges';
 import { TALLY_COUNT_MAX, TALLY_IDLE_WINDOWS } from './limits';
+import { giveShare, initShares, mayLabel, mayTell, takeShare } from './tally-shares';
 import { LEVEL_COUNT, listRow, RowList, rowAt } from './tree';
 
 /** In place of a level: the tally of a host, `row` being its node. */
@@ -57,7 +58,9 @@ export class TallyRow {
   level: u8;
   /** 1 = in its level's list: it counted in the open window. */
   listed: u8;
-  pad0: u16;
+  /** Of a leaf or host: who told it first. */
+  teller: u8;
+  pad0: u8;
 }
 
 let pool: RowPool = changetype<RowPool>(0);
@@ -78,6 +81,7 @@ export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = T
   lists = allocate(<usize>(LEVEL_COUNT + 1) * offsetof<RowList>());
   histogramLevels = levels;
   countMax = tallyCountMax;
+  initShares(tallyCountMax);
   leaves = 0;
   labelled = 0;
   sweepCursor = 1;
@@ -113,19 +117,20 @@ export function aggregateTally(from: u32, record: usize): void {
   const label = labelOfChannel(from, tally.label);
   if (tally.label !== 0 && label === 0) count(ReducerCounter.TallyLabelsDropped);
   const what = tallyIdentity(tally.kind, tally.side, tally.code);
-  addTally(openLeaf(from, tally.edge), what, label, tally.count, tally.sum);
+  addTally(openLeaf(from, tally.edge), what, label, tally.teller, tally.count, tally.sum);
 }
 
-export function addTally(leaf: u32, what: u64, label: u32, amount: u64, sum: u64): void {
+/** `teller`: lib/teller.ts. */
+export function addTally(leaf: u32, what: u64, label: u32, teller: u8, amount: u64, sum: u64): void {
   let tally = findOfLeaf(leaf, what, label);
-  if (tally === 0) tally = makeTally(Level.IdId, leaf, what, label);
+  if (tally === 0) tally = makeTally(Level.IdId, leaf, what, label, teller);
   if (tally !== 0) add(tally, what, amount, sum);
 }
 
 /** `node`: the host. */
-export function addHostTally(node: u32, what: u64, label: u32, amount: u64, sum: u64): void {
+export function addHostTally(node: u32, what: u64, label: u32, teller: u8, amount: u64, sum: u64): void {
   let tally = findTally(HOST_LEVEL, node, what, label);
-  if (tally === 0) tally = makeTally(HOST_LEVEL, node, what, label);
+  if (tally === 0) tally = makeTally(HOST_LEVEL, node, what, label, teller);
   if (tally !== 0) add(tally, what, amount, sum);
 }
 
@@ -247,21 +252,23 @@ function hashTally(level: u32, row: u32, what: u64, label: u32): u32 {
 
 /**
  * A new tally of a leaf or host. Half of the rows are for those without a label: when the other half is taken, one with a label is counted
- * without it. 0, and counted, when there is no room at all.
+ * without it. The same holds within the share of its teller. 0, and counted, when there is no room at all.
  */
-function makeTally(level: u32, row: u32, what: u64, label: u32): u32 {
-  if (label !== 0 && labelled >= countMax / 2) {
+function makeTally(level: u32, row: u32, what: u64, label: u32, teller: u8): u32 {
+  if (label !== 0 && (labelled >= countMax / 2 || !mayLabel(teller))) {
     count(ReducerCounter.TallyLabelsDropped);
     const bare = level === HOST_LEVEL ? findTally(level, row, what, 0) : findOfLeaf(row, what, 0);
-    return bare !== 0 ? bare : makeTally(level, row, what, 0);
+    return bare !== 0 ? bare : makeTally(level, row, what, 0, teller);
   }
-  if (leaves >= countMax) {
-    count(ReducerCounter.TalliesRefused);
+  if (leaves >= countMax || !mayTell(teller)) {
+    count(leaves >= countMax ? ReducerCounter.TalliesRefused : ReducerCounter.TalliesOverShare);
     return 0;
   }
   const handle = createTally(level, row, what, label);
   leaves++;
   if (label !== 0) labelled++;
+  tallyAt(handle).teller = teller;
+  takeShare(teller, label !== 0);
   if (level === HOST_LEVEL) retainNode(row);
   else addToLeaf(handle, row);
   return handle;
@@ -309,6 +316,7 @@ function tallyAbove(above: u32, what: u64, label: u32): u32 {
 function freeLeafTally(handle: u32, tally: TallyRow): void {
   leaves--;
   if (tally.label !== 0) labelled--;
+  giveShare(tally.teller, tally.label !== 0);
   if (tally.level === HOST_LEVEL) releaseNode(tally.row);
   else {
     if (tally.next !== 0) tallyAt(tally.next).previous = tally.previous;

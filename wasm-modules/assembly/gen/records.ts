@@ -179,6 +179,8 @@ export namespace ReducerCounter {
   export const LabelsRefused: u16 = 130;
   /** Aggregate: pairs of executables that an edge between units or containers had no room for. */
   export const ProcessPairsRefused: u16 = 131;
+  /** Aggregate: tallies that were refused because their teller had its share of the table. */
+  export const TalliesOverShare: u16 = 134;
   export const End: u16 = 136;
 }
 
@@ -624,7 +626,9 @@ export class MatchTally {
   node: u32; // 4
   /** wire.TallyKind. */
   kind: u16; // 8
-  pad0: u16; // 10
+  /** Of the agent (lib/teller.ts). */
+  teller: u8; // 10
+  pad0: u8; // 11
   code: u32; // 12
   /** Channel handle of a Label; 0 = none. */
   label: u32; // 16
@@ -640,7 +644,8 @@ if (offsetof<MatchTally>() !== 40) ERROR("MatchTally must match schemas/records.
 if (offsetof<MatchTally>("end") !== 0) ERROR("MatchTally must match schemas/records.fbs");
 if (offsetof<MatchTally>("node") !== 4) ERROR("MatchTally must match schemas/records.fbs");
 if (offsetof<MatchTally>("kind") !== 8) ERROR("MatchTally must match schemas/records.fbs");
-if (offsetof<MatchTally>("pad0") !== 10) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("teller") !== 10) ERROR("MatchTally must match schemas/records.fbs");
+if (offsetof<MatchTally>("pad0") !== 11) ERROR("MatchTally must match schemas/records.fbs");
 if (offsetof<MatchTally>("code") !== 12) ERROR("MatchTally must match schemas/records.fbs");
 if (offsetof<MatchTally>("label") !== 16) ERROR("MatchTally must match schemas/records.fbs");
 if (offsetof<MatchTally>("pad1") !== 20) ERROR("MatchTally must match schemas/records.fbs");
@@ -872,7 +877,7 @@ export class EdgeTally {
   edge: u32; // 0
   kind: u16; // 4
   side: u8; // 6
-  pad0: u8; // 7
+  teller: u8; // 7
   code: u32; // 8
   label: u32; // 12
   count: u64; // 16
@@ -886,7 +891,7 @@ if (offsetof<EdgeTally>() !== 32) ERROR("EdgeTally must match schemas/records.fb
 if (offsetof<EdgeTally>("edge") !== 0) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("kind") !== 4) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("side") !== 6) ERROR("EdgeTally must match schemas/records.fbs");
-if (offsetof<EdgeTally>("pad0") !== 7) ERROR("EdgeTally must match schemas/records.fbs");
+if (offsetof<EdgeTally>("teller") !== 7) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("code") !== 8) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("label") !== 12) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("count") !== 16) ERROR("EdgeTally must match schemas/records.fbs");

@@ -16,6 +16,7 @@ import { TALLY_SIZE, Tally, TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { stableHashPair } from '../lib/hash';
+import { tellerOf } from '../lib/teller';
 import { isKnownLabel, labelOfHandle } from './labels';
 import { allowanceSince, TALLY_COUNT_MAX, TALLY_SAMPLE_NS_MAX } from './limits';
 import { Session } from './session';
@@ -79,6 +80,7 @@ function stageTally(session: Session, tally: Tally, end: u32, worker: u32): Matc
   const record = changetype<MatchTally>(stageRecord(session, RecordKind.MatchTally, MATCH_TALLY_SIZE, <u16>worker));
   record.end = end;
   record.kind = tally.kind;
+  record.teller = tellerOf(session.identity);
   record.code = tally.code;
   record.label = labelOfHandle(session, tally.label);
   retainLabel(record.label);

@@ -53,10 +53,10 @@ export function beginTallies(edge: u32): void {
   commitOutbox(tallyWorker, announceEdge(edge, reserveOutbox(tallyWorker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
 }
 
-/** `side`: records.TallySide. */
-export function emitTally(kind: u16, side: u8, code: u32, label: u32, amount: u64, sum: u64): void {
+/** `side`: records.TallySide, `teller`: lib/teller.ts. */
+export function emitTally(kind: u16, side: u8, code: u32, label: u32, teller: u8, amount: u64, sum: u64): void {
   if (tallyWorker === ownWorker) {
-    addTally(tallyLeaf, tallyIdentity(kind, side, code), label, amount, sum);
+    addTally(tallyLeaf, tallyIdentity(kind, side, code), label, teller, amount, sum);
     return;
   }
   if (claimLabelAnnounce(label, tallyWorker)) {
@@ -66,7 +66,7 @@ export function emitTally(kind: u16, side: u8, code: u32, label: u32, amount: u6
   tally.edge = tallyEdge;
   tally.kind = kind;
   tally.side = side;
-  tally.pad0 = 0;
+  tally.teller = teller;
   tally.code = code;
   tally.label = label;
   tally.count = amount;

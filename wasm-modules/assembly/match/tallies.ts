@@ -15,9 +15,10 @@ import { EndTotals, MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
+import { tellerOf } from '../lib/teller';
 import { endOfChannel } from './channel-ends';
 import { beginTallies, emitTally } from './emit';
-import { coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
+import { coldEndAt, coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
 import { isConnectFailure } from './flow-key';
 import { touchFlow } from './flow-table';
 
@@ -30,7 +31,9 @@ class WaitingTally {
   /** The end, or the node of a host, which is retained. */
   subject: u32;
   kind: u16;
-  pad0: u16;
+  /** lib/teller.ts. */
+  teller: u8;
+  pad0: u8;
   code: u32;
   /** Retained. */
   label: u32;
@@ -95,13 +98,17 @@ export function receiveTally(from: u32, tally: MatchTally): void {
     const node = nodeOfChannel(from, tally.node);
     const row = wait(hostTallies, node, tally.kind, tally.code, label, tally.count, tally.sum);
     if (row === 0) return;
+    waitingAt(row).teller = tally.teller;
     retainNode(node);
     hostTallies = row;
     return;
   }
   const end = endOfChannel(from, tally.end);
   if (end === 0 || endAt(end).flow === 0) count(ReducerCounter.TalliesIgnored);
-  else waitForBooking(end, tally.kind, tally.code, label, tally.count, tally.sum);
+  else {
+    const row = waitForBooking(end, tally.kind, tally.code, label, tally.count, tally.sum);
+    if (row !== 0) waitingAt(row).teller = tally.teller;
+  }
 }
 
 /** A socket that lived within one window is over: also tells how long it and its handshake took. */
@@ -210,7 +217,7 @@ export function sendTallies(flow: u32, edge: u32): void {
     const side = tally.subject === client ? TallySide.Client : TallySide.Server;
     if (tally.kind === TallyKind.None) emitEnding(changetype<WaitingEnding>(pool.at(row)), side);
     else {
-      emitTally(tally.kind, side, tally.code, tally.label, tally.count, tally.sum);
+      emitTally(tally.kind, side, tally.code, tally.label, tally.teller, tally.count, tally.sum);
       releaseLabel(tally.label);
     }
     row = tally.next;
@@ -218,17 +225,18 @@ export function sendTallies(flow: u32, edge: u32): void {
 }
 
 function emitEnding(ending: WaitingEnding, side: u8): void {
-  if (ending.durationNs !== 0) emitTally(TallyKind.Duration, side, ending.reason, 0, 1, ending.durationNs);
+  const teller = tellerOf(coldEndAt(ending.end).identity);
+  if (ending.durationNs !== 0) emitTally(TallyKind.Duration, side, ending.reason, 0, teller, 1, ending.durationNs);
   if (ending.handshakeUs !== 0) {
     const kind = ending.role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
-    emitTally(kind, side, 0, 0, 1, <u64>ending.handshakeUs * 1000);
+    emitTally(kind, side, 0, 0, teller, 1, <u64>ending.handshakeUs * 1000);
   }
-  if (ending.error !== 0) emitTally(TallyKind.ConnectError, side, ending.error, 0, 1, 0);
-  if (ending.synsAgain !== 0) emitTally(TallyKind.Retransmit, side, RetransmitKind.Syn, 0, ending.synsAgain, 0);
-  if (ending.minRttUs !== 0) emitTally(TallyKind.RttMin, side, 0, 0, 1, <u64>ending.minRttUs * 1000);
+  if (ending.error !== 0) emitTally(TallyKind.ConnectError, side, ending.error, 0, teller, 1, 0);
+  if (ending.synsAgain !== 0) emitTally(TallyKind.Retransmit, side, RetransmitKind.Syn, 0, teller, ending.synsAgain, 0);
+  if (ending.minRttUs !== 0) emitTally(TallyKind.RttMin, side, 0, 0, teller, 1, <u64>ending.minRttUs * 1000);
   if (ending.phase === ConnectionPhase.None) return;
   const kind = ending.reason === CloseReason.ResetSent ? TallyKind.ResetSent : TallyKind.ResetReceived;
-  emitTally(kind, side, ending.phase, 0, 1, 0);
+  emitTally(kind, side, ending.phase, 0, teller, 1, 0);
 }
 
 /** The end of a close: nothing of a flow waits any more. Adds what hosts counted, whose worker is this one. */
@@ -236,7 +244,7 @@ export function finishTallies(): void {
   for (let row = hostTallies; row !== 0; row = waitingAt(row).next) {
     const tally = waitingAt(row);
     const what = tallyIdentity(tally.kind, TallySide.None, tally.code);
-    addHostTally(tally.subject, what, tally.label, tally.count, tally.sum);
+    addHostTally(tally.subject, what, tally.label, tally.teller, tally.count, tally.sum);
     releaseNode(tally.subject);
     releaseLabel(tally.label);
   }
