@@ -723,6 +723,8 @@ export interface MatchTally {
   node: number;
   /** wire.TallyKind. */
   kind: number;
+  /** Of the agent (lib/teller.ts). */
+  teller: number;
   code: number;
   /** Channel handle of a Label; 0 = none. */
   label: number;
@@ -737,8 +739,6 @@ export const MATCH_TALLY_SIZE = 40;
 export const MATCH_TALLY_OFFSET = {
   end: 0,
   node: 4,
-  /** Of the agent (lib/teller.ts). */
-  teller: number;
   kind: 8,
   teller: 10,
   pad0: 11,
@@ -754,6 +754,7 @@ export function readMatchTally(view: DataView, offset: number): MatchTally {
     end: view.getUint32(offset, true),
     node: view.getUint32(offset + 4, true),
     kind: view.getUint16(offset + 8, true),
+    teller: view.getUint8(offset + 10),
     code: view.getUint32(offset + 12, true),
     label: view.getUint32(offset + 16, true),
     count: view.getBigUint64(offset + 24, true),
@@ -769,7 +770,6 @@ export function writeMatchTally(view: DataView, offset: number, value: MatchTall
   view.setUint8(offset + 11, 0);
   view.setUint32(offset + 12, value.code, true);
   view.setUint32(offset + 16, value.label, true);
-    teller: view.getUint8(offset + 10),
   view.setUint32(offset + 20, 0, true);
   view.setBigUint64(offset + 24, value.count, true);
   view.setBigUint64(offset + 32, value.sum, true);
@@ -1107,6 +1107,7 @@ export interface EdgeTally {
   edge: number;
   kind: number;
   side: number;
+  teller: number;
   code: number;
   label: number;
   count: bigint;
@@ -1121,7 +1122,6 @@ export const EDGE_TALLY_OFFSET = {
   edge: 0,
   kind: 4,
   side: 6,
-  teller: number;
   teller: 7,
   code: 8,
   label: 12,
@@ -1134,6 +1134,7 @@ export function readEdgeTally(view: DataView, offset: number): EdgeTally {
     edge: view.getUint32(offset, true),
     kind: view.getUint16(offset + 4, true),
     side: view.getUint8(offset + 6),
+    teller: view.getUint8(offset + 7),
     code: view.getUint32(offset + 8, true),
     label: view.getUint32(offset + 12, true),
     count: view.getBigUint64(offset + 16, true),
@@ -1148,7 +1149,6 @@ export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally)
   view.setUint8(offset + 7, value.teller);
   view.setUint32(offset + 8, value.code, true);
   view.setUint32(offset + 12, value.label, true);
-    teller: view.getUint8(offset + 7),
   view.setBigUint64(offset + 16, value.count, true);
   view.setBigUint64(offset + 24, value.sum, true);
 }
