@@ -24,13 +24,20 @@ const EdgeEnd = z
     host: z.string(),
     address: z.string().describe('Of an end that is known by nothing else.'),
     process: z.string().describe('Of an end that is named after its process.'),
-    container: z.string(),
+    container: z.string().describe('Its id.'),
     processes: z
       .array(z.string())
       .describe(
         'At id_id: executables of the processes within a unit or container that have this edge, or the process itself.',
       ),
     moreProcesses: count.describe('Executables beyond those, at least.'),
+    containerName: z.string().describe('What people call the container.'),
+    imageName: z.string().describe('The image that it was made of, without the tag.'),
+    imageTag: z.string().describe('Its digest when it has no tag.'),
+    podUid: z.string(),
+    podQos: z.string().describe('guaranteed, burstable or besteffort.'),
+    podNamespace: z.string(),
+    podName: z.string(),
   })
   .meta({ id: 'EdgeEnd', description: 'A node: what an end is. Texts that are not known are empty.' });
 

@@ -85,9 +85,13 @@ export function keepsIds(level: LevelName): boolean {
 function endTest(text: string): (end: EdgeEnd) => boolean {
   const matches = textTest(text);
   const range = parseRange(text);
-  return (end) =>
-    [end.id, end.role, end.zone, end.host, ...end.processes, end.process, end.container, end.address].some(matches) ||
-    (range !== undefined && isWithin(end.address, range));
+  return (end) => namesOf(end).some(matches) || (range !== undefined && isWithin(end.address, range));
+}
+
+function namesOf(end: EdgeEnd): string[] {
+  const { containerName, imageName, imageTag, podUid, podNamespace, podName } = end;
+  const ofContainer = [end.container, containerName, imageName, imageTag, podUid, podNamespace, podName];
+  return [end.id, end.role, end.zone, end.host, ...end.processes, end.process, end.address, ...ofContainer];
 }
 
 function either(matches: TextTest, value: (end: EdgeEnd) => string): EdgeTest {

@@ -15,12 +15,13 @@ import {
   WINDOW_OUTPUT_SIZE,
   type WindowOutput,
 } from '../wire/gen/records-layout.ts';
+import { type Image, type Pod, readImage, readPod } from './container-names.ts';
 import { type EdgeProcesses, mergeProcesses, readProcesses } from './edge-processes.ts';
 import { copyHistogram, type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
 import { endLevels } from './levels.ts';
 import { addTallies, addTally, copyTallies, readTallies, type TalliesByKey, type TallySection } from './tallies.ts';
 
-export interface Node {
+export interface Node extends Image, Pod {
   kind: NodeKind;
   id: string;
   role: string;
@@ -28,7 +29,9 @@ export interface Node {
   host: string;
   address: string;
   process: string;
+  /** Its id. */
   container: string;
+  containerName: string;
 }
 
 /** Fields of an EdgePoint that add up over workers and windows. */
@@ -270,6 +273,9 @@ function readNodes(view: DataView, count: number): Node[] {
       address: text(record.addressBytes),
       process: text(record.processBytes),
       container: text(record.containerBytes),
+      containerName: text(record.containerNameBytes),
+      ...readImage(text(record.imageBytes)),
+      ...readPod(text(record.podBytes)),
     });
     offset = at + (-at & 7);
   }
@@ -332,6 +338,9 @@ const OTHER: Node = {
   address: '',
   process: '',
   container: '',
+  containerName: '',
+  ...readImage(''),
+  ...readPod(''),
 };
 const OTHER_ROLE: Node = { ...OTHER, id: '' };
 
@@ -366,6 +375,13 @@ function keyOf(point: KeyFields, client: Node, server: Node): Buffer {
         node.address,
         node.process,
         node.container,
+        node.containerName,
+        node.imageName,
+        node.imageTag,
+        node.podUid,
+        node.podQos,
+        node.podNamespace,
+        node.podName,
       ].join('\0'),
     )
     .join('\0\0');

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { emptyResource } from '@opentelemetry/resources';
 import { AggregationTemporality, type MetricData } from '@opentelemetry/sdk-metrics';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
-import { decodeWindow, sortedRows } from './edge-rows.ts';
+import { decodeWindow, type Node, sortedRows } from './edge-rows.ts';
 import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
@@ -20,10 +20,14 @@ const SELF: SelfReading[] = [
   { metric: 'agents', attributes: {}, value: 1 },
 ];
 
-function metricsOf(temporality: AggregationTemporality, levels: Level[]): Map<string, MetricData> {
+function metricsOf(
+  temporality: AggregationTemporality,
+  levels: Level[],
+  client: Partial<Node> = CURL,
+): Map<string, MetricData> {
   const output = encodeWindowOutput(
     4,
-    [CURL, WEB],
+    [client, WEB],
     levels.map((level) => ({
       ...{ level, forwardBytes: 1_000n, reverseBytes: 2_500n, connections: 3n, refused: 2, flowsBoth: 3 },
       ...{ rttCount: 3, rttSumUs: 900n, rttMinUs: 100, rttMaxUs: 500 },
@@ -112,6 +116,29 @@ test('an end carries the attributes of its level and no finer ones', () => {
   const keys = ['tributary.source.id', 'source.host.name', 'source.cloud.availability_zone', 'destination.address'];
   const carried = points?.map(({ attributes }) => keys.filter((key) => key in attributes));
   assert.deepEqual(carried, [keys, keys.slice(0, 3), []]);
+});
+
+test('a container says its image and its pod at the id level alone', () => {
+  const cart = {
+    ...{ kind: NodeKind.Container, id: 'c0ffee', role: 'cart', container: 'c0ffee', containerName: 'cart' },
+    ...{ imageName: 'registry:5000/shop/cart', imageTag: 'v2', podUid: 'u-1', podQos: 'burstable' },
+    ...{ podNamespace: 'shop', podName: 'cart-0' },
+  };
+  const carried = {
+    'source.container.id': 'c0ffee',
+    'source.container.name': 'cart',
+    'source.container.image.name': 'registry:5000/shop/cart',
+    'source.container.image.tag': 'v2',
+    'source.k8s.pod.uid': 'u-1',
+    'source.k8s.pod.qos_class': 'burstable',
+    'source.k8s.namespace.name': 'shop',
+    'source.k8s.pod.name': 'cart-0',
+  };
+  const points = metricsOf(DELTA, [Level.IdId, Level.AzId], cart).get('tributary.flow.active')?.dataPoints ?? [];
+  const told = points.map(({ attributes }) =>
+    Object.fromEntries(Object.entries(attributes).filter(([name]) => /^source\.(?:container|k8s)/.test(name))),
+  );
+  assert.deepEqual(told, [carried, {}]);
 });
 
 test('what did not happen has no point', () => {

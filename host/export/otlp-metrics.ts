@@ -212,7 +212,11 @@ function rowAttributes(row: EdgeRow): Attributes {
   return attributes;
 }
 
-const END_ATTRIBUTES = ['id', 'role', 'zone', 'host', 'address', 'process', 'container'] as const;
+const END_ATTRIBUTES = [
+  ...['id', 'role', 'zone', 'host', 'address', 'process'],
+  ...['container', 'containerName', 'imageName', 'imageTag'],
+  ...['podUid', 'podQos', 'podNamespace', 'podName'],
+] as const satisfies readonly (keyof Node & AttributeId)[];
 
 function addEnd(attributes: Attributes, side: 'source' | 'destination', node: Node, level: EndLevel): void {
   for (const id of END_ATTRIBUTES) {

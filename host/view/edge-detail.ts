@@ -12,7 +12,9 @@ export function layDetail(history: HistoryAnswer, width: number, rows: number): 
   const lines: Line[] = [
     line(edgeName(edge, level), 'strong'),
     row('client', describeEnd(edge.client)),
+    ...layContainer(edge.client),
     row('server', describeEnd(edge.server)),
+    ...layContainer(edge.server),
     ...layNumbers(history),
     ...layTotals(history),
     ...layWindows(history, width),
@@ -45,6 +47,14 @@ function describeEnd(end: EdgeEnd): string {
   if (end.host !== '' && end.kind !== 'host') parts.push(`on ${end.host}`);
   if (end.zone !== '') parts.push(`in ${end.zone}`);
   return printable(parts.join(' ') + describeProcesses(end));
+}
+
+/** What is known of its image and its pod. */
+function layContainer({ imageName, imageTag, podUid, podQos, podNamespace, podName }: EdgeEnd): Line[] {
+  const image = [imageName, imageTag].filter((part) => part !== '').join(':');
+  const pod = podName === '' ? podUid : [podNamespace, podName].filter((part) => part !== '').join('/');
+  const parts = [image && `image ${image}`, pod && `pod ${pod}`, podQos].filter((part) => part !== '');
+  return parts.length === 0 ? [] : [row('', printable(parts.join(', ')))];
 }
 
 /** Names of processes within a unit or container that are shown. */

@@ -5,6 +5,15 @@ import type { Edge, EdgesAnswer } from '../api/edge-answer.ts';
 type Cell = string | number | null | undefined;
 
 const END_COLUMNS = ['kind', 'id', 'role', 'zone', 'host', 'address', 'process', 'container'] as const;
+const CONTAINER_COLUMNS = {
+  container_name: 'containerName',
+  image_name: 'imageName',
+  image_tag: 'imageTag',
+  pod_uid: 'podUid',
+  pod_qos: 'podQos',
+  pod_namespace: 'podNamespace',
+  pod_name: 'podName',
+} as const;
 
 const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
   start_time: (_, { firstWindow, windowNs }) => timeOf(firstWindow, windowNs),
@@ -46,6 +55,8 @@ const COLUMNS: Record<string, (edge: Edge, answer: EdgesAnswer) => Cell> = {
   ...ownColumns('server'),
   ...processesColumn('client'),
   ...processesColumn('server'),
+  ...containerColumns('client'),
+  ...containerColumns('server'),
 };
 
 export const CSV_COLUMNS: readonly string[] = Object.keys(COLUMNS);
@@ -75,6 +86,11 @@ function endColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => C
 /** Separated by what no name of a file has. */
 function processesColumn(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
   return { [`${side}_processes`]: (edge) => edge[side].processes.join('/') };
+}
+
+function containerColumns(side: 'client' | 'server'): Record<string, (edge: Edge) => Cell> {
+  const columns = Object.entries(CONTAINER_COLUMNS);
+  return Object.fromEntries(columns.map(([name, field]) => [`${side}_${name}`, (edge: Edge) => edge[side][field]]));
 }
 
 /** Empty when the end was not seen. */

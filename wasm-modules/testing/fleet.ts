@@ -32,8 +32,12 @@ function randomEnd(random: Random): End {
   const owner: Owner = { host: `host-${host}`, zone: ZONES[host % ZONES.length] };
   const rung = random.below(4);
   if (rung < 2 && random.chance(0.8)) owner.executable = `/usr/bin/${random.pick(PROGRAMS)}`;
-  if (rung === 0) owner.container = random.below(12).toString(16).padStart(64, 'c0ffee');
-  else if (rung === 1) owner.unit = `${random.pick(PROGRAMS)}.service`;
+  if (rung === 0) {
+    owner.container = random.below(12).toString(16).padStart(64, 'c0ffee');
+    if (random.chance(0.5)) Object.assign(owner, { containerName: 'cart', image: random.pick(['cart:v1', 'cart:v2']) });
+    if (random.chance(0.5)) Object.assign(owner, { podUid: 'u-1', podName: random.pick(['cart-0', 'cart-1']) });
+  }
+  if (rung === 1) owner.unit = `${random.pick(PROGRAMS)}.service`;
   else if (rung === 2) owner.executable = `/usr/bin/${random.pick(PROGRAMS)}`;
   return owner;
 }

@@ -163,7 +163,7 @@ function namesOf(pairs: Leaf['pairs']): string | undefined {
 
 function projectNode(node: NodeTexts, level: EndLevel): NodeTexts {
   if (level === 'id') return node;
-  const bare = { id: '', host: '', address: '', process: '', container: '' };
+  const bare = { id: '', host: '', address: '', process: '', container: '', containerName: '', image: '', pod: '' };
   return { ...node, ...bare, zone: level === 'az' ? node.zone : '' };
 }
 

@@ -42,6 +42,11 @@ export interface Owner {
   unit?: string;
   container?: string;
   containerName?: string;
+  image?: string;
+  podUid?: string;
+  podQos?: string;
+  podNamespace?: string;
+  podName?: string;
 }
 
 export interface NodeTexts {
@@ -54,6 +59,10 @@ export interface NodeTexts {
   address: string;
   process: string;
   container: string;
+  containerName: string;
+  image: string;
+  /** As enrich/pods.ts joins it. */
+  pod: string;
 }
 
 export interface Block {
@@ -127,9 +136,12 @@ export class StageWorker {
     });
   }
 
-  nodeOf({ host, zone, comm = '', executable = '', unit = '', container = '', containerName = '' }: Owner): number {
+  nodeOf({ host, zone, comm = '', executable = '', unit = '', container = '', ...more }: Owner): number {
+    const { containerName = '', image = '', podUid = '', podQos = '', podNamespace = '', podName = '' } = more;
     const hostNode = this.call('nodeOfHost', ...this.putTexts([host, zone]));
-    return this.call('nodeOfProcess', hostNode, ...this.putTexts([comm, executable, unit, container, containerName]));
+    const podBytes = this.call('joinPod', ...this.putTexts([podUid, podQos, podNamespace, podName]));
+    const texts = this.putTexts([comm, executable, unit, container, containerName, image]);
+    return this.call('nodeOfProcess', hostNode, ...texts, this.call('podAddress'), podBytes);
   }
 
   nodeOfAddress(address: Uint8Array, space = 0n): number {
@@ -205,6 +217,9 @@ export function readNodeTexts(view: DataView, offset: number): { node: NodeTexts
     address: take(record.addressBytes),
     process: take(record.processBytes),
     container: take(record.containerBytes),
+    containerName: take(record.containerNameBytes),
+    image: take(record.imageBytes),
+    pod: take(record.podBytes),
   };
   return { node, end: at + (-at & 7) };
 }

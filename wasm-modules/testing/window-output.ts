@@ -168,7 +168,10 @@ function readBuckets(view: DataView, offset: number): Map<number, number> {
   return buckets;
 }
 
-const NODE_ORDER = ['id', 'role', 'zone', 'kind', 'host', 'address', 'process', 'container'] as const;
+const NODE_ORDER = [
+  ...(['id', 'role', 'zone', 'kind', 'host', 'address'] as const),
+  ...(['process', 'container', 'containerName', 'image', 'pod'] as const),
+] as const;
 
 export function compareNodes(left: NodeTexts, right: NodeTexts): number {
   for (const field of NODE_ORDER) {

@@ -3,6 +3,7 @@ import type { Edge, EdgeEnd } from '../edge-answer.ts';
 export const END: EdgeEnd = {
   ...{ kind: 'process', id: '', role: '', zone: '', host: '', address: '', process: '', container: '' },
   ...{ processes: [], moreProcesses: 0 },
+  ...{ containerName: '', imageName: '', imageTag: '', podUid: '', podQos: '', podNamespace: '', podName: '' },
 };
 
 /** An edge on which nothing moved, with `part` in place of it. */

@@ -112,6 +112,48 @@ export const ATTRIBUTES = {
     cardinality: 'avoid',
     description: 'Container id.',
   },
+  containerName: {
+    name: 'SIDE.container.name',
+    levels: ['id'],
+    cardinality: 'careful',
+    description: 'What people call the container.',
+  },
+  imageName: {
+    name: 'SIDE.container.image.name',
+    levels: ['id'],
+    cardinality: 'careful',
+    description: 'Image that the container was made of, without the tag.',
+  },
+  imageTag: {
+    name: 'SIDE.container.image.tag',
+    levels: ['id'],
+    cardinality: 'careful',
+    description: 'Tag of the image; its digest when it has none.',
+  },
+  podUid: {
+    name: 'SIDE.k8s.pod.uid',
+    levels: ['id'],
+    cardinality: 'avoid',
+    description: 'Uid of the pod.',
+  },
+  podQos: {
+    name: 'SIDE.k8s.pod.qos_class',
+    levels: ['id'],
+    cardinality: 'fine',
+    description: 'Class of service of the pod: guaranteed, burstable or besteffort.',
+  },
+  podNamespace: {
+    name: 'SIDE.k8s.namespace.name',
+    levels: ['id'],
+    cardinality: 'fine',
+    description: 'Namespace of the pod, as far as the runtime says it.',
+  },
+  podName: {
+    name: 'SIDE.k8s.pod.name',
+    levels: ['id'],
+    cardinality: 'avoid',
+    description: 'Name of the pod, as far as the runtime says it.',
+  },
   level: {
     name: 'tributary.level',
     cardinality: 'fine',

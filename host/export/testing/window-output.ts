@@ -27,6 +27,7 @@ export const NO_NODE: Node = {
   address: '',
   process: '',
   container: '',
+  ...{ containerName: '', imageName: '', imageTag: '', podUid: '', podQos: '', podNamespace: '', podName: '' },
 };
 
 const NO_POINT: EdgePoint = {
@@ -172,12 +173,17 @@ function writeLabel(bytes: Uint8Array, view: DataView, offset: number, handle: n
 }
 
 function writeNode(bytes: Uint8Array, view: DataView, offset: number, handle: number, node: Node): number {
-  const texts = [node.id, node.role, node.zone, node.host, node.address, node.process, node.container].map((text) =>
-    Buffer.from(text),
-  );
-  const [idBytes, roleBytes, zoneBytes, hostBytes, addressBytes, processBytes, containerBytes] = texts.map(
+  const podParts = [node.podUid, node.podQos, node.podNamespace, node.podName];
+  const pod = podParts.every((part) => part === '') ? '' : podParts.join('\0');
+  const image = [node.imageName, node.imageTag].filter((part) => part !== '').join(':');
+  const texts = [
+    ...[node.id, node.role, node.zone, node.host, node.address, node.process],
+    ...[node.container, node.containerName, image, pod],
+  ].map((text) => Buffer.from(text));
+  const [idBytes, roleBytes, zoneBytes, hostBytes, addressBytes, processBytes, ...container] = texts.map(
     (text) => text.length,
   );
+  const [containerBytes, containerNameBytes, imageBytes, podBytes] = container;
   writeNodeRecord(view, offset, {
     handle,
     kind: node.kind,
@@ -188,6 +194,9 @@ function writeNode(bytes: Uint8Array, view: DataView, offset: number, handle: nu
     addressBytes,
     processBytes,
     containerBytes,
+    containerNameBytes,
+    imageBytes,
+    podBytes,
   });
   let at = offset + NODE_RECORD_SIZE;
   for (const text of texts) {

@@ -232,8 +232,8 @@ export function writeRecordHeader(view: DataView, offset: number, value: RecordH
 }
 
 /**
- * A node: what an end is. UTF-8 text follows in the order of the lengths, no terminators, padded to 8. 24 bytes + text.
- * `id` is unique within (kind); role and zone are what the az and role levels keep.
+ * A node: what an end is. UTF-8 text follows in the order of the lengths, no terminators, padded to 8. 32 bytes + text.
+ * `id` is unique within (kind); role and zone are what the az and role levels keep. `pod`: enrich/pods.ts.
  */
 export interface NodeRecord {
   handle: number;
@@ -245,10 +245,13 @@ export interface NodeRecord {
   addressBytes: number;
   processBytes: number;
   containerBytes: number;
+  containerNameBytes: number;
+  imageBytes: number;
+  podBytes: number;
 }
 
 /** Bytes. */
-export const NODE_RECORD_SIZE = 24;
+export const NODE_RECORD_SIZE = 32;
 
 /** Byte offset of each field. */
 export const NODE_RECORD_OFFSET = {
@@ -262,7 +265,11 @@ export const NODE_RECORD_OFFSET = {
   addressBytes: 14,
   processBytes: 16,
   containerBytes: 18,
-  pad1: 20,
+  containerNameBytes: 20,
+  imageBytes: 22,
+  podBytes: 24,
+  pad1: 26,
+  pad2: 28,
 } as const;
 
 export function readNodeRecord(view: DataView, offset: number): NodeRecord {
@@ -276,6 +283,9 @@ export function readNodeRecord(view: DataView, offset: number): NodeRecord {
     addressBytes: view.getUint16(offset + 14, true),
     processBytes: view.getUint16(offset + 16, true),
     containerBytes: view.getUint16(offset + 18, true),
+    containerNameBytes: view.getUint16(offset + 20, true),
+    imageBytes: view.getUint16(offset + 22, true),
+    podBytes: view.getUint16(offset + 24, true),
   };
 }
 
@@ -290,7 +300,11 @@ export function writeNodeRecord(view: DataView, offset: number, value: NodeRecor
   view.setUint16(offset + 14, value.addressBytes, true);
   view.setUint16(offset + 16, value.processBytes, true);
   view.setUint16(offset + 18, value.containerBytes, true);
-  view.setUint32(offset + 20, 0, true);
+  view.setUint16(offset + 20, value.containerNameBytes, true);
+  view.setUint16(offset + 22, value.imageBytes, true);
+  view.setUint16(offset + 24, value.podBytes, true);
+  view.setUint16(offset + 26, 0, true);
+  view.setUint32(offset + 28, 0, true);
 }
 
 /** The totals of one end as the matcher keeps them; same fields as wire.Totals. 48 bytes. */

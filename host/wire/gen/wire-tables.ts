@@ -232,6 +232,9 @@ export interface Process {
   /** Kubernetes: 8-4-4-4-12 hexadecimal digits, and guaranteed, burstable or besteffort. */
   podUid?: string | undefined;
   podQos?: string | undefined;
+  /** As far as the runtime says them. */
+  podNamespace?: string | undefined;
+  podName?: string | undefined;
 }
 
 export const PROCESS_LAYOUT: TableLayout = [
@@ -249,6 +252,8 @@ export const PROCESS_LAYOUT: TableLayout = [
   { kind: 'string', slot: 26, required: false },
   { kind: 'string', slot: 28, required: false },
   { kind: 'string', slot: 30, required: false },
+  { kind: 'string', slot: 32, required: false },
+  { kind: 'string', slot: 34, required: false },
 ];
 
 export function encodeProcess(value: Process): Uint8Array<ArrayBuffer> {
@@ -273,6 +278,8 @@ function addProcess(builder: Builder, value: Process): number {
   const image = value.image === undefined ? 0 : builder.createString(value.image);
   const podUid = value.podUid === undefined ? 0 : builder.createString(value.podUid);
   const podQos = value.podQos === undefined ? 0 : builder.createString(value.podQos);
+  const podNamespace = value.podNamespace === undefined ? 0 : builder.createString(value.podNamespace);
+  const podName = value.podName === undefined ? 0 : builder.createString(value.podName);
   ProcessTable.startProcess(builder);
   ProcessTable.addHandle(builder, value.handle);
   ProcessTable.addPid(builder, value.pid);
@@ -288,6 +295,8 @@ function addProcess(builder: Builder, value: Process): number {
   if (image !== 0) ProcessTable.addImage(builder, image);
   if (podUid !== 0) ProcessTable.addPodUid(builder, podUid);
   if (podQos !== 0) ProcessTable.addPodQos(builder, podQos);
+  if (podNamespace !== 0) ProcessTable.addPodNamespace(builder, podNamespace);
+  if (podName !== 0) ProcessTable.addPodName(builder, podName);
   return ProcessTable.endProcess(builder);
 }
 
@@ -307,6 +316,8 @@ function readProcess(table: ProcessTable): Process {
     image: table.image() ?? undefined,
     podUid: table.podUid() ?? undefined,
     podQos: table.podQos() ?? undefined,
+    podNamespace: table.podNamespace() ?? undefined,
+    podName: table.podName() ?? undefined,
   };
 }
 

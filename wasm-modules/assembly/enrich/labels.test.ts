@@ -102,6 +102,47 @@ test('processes of one unit or container are nodes of their own within one node'
   assert.equal(worker.call('idNodeOf', process), process);
 });
 
+const POD = {
+  podUid: '9c3ab9d4-6a5e-4f5e-8e53-0c8b7fd3f1a2',
+  podQos: 'burstable',
+  podNamespace: 'shop',
+  podName: 'cart-0',
+};
+const POD_TEXT = '9c3ab9d4-6a5e-4f5e-8e53-0c8b7fd3f1a2\0burstable\0shop\0cart-0';
+
+test('a container keeps its name, image and pod at the id level, and what differs in one of them is another node', () => {
+  const worker = new StageWorker(MODULE);
+  const owner = { ...AT, container: 'c0ffee', containerName: 'cart', image: 'cart:v1', ...POD };
+  const node = worker.nodeOf({ ...owner, executable: '/usr/bin/java' });
+  const { containerName, image, pod } = worker.readNode(worker.call('idNodeOf', node));
+  assert.deepEqual([containerName, image, pod], ['cart', 'cart:v1', POD_TEXT]);
+  assert.equal(worker.nodeOf({ ...owner, executable: '/usr/bin/java' }), node);
+  const others = [
+    { ...owner, containerName: 'shop' },
+    { ...owner, image: 'cart:v2' },
+    { ...owner, podName: 'cart-1' },
+  ].map((other) => worker.nodeOf({ ...other, executable: '/usr/bin/java' }));
+  assert.equal(new Set([node, ...others]).size, 4);
+  const bare = worker.readNode(worker.call('azNodeOf', node));
+  assert.deepEqual([bare.containerName, bare.image, bare.pod], ['', '', '']);
+  assert.equal(worker.call('azNodeOf', others[1]), worker.call('azNodeOf', node));
+});
+
+test('of a pod what is too long is cut between characters, and a text with a NUL is left out', () => {
+  const worker = new StageWorker(MODULE);
+  const podOf = (pod: Partial<typeof POD>) =>
+    worker.readNode(worker.nodeOf({ ...AT, container: 'c0ffee', ...pod })).pod.split('\0');
+  const long = 'ä'.repeat(400);
+  const cut = (bytes: number) => 'ä'.repeat(bytes / 2);
+  assert.deepEqual(
+    podOf({ podUid: long, podQos: long, podNamespace: long, podName: long }),
+    [36, 16, 64, 256].map(cut),
+  );
+  assert.deepEqual(podOf({ ...POD, podNamespace: 'a\0b' }), [POD.podUid, 'burstable', '', 'cart-0']);
+  assert.deepEqual(podOf({ podName: 'cart-0' }), ['', '', '', 'cart-0']);
+  assert.deepEqual(podOf({}), ['']);
+});
+
 test('the az node keeps role and zone, the role node the role, and equal ones are shared', () => {
   const worker = new StageWorker(MODULE);
   const left = worker.nodeOf({ ...AT, unit: 'nginx.service' });
@@ -116,6 +157,9 @@ test('the az node keeps role and zone, the role node the role, and equal ones ar
     address: '',
     process: '',
     container: '',
+    containerName: '',
+    image: '',
+    pod: '',
   };
   assert.deepEqual(worker.readNode(az), { ...bare, handle: az, zone: 'eu-1a' });
   assert.equal(worker.call('azNodeOf', right), az);

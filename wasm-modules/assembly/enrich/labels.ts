@@ -9,9 +9,11 @@ import { internText, retainText, textAddress, textBytes } from '../lib/intern';
 import { LiteralText } from './literal-text';
 import {
   CONTAINER_BYTES_MAX,
+  CONTAINER_NAME_BYTES_MAX,
   draftNode,
   HOST_BYTES_MAX,
   ID_BYTES_MAX,
+  IMAGE_BYTES_MAX,
   Node,
   nodeAt,
   nodeOfDraft,
@@ -20,6 +22,7 @@ import {
   unknownNode,
   ZONE_BYTES_MAX,
 } from './nodes';
+import { POD_BYTES_MAX } from './pods';
 
 /** The role of a container that nobody names: what `docker ps` prints of its id. */
 const CONTAINER_ROLE_BYTES: u32 = 12;
@@ -47,7 +50,8 @@ export function nodeOfHost(name: usize, nameBytes: u32, zone: usize, zoneBytes: 
 
 /**
  * The owner of a socket on `host` (from `nodeOfHost`). Texts that are not known are empty; all empty gives `host` itself. Processes of one
- * unit or container with different executables are different nodes, whose `idNodeOf` is one.
+ * unit or container with different executables are different nodes, whose `idNodeOf` is one. `pod`: as pods.ts joins it. What is known of
+ * an image or a pod without a container is not kept.
  */
 export function nodeOfProcess(
   host: u32,
@@ -61,6 +65,10 @@ export function nodeOfProcess(
   containerBytes: u32,
   containerName: usize,
   containerNameBytes: u32,
+  image: usize,
+  imageBytes: u32,
+  pod: usize,
+  podBytes: u32,
 ): u32 {
   const pathBytes = withoutDeleted(executable, executableBytes);
   const basename = basenameStart(executable, pathBytes);
@@ -74,32 +82,28 @@ export function nodeOfProcess(
   // No program has one in its name, and the names of an edge are separated by it.
   if (contains(process, processBytes, 0)) processBytes = 0;
   if (containerBytes !== 0) {
-    const isNamed = containerNameBytes !== 0;
-    const role = isNamed ? containerName : container;
-    const roleBytes = isNamed ? containerNameBytes : min(containerBytes, CONTAINER_ROLE_BYTES);
-    return nodeOfContainer(host, container, containerBytes, role, roleBytes, process, processBytes);
+    const draft = draftContainer(host, container, containerBytes, containerName, containerNameBytes);
+    draft.process = internText(process, processBytes, PROCESS_BYTES_MAX);
+    draft.image = internText(image, imageBytes, IMAGE_BYTES_MAX);
+    draft.pod = internText(pod, podBytes, POD_BYTES_MAX);
+    return nodeOfDraft();
   }
   if (unitBytes !== 0) return nodeOnHost(NodeKind.Service, host, unit, unitBytes, process, processBytes);
   if (processBytes === 0) return host;
   return nodeOnHost(NodeKind.Process, host, process, processBytes, process, processBytes);
 }
 
-function nodeOfContainer(
-  host: u32,
-  container: usize,
-  containerBytes: u32,
-  role: usize,
-  roleBytes: u32,
-  process: usize,
-  processBytes: u32,
-): u32 {
-  const hostRow = nodeAt(host);
-  const draft = draftOn(hostRow, NodeKind.Container);
+/** Its role is its name, or the start of its id. */
+function draftContainer(host: u32, container: usize, containerBytes: u32, name: usize, nameBytes: u32): Node {
+  const draft = draftOn(nodeAt(host), NodeKind.Container);
   draft.id = internText(container, containerBytes, CONTAINER_BYTES_MAX);
   draft.container = retainText(draft.id);
-  draft.role = internText(role, roleBytes, ROLE_BYTES_MAX);
-  draft.process = internText(process, processBytes, PROCESS_BYTES_MAX);
-  return nodeOfDraft();
+  draft.containerName = internText(name, nameBytes, CONTAINER_NAME_BYTES_MAX);
+  draft.role =
+    nameBytes === 0
+      ? internText(container, min(containerBytes, CONTAINER_ROLE_BYTES), ROLE_BYTES_MAX)
+      : internText(name, nameBytes, ROLE_BYTES_MAX);
+  return draft;
 }
 
 /** A node whose id is "host/name" and whose role is the name. */

@@ -7,6 +7,7 @@ import { initLabelChannels } from './label-channel';
 import { initLabels } from './labels';
 import { initNodeChannels, openAnnounceWindow } from './node-channel';
 import { expireNodes, initNodes, NODE_COUNT_MAX } from './nodes';
+import { initPods } from './pods';
 import { expireLabels, initTallyLabels } from './tally-labels';
 
 /** Needs the seed of the hashes. `worker`: of `nodeOfChannel`, below WORKER_COUNT_MAX. Limits are for tests. */
@@ -22,6 +23,7 @@ export function initEnrich(
   initNodeChannels(worker, openWindow);
   initAddresses(BINDING_COUNT_MAX, claimCountMax);
   initLabels();
+  initPods();
   initTallyLabels(openWindow);
   initLabelChannels(worker);
 }

@@ -19,7 +19,9 @@ function send(from: StageWorker, to: StageWorker, node: number): number {
 
 test('a node keeps all its texts on the way to another worker, where it is one with a node that was known there', () => {
   const [left, right] = openPair();
-  const owner = { host: 'höst', zone: 'z', executable: '/usr/bin/naïve' };
+  const pod = { podUid: 'u-1', podQos: 'guaranteed', podNamespace: 'shop', podName: 'cart-0' };
+  const container = { container: 'c0ffee', containerName: 'cärt', image: 'registry/cart:v1', ...pod };
+  const owner = { host: 'höst', zone: 'z', executable: '/usr/bin/naïve', ...container };
   const known = right.nodeOf(owner);
   right.nodeOf({ host: 'else', zone: 'z' });
   const sent = left.nodeOf(owner);

@@ -19,9 +19,11 @@ import { RowPool } from '../lib/row-pool';
 import {
   ADDRESS_BYTES_MAX,
   CONTAINER_BYTES_MAX,
+  CONTAINER_NAME_BYTES_MAX,
   draftNode,
   HOST_BYTES_MAX,
   ID_BYTES_MAX,
+  IMAGE_BYTES_MAX,
   NODE_COUNT_MAX,
   nodeAt,
   nodeOfDraft,
@@ -30,6 +32,7 @@ import {
   touchNode,
   ZONE_BYTES_MAX,
 } from './nodes';
+import { POD_BYTES_MAX } from './pods';
 
 /** Workers of a reducer: the bits of `Node.announced`. */
 export const WORKER_COUNT_MAX: u32 = 64;
@@ -42,9 +45,12 @@ const TEXTS_BYTES_MAX: u32 =
   HOST_BYTES_MAX +
   ADDRESS_BYTES_MAX +
   PROCESS_BYTES_MAX +
-  CONTAINER_BYTES_MAX;
-/** Bytes that `writeNode` writes at most, header included; all terms are multiples of 8. */
-export const NODE_RECORD_BYTES_MAX: u32 = RECORD_HEADER_SIZE + NODE_RECORD_SIZE + TEXTS_BYTES_MAX;
+  CONTAINER_BYTES_MAX +
+  CONTAINER_NAME_BYTES_MAX +
+  IMAGE_BYTES_MAX +
+  POD_BYTES_MAX;
+/** Bytes that `writeNode` writes at most, header and padding included. */
+export const NODE_RECORD_BYTES_MAX: u32 = (RECORD_HEADER_SIZE + NODE_RECORD_SIZE + TEXTS_BYTES_MAX + 7) & ~7;
 
 /** What a handle of another worker means here. */
 @unmanaged
@@ -111,7 +117,11 @@ export function writeNodeRecord(node: u32, handle: u32, to: usize): u32 {
   record.addressBytes = <u16>textBytes(row.address);
   record.processBytes = <u16>textBytes(row.process);
   record.containerBytes = <u16>textBytes(row.container);
+  record.containerNameBytes = <u16>textBytes(row.containerName);
+  record.imageBytes = <u16>textBytes(row.image);
+  record.podBytes = <u16>textBytes(row.pod);
   record.pad1 = 0;
+  record.pad2 = 0;
   let at = to + NODE_RECORD_SIZE;
   at = copyText(row.id, at);
   at = copyText(row.role, at);
@@ -120,6 +130,9 @@ export function writeNodeRecord(node: u32, handle: u32, to: usize): u32 {
   at = copyText(row.address, at);
   at = copyText(row.process, at);
   at = copyText(row.container, at);
+  at = copyText(row.containerName, at);
+  at = copyText(row.image, at);
+  at = copyText(row.pod, at);
   const end = (at + 7) & ~7;
   memory.fill(at, 0, end - at);
   return <u32>(end - to);
@@ -136,7 +149,10 @@ export function nodeRecordBytes(node: u32): u32 {
     textBytes(row.host) +
     textBytes(row.address) +
     textBytes(row.process) +
-    textBytes(row.container);
+    textBytes(row.container) +
+    textBytes(row.containerName) +
+    textBytes(row.image) +
+    textBytes(row.pod);
   return (bytes + 7) & ~7;
 }
 
@@ -158,6 +174,12 @@ export function receiveNode(from: u32, record: usize): void {
   draft.process = internText(at, received.processBytes, PROCESS_BYTES_MAX);
   at += received.processBytes;
   draft.container = internText(at, received.containerBytes, CONTAINER_BYTES_MAX);
+  at += received.containerBytes;
+  draft.containerName = internText(at, received.containerNameBytes, CONTAINER_NAME_BYTES_MAX);
+  at += received.containerNameBytes;
+  draft.image = internText(at, received.imageBytes, IMAGE_BYTES_MAX);
+  at += received.imageBytes;
+  draft.pod = internText(at, received.podBytes, POD_BYTES_MAX);
   mapHandle(from, received.handle, nodeOfDraft());
 }
 

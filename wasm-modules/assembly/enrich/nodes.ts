@@ -37,6 +37,8 @@ export const HOST_BYTES_MAX: u32 = 64;
 export const ADDRESS_BYTES_MAX: u32 = 64;
 export const PROCESS_BYTES_MAX: u32 = 64;
 export const CONTAINER_BYTES_MAX: u32 = 128;
+export const CONTAINER_NAME_BYTES_MAX: u32 = 128;
+export const IMAGE_BYTES_MAX: u32 = 256;
 
 /** Nodes that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
@@ -45,7 +47,7 @@ const SWEEP_ROWS_MIN: u32 = 4096;
 export class Node {
   refs: u32;
   hash: u32;
-  // Identity: 32 bytes, compared as a block.
+  // Identity: 44 bytes, compared as a block.
   kind: u32;
   id: u32;
   role: u32;
@@ -54,12 +56,15 @@ export class Node {
   address: u32;
   process: u32;
   container: u32;
+  containerName: u32;
+  image: u32;
+  /** As pods.ts joins it; shared by all containers of the pod. */
+  pod: u32;
   /** This node's role in its zone, and its role alone; 0 until asked for. Retained. */
   azNode: u32;
   roleNode: u32;
   /** Of a process in a unit or container: that unit or container; 0 until asked for. Retained. */
   idNode: u32;
-  pad0: u32;
   /** Hash of the role, alike on all workers and under all seeds. */
   roleHash: u64;
   /** The workers that were told in `announcedEpoch`, as bits. */
@@ -76,9 +81,9 @@ export class Node {
 }
 
 const IDENTITY_OFFSET: usize = 8;
-if (offsetof<Node>('kind') !== 8 || offsetof<Node>('container') !== 36)
-  ERROR('the identity of a node is one block of 32 bytes');
-if (offsetof<Node>() !== 96) ERROR('a node is a multiple of 8 bytes');
+if (offsetof<Node>('kind') !== 8 || offsetof<Node>('pod') !== 48)
+  ERROR('the identity of a node is one block of 44 bytes');
+if (offsetof<Node>() !== 104) ERROR('a node is a multiple of 8 bytes');
 
 let pool: RowPool = changetype<RowPool>(0);
 let table: OpenTable = changetype<OpenTable>(0);
@@ -205,6 +210,9 @@ export function compareNodes(left: u32, right: u32): i32 {
   if (order === 0) order = compareTexts(a.address, b.address);
   if (order === 0) order = compareTexts(a.process, b.process);
   if (order === 0) order = compareTexts(a.container, b.container);
+  if (order === 0) order = compareTexts(a.containerName, b.containerName);
+  if (order === 0) order = compareTexts(a.image, b.image);
+  if (order === 0) order = compareTexts(a.pod, b.pod);
   return order;
 }
 
@@ -273,6 +281,9 @@ function deriveIdNode(row: Node): u32 {
   derived.host = retainText(row.host);
   derived.address = retainText(row.address);
   derived.container = retainText(row.container);
+  derived.containerName = retainText(row.containerName);
+  derived.image = retainText(row.image);
+  derived.pod = retainText(row.pod);
   const node = nodeOfDraft();
   retainNode(node);
   return node;
@@ -301,14 +312,18 @@ function releaseTexts(row: Node): void {
   releaseText(row.address);
   releaseText(row.process);
   releaseText(row.container);
+  releaseText(row.containerName);
+  releaseText(row.image);
+  releaseText(row.pod);
 }
 
 function hashIdentity(row: Node): u32 {
   const at = changetype<usize>(row) + IDENTITY_OFFSET;
-  return hashPair(
+  const texts = hashPair(
     load<u64>(at) + load<u64>(at, 16) * 0x9e3779b97f4a7c15,
     load<u64>(at, 8) + load<u64>(at, 24) * 0x9e3779b97f4a7c15,
   );
+  return texts ^ hashPair(load<u64>(at, 32), load<u32>(at, 40));
 }
 
 function isSameIdentity(left: Node, right: Node): bool {
@@ -318,6 +333,8 @@ function isSameIdentity(left: Node, right: Node): bool {
     load<u64>(a) === load<u64>(b) &&
     load<u64>(a, 8) === load<u64>(b, 8) &&
     load<u64>(a, 16) === load<u64>(b, 16) &&
-    load<u64>(a, 24) === load<u64>(b, 24)
+    load<u64>(a, 24) === load<u64>(b, 24) &&
+    load<u64>(a, 32) === load<u64>(b, 32) &&
+    load<u32>(a, 40) === load<u32>(b, 40)
   );
 }

@@ -212,8 +212,8 @@ if (offsetof<RecordHeader>("kind") !== 4) ERROR("RecordHeader must match schemas
 if (offsetof<RecordHeader>("pad0") !== 6) ERROR("RecordHeader must match schemas/records.fbs");
 
 /**
- * A node: what an end is. UTF-8 text follows in the order of the lengths, no terminators, padded to 8. 24 bytes + text.
- * `id` is unique within (kind); role and zone are what the az and role levels keep.
+ * A node: what an end is. UTF-8 text follows in the order of the lengths, no terminators, padded to 8. 32 bytes + text.
+ * `id` is unique within (kind); role and zone are what the az and role levels keep. `pod`: enrich/pods.ts.
  */
 @unmanaged
 export class NodeRecord {
@@ -227,13 +227,17 @@ export class NodeRecord {
   addressBytes: u16; // 14
   processBytes: u16; // 16
   containerBytes: u16; // 18
-  pad1: u32; // 20
+  containerNameBytes: u16; // 20
+  imageBytes: u16; // 22
+  podBytes: u16; // 24
+  pad1: u16; // 26
+  pad2: u32; // 28
 }
 
 /** Bytes. */
-export const NODE_RECORD_SIZE: u32 = 24;
+export const NODE_RECORD_SIZE: u32 = 32;
 
-if (offsetof<NodeRecord>() !== 24) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>() !== 32) ERROR("NodeRecord must match schemas/records.fbs");
 if (offsetof<NodeRecord>("handle") !== 0) ERROR("NodeRecord must match schemas/records.fbs");
 if (offsetof<NodeRecord>("kind") !== 4) ERROR("NodeRecord must match schemas/records.fbs");
 if (offsetof<NodeRecord>("pad0") !== 5) ERROR("NodeRecord must match schemas/records.fbs");
@@ -244,7 +248,11 @@ if (offsetof<NodeRecord>("hostBytes") !== 12) ERROR("NodeRecord must match schem
 if (offsetof<NodeRecord>("addressBytes") !== 14) ERROR("NodeRecord must match schemas/records.fbs");
 if (offsetof<NodeRecord>("processBytes") !== 16) ERROR("NodeRecord must match schemas/records.fbs");
 if (offsetof<NodeRecord>("containerBytes") !== 18) ERROR("NodeRecord must match schemas/records.fbs");
-if (offsetof<NodeRecord>("pad1") !== 20) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>("containerNameBytes") !== 20) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>("imageBytes") !== 22) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>("podBytes") !== 24) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>("pad1") !== 26) ERROR("NodeRecord must match schemas/records.fbs");
+if (offsetof<NodeRecord>("pad2") !== 28) ERROR("NodeRecord must match schemas/records.fbs");
 
 /** The totals of one end as the matcher keeps them; same fields as wire.Totals. 48 bytes. */
 @unmanaged

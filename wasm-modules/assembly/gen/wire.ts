@@ -1144,7 +1144,9 @@ function checkProcess(table: u32): bool {
     checkString(table, vtable, 24, false) &&
     checkString(table, vtable, 26, false) &&
     checkString(table, vtable, 28, false) &&
-    checkString(table, vtable, 30, false)
+    checkString(table, vtable, 30, false) &&
+    checkString(table, vtable, 32, false) &&
+    checkString(table, vtable, 34, false)
   );
 }
 
@@ -1218,6 +1220,15 @@ export class Process {
 
   get podQos(): usize {
     return itemsOf(changetype<usize>(this), 30);
+  }
+
+  /** As far as the runtime says them. */
+  get podNamespace(): usize {
+    return itemsOf(changetype<usize>(this), 32);
+  }
+
+  get podName(): usize {
+    return itemsOf(changetype<usize>(this), 34);
   }
 }
 

@@ -1,6 +1,7 @@
 // Announce: processes, address spaces, labels and the addresses of the host. The names go to enrich; sockets use handles from here on.
 
 import { nodeOfProcess } from '../enrich/labels';
+import { joinPod, podAddress } from '../enrich/pods';
 import { RefusalReason } from '../gen/records';
 import { Announce, Process, verifyAnnounce } from '../gen/wire';
 import { giveBlock } from '../lib/arena';
@@ -123,6 +124,16 @@ function applyProcesses(session: Session, announce: Announce): void {
 }
 
 function nameProcess(session: Session, process: Process): u32 {
+  const podBytes = joinPod(
+    process.podUid,
+    countOf(process.podUid),
+    process.podQos,
+    countOf(process.podQos),
+    process.podNamespace,
+    countOf(process.podNamespace),
+    process.podName,
+    countOf(process.podName),
+  );
   return nodeOfProcess(
     session.host,
     process.comm,
@@ -135,6 +146,10 @@ function nameProcess(session: Session, process: Process): u32 {
     countOf(process.containerId),
     process.containerName,
     countOf(process.containerName),
+    process.image,
+    countOf(process.image),
+    podAddress(),
+    podBytes,
   );
 }
 

@@ -99,7 +99,8 @@ export function compareTexts(left: u32, right: u32): i32 {
   return order !== 0 ? order : <i32>leftBytes - <i32>rightBytes;
 }
 
-function cutLength(address: usize, bytes: u32, lengthMax: u32): u32 {
+/** Bytes of the valid UTF-8 at `address` that `lengthMax` leaves, cut between characters; counted. */
+export function cutLength(address: usize, bytes: u32, lengthMax: u32): u32 {
   if (bytes <= lengthMax) return bytes;
   count(ReducerCounter.TextsCut);
   let length = lengthMax;

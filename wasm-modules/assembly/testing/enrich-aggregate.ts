@@ -19,6 +19,7 @@ export { claimLabelAnnounce, writeLabel } from '../enrich/label-channel';
 export { nodeOfHost, nodeOfProcess } from '../enrich/labels';
 export { claimAnnounce, nodeOfChannel, writeNode, writeNodeRecord } from '../enrich/node-channel';
 export { azNodeOf, idNodeOf, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
+export { joinPod, podAddress } from '../enrich/pods';
 export { labelOfText } from '../enrich/tally-labels';
 export {
   addSample,

@@ -42,6 +42,13 @@ export declare class Process {
     podUid(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
     podQos(): string | null;
     podQos(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
+    /**
+     * As far as the runtime says them.
+     */
+    podNamespace(): string | null;
+    podNamespace(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
+    podName(): string | null;
+    podName(optionalEncoding: flatbuffers.Encoding): string | Uint8Array | null;
     static startProcess(builder: flatbuffers.Builder): void;
     static addHandle(builder: flatbuffers.Builder, handle: number): void;
     static addPid(builder: flatbuffers.Builder, pid: number): void;
@@ -57,6 +64,8 @@ export declare class Process {
     static addImage(builder: flatbuffers.Builder, imageOffset: flatbuffers.Offset): void;
     static addPodUid(builder: flatbuffers.Builder, podUidOffset: flatbuffers.Offset): void;
     static addPodQos(builder: flatbuffers.Builder, podQosOffset: flatbuffers.Offset): void;
+    static addPodNamespace(builder: flatbuffers.Builder, podNamespaceOffset: flatbuffers.Offset): void;
+    static addPodName(builder: flatbuffers.Builder, podNameOffset: flatbuffers.Offset): void;
     static endProcess(builder: flatbuffers.Builder): flatbuffers.Offset;
-    static createProcess(builder: flatbuffers.Builder, handle: number, pid: number, uid: number, startTimeNs: bigint, commOffset: flatbuffers.Offset, executableOffset: flatbuffers.Offset, unitOffset: flatbuffers.Offset, containerIdOffset: flatbuffers.Offset, containerRuntimeOffset: flatbuffers.Offset, cgroupOffset: flatbuffers.Offset, containerNameOffset: flatbuffers.Offset, imageOffset: flatbuffers.Offset, podUidOffset: flatbuffers.Offset, podQosOffset: flatbuffers.Offset): flatbuffers.Offset;
+    static createProcess(builder: flatbuffers.Builder, handle: number, pid: number, uid: number, startTimeNs: bigint, commOffset: flatbuffers.Offset, executableOffset: flatbuffers.Offset, unitOffset: flatbuffers.Offset, containerIdOffset: flatbuffers.Offset, containerRuntimeOffset: flatbuffers.Offset, cgroupOffset: flatbuffers.Offset, containerNameOffset: flatbuffers.Offset, imageOffset: flatbuffers.Offset, podUidOffset: flatbuffers.Offset, podQosOffset: flatbuffers.Offset, podNamespaceOffset: flatbuffers.Offset, podNameOffset: flatbuffers.Offset): flatbuffers.Offset;
 }

@@ -73,8 +73,16 @@ export class Process {
         const offset = this.bb.__offset(this.bb_pos, 30);
         return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
     }
+    podNamespace(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 32);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
+    podName(optionalEncoding) {
+        const offset = this.bb.__offset(this.bb_pos, 34);
+        return offset ? this.bb.__string(this.bb_pos + offset, optionalEncoding) : null;
+    }
     static startProcess(builder) {
-        builder.startObject(14);
+        builder.startObject(16);
     }
     static addHandle(builder, handle) {
         builder.addFieldInt32(0, handle, 0);
@@ -118,6 +126,12 @@ export class Process {
     static addPodQos(builder, podQosOffset) {
         builder.addFieldOffset(13, podQosOffset, 0);
     }
+    static addPodNamespace(builder, podNamespaceOffset) {
+        builder.addFieldOffset(14, podNamespaceOffset, 0);
+    }
+    static addPodName(builder, podNameOffset) {
+        builder.addFieldOffset(15, podNameOffset, 0);
+    }
     static endProcess(builder) {
         const offset = builder.endObject();
         builder.requiredField(offset, 12); // comm
@@ -128,7 +142,7 @@ export class Process {
         builder.requiredField(offset, 22); // cgroup
         return offset;
     }
-    static createProcess(builder, handle, pid, uid, startTimeNs, commOffset, executableOffset, unitOffset, containerIdOffset, containerRuntimeOffset, cgroupOffset, containerNameOffset, imageOffset, podUidOffset, podQosOffset) {
+    static createProcess(builder, handle, pid, uid, startTimeNs, commOffset, executableOffset, unitOffset, containerIdOffset, containerRuntimeOffset, cgroupOffset, containerNameOffset, imageOffset, podUidOffset, podQosOffset, podNamespaceOffset, podNameOffset) {
         Process.startProcess(builder);
         Process.addHandle(builder, handle);
         Process.addPid(builder, pid);
@@ -144,6 +158,8 @@ export class Process {
         Process.addImage(builder, imageOffset);
         Process.addPodUid(builder, podUidOffset);
         Process.addPodQos(builder, podQosOffset);
+        Process.addPodNamespace(builder, podNamespaceOffset);
+        Process.addPodName(builder, podNameOffset);
         return Process.endProcess(builder);
     }
 }
