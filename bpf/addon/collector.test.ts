@@ -146,6 +146,50 @@ describe('walks', () => {
   });
 });
 
+test('events that go over the end of the ring come whole', async () => {
+  const inside = newHost();
+  const peer = inside.peer();
+  const port = await peer.listen({ host: '127.0.0.1' });
+  const ringBytes = 64 * 1024;
+  const collector = load({ scopeNetns: inside.netns, ringBytes });
+  collector.attach();
+  const target = new Uint8Array(ringBytes);
+  const view = new DataView(target.buffer);
+  const closes: SocketEvent[] = [];
+  const drain = (): void => {
+    const bytes = collector.drainInto(target);
+    for (let at = 0; at < bytes; at += SOCKET_EVENT_SIZE) {
+      const event = readSocketEvent(view, at);
+      assert.ok(isOf(port)(event), `an event of ports ${event.localPort} and ${event.remotePort}`);
+      if (event.type === KernelEventType.SocketClose) closes.push(event);
+    }
+  };
+  const count = 200;
+  for (let i = 0; i < count; i += 1) {
+    const socket = await peer.connect({ host: '127.0.0.1', port });
+    const accepted = await peer.accept();
+    await peer.send(socket, 100 + i);
+    await peer.receive(accepted, 100 + i);
+    await peer.close(socket);
+    await peer.untilEnded(accepted);
+    await peer.close(accepted);
+    drain();
+  }
+  await waitFor('the last close', () => {
+    drain();
+    return closes.length === 2 * count;
+  });
+  assert.ok(collector.stats().drainedBytes > 2 * ringBytes, 'twice around');
+  const sent = closes.map((event) => Number(event.bytesSent)).filter((bytes) => bytes > 0);
+  assert.deepEqual(
+    sent.toSorted((a, b) => a - b),
+    Array.from({ length: count }, (_, i) => 100 + i),
+  );
+  assert.equal(new Set(closes.map((event) => event.cookie)).size, 2 * count);
+  collector.close();
+  peer.process.kill('SIGKILL');
+});
+
 describe('a ring that is full', () => {
   test('counts every lost event by type; lost opens are told by the next adoption with all their bytes', async () => {
     const inside = newHost();

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -16,8 +17,9 @@ int RingReader::Open(int map_fd, size_t bytes) {
   void *consumer = mmap(nullptr, page_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (consumer == MAP_FAILED) return errno;
   consumer_position_ = static_cast<uint64_t *>(consumer);
-  void *producer =
-      mmap(nullptr, page_bytes_ + 2 * bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
+  // The kernel would map the data twice in a row, for records that wrap, and both count as resident memory, touched or
+  // not.
+  void *producer = mmap(nullptr, page_bytes_ + bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
   if (producer == MAP_FAILED) return errno;
   producer_position_ = static_cast<const uint64_t *>(producer);
   data_ = static_cast<const uint8_t *>(producer) + page_bytes_;
@@ -31,7 +33,7 @@ int RingReader::Open(int map_fd, size_t bytes) {
 
 RingReader::~RingReader() {
   if (epoll_fd_ >= 0) close(epoll_fd_);
-  if (producer_position_) munmap(const_cast<uint64_t *>(producer_position_), page_bytes_ + 2 * bytes_);
+  if (producer_position_) munmap(const_cast<uint64_t *>(producer_position_), page_bytes_ + bytes_);
   if (consumer_position_) munmap(consumer_position_, page_bytes_);
 }
 
@@ -46,7 +48,7 @@ size_t RingReader::DrainInto(uint8_t *target, size_t capacity) {
     const uint32_t length = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
     if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
       if (length > capacity - written) break;
-      memcpy(target + written, record + BPF_RINGBUF_HDR_SZ, length);
+      CopyFrom(consumer + BPF_RINGBUF_HDR_SZ, target + written, length);
       written += length;
       drained_records_++;
     }
@@ -54,6 +56,13 @@ size_t RingReader::DrainInto(uint8_t *target, size_t capacity) {
   }
   __atomic_store_n(consumer_position_, consumer, __ATOMIC_RELEASE);
   return written;
+}
+
+void RingReader::CopyFrom(uint64_t position, uint8_t *target, size_t length) const {
+  const size_t offset = position & (bytes_ - 1);
+  const size_t before_end = std::min(length, bytes_ - offset);
+  memcpy(target, data_ + offset, before_end);
+  memcpy(target + before_end, data_, length - before_end);
 }
 
 uint64_t RingReader::PendingBytes() const {

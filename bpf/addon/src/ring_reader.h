@@ -1,8 +1,8 @@
 #pragma once
 
 // Reads the kernel's ring buffer. A record is a u32 header (bit 31: still being written, bit 30: discarded, the rest:
-// length), a u32 for the kernel, and the data; records are 8-byte aligned. The data pages are mapped twice in a row, so
-// none wraps.
+// length), a u32 for the kernel, and the data; records are 8-byte aligned, so the data of one may wrap and its header
+// does not.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +30,8 @@ class RingReader {
   uint64_t drained_records() const { return drained_records_; }
 
  private:
+  void CopyFrom(uint64_t position, uint8_t *target, size_t length) const;
+
   int epoll_fd_ = -1;
   size_t bytes_ = 0;
   size_t page_bytes_ = 0;
