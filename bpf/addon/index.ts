@@ -74,6 +74,8 @@ export interface CollectorStats {
   statesLost: number;
   /** State changes for which the program of `tcp_state` was skipped and that of `tcp_state_again` was not: nothing is lost. */
   changesRescued: number;
+  /** Openings that no program saw when they came, told as a process used the socket. */
+  openingsRescued: number;
   /** Ends that no program saw when they came, told as the kernel freed the socket: nothing is lost. */
   endsRescued: number;
   /** State changes that no program saw, as the next one of the same socket shows; the last one of a socket is not among them. */

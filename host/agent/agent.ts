@@ -22,7 +22,9 @@ import { AgentCore } from './agent-core.ts';
 import { AgentSession } from './agent-session.ts';
 import { CgroupPaths, findCgroupRoot } from './cgroup-paths.ts';
 import { ContainerNames } from './container-names.ts';
+import { containerdRuntime } from './containerd-names.ts';
 import { CostWatch } from './cost-watch.ts';
+import { dockerRuntime } from './docker-names.ts';
 import { readHostAddresses } from './host-addresses.ts';
 import { AgentLock, createIdentity, type Identity } from './identity.ts';
 import { KernelSource } from './kernel-source.ts';
@@ -33,6 +35,7 @@ import type { AgentOptions } from './options.ts';
 import { type KeptOfProcesses, nameOwner } from './processes.ts';
 import { Recorder } from './recorder.ts';
 import { formatScope } from './scope.ts';
+import type { SpentMemory } from './spent-memory.ts';
 
 const ADDRESS_SPACE = 'default';
 /**
@@ -60,6 +63,7 @@ export interface AgentDependencies {
   readFacts: (hooks: readonly HookStatus[]) => Pick<Hello, 'findings' | 'hooks'>;
   /** Names the places where the kernel drops packets. */
   symbols: KernelSymbols;
+  memory: SpentMemory;
   /** Nothing can be told any more: the process has to end. */
   fail: (error: Error) => void;
 }
@@ -78,7 +82,7 @@ export class Agent {
   readonly #identity: Identity = createIdentity();
   readonly #scope: string;
   readonly #core: AgentCore;
-  readonly #containers: ContainerNames;
+  readonly #containers: readonly ContainerNames[];
   #lock: AgentLock | undefined;
   #source: KernelSource | undefined;
   #look: Look | undefined;
@@ -105,12 +109,16 @@ export class Agent {
       paths: new CgroupPaths(findCgroupRoot(), () => dependencies.clock().ms),
       executableOf: (process) => this.#source?.executableOf(process),
     };
-    this.#containers = new ContainerNames(
-      { socket: options.containerSocket },
-      {
-        ...{ log: dependencies.log, random: Math.random },
-        named: (containerId, name) => this.#core.nameContainer(containerId, name),
-      },
+    const runtimes = [dockerRuntime(options.containerSocket), containerdRuntime(options.containerdSocket)];
+    this.#containers = runtimes.map(
+      (runtime) =>
+        new ContainerNames(
+          { runtime },
+          {
+            ...{ log: dependencies.log, random: Math.random },
+            named: (containerId, name) => this.#core.nameContainer(containerId, name),
+          },
+        ),
     );
     this.#core = new AgentCore(
       {
@@ -124,7 +132,7 @@ export class Agent {
       {
         nameProcess: (process) => {
           const name = nameOwner(process, kept);
-          return name && this.#containers.complete(name);
+          return name && this.#containers.reduce((known, names) => names.complete(known), name);
         },
         // Text names itself, so what is left are places of drops.
         nameLabel: ({ detail, value }) => dependencies.symbols.nameDropSite(detail, value),
@@ -135,7 +143,7 @@ export class Agent {
   /** Throws UsageError when another agent looks already, or when nothing can be observed. */
   async start(): Promise<void> {
     await this.#credentials?.start();
-    await this.#containers.start();
+    await Promise.all(this.#containers.map((names) => names.start()));
     this.#lock = await AgentLock.take(this.#identity, this.#scope);
     this.#look = this.#startLooking();
     await this.#readAddresses();
@@ -147,6 +155,7 @@ export class Agent {
     await this.#openOutputs(this.#look);
     this.#drain(this.#look, DRAIN_PAUSE_MS_MIN);
     this.#awaitWindow(this.#look);
+    this.#dependencies.memory.afterBurst();
     this.#dependencies.log.info({ node: this.#options.node, scope: this.#scope }, 'looking');
   }
 
@@ -162,7 +171,8 @@ export class Agent {
     clearInterval(this.#addressTimer);
     this.#costWatch?.stop();
     this.#credentials?.stop();
-    this.#containers.stop();
+    for (const names of this.#containers) names.stop();
+    this.#dependencies.memory.stop();
     this.#limitedLog.flush();
     if (this.#look !== undefined) await this.#tellOpenWindow(this.#look);
     const wasConnected = this.#link?.channel.isOpen ?? false;
@@ -220,7 +230,10 @@ export class Agent {
     const session = new AgentSession(
       // CLOCK_MONOTONIC, the clock of the events, is the one behind process.hrtime, and behind the clock that follows it.
       { monotonicToUnixNs: now.unixNs - process.hrtime.bigint(), blindMs },
-      { core: this.#core, collect: () => source.readTotals(), eventsLost: () => BigInt(source.lost) },
+      {
+        ...{ core: this.#core, collect: () => source.readTotals(), eventsLost: () => BigInt(source.losses().events) },
+        kernelLosses: () => source.otherLosses(),
+      },
     );
     session.begin(now);
     note.touch(Date.now());
@@ -299,7 +312,9 @@ export class Agent {
       log.info({ incarnation, resume: news.resume }, `connected to ${address}`);
     }
     const snapshot = session.handle(news, clock());
-    if (snapshot.length > 0) this.#offer(snapshot);
+    if (snapshot.length === 0) return;
+    this.#offer(snapshot);
+    this.#dependencies.memory.afterBurst();
   }
 
   #offer(payloads: readonly Payload[], window = 0): void {
@@ -331,6 +346,7 @@ export class Agent {
 
   #told({ source, note, losses }: Look, payloads: readonly Payload[]): void {
     this.#offer(payloads, this.#core.toldWindow);
+    this.#dependencies.memory.afterWindow(payloads.reduce((sum, { payload }) => sum + payload.length, 0));
     note.touch(Date.now());
     losses.note(source.losses());
   }

@@ -5,6 +5,7 @@ import { Agent } from '../agent/agent.ts';
 import { KernelSymbols } from '../agent/kernel-symbols.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import type { Scope } from '../agent/scope.ts';
+import { SpentMemory } from '../agent/spent-memory.ts';
 import { readMachine } from '../doctor/machine.ts';
 import { startClock } from '../lib/clock.ts';
 import { compileModule } from '../lib/compile-module.ts';
@@ -16,7 +17,7 @@ const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.was
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
   if (options.reducer !== undefined) assertReachable(options.reducer, options.reducer.tls !== undefined);
   // Loaded here: the usage is explained on machines that cannot observe, too.
-  const [{ load, readKernelEnum }, { readFacts }] = await Promise.all([
+  const [{ load, readKernelEnum, trimHeap, dropFilePages }, { readFacts }] = await Promise.all([
     import('@tributary/bpf'),
     import('../doctor/facts.ts'),
   ]);
@@ -33,6 +34,7 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
         datagrams: options.udp,
         datagramIdleMs: Number(options.udpIdle / 1_000_000n),
       }),
+    memory: new SpentMemory({ trimHeap, dropFilePages }),
     symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),
     fail,
   });

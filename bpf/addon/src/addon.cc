@@ -11,6 +11,7 @@
 #include "arguments.h"
 #include "collector.h"
 #include "probe.h"
+#include "resident_memory.h"
 #include "unique_fd.h"
 
 namespace tributary {
@@ -81,11 +82,17 @@ Napi::Value ClockState(const Napi::CallbackInfo &info) {
   return clock;
 }
 
+void CallTrimHeap(const Napi::CallbackInfo &) { TrimHeap(); }
+
+void CallDropFilePages(const Napi::CallbackInfo &) { DropFilePages(); }
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New(env, Probe));
   exports.Set("readKernelEnum", Napi::Function::New(env, ReadKernelEnum));
   exports.Set("clockState", Napi::Function::New(env, ClockState));
   exports.Set("listPrograms", Napi::Function::New(env, ListPrograms));
+  exports.Set("trimHeap", Napi::Function::New(env, CallTrimHeap));
+  exports.Set("dropFilePages", Napi::Function::New(env, CallDropFilePages));
   exports.Set("Collector", Collector::Define(env));
   return exports;
 }
