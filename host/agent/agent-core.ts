@@ -8,8 +8,10 @@ import { encodeControl } from '../wire/control.ts';
 import { type AgentCounters, LabelKind, type LabelToName, type ProcessToName } from '../wire/gen/agent-layout.ts';
 import { FrameKind, type Listener } from '../wire/gen/wire-layout.ts';
 import type { Process } from '../wire/gen/wire-tables.ts';
+import { encodeLosses, type Losses } from '../wire/losses.ts';
 import { AgentModule, type AgentModuleOptions, type LabelNews } from './agent-module.ts';
 import { Announcements, type AnnouncementsOptions, type EndedHandles } from './announcements.ts';
+import type { ContainerName } from './container-runtime.ts';
 
 /** What can be learned of a process beside what the kernel said of it. */
 export type ProcessName = Omit<Process, 'handle' | 'pid' | 'uid' | 'startTimeNs' | 'comm'>;
@@ -33,6 +35,8 @@ export interface WindowContext {
   agentTimeNs: bigint;
   /** Lost before they came here, since the session began. */
   eventsLost: bigint;
+  /** What else the kernel's side left out, since the session began; absent: nothing. */
+  kernelLosses?: Losses;
   blindMs: number;
 }
 
@@ -53,6 +57,7 @@ export class AgentCore {
   #incarnation = 0n;
   #windowsCoalesced = 0n;
   #processesUnnamed = 0n;
+  #hasLost = false;
 
   constructor(options: AgentCoreOptions, { nameProcess, nameLabel }: AgentCoreDependencies) {
     this.#module = new AgentModule(options);
@@ -121,7 +126,7 @@ export class AgentCore {
   }
 
   /** What is known of a container by now, for its processes that are there. */
-  nameContainer(containerId: string, name: Pick<ProcessName, 'containerName' | 'image' | 'podUid'>): void {
+  nameContainer(containerId: string, name: ContainerName): void {
     this.#announcements.nameContainer(containerId, name);
   }
 
@@ -157,6 +162,7 @@ export class AgentCore {
     this.#windowsCoalesced += BigInt(window - Math.max(fromWindow, this.#toldWindow + 1));
     this.#module.beginWindow(window, context.clockOffsetNs);
     const payloads = [...this.#announcements.encodeNews(this.#takeNews()), ...this.#module.encodeAll()];
+    payloads.push(...this.#encodeLosses(context.kernelLosses));
     payloads.push({ kind: FrameKind.WindowEnd, payload: this.#windowEnd(window, fromWindow, context) });
     this.#toldWindow = window;
     this.#fromWindow = window + 1;
@@ -215,6 +221,24 @@ export class AgentCore {
       comm: readComm(process.comm),
       ...(name ?? UNKNOWN_NAME),
     });
+  }
+
+  /** In each window once there was something, because a channel that begins anew, or another reducer, knows none of it. */
+  #encodeLosses(kernelLosses: Losses = {}): Payload[] {
+    const counters = this.#module.counters();
+    const losses: Losses = {
+      ...kernelLosses,
+      Tallies: Number(counters.talliesRefused),
+      FoldedTallies: Number(counters.talliesLost),
+      Labels: Number(counters.labelsRefused),
+      DnsMessages: Number(counters.dnsMalformed),
+      DnsQueries: Number(counters.dnsQueriesRefused),
+      Processes: Number(counters.processesRefused),
+      AddressSpaces: Number(counters.addressSpacesRefused),
+      Listeners: this.#announcements.listenersOmitted,
+    };
+    this.#hasLost ||= Object.values(losses).some((count) => count > 0);
+    return this.#hasLost ? [{ kind: FrameKind.Loss, payload: encodeLosses(losses) }] : [];
   }
 
   #windowEnd(window: number, fromWindow: number, { agentTimeNs, eventsLost, blindMs }: WindowContext): Uint8Array {

@@ -2,10 +2,10 @@
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
 import { CloseReason, KernelEventType, type SocketEvent } from '../wire/gen/kernel-events-layout.ts';
-import { OpenFlags } from '../wire/gen/wire-layout.ts';
+import { LossKind, OpenFlags, TallyKind } from '../wire/gen/wire-layout.ts';
 import { AgentCore } from './agent-core.ts';
 import type { AgentLimits } from './agent-module.ts';
-import { itemsOf } from './testing/decode.ts';
+import { itemsOf, kindsOf } from './testing/decode.ts';
 import { encodeEvents, ipv4 } from './testing/kernel-event.ts';
 import { loadModule } from './testing/modules.ts';
 
@@ -41,6 +41,31 @@ test('a full table refuses sockets, and takes them again when there is room', ()
   const payloads = core.encodeWindow(3, CONTEXT);
   assert.equal(itemsOf(payloads, 'Open').length, 1);
   assert.equal(itemsOf(payloads, 'UpdateWide').length + itemsOf(payloads, 'UpdateNarrow').length, 1);
+});
+
+test('what was left out is told in each window from the first time on, of the kernel and of the agent alike', () => {
+  const core = createCore({ tallies: 1 });
+  const lossesIn = (payloads: ReturnType<AgentCore['encodeWindow']>) =>
+    new Map(itemsOf(payloads, 'Loss').map(({ kind, count }) => [kind, count]));
+  assert.deepEqual(kindsOf(core.encodeWindow(1, CONTEXT)).at(-1), 'WindowEnd');
+  core.tallyHost(TallyKind.Shed, 1, 1);
+  assert.equal(lossesIn(core.encodeWindow(2, { ...CONTEXT, kernelLosses: { Drops: 0 } })).size, 0);
+  core.tallyHost(TallyKind.Shed, 2, 3);
+  core.setListeners(
+    Array.from({ length: 1030 }, (_, port) => {
+      return { address: new Uint8Array(16), port, ipVersion: 6, netns: 1, pid: 1, comm: new Uint8Array(16) };
+    }),
+  );
+  for (const window of [3, 4]) {
+    const payloads = core.encodeWindow(window, { ...CONTEXT, kernelLosses: { Drops: 4, ProgramSkips: 0 } });
+    assert.deepEqual(kindsOf(payloads).slice(-2), ['Loss', 'WindowEnd']);
+    const losses = lossesIn(payloads);
+    assert.deepEqual(
+      [LossKind.Drops, LossKind.ProgramSkips, LossKind.Tallies, LossKind.Listeners].map((kind) => losses.get(kind)),
+      [4n, 0n, core.counters.talliesRefused, 6n],
+    );
+    assert.ok(core.counters.talliesRefused > 0n);
+  }
 });
 
 test('beyond the retention limit the oldest fold by owner, addresses, port and shard', () => {

@@ -8,6 +8,7 @@ import type { Instant } from '../lib/clock.ts';
 import type { AgentAction } from '../wire/agent-channel.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import type { Welcome } from '../wire/gen/wire-layout.ts';
+import type { Losses } from '../wire/losses.ts';
 import type { AgentCore, WindowContext } from './agent-core.ts';
 
 export interface AgentSessionOptions {
@@ -23,6 +24,8 @@ export interface AgentSessionDependencies {
   collect: () => void;
   /** Events that never reached the core, since the session began. */
   eventsLost: () => bigint;
+  /** What else the kernel's side left out; absent: nothing. */
+  kernelLosses?: () => Losses;
 }
 
 export class AgentSession {
@@ -92,12 +95,13 @@ export class AgentSession {
   }
 
   #tell(window: number, now: Instant): Payload[] {
-    const { core, collect, eventsLost } = this.#dependencies;
+    const { core, collect, eventsLost, kernelLosses } = this.#dependencies;
     collect();
     const context: WindowContext = {
       clockOffsetNs: this.#clockOffsetNs(),
       agentTimeNs: now.unixNs,
       eventsLost: eventsLost(),
+      kernelLosses: kernelLosses?.(),
       blindMs: this.#options.blindMs,
     };
     return core.encodeWindow(window, context);

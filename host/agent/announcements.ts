@@ -4,7 +4,8 @@ import type { Payload } from '../wire/channel-sender.ts';
 import type { NetnsSpace } from '../wire/gen/agent-layout.ts';
 import { FrameKind, type HostAddress, type Listener } from '../wire/gen/wire-layout.ts';
 import { type AddressSpace, type Announce, encodeAnnounce, type Label, type Process } from '../wire/gen/wire-tables.ts';
-import { encodeListeners } from '../wire/listeners.ts';
+import { encodeListeners, LISTENER_COUNT_MAX } from '../wire/listeners.ts';
+import type { ContainerName } from './container-runtime.ts';
 
 /** The configured space, for all addresses that mean the same everywhere in it (wasm-modules/assembly/agent/address-spaces.ts). */
 const DEFAULT_SPACE_HANDLE = 1;
@@ -46,6 +47,7 @@ export class Announcements {
   /** A Listener frame; undefined until the host has had one. */
   #listeners: Uint8Array<ArrayBuffer> | undefined;
   #listenersChanged = false;
+  #listenersOmitted = 0;
 
   constructor({ addressSpace, boot }: AnnouncementsOptions) {
     this.#boot = boot;
@@ -58,7 +60,7 @@ export class Announcements {
   }
 
   /** Its processes are told again, if they were told already: a reducer takes the newest. What a process has for a pod uid stays. */
-  nameContainer(containerId: string, name: Pick<Process, 'containerName' | 'image' | 'podUid'>): void {
+  nameContainer(containerId: string, name: ContainerName): void {
     for (const process of this.#processes.values()) {
       if (process.containerId !== containerId) continue;
       this.addProcess({ ...process, ...name, podUid: process.podUid || name.podUid });
@@ -93,10 +95,16 @@ export class Announcements {
 
   /** All listening sockets of the host. */
   setListeners(listeners: readonly Listener[]): void {
+    this.#listenersOmitted = Math.max(0, listeners.length - LISTENER_COUNT_MAX);
     const payload = encodeListeners(listeners);
     if (this.#listeners === undefined ? listeners.length === 0 : Buffer.compare(payload, this.#listeners) === 0) return;
     this.#listeners = payload;
     this.#listenersChanged = true;
+  }
+
+  /** Listening sockets for which the frame has no room. */
+  get listenersOmitted(): number {
+    return this.#listenersOmitted;
   }
 
   /** What is new since the last call, after what ended: the handles of `ended` are free from then on. */

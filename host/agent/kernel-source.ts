@@ -3,6 +3,7 @@ import type { Collector, CollectorStats, HookStatus, WalkName } from '@tributary
 import type { ProcessToName } from '../wire/gen/agent-layout.ts';
 import { LISTENER_EVENT_SIZE, readListenerEvent } from '../wire/gen/kernel-events-layout.ts';
 import type { Listener } from '../wire/gen/wire-layout.ts';
+import type { Losses } from '../wire/losses.ts';
 import type { AgentCore } from './agent-core.ts';
 
 /** Moved in one call: 2000 events of sockets. */
@@ -117,10 +118,10 @@ export class KernelSource {
     this.#core.setListeners(listeners);
   }
 
-  /** Whatever was lost before it came here, since the start. */
-  get lost(): number {
-    const { events, states, datagrams } = this.losses();
-    return events + states + datagrams;
+  /** What is missing beside events that found the ring full, since the start. */
+  otherLosses(): Losses {
+    const { states, changes, drops, datagrams, skips } = this.losses();
+    return { SocketStates: states, Datagrams: datagrams, Drops: drops, StateChanges: changes, ProgramSkips: skips };
   }
 
   losses(): KernelLosses {

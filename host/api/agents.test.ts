@@ -6,11 +6,17 @@ import { listAgents } from './agents.ts';
 
 test('agents stand by node and scope, each with how far it has told', () => {
   const sessions = [
-    { hello: hello({ nodeName: 'web-2' }), isConnected: true, toldWindow: 9, listeners: [] },
-    { hello: hello({ nodeName: 'web-1', scope: 'netns:7' }), isConnected: false, toldWindow: 4, listeners: [] },
-    { hello: hello({ nodeName: 'web-1' }), isConnected: true, toldWindow: 0, listeners: [] },
+    { hello: hello({ nodeName: 'web-2' }), isConnected: true, toldWindow: 9, listeners: [], listenersOmitted: 0 },
+    {
+      hello: hello({ nodeName: 'web-1', scope: 'netns:7' }),
+      isConnected: false,
+      toldWindow: 4,
+      listeners: [],
+      listenersOmitted: 0,
+    },
+    { hello: hello({ nodeName: 'web-1' }), isConnected: true, toldWindow: 0, listeners: [], listenersOmitted: 0 },
     // Its clock is ahead of the reducer's.
-    { hello: hello({ nodeName: 'web-3' }), isConnected: true, toldWindow: 11, listeners: [] },
+    { hello: hello({ nodeName: 'web-3' }), isConnected: true, toldWindow: 11, listeners: [], listenersOmitted: 0 },
   ];
   const told = listAgents(sessions, 10).map((agent) => [agent.node, agent.scope, agent.lastWindow, agent.lagWindows]);
   assert.deepEqual(told, [
@@ -28,7 +34,7 @@ test('a hook that nothing serves has no backend and says why; an agent that tell
     { name: 'live', backend: '', error: 'iter: EINVAL' },
   ];
   const [full] = listAgents(
-    [{ hello: hello({ findings, hooks }), isConnected: true, toldWindow: 1, listeners: [] }],
+    [{ hello: hello({ findings, hooks }), isConnected: true, toldWindow: 1, listeners: [], listenersOmitted: 0 }],
     2,
   );
   assert.deepEqual(full.findings, [{ id: 'clock_source', status: 'limited', value: 'hpet' }]);
@@ -36,6 +42,9 @@ test('a hook that nothing serves has no backend and says why; an agent that tell
     { hook: 'totals', backend: 'iter/tcp' },
     { hook: 'live', backend: null, error: 'iter: EINVAL' },
   ]);
-  const [bare] = listAgents([{ hello: hello(), isConnected: true, toldWindow: 1, listeners: [] }], 2);
+  const [bare] = listAgents(
+    [{ hello: hello(), isConnected: true, toldWindow: 1, listeners: [], listenersOmitted: 0 }],
+    2,
+  );
   assert.deepEqual([bare.findings, bare.hooks], [[], []]);
 });

@@ -52,7 +52,7 @@ async function startApi(context: TestContext, credentials?: Credentials): Promis
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
-    listeners: () => ({ listeners: [] }),
+    listeners: () => ({ listeners: [], omitted: 0 }),
     log: pino({}, { write: (text: string) => lines.push(JSON.parse(text).msg) }),
   };
   const server = new ApiServer({ address: target, insecure: false, tokenFile }, dependencies);

@@ -39,7 +39,7 @@ async function startServer(context: TestContext, path: string, store = new Windo
       notReady,
       pipeline: () => PIPELINE,
       agents: () => NO_AGENTS,
-      listeners: () => ({ listeners: [] }),
+      listeners: () => ({ listeners: [], omitted: 0 }),
       log: SILENT,
     },
   );
@@ -130,7 +130,7 @@ test('other hosts are served only when that was asked for', async () => {
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
-    listeners: () => ({ listeners: [] }),
+    listeners: () => ({ listeners: [], omitted: 0 }),
     log: SILENT,
   };
   const server = new ApiServer({ address: { host: '0.0.0.0', port: 0 }, insecure: false }, dependencies);

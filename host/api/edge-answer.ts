@@ -195,11 +195,16 @@ const ListeningSocket = z
   })
   .meta({ id: 'ListeningSocket' });
 
-export const ListenersAnswerSchema = z.strictObject({ listeners: z.array(ListeningSocket) }).meta({
-  id: 'ListenersAnswer',
-  description:
-    'TCP sockets that listen, by node, scope and port; of one agent at most 1 024, those with the least ports.',
-});
+export const ListenersAnswerSchema = z
+  .strictObject({
+    listeners: z.array(ListeningSocket),
+    omitted: count.describe('How many more listen.'),
+  })
+  .meta({
+    id: 'ListenersAnswer',
+    description:
+      'TCP sockets that listen, by node, scope and port; of one agent at most 1 024, those with the least ports.',
+  });
 
 export const ErrorAnswerSchema = z
   .strictObject({ error: z.string().describe('Names the parameter and what is allowed.') })

@@ -7,10 +7,13 @@ import type { ListenersAnswer } from './edge-answer.ts';
 type Answered = ListenersAnswer['listeners'][number];
 
 /** By node and scope, then in the order of ports in which each agent tells them. */
-export function listListeners(sessions: readonly SessionState[]): Answered[] {
-  return [...sessions]
-    .sort((a, b) => order(a.hello.nodeName, b.hello.nodeName) || order(a.hello.scope, b.hello.scope))
-    .flatMap(({ hello, listeners }) => listeners.map((listener) => toAnswer(hello.nodeName, hello.scope, listener)));
+export function listListeners(sessions: readonly SessionState[]): ListenersAnswer {
+  return {
+    listeners: [...sessions]
+      .sort((a, b) => order(a.hello.nodeName, b.hello.nodeName) || order(a.hello.scope, b.hello.scope))
+      .flatMap(({ hello, listeners }) => listeners.map((listener) => toAnswer(hello.nodeName, hello.scope, listener))),
+    omitted: sessions.reduce((sum, { listenersOmitted }) => sum + listenersOmitted, 0),
+  };
 }
 
 function toAnswer(node: string, scope: string, { address, port, ipVersion, netns, pid, comm }: Listener): Answered {

@@ -35,9 +35,15 @@ const AGENTS: AgentsAnswer = {
             { name: 'live', backend: '', error: 'iter: EINVAL' },
           ],
         }),
-        ...{ isConnected: true, toldWindow: 0, listeners: [] },
+        ...{ isConnected: true, toldWindow: 0, listeners: [], listenersOmitted: 0 },
       },
-      { hello: hello({ nodeName: 'a', session: 0xabcn }), isConnected: false, toldWindow: 7, listeners: [] },
+      {
+        hello: hello({ nodeName: 'a', session: 0xabcn }),
+        isConnected: false,
+        toldWindow: 7,
+        listeners: [],
+        listenersOmitted: 0,
+      },
     ],
     10,
   ),
@@ -54,7 +60,7 @@ function serve(store = new WindowStore()): FastifyInstance {
     notReady: () => (store.newest === undefined ? 'not yet' : undefined),
     pipeline: () => PIPELINE,
     agents: () => AGENTS,
-    listeners: () => ({ listeners: [] }),
+    listeners: () => ({ listeners: [], omitted: 0 }),
   });
   return server;
 }

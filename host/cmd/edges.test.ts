@@ -37,7 +37,7 @@ async function startReducer(context: TestContext): Promise<Reducer> {
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
-    listeners: () => ({ listeners: [] }),
+    listeners: () => ({ listeners: [], omitted: 0 }),
     log: SILENT,
   };
   const server = new ApiServer({ address: { path }, insecure: false }, dependencies);

@@ -104,7 +104,7 @@ export class ReducerService {
         store: this.store,
         notReady: () => (this.store.newest === undefined ? 'no window has closed yet' : undefined),
         agents: () => ({ windowNs: Number(options.windowNs), agents: this.#agents() }),
-        listeners: () => ({ listeners: listListeners(this.#reducer.sessions) }),
+        listeners: () => listListeners(this.#reducer.sessions),
         pipeline: () => {
           const { accepted: _, ...handshakes } = this.#handshakes;
           return { ...this.pipeline(), refused: { ...this.#wire.refused, ...this.#counters.refused, ...handshakes } };
@@ -169,14 +169,14 @@ export class ReducerService {
 
   /** What the health line shows; at most a second old. */
   pipeline(): PipelineTotals {
-    const { counts } = this.#counters;
+    const { counts, lost } = this.#counters;
     return {
       agents: counts.SessionsLive,
       framesAccepted: counts.FramesAccepted,
       framesRefused: counts.FramesRefused,
       socketsLive: counts.SocketsLive,
       socketsRefused: counts.SocketsRefused + counts.ClaimsRefused,
-      lost: counts.AgentEventsLost + counts.AgentSocketsRefused,
+      lost: counts.AgentEventsLost + counts.AgentSocketsRefused + lost.SocketStates + lost.Datagrams,
       lateWindows: this.#reducer.windows.late,
       exportQueue: this.#exporter?.queueLength ?? 0,
     };

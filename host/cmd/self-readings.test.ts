@@ -4,6 +4,7 @@ import { SELF_METRICS } from '../export/gen/metrics.ts';
 import { addStageCounters } from '../reducer/stage-counters.ts';
 import { noWireTotals } from '../reducer/wire-totals.ts';
 import { ReducerCounter, RefusalReason } from '../wire/gen/records-layout.ts';
+import { LossKind } from '../wire/gen/wire-layout.ts';
 import { REFUSAL_EFFECT } from '../wire/refusal.ts';
 import { readSelf } from './self-readings.ts';
 
@@ -42,6 +43,10 @@ test('what every stage received, sent, lost and left out has a reading', () => {
   assert.equal(read('records', { stage: 'match', reason: 'sent' }), ReducerCounter.EdgeFlows);
   assert.equal(read('records', { stage: 'aggregate', reason: 'received' }), ReducerCounter.EdgeFlowsAdded);
   assert.equal(read('eventsLost', { stage: 'kernel', reason: 'ring_full' }), ReducerCounter.AgentEventsLost);
+  assert.equal(
+    read('eventsLost', { stage: 'agent', reason: 'dns_query_limit' }),
+    ReducerCounter.AgentLost + LossKind.DnsQueries,
+  );
   assert.equal(read('eventsLost', { stage: 'match', reason: 'linger_evicted' }), ReducerCounter.FlowsEvicted);
   assert.equal(read('seriesOverflow', { stage: 'aggregate' }), ReducerCounter.EdgeFlowsToOther);
   assert.equal(read('agentBlind', {}), ReducerCounter.AgentBlindMs / 1000);

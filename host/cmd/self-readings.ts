@@ -6,6 +6,7 @@ import type { WindowCounts } from '../reducer/reducer.ts';
 import type { StageCounterName, StageCounters } from '../reducer/stage-counters.ts';
 import type { WireTotals } from '../reducer/wire-totals.ts';
 import { RefusalReason } from '../wire/gen/records-layout.ts';
+import type { LossName } from '../wire/losses.ts';
 
 /** Records that each stage took from the one before it and gave to the next; what ingest takes are frames. */
 const RECORDS: readonly { stage: string; reason: 'received' | 'sent'; counter: StageCounterName }[] = [
@@ -45,12 +46,28 @@ const LOST: readonly { stage: string; reason: string; counter: StageCounterName 
   { stage: 'aggregate', reason: 'process_name_limit', counter: 'ProcessPairsRefused' },
 ];
 
+/** The same of what agents say they left out. Listeners are in the API. */
+const AGENTS_LOST: readonly { stage: string; reason: string; loss: LossName }[] = [
+  { stage: 'kernel', reason: 'socket_state_memory', loss: 'SocketStates' },
+  { stage: 'kernel', reason: 'udp_flow_limit', loss: 'Datagrams' },
+  { stage: 'kernel', reason: 'drop_limit', loss: 'Drops' },
+  { stage: 'kernel', reason: 'state_change_missed', loss: 'StateChanges' },
+  { stage: 'kernel', reason: 'program_skipped', loss: 'ProgramSkips' },
+  { stage: 'agent', reason: 'tally_limit', loss: 'Tallies' },
+  { stage: 'agent', reason: 'tally_folded', loss: 'FoldedTallies' },
+  { stage: 'agent', reason: 'label_limit', loss: 'Labels' },
+  { stage: 'agent', reason: 'dns_malformed', loss: 'DnsMessages' },
+  { stage: 'agent', reason: 'dns_query_limit', loss: 'DnsQueries' },
+  { stage: 'agent', reason: 'process_limit', loss: 'Processes' },
+  { stage: 'agent', reason: 'address_space_limit', loss: 'AddressSpaces' },
+];
+
 /** Reasons below this one refuse whole frames, the others a socket, a claim or a session. */
 const FIRST_SOCKET_REASON = RefusalReason.SocketQuota;
 const FIRST_CLAIM_REASON = RefusalReason.Ambiguous;
 
 export function readSelf(
-  { counts, refused }: StageCounters,
+  { counts, refused, lost }: StageCounters,
   wire: WireTotals,
   windows: Readonly<WindowCounts>,
   series: Readonly<Partial<Record<LevelName, number>>>,
@@ -70,6 +87,7 @@ export function readSelf(
     ),
     ...RECORDS.map(({ stage, reason, counter }) => reading('records', { stage, reason }, counts[counter])),
     ...LOST.map(({ stage, reason, counter }) => reading('eventsLost', { stage, reason }, counts[counter])),
+    ...AGENTS_LOST.map(({ stage, reason, loss }) => reading('eventsLost', { stage, reason }, lost[loss])),
     reading('agents', {}, counts.SessionsLive),
     reading('agentBlind', {}, counts.AgentBlindMs / 1000),
     reading('windows', { reason: 'complete' }, windows.complete),

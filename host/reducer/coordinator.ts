@@ -59,8 +59,9 @@ export interface SessionState {
   isConnected: boolean;
   /** The last window that it has told whole; 0 = none yet. */
   toldWindow: number;
-  /** Of its host, as told last. */
+  /** Of its host, as told last, and how many more there are. */
   listeners: readonly Listener[];
+  listenersOmitted: number;
 }
 
 interface Twin {
@@ -72,6 +73,7 @@ interface Twin {
   firstWindow: number;
   toldWindow: number;
   listeners: readonly Listener[];
+  listenersOmitted: number;
   /** Twins of the same agent that end when this one has told its first window: until then their sockets may be its sockets. */
   succeeds: TwinId[];
   /** It began anew and has not told the window of its snapshot yet. */
@@ -173,9 +175,12 @@ export class Coordinator {
 
   /** Without those whose place a newer one has taken. */
   sessions(): SessionState[] {
-    return Array.from(this.#twinOfSession.values(), ({ hello, connection, toldWindow, listeners }) => ({
-      ...{ hello, isConnected: connection !== undefined, toldWindow, listeners },
-    }));
+    return Array.from(
+      this.#twinOfSession.values(),
+      ({ hello, connection, toldWindow, listeners, listenersOmitted }) => ({
+        ...{ hello, isConnected: connection !== undefined, toldWindow, listeners, listenersOmitted },
+      }),
+    );
   }
 
   /** To be called a few times a second. */
@@ -286,7 +291,7 @@ export class Coordinator {
     const id = this.#nextTwin++;
     const twin: Twin = {
       ...{ id, hello, session, worker, connection: undefined },
-      ...{ firstWindow, toldWindow: 0, listeners: [], succeeds, retelling: undefined },
+      ...{ firstWindow, toldWindow: 0, listeners: [], listenersOmitted: 0, succeeds, retelling: undefined },
     };
     this.#twins.set(id, twin);
     this.#twinOfSession.set(session, twin);
@@ -317,11 +322,12 @@ export class Coordinator {
     return loads[acceptor] === least ? acceptor : loads.indexOf(least);
   }
 
-  #told({ twin: id, window, listeners }: FromWorker & { kind: 'told' }, now: Instant): void {
+  #told({ twin: id, window, listeners, listenersOmitted }: FromWorker & { kind: 'told' }, now: Instant): void {
     const twin = this.#twins.get(id);
     if (twin === undefined) return;
     twin.toldWindow = window;
     twin.listeners = listeners ?? twin.listeners;
+    twin.listenersOmitted = listenersOmitted ?? twin.listenersOmitted;
     if (twin.retelling !== undefined && window >= twin.retelling.firstWindow) twin.retelling = undefined;
     this.#toldWindowMax = Math.max(this.#toldWindowMax, window);
     this.#registry.heard(twin.session, now.ms);

@@ -60,9 +60,9 @@ export type FromWorker =
   | { kind: 'hello'; connection: ConnectionId; hello: Hello; payload: Uint8Array; origin?: Origin }
   /**
    * The twin has told everything up to and with `window`, and match has it or will have it before this window closes. `listeners`: of its host,
-   * when they are others than before.
+   * when they are others than before, and how many more there are.
    */
-  | { kind: 'told'; twin: TwinId; window: number; listeners?: Listener[] }
+  | { kind: 'told'; twin: TwinId; window: number; listeners?: Listener[]; listenersOmitted?: number }
   /** The connection has ended; with `goodbye` the twin too, and it is detached already. */
   | { kind: 'left'; twin: TwinId; connection: ConnectionId; goodbye: boolean }
   /** The stages have no room for the session. */

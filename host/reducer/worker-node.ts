@@ -62,7 +62,10 @@ export class WorkerNode {
       mesh,
       events: {
         told: ({ id, toldWindow, session }) =>
-          this.#tell({ kind: 'told', twin: id, window: toldWindow, listeners: session.takeListeners() }),
+          this.#tell({
+            ...{ kind: 'told', twin: id, window: toldWindow, listeners: session.takeListeners() },
+            listenersOmitted: session.takeListenersOmitted(),
+          }),
         progressed: (twin, now) => this.#progressed(twin, now),
         quarantined: (twin, now) => this.#quarantined(twin, now),
         detached: (twin, now) => this.#detached(twin, now),

@@ -6,6 +6,7 @@ import { encodeFrame } from './frame.ts';
 import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
 import { encodeHello } from './gen/wire-tables.ts';
 import { encodeListeners } from './listeners.ts';
+import { encodeLosses, type Losses } from './losses.ts';
 import { HELLO_BYTES_MAX, type ReducerAction, ReducerChannel } from './reducer-channel.ts';
 import { FRAMES_REFUSED_MAX } from './reducer-session.ts';
 import { hello } from './testing/hello.ts';
@@ -102,6 +103,18 @@ test('listeners that are none are refused, the others replace those before', () 
   assert.equal(session.refused.of('malformed'), 1);
   assert.deepEqual(session.takeListeners(), []);
   assert.equal(session.takeListeners(), undefined, 'not told since');
+});
+
+test('how many listeners were left out is told with each Loss', () => {
+  const { channel, session } = join(makeAgent(), 0);
+  const loss = (seq: number, losses: Losses) =>
+    encodeFrame({ kind: FrameKind.Loss, seq, payload: encodeLosses(losses) });
+  channel.bytes(Buffer.concat([frame(FrameKind.Loss, 1, 8), loss(2, { Listeners: 3, Drops: 9 })]), reducerAt(1));
+  assert.equal(session.refused.of('malformed'), 1);
+  assert.equal(session.takeListenersOmitted(), 3);
+  assert.equal(session.takeListenersOmitted(), undefined, 'not told since');
+  channel.bytes(loss(3, { Drops: 9 }), reducerAt(2));
+  assert.equal(session.takeListenersOmitted(), 0);
 });
 
 test('a refused frame keeps its place in the sequence; too many of them quarantine the session', () => {

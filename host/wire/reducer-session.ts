@@ -9,6 +9,7 @@ import type { Frame } from './frame-decoder.ts';
 import { type Committed, FrameKind, type Listener } from './gen/wire-layout.ts';
 import type { Hello } from './gen/wire-tables.ts';
 import { decodeListeners } from './listeners.ts';
+import { decodeLosses } from './losses.ts';
 import { type Refusal, RefusalCounters } from './refusal.ts';
 import { SealedWindows } from './sealed-windows.ts';
 
@@ -53,6 +54,7 @@ export class ReducerSession {
   #takenWindow: number | undefined;
   #isDeparting = false;
   #newListeners: Listener[] | undefined;
+  #newListenersOmitted: number | undefined;
   /** agentTimeNs of the newest WindowEnd, to be echoed. */
   echoNs = 0n;
   /** Frames that came in their place in the sequence, and those that had come before. accepted + refused + repeated = sent. */
@@ -154,6 +156,13 @@ export class ReducerSession {
     return listeners;
   }
 
+  /** How many more sockets of the host listen, when that was told since the last call. */
+  takeListenersOmitted(): number | undefined {
+    const omitted = this.#newListenersOmitted;
+    this.#newListenersOmitted = undefined;
+    return omitted;
+  }
+
   /** The exporters succeeded for `closedWindow`. True when that commits a window of this session that was not. */
   commit(closedWindow: number): boolean {
     const pair = this.sealed.commit(closedWindow);
@@ -168,12 +177,14 @@ export class ReducerSession {
     if (KINDS_TOWARDS_AGENT.has(frame.kind)) return 'direction';
     if (frame.kind === FrameKind.Goodbye && decodeControl('Goodbye', frame.payload) === undefined) return 'malformed';
     if (frame.kind === FrameKind.Listener && decodeListeners(frame.payload) === undefined) return 'malformed';
+    if (frame.kind === FrameKind.Loss && decodeLosses(frame.payload) === undefined) return 'malformed';
     return undefined;
   }
 
   #note({ kind, payload }: Frame): void {
     if (kind === FrameKind.WindowEnd) this.echoNs = decodeControl('WindowEnd', payload)?.agentTimeNs ?? this.echoNs;
     if (kind === FrameKind.Listener) this.#newListeners = decodeListeners(payload);
+    if (kind === FrameKind.Loss) this.#newListenersOmitted = decodeLosses(payload)?.Listeners ?? 0;
     if (kind !== FrameKind.Goodbye) return;
     this.#isDeparting = true;
     const last = this.#queue[this.#queue.length - 1];

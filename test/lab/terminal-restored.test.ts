@@ -30,7 +30,7 @@ async function startServer(): Promise<ApiServer> {
     notReady: () => undefined,
     pipeline: () => PIPELINE,
     agents: () => NO_AGENTS,
-    listeners: () => ({ listeners: [] }),
+    listeners: () => ({ listeners: [], omitted: 0 }),
     log: SILENT,
   };
   const started = new ApiServer({ address: { path }, insecure: false }, dependencies);

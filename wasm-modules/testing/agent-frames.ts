@@ -71,6 +71,7 @@ export const baselineFrame = (items: wire.Baseline[]) =>
   batch(FrameKind.Baseline, wire.BASELINE_SIZE, wire.writeBaseline, items);
 export const closeFrame = (items: wire.Close[]) => batch(FrameKind.Close, wire.CLOSE_SIZE, wire.writeClose, items);
 export const onceFrame = (items: wire.Once[]) => batch(FrameKind.Once, wire.ONCE_SIZE, wire.writeOnce, items);
+export const lossFrame = (items: wire.Loss[]) => batch(FrameKind.Loss, wire.LOSS_SIZE, wire.writeLoss, items);
 export const tallyFrame = (items: wire.Tally[]) => batch(FrameKind.Tally, wire.TALLY_SIZE, wire.writeTally, items);
 export const settledFrame = (items: wire.Settled[]) =>
   batch(FrameKind.Settled, wire.SETTLED_SIZE, wire.writeSettled, items);

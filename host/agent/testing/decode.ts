@@ -28,6 +28,7 @@ const READERS = {
   Settled: { size: layout.SETTLED_SIZE, read: layout.readSettled },
   Fold: { size: layout.FOLD_SIZE, read: layout.readFold },
   Tally: { size: layout.TALLY_SIZE, read: layout.readTally },
+  Loss: { size: layout.LOSS_SIZE, read: layout.readLoss },
   WindowEnd: { size: layout.WINDOW_END_SIZE, read: layout.readWindowEnd },
 } as const;
 

@@ -21,6 +21,7 @@ const RANKS = [
   [FrameKind.UpdateNarrow, FrameKind.UpdateWide],
   [FrameKind.Close],
   [FrameKind.Fold],
+  [FrameKind.Loss],
   [FrameKind.WindowEnd, FrameKind.SnapshotEnd],
 ];
 

@@ -186,7 +186,9 @@ export const ReducerCounter = {
   ProcessPairsRefused: 131,
   /** Aggregate: tallies that were refused because their teller had its share of the table. */
   TalliesOverShare: 134,
-  End: 136,
+  /** Index of LossKind.None: one counter for each kind of loss that agents tell (wire.Loss), over all sessions. */
+  AgentLost: 136,
+  End: 150,
 } as const;
 export type ReducerCounter = (typeof ReducerCounter)[keyof typeof ReducerCounter];
 

@@ -27,6 +27,7 @@ export const FrameKind = {
   Drop: 34,
   Tally: 35,
   Listener: 36,
+  Loss: 37,
   L7: 48,
   L7Sample: 49,
   Pod: 64,
@@ -119,6 +120,35 @@ export const TallyKind = {
   DnsTruncated: 42,
 } as const;
 export type TallyKind = (typeof TallyKind)[keyof typeof TallyKind];
+
+/** What an agent left out, or knows to be missing, beside what WindowEnd says. */
+export const LossKind = {
+  None: 0,
+  /**
+   * In the kernel: sockets whose state found no memory, datagrams without room for their flow, packets dropped without room among the counts,
+   * state changes that no program saw, runs of programs that the kernel skipped.
+   */
+  SocketStates: 1,
+  Datagrams: 2,
+  Drops: 3,
+  StateChanges: 4,
+  ProgramSkips: 5,
+  /**
+   * In the agent: tallies refused by a full table, tallies of folded sockets that nobody was told of, labels, DNS messages that are no
+   * ordinary query or answer, DNS queries, processes and address spaces without room.
+   */
+  Tallies: 6,
+  FoldedTallies: 7,
+  Labels: 8,
+  DnsMessages: 9,
+  DnsQueries: 10,
+  Processes: 11,
+  AddressSpaces: 12,
+  /** No total: sockets that listen now and are not told. */
+  Listeners: 13,
+  End: 14,
+} as const;
+export type LossKind = (typeof LossKind)[keyof typeof LossKind];
 
 export const GoodbyeReason = {
   None: 0,
@@ -1038,6 +1068,37 @@ export function writeListener(view: DataView, offset: number, value: Listener): 
   view.setUint32(offset + 24, value.pid, true);
   view.setUint32(offset + 28, 0, true);
   writeBytes(view, offset + 32, value.comm, 16);
+}
+
+/** A Loss frame has one for each kind of which something is or was lost; `count` is the total since the session began. 16 bytes. */
+export interface Loss {
+  kind: number;
+  count: bigint;
+}
+
+/** Bytes. */
+export const LOSS_SIZE = 16;
+
+/** Byte offset of each field. */
+export const LOSS_OFFSET = {
+  kind: 0,
+  pad0: 2,
+  pad1: 4,
+  count: 8,
+} as const;
+
+export function readLoss(view: DataView, offset: number): Loss {
+  return {
+    kind: view.getUint16(offset, true),
+    count: view.getBigUint64(offset + 8, true),
+  };
+}
+
+export function writeLoss(view: DataView, offset: number, value: Loss): void {
+  view.setUint16(offset, value.kind, true);
+  view.setUint16(offset + 2, 0, true);
+  view.setUint32(offset + 4, 0, true);
+  view.setBigUint64(offset + 8, value.count, true);
 }
 
 export interface SnapshotMark {

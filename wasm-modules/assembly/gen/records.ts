@@ -181,7 +181,9 @@ export namespace ReducerCounter {
   export const ProcessPairsRefused: u16 = 131;
   /** Aggregate: tallies that were refused because their teller had its share of the table. */
   export const TalliesOverShare: u16 = 134;
-  export const End: u16 = 136;
+  /** Index of LossKind.None: one counter for each kind of loss that agents tell (wire.Loss), over all sessions. */
+  export const AgentLost: u16 = 136;
+  export const End: u16 = 150;
 }
 
 export namespace SessionFlag {

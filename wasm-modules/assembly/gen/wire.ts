@@ -29,6 +29,7 @@ export namespace FrameKind {
   export const Drop: u16 = 34;
   export const Tally: u16 = 35;
   export const Listener: u16 = 36;
+  export const Loss: u16 = 37;
   export const L7: u16 = 48;
   export const L7Sample: u16 = 49;
   export const Pod: u16 = 64;
@@ -114,6 +115,34 @@ export namespace TallyKind {
   export const DnsTimeout: u16 = 41;
   /** Answers with the TC bit. `code` and `label` as of lookups. */
   export const DnsTruncated: u16 = 42;
+}
+
+/** What an agent left out, or knows to be missing, beside what WindowEnd says. */
+export namespace LossKind {
+  export const None: u16 = 0;
+  /**
+   * In the kernel: sockets whose state found no memory, datagrams without room for their flow, packets dropped without room among the counts,
+   * state changes that no program saw, runs of programs that the kernel skipped.
+   */
+  export const SocketStates: u16 = 1;
+  export const Datagrams: u16 = 2;
+  export const Drops: u16 = 3;
+  export const StateChanges: u16 = 4;
+  export const ProgramSkips: u16 = 5;
+  /**
+   * In the agent: tallies refused by a full table, tallies of folded sockets that nobody was told of, labels, DNS messages that are no
+   * ordinary query or answer, DNS queries, processes and address spaces without room.
+   */
+  export const Tallies: u16 = 6;
+  export const FoldedTallies: u16 = 7;
+  export const Labels: u16 = 8;
+  export const DnsMessages: u16 = 9;
+  export const DnsQueries: u16 = 10;
+  export const Processes: u16 = 11;
+  export const AddressSpaces: u16 = 12;
+  /** No total: sockets that listen now and are not told. */
+  export const Listeners: u16 = 13;
+  export const End: u16 = 14;
 }
 
 export namespace GoodbyeReason {
@@ -846,6 +875,24 @@ if (offsetof<Listener>("pid") !== 24) ERROR("Listener must match schemas/wire.fb
 if (offsetof<Listener>("pad1") !== 28) ERROR("Listener must match schemas/wire.fbs");
 if (offsetof<Listener>("commHi") !== 32) ERROR("Listener must match schemas/wire.fbs");
 if (offsetof<Listener>("commLo") !== 40) ERROR("Listener must match schemas/wire.fbs");
+
+/** A Loss frame has one for each kind of which something is or was lost; `count` is the total since the session began. 16 bytes. */
+@unmanaged
+export class Loss {
+  kind: u16; // 0
+  pad0: u16; // 2
+  pad1: u32; // 4
+  count: u64; // 8
+}
+
+/** Bytes. */
+export const LOSS_SIZE: u32 = 16;
+
+if (offsetof<Loss>() !== 16) ERROR("Loss must match schemas/wire.fbs");
+if (offsetof<Loss>("kind") !== 0) ERROR("Loss must match schemas/wire.fbs");
+if (offsetof<Loss>("pad0") !== 2) ERROR("Loss must match schemas/wire.fbs");
+if (offsetof<Loss>("pad1") !== 4) ERROR("Loss must match schemas/wire.fbs");
+if (offsetof<Loss>("count") !== 8) ERROR("Loss must match schemas/wire.fbs");
 
 @unmanaged
 export class SnapshotMark {

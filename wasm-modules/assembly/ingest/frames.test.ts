@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason, SessionFlag } from '../../../host/wire/gen/records-layout.ts';
-import { FindingStatus, FrameKind } from '../../../host/wire/gen/wire-layout.ts';
+import { FindingStatus, FrameKind, LossKind } from '../../../host/wire/gen/wire-layout.ts';
 import { encodeHello, type Hello } from '../../../host/wire/gen/wire-tables.ts';
 import { hello } from '../../../host/wire/testing/hello.ts';
 import {
@@ -12,6 +12,7 @@ import {
   closeFrame,
   fold,
   foldFrame,
+  lossFrame,
   narrowFrame,
   once,
   onceFrame,
@@ -225,6 +226,31 @@ test('what was told without a WindowEnd is not in the window that closes, and wh
   hosts.end = () => undefined;
   fleet.close(K + 1);
   assert.equal(fleet.counter(ReducerCounter.EdgeFlows), 2);
+});
+
+test('what agents lost counts as it rises, once each, whatever a total does and whoever told it', () => {
+  const hosts = new TwoHosts(MODULE);
+  const { fleet } = hosts;
+  const [one, other] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const lost = (kind: number) => fleet.counter(ReducerCounter.AgentLost + kind);
+  const tell = (agent: typeof one, kind: number, count: bigint) => fleet.tell(agent, lossFrame([{ kind, count }]));
+  for (const count of [5n, 8n, 8n, 3n, 9n]) tell(one, LossKind.Drops, count);
+  tell(other, LossKind.Drops, 20n);
+  tell(other, LossKind.DnsQueries, 1n);
+  assert.deepEqual([lost(LossKind.Drops), lost(LossKind.DnsQueries), lost(LossKind.Tallies)], [29, 1, 0]);
+  const { framesAccepted } = fleet.state(one);
+  fleet.tell(
+    one,
+    lossFrame([
+      { kind: 999, count: 7n },
+      { kind: LossKind.Listeners, count: 7n },
+      { kind: LossKind.Labels, count: 2n },
+    ]),
+  );
+  assert.equal(fleet.state(one).framesAccepted, framesAccepted + 1n, 'a kind of a later version is passed over');
+  assert.deepEqual([lost(LossKind.Labels), lost(LossKind.Listeners)], [2, 0]);
+  tell(one, LossKind.None, 1n);
+  assert.equal(fleet.state(one).lastRefusal, RefusalReason.EnumValue);
 });
 
 test('a session that has told the open window waits; one that is late goes on', () => {

@@ -9,6 +9,7 @@ import {
   FRAME_HEADER_SIZE,
   FrameHeader,
   FrameKind,
+  LOSS_SIZE,
   ONCE_SIZE,
   OPEN_SIZE,
   SETTLED_SIZE,
@@ -19,11 +20,12 @@ import {
   WINDOW_END_SIZE,
   WindowEnd,
 } from '../gen/wire';
-import { add, count, countRefusal } from '../lib/counters';
+import { addRise, count, countRefusal } from '../lib/counters';
 import { batchCount, batchItems } from '../lib/struct-batch';
 import { takeAnnounce } from './announce';
 import { applyFolds, applyOnces, applySettled, checkFolds, checkOnces, checkSettled } from './closed-sockets';
 import { WINDOW_AHEAD_MAX } from './limits';
+import { applyLosses, checkLosses } from './losses';
 import { applyOpens, checkOpens } from './opens';
 import { hasFlag, isOver, Phase, Session, setFlag } from './session';
 import { beginDeparture, beginWindow, continueShipping } from './ship';
@@ -118,6 +120,8 @@ function takeFrame(session: Session, kind: u16, payload: usize, bytes: u32): u8 
       return takeBatch(session, payload, bytes, FOLD_SIZE, checkFolds, applyFolds);
     case FrameKind.Tally:
       return takeBatch(session, payload, bytes, TALLY_SIZE, checkTallies, applyTallies);
+    case FrameKind.Loss:
+      return takeBatch(session, payload, bytes, LOSS_SIZE, checkLosses, applyLosses);
     case FrameKind.WindowEnd:
       return takeBatch(session, payload, bytes, WINDOW_END_SIZE, checkWindowEnd, applyWindowEnd);
     case FrameKind.SnapshotBegin:
@@ -197,11 +201,6 @@ function applyWindowEnd(session: Session, items: usize, _itemCount: u32): void {
   state.blindMs = told.blindMs;
   session.isRepeatAllowed = 0;
   beginWindow(session, told.window, told.fromWindow);
-}
-
-/** An agent's total that falls is its own contradiction: nothing is taken back. */
-function addRise(counter: u16, before: u64, now: u64): void {
-  if (now > before) add(counter, now - before);
 }
 
 function applySnapshotBegin(session: Session, _items: usize, _itemCount: u32): void {

@@ -1,9 +1,12 @@
 // The twin of an agent: its sockets, processes, address spaces and host addresses by handle, and what it told since its last WindowEnd.
 import { SESSION_STATE_SIZE, SessionFlag, SessionState } from '../gen/records';
+import { LossKind } from '../gen/wire';
 import { allocate, takeBlock } from '../lib/arena';
 
 /** Per worker. */
 export const SESSION_COUNT_MAX: u32 = 4096;
+/** A SessionState, and behind it the total of each kind of loss (losses.ts). */
+const STATE_BYTES: usize = <usize>SESSION_STATE_SIZE + <usize>LossKind.End * sizeof<u64>();
 
 /** What a session is doing with its window, or with its end. */
 export namespace Phase {
@@ -90,11 +93,10 @@ export function takeSession(): u32 {
   for (let slot: u32 = 0; slot < SESSION_COUNT_MAX; slot++) {
     const session = sessionAt(slot);
     if (session.isUsed !== 0) continue;
-    const state =
-      changetype<usize>(session.state) === 0 ? takeBlock(SESSION_STATE_SIZE) : changetype<usize>(session.state);
+    const state = changetype<usize>(session.state) === 0 ? takeBlock(STATE_BYTES) : changetype<usize>(session.state);
     if (state === 0) return SESSION_COUNT_MAX;
     memory.fill(changetype<usize>(session), 0, offsetof<Session>());
-    memory.fill(state, 0, SESSION_STATE_SIZE);
+    memory.fill(state, 0, STATE_BYTES);
     session.state = changetype<SessionState>(state);
     session.isUsed = 1;
     return slot;

@@ -17,6 +17,11 @@ export function add(counter: u16, amount: u64): void {
   store<u64>(address, load<u64>(address) + amount);
 }
 
+/** An agent's total that falls is its own contradiction: nothing is taken back. */
+export function addRise(counter: u16, before: u64, now: u64): void {
+  if (now > before) add(counter, now - before);
+}
+
 export function set(counter: u16, value: u64): void {
   store<u64>(counters + <usize>counter * COUNTER_BYTES, value);
 }
