@@ -4,7 +4,13 @@ import { type Announce, decodeAnnounce, type Process } from '../wire/gen/wire-ta
 import { Announcements } from './announcements.ts';
 
 const CONTAINER = 'c'.repeat(64);
-const NAME = { containerName: 'web', image: 'nginx:1.27', podUid: 'of the runtime' };
+const NAME = {
+  containerName: 'web',
+  image: 'nginx:1.27',
+  podUid: 'of the runtime',
+  podNamespace: 'shop',
+  podName: 'web-0',
+};
 
 function process(handle: number, values: Partial<Process> = {}): Process {
   return {

@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { ContainerNames, WAITING_COUNT_MAX } from './container-names.ts';
+import { dockerRuntime } from './docker-names.ts';
 
 interface Fake {
   name: string;
@@ -34,7 +35,7 @@ class Runtime {
     const folder = mkdtempSync(join(tmpdir(), 'runtime-'));
     this.socket = join(folder, 'docker.sock');
     this.names = new ContainerNames(
-      { socket: this.socket, retryFirstMs: 5 },
+      { runtime: dockerRuntime(this.socket), retryFirstMs: 5 },
       {
         log: pino({ base: undefined }, { write: (line) => void this.logged.push(JSON.parse(line).msg) }),
         random: () => 0.5,

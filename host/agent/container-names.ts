@@ -9,12 +9,10 @@ import type { Logger } from 'pino';
 import { Backoff } from '../lib/backoff.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Process } from '../wire/gen/wire-tables.ts';
-import { type DockerContainer, inspectContainer, listContainers } from './docker-api.ts';
-import { type ContainerName, nameContainer, needsInspection } from './docker-names.ts';
+import type { ContainerName, ContainerRuntime } from './container-runtime.ts';
 
 export interface ContainerNamesOptions {
-  /** Path of the runtime's socket. */
-  socket: string;
+  runtime: ContainerRuntime;
   /** RETRY_FIRST_MS by default. */
   retryFirstMs?: number;
 }
@@ -35,14 +33,12 @@ const RETRY_FIRST_MS = 250;
 const RETRY_MAX_MS = 60_000;
 /** A container may be there before its runtime says so. */
 export const ATTEMPTS_MAX = 3;
-/** Of other runtimes it is not the one to ask. */
-const ASKED_RUNTIMES = ['docker', 'libpod', ''];
 const ID = /^[0-9a-f]{64}$/;
 
 export type NamedContainer = Pick<Process, 'containerId' | 'containerRuntime' | 'containerName' | 'podUid'>;
 
 export class ContainerNames {
-  readonly #socket: string;
+  readonly #runtime: ContainerRuntime;
   readonly #dependencies: ContainerNamesDependencies;
   readonly #log: LimitedLog;
   readonly #backoff: Backoff;
@@ -55,11 +51,11 @@ export class ContainerNames {
   #isStopped = false;
 
   constructor(
-    { socket, retryFirstMs = RETRY_FIRST_MS }: ContainerNamesOptions,
+    { runtime, retryFirstMs = RETRY_FIRST_MS }: ContainerNamesOptions,
     dependencies: ContainerNamesDependencies,
   ) {
     const { log, random } = dependencies;
-    this.#socket = socket;
+    this.#runtime = runtime;
     this.#dependencies = dependencies;
     this.#log = new LimitedLog(log);
     this.#backoff = new Backoff({ firstMs: retryFirstMs, maxMs: RETRY_MAX_MS, random });
@@ -68,7 +64,7 @@ export class ContainerNames {
   /** Learns of all that run. Without a runtime it is done at once. */
   async start(): Promise<void> {
     try {
-      for (const container of await listContainers(this.#socket)) this.#learn(container);
+      for (const { id, name } of await this.#runtime.list()) this.#learn(id, name);
     } catch (error) {
       this.#failed(error);
     }
@@ -83,7 +79,8 @@ export class ContainerNames {
   /** With the name of its container, as far as it is known by now. */
   complete<Named extends NamedContainer>(process: Named): Named & Partial<ContainerName> {
     const { containerId, containerRuntime, containerName = '', podUid = '' } = process;
-    if (containerName !== '' || !ID.test(containerId) || !ASKED_RUNTIMES.includes(containerRuntime)) return process;
+    if (containerName !== '' || !ID.test(containerId) || !this.#runtime.runtimes.includes(containerRuntime))
+      return process;
     const answer = this.#answers.get(containerId);
     if (answer !== undefined) return { ...process, ...answer, podUid: podUid || answer.podUid };
     if (!this.#answers.has(containerId)) this.#wait(containerId);
@@ -112,9 +109,9 @@ export class ContainerNames {
   /** False when it makes no sense to ask for another one now. */
   async #ask(id: string, attempts: number): Promise<boolean> {
     try {
-      const container = await inspectContainer(this.#socket, id);
+      const name = await this.#runtime.find(id);
       this.#backoff.reset();
-      if (container !== undefined) this.#learn(container);
+      if (name !== undefined) this.#learn(id, name);
       else if (attempts + 1 < ATTEMPTS_MAX) this.#waiting.set(id, attempts + 1);
       else this.#keep(id, undefined);
       return true;
@@ -124,14 +121,13 @@ export class ContainerNames {
     }
   }
 
-  #learn(container: DockerContainer): void {
-    if (needsInspection(container)) {
-      this.#wait(container.id);
+  #learn(id: string, name: ContainerName | undefined): void {
+    if (name === undefined) {
+      this.#wait(id);
       return;
     }
-    const name = nameContainer(container);
-    this.#keep(container.id, name);
-    this.#dependencies.named(container.id, name);
+    this.#keep(id, name);
+    this.#dependencies.named(id, name);
   }
 
   #keep(id: string, answer: ContainerName | undefined): void {
@@ -144,7 +140,7 @@ export class ContainerNames {
 
   #failed(error: unknown): void {
     const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    const message = `containers have no names: ${this.#socket} does not answer`;
+    const message = `containers have no names: ${this.#runtime.socket} does not answer`;
     if (!isAbsent && !this.#isStopped) this.#log.warn('container_runtime', { err: error }, message);
     this.#retryLater();
   }

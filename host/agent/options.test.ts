@@ -17,6 +17,7 @@ const DEFAULTS = {
   udp: true,
   udpIdle: 60_000_000_000n,
   containerSocket: '/run/d.sock',
+  containerdSocket: '/run/c.sock',
 };
 
 function settings(agent: Partial<AgentSettings['agent']>, others: Partial<AgentSettings> = {}): AgentSettings {
@@ -34,6 +35,7 @@ test('without a name an agent is called as its host', () => {
     udp: true,
     udpIdle: 60_000_000_000n,
     containerSocket: '/run/d.sock',
+    containerdSocket: '/run/c.sock',
     node: hostname(),
     zone: '',
   });
@@ -64,6 +66,7 @@ test('a scoped agent is named after its namespace', () => {
       udp: false,
       udpIdle: 60_000_000_000n,
       containerSocket: '/run/d.sock',
+      containerdSocket: '/run/c.sock',
       node: 'net',
       zone: 'eu-1a',
     },

@@ -32,8 +32,9 @@ export interface AgentOptions {
   udp: boolean;
   /** A flow of datagrams is over after so long without one, nanoseconds. */
   udpIdle: bigint;
-  /** Socket of a runtime that knows the names of containers. */
+  /** Sockets of runtimes that know the names of containers: Docker's or Podman's, and containerd's. */
   containerSocket: string;
+  containerdSocket: string;
   /** Share of one processor that the agent and its programs may take; undefined: any. */
   cpuLimit?: number;
   node: string;
@@ -61,6 +62,7 @@ export interface AgentSettings {
     /** Nanoseconds. */
     readonly udpIdle: bigint;
     readonly containerSocket: string;
+    readonly containerdSocket: string;
     /** Per cent of one processor. */
     readonly cpuLimit?: number;
   };
@@ -96,6 +98,7 @@ export function resolveAgentOptions({ insecure, tls: files, agent }: AgentSettin
     udp,
     udpIdle,
     containerSocket: agent.containerSocket,
+    containerdSocket: agent.containerdSocket,
     ...(agent.cpuLimit === undefined ? {} : { cpuLimit: agent.cpuLimit / 100 }),
     // Without a name of its own, a namespace is a host; a control group is a part of one.
     node: agent.node ?? (scope?.kind === 'netns' ? basename(scope.path) : hostname()),

@@ -97,6 +97,7 @@ async function runIn(directory: string, configuration: Configured, { log, heldLo
       udp: true,
       udpIdle: 60_000_000_000n,
       containerSocket: '/var/run/docker.sock',
+      containerdSocket: '/run/containerd/containerd.sock',
     },
   });
   const stopped = HAS_TERMINAL ? stopSignal('SIGHUP') : stopSignal();

@@ -152,6 +152,11 @@ export const TREE = {
       description: 'socket of Docker or Podman, which is asked for the names of containers, if it is there',
       default: '/var/run/docker.sock',
     }),
+    containerdSocket: option({
+      kind: path(),
+      description: 'socket of containerd, likewise',
+      default: '/run/containerd/containerd.sock',
+    }),
     cpuLimit: option({
       kind: wholeNumber(1, 10_000),
       description:
