@@ -97,7 +97,9 @@ const Edge = z
       .number()
       .positive()
       .describe('Over which the bytes moved: longer than the windows when some were late.'),
-    tallies: TalliesSchema.optional().describe('What its ends counted beyond that; only when `detail` asks for it.'),
+    tallies: TalliesSchema.optional().describe(
+      'What its ends counted beyond that; only when `detail` asks for it, and of an edge alone.',
+    ),
   })
   .meta({ id: 'Edge', description: 'Who talks to whom. Sums over the windows, unless it says otherwise.' });
 

@@ -61,7 +61,7 @@ export function readHistory(
   const { windowNs, firstWindow, lastWindow } = range;
   return {
     ...{ level, windowNs, firstWindow, lastWindow },
-    edge: toEdge(total, range),
+    edge: toDetailedEdge(total, range),
     rttHistogram: histogram ?? null,
     windows: told,
   };

@@ -2,14 +2,15 @@
 import type { EdgeEnd, EdgeWindow, HistoryAnswer, OwnNumbers } from '../api/edge-answer.ts';
 import { failureCount } from '../api/edge-order.ts';
 import { histogramChart, histogramLine, sparkline } from './charts.ts';
+import { tallyTexts } from './edge-tallies.ts';
 import { edgeName, failureTexts } from './edges-table.ts';
 import { formatBytes, formatLatency, formatRate, formatShare } from './format.ts';
 import { cutLine, type Line, line, type Piece, printable } from './line.ts';
 
-/** Fills at most `width` columns and `rows` lines; the histogram gives way first. */
+/** Fills at most `width` columns and `rows` lines; the histogram gives way first, then what the ends counted besides. */
 export function layDetail(history: HistoryAnswer, width: number, rows: number): Line[] {
   const { edge, level } = history;
-  const lines: Line[] = [
+  const numbers: Line[] = [
     line(edgeName(edge, level), 'strong'),
     row('client', describeEnd(edge.client)),
     ...layContainer(edge.client),
@@ -17,8 +18,9 @@ export function layDetail(history: HistoryAnswer, width: number, rows: number): 
     ...layContainer(edge.server),
     ...layNumbers(history),
     ...layTotals(history),
-    ...layWindows(history, width),
   ];
+  const charts = layWindows(history, width);
+  const lines = [...numbers, ...layTallies(edge, width, rows - numbers.length - charts.length), ...charts];
   const room = rows - lines.length;
   if (room > 0) lines.push(...layHistogram(history, width, room));
   return lines.slice(0, rows).map((each) => cutLine(each, width));
@@ -104,6 +106,14 @@ function layApart({ client, server }: HistoryAnswer['edge']['own']): Line[] {
   if (sent + received === 0) return [];
   return [row('apart', `${formatBytes(sent)} sent, ${formatBytes(received)} received, with what is under way`)];
 }
+
+/** One line where there is no more room: it stands before the charts, of which the last then is cut. */
+function layTallies({ tallies = [] }: HistoryAnswer['edge'], width: number, rows: number): Line[] {
+  const texts = tallyTexts(tallies, width - LABEL_WIDTH, Math.min(Math.max(rows, 1), TALLY_ROWS_MAX));
+  return texts.map((text, index) => row(index === 0 ? 'besides' : '', text));
+}
+
+const TALLY_ROWS_MAX = 3;
 
 function layTotals({ edge }: HistoryAnswer): Line[] {
   return edge.transport === 'udp' ? layDatagramTotals(edge) : layConnectionTotals(edge);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import stringWidth from 'string-width';
 import type { Edge, HistoryAnswer } from '../api/edge-answer.ts';
+import type { TallyAnswer } from '../api/tally-answer.ts';
 import { addressEnd, makeEdge, processEnd, unitEnd } from '../api/testing/edge.ts';
 import { textOf } from './line.ts';
 import { filterEdges, layScreen, type ScreenData, type ScreenSize } from './screen-lines.ts';
@@ -101,6 +102,36 @@ test('an open edge tells what each end says, and of an end that was not seen no 
   const half = lay(open, size, { ...DATA, history: alone }).join('\n');
   assert.match(half, /^sent +2 kB, 20 +2 kB, 20 +not seen$/m);
   assert.doesNotMatch(half, /^apart/m);
+});
+
+test('an open edge tells what its ends counted besides, what hurts most first, and how much has no room', () => {
+  const tally = (
+    metric: string,
+    count: number,
+    attributes: TallyAnswer['attributes'],
+    seconds: number | null = null,
+  ) => {
+    return { metric, count, attributes: { 'tributary.side': 'client', ...attributes }, seconds, histogram: null };
+  };
+  const kind = (name: string) => ({ 'tributary.tcp.retransmit.kind': name });
+  const tallies = [
+    tally('tributary.tcp.handshake.server.duration', 4, {}, 0.002),
+    tally('tributary.tcp.retransmit.segment.count', 1, kind('fast')),
+    tally('tributary.tcp.retransmit.segment.count', 7, kind('timeout')),
+    tally('dns.lookup.duration', 10, { 'dns.question.name': 'a.example' }, 0.05),
+    tally('tributary.packet.drop.count', 3, { 'tributary.drop.reason': 'NO_SOCKET\u001b[2J' }),
+  ];
+  const open: ViewState = { ...FIRST, isOpen: true, selected: 'edge 7' };
+  const data = { ...DATA, history: { ...HISTORY, edge: { ...HISTORY.edge, tallies } } };
+  const wide = lay(open, { columns: 160, rows: 50 }, data).join('\n');
+  assert.match(
+    wide,
+    /^besides +dropped 3 \(NO_SOCKET.*\); sent again 8 \(timeout 7, fast 1\); DNS 5 ms mean of 10; handshake, server 500 us mean of 4$/m,
+  );
+  assert.ok(!wide.includes('\u001b'));
+  const narrow = lay(open, { columns: 80, rows: 24 }, data);
+  assert.match(narrow.join('\n'), /^besides +dropped 3 .* \+\d$/m);
+  assert.ok(narrow.length <= 24 && narrow.every((text) => text.length <= 80));
 });
 
 test('an open edge names four processes of a unit or container and counts the others', () => {
