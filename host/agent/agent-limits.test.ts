@@ -68,6 +68,31 @@ test('what was left out is told in each window from the first time on, of the ke
   }
 });
 
+for (const takenWindow of [1, 2]) {
+  test(`a close of window 2 on a cut channel, taken up to ${takenWindow}: told again, and forgotten with its commit`, () => {
+    const core = createCore();
+    core.encodeSnapshot(1, 1n, 0n);
+    core.events(encodeEvents({ cookie: 1n }));
+    core.encodeWindow(1, CONTEXT);
+    core.events(encodeEvents({ cookie: 1n, type: SocketClose, closeReason: CloseReason.Closed, bytesSent: 5n }));
+    assert.equal(itemsOf(core.encodeWindow(2, CONTEXT), 'Close').length, 1);
+    const closesIn = (payloads: ReturnType<AgentCore['encodeWindow']>) =>
+      [...itemsOf(payloads, 'Close'), ...itemsOf(payloads, 'Once')].map(({ totals }) => totals.bytesSent);
+    assert.deepEqual(closesIn(core.encodeSnapshot(3, 1n, 0n, takenWindow)), [5n]);
+    assert.deepEqual(closesIn(core.encodeWindow(3, CONTEXT)), [], 'once on this channel');
+    // What the reducer has of this session it commits: the windows up to the one that it took, or from the snapshot's on.
+    core.commit(takenWindow);
+    assert.equal(core.counters.socketsClosed, takenWindow === 1 ? 1n : 0n);
+    const again = core.encodeSnapshot(4, 1n, 0n, takenWindow);
+    assert.deepEqual(closesIn(again), takenWindow === 1 ? [5n] : [], 'what is not committed is not forgotten');
+    core.encodeWindow(4, CONTEXT);
+    core.commit(4);
+    assert.equal(core.counters.socketsClosed, 0n);
+    assert.deepEqual(closesIn(core.encodeSnapshot(5, 2n, 0n)), []);
+    assert.equal(itemsOf(core.encodeSnapshot(6, 3n, 0n), 'Settled').length, 1);
+  });
+}
+
 test('beyond the retention limit the oldest fold by owner, addresses, port and shard', () => {
   const core = createCore({ closedRetained: 2 });
   const closed = (cookie: bigint, event: Partial<SocketEvent>) => ({
