@@ -228,7 +228,7 @@ run_tests() {
     shift
     if [ -d "$path" ]; then set -- "$@" "${path%/}/**/*.test.ts"; else set -- "$@" "$path"; fi
   done
-  exec "$NODE" --test --test-timeout=1800000 "$@"
+  exec "$NODE" --test --test-timeout="${TEST_TIMEOUT_MS:-1800000}" "$@"
 }
 
 bench() {

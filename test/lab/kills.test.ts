@@ -86,7 +86,7 @@ test(`${KILLS} kills of the reducer and ${CUTS} cuts of an agent change no sum t
     await sleep(1_500);
   }
   const truth = { bulk: await bulk, short: await short.end() };
-  assert.equal(truth.short.other, 0);
+  assert.deepEqual(truth.short.other, {});
   const log = await nginx.logged(truth.short.connections);
   await lab.untilEdges('role_role', 'all connections to close', (answer) =>
     answer.edges.every((edge) => edge.active === 0) ? true : undefined,
