@@ -6,6 +6,7 @@ import { join } from 'node:path';
 
 const QUESTIONS: Record<string, string> = {
   agent: 'What does the agent cost the host that it watches?',
+  reducer: 'What does the reducer cost for each record, on its whole path?',
 };
 
 const [name, ...args] = process.argv.slice(2);

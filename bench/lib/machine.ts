@@ -1,6 +1,6 @@
 // What the numbers of a run were made on, and how busy it was besides.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
 
 export interface Machine {
@@ -71,4 +71,24 @@ export function readProcessUse(pid: number): ProcessUse {
     .split(' ');
   const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
   return { cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS, rssMib: Number(resident?.[1] ?? 0) / 1024 };
+}
+
+export interface ThreadTime {
+  id: number;
+  name: string;
+  /** Time on a processor: the first field of /proc/PID/task/TID/schedstat. */
+  cpuNs: number;
+}
+
+/** Of the threads that a process has now, in the order in which they began. */
+export function readThreadTimes(pid: number): ThreadTime[] {
+  const folder = `/proc/${pid}/task`;
+  return readdirSync(folder)
+    .map(Number)
+    .sort((a, b) => a - b)
+    .map((id) => ({
+      id,
+      name: readFileSync(`${folder}/${id}/comm`, 'latin1').trim(),
+      cpuNs: Number(readFileSync(`${folder}/${id}/schedstat`, 'latin1').split(' ', 1)[0]),
+    }));
 }

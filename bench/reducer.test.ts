@@ -1,0 +1,52 @@
+// The benchmark in its shortest form: that the reducer counts what the fleet tells, and that a difference is seen.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Fleet } from './reducer/fleet.ts';
+import type { Measured } from './reducer/measure.ts';
+
+const RUN = join(import.meta.dirname, 'run.ts');
+
+/** The only measurement of the only case. */
+async function run(...args: string[]): Promise<Measured> {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-test-'));
+  try {
+    const path = join(directory, 'reducer.json');
+    const load = ['--sockets', '2000', '--agents', '4', '--workers', '2', '--spread', 'zipf'];
+    const short = ['--window', '1', '--lateness', '10', '--windows', '1', '--rounds', '1', '--json', path];
+    await promisify(execFile)(process.execPath, [RUN, 'reducer', ...load, ...short, ...args]);
+    const { measured } = JSON.parse(readFileSync(path, 'utf8')) as { measured: { cases: Record<string, Measured[]> } };
+    return Object.values(measured.cases)[0][0];
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+test('the benchmark of the reducer measures live and short connections whose totals are exact', async () => {
+  const [live, short] = await Promise.all([run('--mix', 'steady', '--churn', '10'), run('--mix', 'short')]);
+  // A tenth of 1 000 connections ends, and as many open; both ends tell it.
+  assert.deepEqual([live.updates, live.connections, live.records], [2_000, 100, 2_400]);
+  assert.deepEqual([short.updates, short.connections, short.records], [0, 1_000, 2_000]);
+  for (const { workersNs, processNs } of [live, short]) assert.ok(workersNs > 0 && processNs > workersNs);
+});
+
+test('a fleet uses a handle again only after the close of the one before is committed', () => {
+  const options = { mix: 'steady', sockets: 200, agents: 2, updates: 1, churn: 0.1, spread: 'uniform' } as const;
+  const fleet = new Fleet(options);
+  fleet.open();
+  const openHandles = (committedWindow: number, window: number) => {
+    const [open] = fleet.round(window, committedWindow)[0];
+    const view = new DataView(open.payload.buffer);
+    return Array.from({ length: 10 }, (_, index) => view.getUint32(24 + index * 80, true));
+  };
+  const next = (first: number) => Array.from({ length: 10 }, (_, index) => first + index);
+  assert.deepEqual(openHandles(0, 1), next(101));
+  assert.deepEqual(openHandles(0, 2), next(111));
+  assert.deepEqual(openHandles(1, 3), next(1), 'those of window 1');
+  assert.deepEqual(fleet.told.closes, 60);
+});

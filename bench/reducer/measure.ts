@@ -1,0 +1,155 @@
+// One measurement: a reducer and a fleet as two processes, rounds in which everything moves, and at the end whether the reducer counted
+// exactly what was told. A run whose counts differ is void.
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readProcessorTime, readProcessUse, readThreadTimes } from '../lib/machine.ts';
+import type { FleetOptions } from './fleet.ts';
+import type { FleetOrder, FleetReport, FleetSettings } from './fleet-process.ts';
+import { Service } from './service.ts';
+
+const PROGRAM = join(import.meta.dirname, 'fleet-process.ts');
+
+export interface MeasureOptions extends FleetOptions {
+  workers: number;
+  windowMs: number;
+  latenessMs: number;
+  /** Rounds before those that are measured, and these. */
+  warmup: number;
+  rounds: number;
+  profileFolder?: string;
+}
+
+export interface Measured {
+  updates: number;
+  connections: number;
+  records: number;
+  wireBytes: number;
+  workersNs: number;
+  processNs: number;
+  generatorNs: number;
+  softirqMs: number;
+  wallMs: number;
+  receiptMs: number[];
+  commitMs: number[];
+  /** Windows told with the one before, because that was still under way; connections that broke and were resumed. */
+  coalesced: number;
+  reconnects: number;
+  bytesPerSocket: number;
+  bytesPerAgent: number;
+}
+
+export async function measure(options: MeasureOptions): Promise<Measured> {
+  const { workers, windowMs, latenessMs, profileFolder, warmup, rounds, sockets, agents } = options;
+  const service = await Service.start({ workers, windowMs, latenessMs, profileFolder });
+  const startRss = readProcessUse(service.pid).rssMib;
+  const fleet = new FleetProcess({ ...options, port: service.port });
+  try {
+    await fleet.perform({ kind: 'rest' });
+    const idleRss = readProcessUse(service.pid).rssMib;
+    await fleet.perform({ kind: 'open' });
+    await fleet.perform({ kind: 'rounds', count: warmup });
+    const liveRss = readProcessUse(service.pid).rssMib;
+    const before = reading(service, fleet);
+    const toldBefore = fleet.report;
+    await fleet.perform({ kind: 'rounds', count: rounds });
+    const after = reading(service, fleet);
+    const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
+    await sleep(windowMs);
+    await check(service, fleet.report, options);
+    const records = (sum: typeof told) => sum.updates + sum.opens + sum.closes + sum.onces;
+    return {
+      updates: told.updates - toldBefore.told.updates,
+      connections: told.connections - toldBefore.told.connections,
+      records: records(told) - records(toldBefore.told),
+      wireBytes: bytes - toldBefore.bytes,
+      workersNs: after.workersNs - before.workersNs,
+      processNs: after.processNs - before.processNs,
+      generatorNs: after.generatorNs - before.generatorNs,
+      softirqMs: after.softirqMs - before.softirqMs,
+      wallMs: after.wallMs - before.wallMs,
+      ...{ receiptMs, commitMs, coalesced: coalesced - toldBefore.coalesced, reconnects: lost.length },
+      bytesPerSocket: ((liveRss - idleRss) * 2 ** 20) / sockets,
+      bytesPerAgent: ((idleRss - startRss) * 2 ** 20) / agents,
+    };
+  } finally {
+    await fleet.stop();
+    await service.stop();
+  }
+}
+
+function reading(service: Service, fleet: FleetProcess) {
+  const generatorNs = readThreadTimes(fleet.pid).reduce((sum, { cpuNs }) => sum + cpuNs, 0);
+  const { softirqMs } = readProcessorTime();
+  return { ...service.cpuTimes(), generatorNs, softirqMs, wallMs: performance.now() };
+}
+
+/** Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice. */
+async function check(service: Service, { told, frames, lost }: FleetReport, { mix, sockets, agents }: MeasureOptions) {
+  const sum = await service.metrics();
+  const level = { tributary_level: 'az_az' };
+  const bytes = (direction: string) =>
+    sum('tributary_flow_io_bytes_total', { ...level, tributary_flow_direction: direction });
+  const found = {
+    forwardBytes: bytes('forward'),
+    reverseBytes: bytes('reverse'),
+    connections: sum('tributary_tcp_connection_count_total', level),
+    active: sum('tributary_flow_active', level),
+    refused:
+      sum('tributary_reducer_frame_count_total') -
+      sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' }) -
+      sum('tributary_reducer_frame_count_total', { tributary_reason: 'repeated' }) +
+      sum('tributary_reducer_socket_refused_total'),
+    lost: sum('tributary_events_lost_total'),
+    late: sum('tributary_reducer_window_count_total', { tributary_reason: 'late' }),
+    agents: sum('tributary_reducer_agent_active'),
+  };
+  const expected = {
+    ...{ forwardBytes: told.forwardBytes, reverseBytes: told.reverseBytes, connections: told.connections },
+    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents },
+  };
+  // Empty windows go on, so there may be more frames by now.
+  const accepted = sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' });
+  if (JSON.stringify(found) === JSON.stringify(expected) && accepted >= frames) return;
+  throw new Error(
+    `void, the reducer counted otherwise than was told\ntold  ${JSON.stringify({ ...expected, frames })}\nfound ${JSON.stringify({ ...found, frames: accepted })}\n${lost.join('\n')}`,
+  );
+}
+
+class FleetProcess {
+  readonly #child: ChildProcess;
+  #report: FleetReport | undefined;
+
+  constructor(settings: FleetSettings) {
+    this.#child = fork(PROGRAM, [JSON.stringify(settings)]);
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the fleet did not start');
+    return this.#child.pid;
+  }
+
+  get report(): FleetReport {
+    if (this.#report === undefined) throw new Error('the fleet has told nothing');
+    return this.#report;
+  }
+
+  /** Resolves when what the order told is committed. */
+  async perform(order: FleetOrder): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<FleetReport>();
+    const ended = (code: number | null) => reject(new Error(`the fleet ended with ${code}`));
+    this.#child.once('message', resolve).once('exit', ended);
+    this.#child.send(order);
+    this.#report = await promise;
+    this.#child.off('exit', ended);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#child.once('exit', () => resolve());
+    this.#child.send({ kind: 'stop' });
+    await promise;
+  }
+}
