@@ -101,6 +101,29 @@ const TREES: { name: string; text: string; owner: Partial<CgroupOwner> }[] = [
     owner: { containerId: ID, containerRuntime: 'crio', podUid: POD, podQos: 'burstable' },
   },
   {
+    name: 'CRI-O, systemd driver, hybrid: the unified hierarchy has every process at its root',
+    text: v1(
+      `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${POD_UNDERSCORED}.slice/crio-${ID}.scope`,
+      '/',
+    ),
+    owner: { containerId: ID, containerRuntime: 'crio', podUid: POD, podQos: 'burstable' },
+  },
+  {
+    name: 'CRI-O, cgroupfs driver, hybrid, guaranteed',
+    text: v1(`/kubepods/pod${POD}/crio-${ID}`, '/system.slice/crio.service'),
+    owner: { containerId: ID, containerRuntime: 'crio', podUid: POD, podQos: 'guaranteed' },
+  },
+  {
+    name: 'CRI-O, cgroupfs driver, v2',
+    text: v2(`/kubepods/besteffort/pod${POD}/crio-${ID}`),
+    owner: { containerId: ID, containerRuntime: 'crio', podUid: POD, podQos: 'besteffort' },
+  },
+  {
+    name: 'containerd in Kubernetes, cgroupfs driver, hybrid: the unified hierarchy knows the daemon alone',
+    text: v1(`/kubepods/burstable/pod${POD}/${ID}`, '/system.slice/containerd.service'),
+    owner: { containerId: ID, podUid: POD, podQos: 'burstable' },
+  },
+  {
     name: 'kind: a cluster in a container, systemd driver, v2',
     text: v2(
       `/system.slice/docker-${'a'.repeat(64)}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod${POD_UNDERSCORED}.slice/cri-containerd-${ID}.scope`,
@@ -121,6 +144,21 @@ const TREES: { name: string; text: string; owner: Partial<CgroupOwner> }[] = [
     name: 'ECS on Fargate, v1',
     text: v1(`/ecs/${TASK}/${TASK}-1234567890`),
     owner: { containerId: `${TASK}-1234567890`, containerRuntime: 'docker' },
+  },
+  {
+    name: 'ECS on EC2, hybrid',
+    text: v1(`/ecs/${TASK}/${ID}`, '/system.slice/docker.service'),
+    owner: { containerId: ID, containerRuntime: 'docker' },
+  },
+  {
+    name: 'Nomad, exec driver, hybrid',
+    text: v1(`/nomad/${ALLOCATION}.web`, '/system.slice/nomad.service'),
+    owner: { containerId: `${ALLOCATION}.web`, containerRuntime: 'nomad', containerName: 'web' },
+  },
+  {
+    name: 'Nomad, docker driver, v2',
+    text: v2(`/system.slice/docker-${ID}.scope`),
+    owner: { containerId: ID, containerRuntime: 'docker' },
   },
   {
     name: 'Nomad, exec driver, v2',

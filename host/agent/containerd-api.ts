@@ -11,14 +11,16 @@ export interface ContainerdContainer {
   labels: Readonly<Record<string, string>>;
 }
 
-/** Kubernetes has one, Docker and nerdctl one each. Further ones are not looked into. */
+/** Kubernetes has one, nerdctl another. Further ones are not looked into. */
 const NAMESPACE_COUNT_MAX = 16;
+/** Its containers have names that Docker alone knows. */
+const DOCKER_NAMESPACE = 'moby';
 const NAMESPACES = '/containerd.services.namespaces.v1.Namespaces';
 const CONTAINERS = '/containerd.services.containers.v1.Containers';
 
 type Wire = typeof import('@bufbuild/protobuf/wire');
 
-/** Of all namespaces. Throws an Error when nobody answers, or not in this way. */
+/** Of all namespaces but Docker's. Throws an Error when nobody answers, or not in this way. */
 export async function listContainers(socket: string): Promise<ContainerdContainer[]> {
   return ask(socket, async (session, wire) => {
     const containers: ContainerdContainer[] = [];
@@ -73,7 +75,7 @@ async function listNamespaces(session: ClientHttp2Session, wire: Wire): Promise<
   if (answer === undefined) return names;
   const readNamespace = (reader: BinaryReader): void => readPart(reader, { 1: (part) => names.push(part.string()) });
   readFields(new wire.BinaryReader(answer), { 1: readNamespace });
-  return names.slice(0, NAMESPACE_COUNT_MAX);
+  return names.filter((name) => name !== DOCKER_NAMESPACE).slice(0, NAMESPACE_COUNT_MAX);
 }
 
 function inNamespace(namespace: string): Record<string, string> {
