@@ -24,6 +24,12 @@ struct {
 	__type(value, struct socket_state);
 } socket_states SEC(".maps");
 
+/* Of events.h. */
+extern __u64 states_lost;
+/* Sockets that have a state. At the limit the next one takes the row of the socket that was touched least recently, which
+ * is then not observed; give or take the free rows that the kernel keeps for each processor. */
+__u64 states_live;
+
 struct socket_view {
 	__u64 address;
 	__u8 socket[VIEW_BYTES_MAX];
@@ -79,7 +85,10 @@ static __always_inline struct socket_state *create_state(const void *sk)
 	struct socket_state *state = bpf_map_lookup_elem(&socket_states, &address);
 	if (state) return state;
 	struct socket_state blank = {.cookie = bpf_ktime_get_ns() << 8 | (bpf_get_smp_processor_id() & 0xff)};
-	bpf_map_update_elem(&socket_states, &address, &blank, BPF_NOEXIST);
+	if (bpf_map_update_elem(&socket_states, &address, &blank, BPF_NOEXIST) == 0) {
+		__u64 *counter = states_live < SOCKET_STATES_MAX ? &states_live : &states_lost;
+		__sync_fetch_and_add(counter, 1);
+	}
 	return bpf_map_lookup_elem(&socket_states, &address);
 }
 
@@ -93,7 +102,7 @@ static __always_inline void clear_state(struct socket_state *state)
 static __always_inline void forget_state(const void *sk)
 {
 	__u64 address = address_of_view(sk);
-	bpf_map_delete_elem(&socket_states, &address);
+	if (bpf_map_delete_elem(&socket_states, &address) == 0) __sync_fetch_and_add(&states_live, -1);
 }
 
 static __always_inline __u64 read_cookie(const struct tcp_sock *tcp, const struct socket_state *state)
