@@ -26,8 +26,8 @@ struct {
 
 /* Of events.h. */
 extern __u64 states_lost;
-/* Sockets that have a state. At the limit the next one takes the row of the socket that was touched least recently, which
- * is then not observed; give or take the free rows that the kernel keeps for each processor. */
+/* Sockets that have a state. At the limit the next one takes the row of the socket that was touched least recently,
+ * which is then not observed; give or take the free rows that the kernel keeps for each processor. */
 __u64 states_live;
 
 struct socket_view {
