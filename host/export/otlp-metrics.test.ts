@@ -141,6 +141,37 @@ test('a container says its image and its pod at the id level alone', () => {
   assert.deepEqual(told, [carried, {}]);
 });
 
+test('a profile has its own names for attributes, and words for the ends', () => {
+  const cart = {
+    kind: NodeKind.Container,
+    id: 'c0ffee',
+    role: 'cart',
+    zone: 'eu-1a',
+    podName: 'cart-0',
+    imageName: 'cart',
+    imageTag: 'v2',
+  };
+  const output = encodeWindowOutput(4, [WEB, cart], [{ level: Level.IdId, forwardBytes: 5n }]);
+  const rows = sortedRows(decodeWindow([output], new Set([Level.IdId])));
+  const batch = { startNs: () => 0n, endNs: 1n, processStartNs: 0n, temporality: DELTA, self: [], rows };
+  const told = (profile: 'obi' | 'network-explorer') => {
+    const [io] = toResourceMetrics(batch, emptyResource(), profile).scopeMetrics[0].metrics;
+    const { attributes } = io.dataPoints[0];
+    return Object.fromEntries(Object.entries(attributes).filter(([name]) => !/^(?:tributary|server)\./.test(name)));
+  };
+  assert.deepEqual(told('network-explorer'), {
+    ...{ 'source.id': '10.0.0.9', 'source.workload.name': '(private)', 'source.ip': '10.0.0.9' },
+    ...{ 'dest.id': 'c0ffee', 'dest.workload.name': 'cart', 'dest.availability_zone': 'eu-1a' },
+    ...{ 'destination.container.image.name': 'cart' },
+    ...{ 'dest.image_version': 'v2', 'dest.pod': 'cart-0', 'network.transport': 'tcp' },
+  });
+  assert.deepEqual(told('obi'), {
+    ...{ 'src.name': '(private)', 'src.address': '10.0.0.9', 'dst.name': 'cart', 'dst.zone': 'eu-1a' },
+    ...{ 'destination.container.image.name': 'cart', 'destination.container.image.tag': 'v2' },
+    ...{ 'k8s.dst.name': 'cart-0', transport: 'tcp' },
+  });
+});
+
 test('what did not happen has no point', () => {
   const names = [...metricsOf(DELTA, [Level.AzAz]).keys()];
   assert.ok(!names.includes('tributary.tcp.reset.count') && !names.includes('tributary.flow.late.io'));

@@ -14,6 +14,7 @@ import { VERSION } from '../lib/version.ts';
 import { type EdgeRow, type Node, type SumField, transportName } from './edge-rows.ts';
 import {
   ATTRIBUTES,
+  type Attribute,
   type AttributeId,
   METRICS,
   type Metric,
@@ -73,7 +74,7 @@ const VARIANTS: Partial<Record<string, { attribute: AttributeId; value: string }
 };
 
 export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profile: Profile): ResourceMetrics {
-  const rows = withAttributes(batch.rows);
+  const rows = withAttributes(batch.rows, profile);
   const metrics = metricsIn(profile).map(({ metric, name, transport }) =>
     metricData({ ...metric, transport }, name, rows, batch),
   );
@@ -100,8 +101,8 @@ export interface AttributedRow {
   attributes: Attributes;
 }
 
-export function withAttributes(rows: readonly EdgeRow[]): AttributedRow[] {
-  return rows.map((row) => ({ row, attributes: rowAttributes(row) }));
+export function withAttributes(rows: readonly EdgeRow[], profile: Profile): AttributedRow[] {
+  return rows.map((row) => ({ row, attributes: rowAttributes(row, profile) }));
 }
 
 /** The points of one metric; none of a row that has nothing to say. */
@@ -199,16 +200,16 @@ export function selfData(
   });
 }
 
-function rowAttributes(row: EdgeRow): Attributes {
+function rowAttributes(row: EdgeRow, profile: Profile): Attributes {
   if (row.isHost) return { [ATTRIBUTES.agentHost.name]: row.client.host };
   const levels = endLevels(row.level);
   const attributes: Attributes = {
     [ATTRIBUTES.level.name]: levelName(row.level),
-    [ATTRIBUTES.transport.name]: transportName(row.protocol),
+    [attributeName('transport', profile)]: transportName(row.protocol),
   };
   if (row.serverPort !== 0) attributes[ATTRIBUTES.serverPort.name] = row.serverPort;
-  addEnd(attributes, 'source', row.client, levels.client);
-  addEnd(attributes, 'destination', row.server, levels.server);
+  addEnd(attributes, { side: 'source', profile }, row.client, levels.client);
+  addEnd(attributes, { side: 'destination', profile }, row.server, levels.server);
   return attributes;
 }
 
@@ -218,12 +219,33 @@ const END_ATTRIBUTES = [
   ...['podUid', 'podQos', 'podNamespace', 'podName'],
 ] as const satisfies readonly (keyof Node & AttributeId)[];
 
-function addEnd(attributes: Attributes, side: 'source' | 'destination', node: Node, level: EndLevel): void {
+type Side = 'source' | 'destination';
+
+/** What SIDE is in the names that a profile has for itself. */
+const SIDES: Readonly<Record<Profile, Readonly<Record<Side, string>>>> = {
+  otel: { source: 'source', destination: 'destination' },
+  obi: { source: 'src', destination: 'dst' },
+  'network-explorer': { source: 'source', destination: 'dest' },
+};
+
+/** `side`: of an attribute of an end. */
+function attributeName(id: AttributeId, profile: Profile, side: Side = 'source'): string {
+  const { name, profiles }: Attribute = ATTRIBUTES[id];
+  const own = profiles?.[profile];
+  return own === undefined ? name.replace('SIDE', side) : own.replace('SIDE', SIDES[profile][side]);
+}
+
+interface EndNames {
+  side: Side;
+  profile: Profile;
+}
+
+function addEnd(attributes: Attributes, { side, profile }: EndNames, node: Node, level: EndLevel): void {
   for (const id of END_ATTRIBUTES) {
     const isCarried = (ATTRIBUTES[id].levels as readonly EndLevel[]).includes(level);
-    if (isCarried && node[id] !== '') attributes[ATTRIBUTES[id].name.replace('SIDE', side)] = node[id];
+    if (isCarried && node[id] !== '') attributes[attributeName(id, profile, side)] = node[id];
   }
-  attributes[ATTRIBUTES.resolution.name.replace('SIDE', side)] = resolutionOf(node.kind);
+  attributes[attributeName('resolution', profile, side)] = resolutionOf(node.kind);
 }
 
 function withVariant(attributes: Attributes, field: string): Attributes {

@@ -50,7 +50,7 @@ export async function* exposeText({ rows, self, resource }: Snapshot): AsyncGene
     let hasHead = false;
     for (let first = 0; first < rows.length; first += ROWS_PER_PIECE) {
       await setImmediate();
-      const piece = data(withAttributes(rows.slice(first, first + ROWS_PER_PIECE)));
+      const piece = data(withAttributes(rows.slice(first, first + ROWS_PER_PIECE), 'otel'));
       if (piece.dataPoints.length === 0) continue;
       const text = serialize(withoutTarget, [toPrometheus(piece, bounds)]);
       yield hasHead ? withoutHead(text) : text;

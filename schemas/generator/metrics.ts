@@ -16,6 +16,7 @@ const attribute = z.strictObject({
   levels: z.array(z.enum(['id', 'az', 'role'])).optional(),
   cardinality: z.enum(['fine', 'careful', 'avoid']),
   description: text,
+  profiles: z.strictObject({ obi: text.optional(), 'network-explorer': text.optional() }).optional(),
 });
 const metric = z.strictObject({
   id: text,
@@ -141,6 +142,8 @@ export interface Attribute {
   readonly levels?: readonly ('id' | 'az' | 'role')[];
   readonly cardinality: 'fine' | 'careful' | 'avoid';
   readonly description: string;
+  /** Names in profiles that have their own. There SIDE is \`src\` or \`dst\` (obi), \`source\` or \`dest\` (network-explorer). */
+  readonly profiles?: Readonly<Partial<Record<Profile, string>>>;
 }
 
 export interface Metric {
@@ -307,11 +310,15 @@ export function writeMetricsPage({ attributes, metrics, tallies, self_metrics }:
     '## Attributes',
     '',
     'SIDE is `source` (the client) or `destination` (the server). Cardinality says whether a backend that charges per series',
-    'should keep the attribute: fine, careful, avoid. Labels in Prometheus have underscores for dots.',
+    'should keep the attribute: fine, careful, avoid. Labels in Prometheus have underscores for dots. Where another profile has a name of',
+    'its own, SIDE is `src` or `dst` in `obi`, `source` or `dest` in `network-explorer`.',
     '',
     table(
-      ['attribute', 'levels', 'cardinality', 'what'],
-      attributes.map((item) => [code(item.name), item.levels?.join(', ') ?? 'all', item.cardinality, item.description]),
+      ['attribute', 'levels', 'cardinality', 'what', ...PROFILES.slice(1).map((name) => `profile \`${name}\``)],
+      attributes.map((item) => [
+        ...[code(item.name), item.levels?.join(', ') ?? 'all', item.cardinality, item.description],
+        ...[namesIn(item.profiles?.obi), namesIn(item.profiles?.['network-explorer'])],
+      ]),
     ),
     "## Tributary's own telemetry",
     '',

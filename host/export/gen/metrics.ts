@@ -18,6 +18,8 @@ export interface Attribute {
   readonly levels?: readonly ('id' | 'az' | 'role')[];
   readonly cardinality: 'fine' | 'careful' | 'avoid';
   readonly description: string;
+  /** Names in profiles that have their own. There SIDE is `src` or `dst` (obi), `source` or `dest` (network-explorer). */
+  readonly profiles?: Readonly<Partial<Record<Profile, string>>>;
 }
 
 export interface Metric {
@@ -69,18 +71,21 @@ export const ATTRIBUTES = {
     levels: ['id'],
     cardinality: 'avoid',
     description: 'The node itself.',
+    profiles: { 'network-explorer': 'SIDE.id' },
   },
   role: {
     name: 'tributary.SIDE.role',
     levels: ['id', 'az', 'role'],
     cardinality: 'fine',
     description: 'What the node does: unit, executable or container; (private) and (internet) for bare addresses.',
+    profiles: { obi: 'SIDE.name', 'network-explorer': 'SIDE.workload.name' },
   },
   zone: {
     name: 'SIDE.cloud.availability_zone',
     levels: ['id', 'az'],
     cardinality: 'fine',
     description: 'The zone that the agent was started with.',
+    profiles: { obi: 'SIDE.zone', 'network-explorer': 'SIDE.availability_zone' },
   },
   resolution: {
     name: 'tributary.SIDE.resolution',
@@ -99,12 +104,14 @@ export const ATTRIBUTES = {
     levels: ['id'],
     cardinality: 'avoid',
     description: 'Address of a node that has no better name.',
+    profiles: { obi: 'SIDE.address', 'network-explorer': 'SIDE.ip' },
   },
   process: {
     name: 'SIDE.process.executable.name',
     levels: ['id'],
     cardinality: 'careful',
     description: 'Executable of the owning process.',
+    profiles: { 'network-explorer': 'SIDE.process.name' },
   },
   container: {
     name: 'SIDE.container.id',
@@ -117,6 +124,7 @@ export const ATTRIBUTES = {
     levels: ['id'],
     cardinality: 'careful',
     description: 'What people call the container.',
+    profiles: { 'network-explorer': 'SIDE.container.name' },
   },
   imageName: {
     name: 'SIDE.container.image.name',
@@ -129,6 +137,7 @@ export const ATTRIBUTES = {
     levels: ['id'],
     cardinality: 'careful',
     description: 'Tag of the image; its digest when it has none.',
+    profiles: { 'network-explorer': 'SIDE.image_version' },
   },
   podUid: {
     name: 'SIDE.k8s.pod.uid',
@@ -147,12 +156,14 @@ export const ATTRIBUTES = {
     levels: ['id'],
     cardinality: 'fine',
     description: 'Namespace of the pod, as far as the runtime says it.',
+    profiles: { obi: 'k8s.SIDE.namespace', 'network-explorer': 'SIDE.namespace.name' },
   },
   podName: {
     name: 'SIDE.k8s.pod.name',
     levels: ['id'],
     cardinality: 'avoid',
     description: 'Name of the pod, as far as the runtime says it.',
+    profiles: { obi: 'k8s.SIDE.name', 'network-explorer': 'SIDE.pod' },
   },
   level: {
     name: 'tributary.level',
@@ -163,6 +174,7 @@ export const ATTRIBUTES = {
     name: 'network.transport',
     cardinality: 'fine',
     description: 'tcp or udp.',
+    profiles: { obi: 'transport' },
   },
   serverPort: {
     name: 'server.port',
