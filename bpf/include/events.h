@@ -23,7 +23,8 @@ __u64 events_lost[EVENT_TYPES_MAX];
 __u64 states_lost;
 /* Changes of state that the first program was skipped for, and the second followed. */
 __u64 changes_rescued;
-/* Ends that no program saw when they came, told as the socket was freed. */
+/* Openings and ends that no program saw when they came, told as the socket was used or freed. */
+__u64 openings_rescued;
 __u64 ends_rescued;
 /* Changes that neither saw, as the next one of the socket shows. Of the last one there is no next. */
 __u64 changes_missed;

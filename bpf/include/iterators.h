@@ -21,12 +21,6 @@ static __always_inline int write_event(struct bpf_iter_meta *meta, __u16 type, c
 	return 1;
 }
 
-/* Connected, or on its way to the end: has both sequence numbers. */
-static __always_inline int is_connected(__u8 tcp_state)
-{
-	return tcp_state == TCP_ESTABLISHED || is_fin_queued(tcp_state) || tcp_state == TCP_CLOSE_WAIT;
-}
-
 /* A socket without a descriptor belongs to no process, but its control group is known. */
 static __always_inline void read_owner_of_socket(struct socket_owner *owner, const struct sock *sk)
 {
@@ -88,9 +82,11 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 	if (!task || !sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || sk->__sk_common.skc_state == TCP_CLOSE) return 0;
-	if (sk->__sk_common.skc_state == TCP_LISTEN) note_listener(tcp);
+	int is_listener = sk->__sk_common.skc_state == TCP_LISTEN;
+	if (is_listener) note_listener(tcp);
 	struct socket_state *state = create_state(sk);
 	if (!state || state->owner.pid != 0) return 0;
+	if (is_listener) state->tcp_state = TCP_LISTEN;
 	read_owner(&state->owner, task);
 	state->flags |= SOCKET_FLAG_OWNER_PROVISIONAL;
 	if (!(state->state & STATE_ANNOUNCED)) return 0;

@@ -16,6 +16,12 @@ static __always_inline int is_fin_queued(__u8 tcp_state)
 	       tcp_state == TCP_LAST_ACK;
 }
 
+/* Connected, or on its way to the end: has both sequence numbers. */
+static __always_inline int is_connected(__u8 tcp_state)
+{
+	return tcp_state == TCP_ESTABLISHED || is_fin_queued(tcp_state) || tcp_state == TCP_CLOSE_WAIT;
+}
+
 /* tcp_fin() sets SOCK_DONE and nothing else does; RCV_SHUTDOWN would not do, because close() sets it too. */
 static __always_inline int took_fin(const struct tcp_sock *tcp)
 {

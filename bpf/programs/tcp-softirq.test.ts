@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
+import { KernelEventType, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
 import type { CollectorStats } from '../addon/index.ts';
 import { Lab } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
@@ -13,6 +14,7 @@ const CONNECTIONS = 1_000;
 const SKIPS = 10;
 /** Tens of times what is needed on an idle machine. */
 const ROUNDS_MAX = 150;
+const OPENINGS: number[] = [KernelEventType.SocketOpen, KernelEventType.SocketAdopted];
 const STORM = join(import.meta.dirname, 'testing', 'storm.ts');
 const lab = new Lab();
 after(() => lab.close());
@@ -20,7 +22,7 @@ after(() => lab.close());
 const skipsOf = ({ hooks }: CollectorStats, name: string): number =>
   hooks.find(({ hook }) => hook === name)?.skips ?? 0;
 
-test('a change of state for which the first program was skipped is followed by the second', async (t) => {
+test('a change of state for which the first program was skipped is followed by the second, and no opening is lost', async (t) => {
   if (availableParallelism() < 2) return t.skip('one processor does not interrupt the other');
   const host = lab.host('s');
   // Spread over two processors, packets come by interrupts, not only at the end of a system call.
@@ -31,15 +33,28 @@ test('a change of state for which the first program was skipped is followed by t
     const storm = () =>
       promisify(execFile)('ip', ['netns', 'exec', host.name, process.execPath, STORM, String(CONNECTIONS)]);
     let rounds = 0;
+    const opened: SocketEvent[] = [];
     while (skipsOf(observer.collector.stats(), 'tcp_state') < SKIPS) {
       rounds += 1;
       assert.ok(rounds <= ROUNDS_MAX, 'the kernel skipped too few programs for this test');
       await Promise.all([storm(), storm()]);
-      observer.drain().length = 0;
+      const events = observer.drain();
+      opened.push(...events.filter(({ type }) => OPENINGS.includes(type)));
+      events.length = 0;
     }
     const stats = observer.collector.stats();
     const skips = skipsOf(stats, 'tcp_state');
     t.diagnostic(`${rounds} rounds: ${skips} skipped, ${stats.changesRescued} followed, ${stats.changesMissed} missed`);
+    t.diagnostic(
+      `${stats.openingsRescued} openings told at the first use, ${stats.endsRescued} ends as the socket was freed`,
+    );
+    assert.equal(opened.length, rounds * 2 * CONNECTIONS * 2, 'both ends of each connection of both storms');
+    assert.equal(new Set(opened.map(({ cookie }) => cookie)).size, opened.length, 'each once');
+    assert.deepEqual(
+      new Set(opened.map(({ type }) => type)),
+      new Set([KernelEventType.SocketOpen]),
+      'none as an older one',
+    );
     assert.ok(stats.changesRescued <= skips, 'the second program follows what the first did not see, and nothing else');
     // Programs are skipped for sockets out of scope as well, those of other tests.
     assert.ok(stats.changesRescued >= skips / 2);

@@ -49,6 +49,13 @@ static __always_inline void begin_accept(struct socket_state *state)
 	__builtin_memset(&state->health, 0, sizeof(state->health));
 }
 
+/* The beginning of an accepted socket was not seen: its state is its listener's still, and would make it an older one.
+ */
+static __always_inline int is_inherited(const struct socket_state *state, int own_state)
+{
+	return state->tcp_state == TCP_LISTEN && own_state != TCP_LISTEN;
+}
+
 static __always_inline void open_simultaneously(struct socket_state *state)
 {
 	state->state |= STATE_SIMULTANEOUS_OPEN;
@@ -159,22 +166,30 @@ static __always_inline int follow_state(struct sock *sk, int old_state, int new_
 	if (state->tcp_state == new_state) return 0;
 	if (is_second) __sync_fetch_and_add(&changes_rescued, 1);
 	if (state->tcp_state != 0 && state->tcp_state != old_state) __sync_fetch_and_add(&changes_missed, 1);
+	if (is_inherited(state, old_state)) begin_accept(state);
 	change_state(tcp, state, old_state, new_state);
 	if (new_state == TCP_CLOSE) forget_state(sk);
 	return 0;
+}
+
+static __always_inline int is_before_open(__u8 tcp_state)
+{
+	return tcp_state == TCP_SYN_SENT || tcp_state == TCP_SYN_RECV || tcp_state == TCP_LISTEN;
 }
 
 /* A socket that is freed has closed. If the state hook was skipped then, its end is told now: most often a connect that
  * timed out, which the kernel gives up in a timer's interrupt and the process closes later. */
 static __always_inline int note_destruction(struct socket_state *state, struct tcp_sock *tcp)
 {
-	__u8 old_state = state->tcp_state;
-	if (old_state == TCP_CLOSE || old_state == TCP_LISTEN) return 0;
-	/* 0: older than the agent. */
 	int is_announced = state->state & STATE_ANNOUNCED;
-	if (old_state == 0 && !is_announced) return 0;
+	/* Older than the agent, and not adopted. */
+	if (state->tcp_state == 0 && !is_announced) return 0;
+	if (state->tcp_state == TCP_LISTEN) {
+		if (tcp->bytes_received == 0) return 0;
+		begin_accept(state);
+	}
 	if (!is_announced && has_connected(tcp, state)) {
-		if (old_state == TCP_SYN_SENT || old_state == TCP_SYN_RECV) state->tcp_state = TCP_ESTABLISHED;
+		if (is_before_open(state->tcp_state)) state->tcp_state = TCP_ESTABLISHED;
 		announce(tcp, state);
 	}
 	__sync_fetch_and_add(&ends_rescued, 1);
@@ -183,15 +198,36 @@ static __always_inline int note_destruction(struct socket_state *state, struct t
 	return 0;
 }
 
+/* A socket that is used is open. If the state hook was skipped then, it is told now. The kernel holds no lock here:
+ * when the two reads of the key straddle a segment, the next use tells it. */
+static __always_inline void note_opening(struct tcp_sock *tcp, struct socket_state *state)
+{
+	__u8 tcp_state = tcp->inet_conn.icsk_inet.sk.__sk_common.skc_state;
+	if (!is_before_open(state->tcp_state) || !is_connected(tcp_state)) return;
+	if (is_inherited(state, tcp_state)) begin_accept(state);
+	__u64 key = read_join_key(tcp, state);
+	look_again(tcp);
+	if (key != read_join_key(tcp, state)) return;
+	state->tcp_state = TCP_ESTABLISHED;
+	__sync_fetch_and_add(&openings_rescued, 1);
+	announce(tcp, state);
+}
+
 /* A process sends or receives: it owns the socket from now on, if that is news. */
 static __always_inline int note_use(struct sock *sk)
 {
 	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6) return 0;
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct socket_state *state = find_state(sk);
-	if (!state || !take_owner(state, current_task())) return 0;
+	if (!state) return 0;
+	int is_news = take_owner(state, current_task());
+	int is_opening_due = !(state->state & (STATE_ANNOUNCED | STATE_OPENING_LOST));
+	if (!is_news && !is_opening_due) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
-	if (tcp && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
+	if (tcp && is_opening_due)
+		note_opening(tcp, state);
+	else if (tcp && (state->state & STATE_ANNOUNCED))
+		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
 	return 0;
 }
 
@@ -206,6 +242,37 @@ static __always_inline int note_reset(struct sock *sk, __u8 flag)
 /* The programs proper, where the verifier knows the kernel's types; elsewhere those of tcp_kprobes.h. */
 #ifndef SOCKET_VIEWS
 
+/* The change that the first program saw last on a processor: almost always the one that the second is called for, which
+ * then has not even to ask for the socket's state. The first notes it as it begins, so a change for which it was
+ * skipped finds that of another socket here. */
+struct noted_change {
+	__u64 sk;
+	__u64 new_state;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct noted_change);
+} noted_changes SEC(".maps");
+
+static __always_inline void note_change(const struct sock *sk, int new_state)
+{
+	__u32 only = 0;
+	struct noted_change *noted = bpf_map_lookup_elem(&noted_changes, &only);
+	if (!noted) return;
+	noted->sk = (__u64)sk;
+	noted->new_state = new_state;
+}
+
+static __always_inline int is_noted(const struct sock *sk, int new_state)
+{
+	__u32 only = 0;
+	const struct noted_change *noted = bpf_map_lookup_elem(&noted_changes, &only);
+	return noted && noted->sk == (__u64)sk && noted->new_state == (__u64)new_state;
+}
+
 /* The kernel skips a program that is active on the same processor already: a softirq that comes while the state of some
  * socket is followed would change others unseen, as many as it has packets for. So there are two programs. One of them
  * at most is active when a softirq comes, and a softirq is interrupted by none. Whichever sees a change first follows
@@ -213,13 +280,14 @@ static __always_inline int note_reset(struct sock *sk, __u8 flag)
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state_btf, struct sock *sk, int old_state, int new_state)
 {
+	note_change(sk, new_state);
 	return follow_state(sk, old_state, new_state, 0);
 }
 
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_state_again_btf, struct sock *sk, int old_state, int new_state)
 {
-	return follow_state(sk, old_state, new_state, 1);
+	return is_noted(sk, new_state) ? 0 : follow_state(sk, old_state, new_state, 1);
 }
 
 SEC("?tp_btf/sock_send_length")

@@ -231,6 +231,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
   result.Set("endsDeferred", static_cast<double>(*programs.FindCounters("ends_deferred", 1)));
   result.Set("statesLost", static_cast<double>(*programs.FindCounters("states_lost", 1)));
   result.Set("changesRescued", static_cast<double>(*programs.FindCounters("changes_rescued", 1)));
+  result.Set("openingsRescued", static_cast<double>(*programs.FindCounters("openings_rescued", 1)));
   result.Set("endsRescued", static_cast<double>(*programs.FindCounters("ends_rescued", 1)));
   result.Set("changesMissed", static_cast<double>(*programs.FindCounters("changes_missed", 1)));
   result.Set("dnsUnparsed", static_cast<double>(*programs.FindCounters("dns_unparsed", 1)));
