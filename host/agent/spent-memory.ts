@@ -10,17 +10,19 @@ export interface SpentMemoryDependencies {
   dropFilePages: () => void;
 }
 
-/** After the start or a snapshot: a reducer has taken it by then, as a rule. */
-const BURST_DELAY_MS = 10_000;
+/** After the start or a snapshot: a reducer has taken it by then, as a rule, and later V8 has compiled what runs often. */
+const BURST_DELAYS_MS = [10_000, 30_000];
 /** After a window. */
 const WINDOW_DELAY_MS = 1_000;
+/** V8 frees buffers that it collected on a thread of its own. */
+const TRIM_DELAY_MS = 1_000;
 /** Windows with less leave so little that the next collection is early enough. */
 const WINDOW_BYTES_MIN = 1 << 20;
 
 export class SpentMemory {
   readonly #dependencies: SpentMemoryDependencies;
   readonly #collect = findCollector();
-  #burstTimer: NodeJS.Timeout | undefined;
+  #burstTimers: NodeJS.Timeout[] = [];
   #windowTimer: NodeJS.Timeout | undefined;
 
   constructor(dependencies: SpentMemoryDependencies) {
@@ -29,8 +31,8 @@ export class SpentMemory {
 
   /** The agent has started, or has told a snapshot. */
   afterBurst(): void {
-    clearTimeout(this.#burstTimer);
-    this.#burstTimer = setTimeout(() => this.#releaseAll(), BURST_DELAY_MS).unref();
+    for (const timer of this.#burstTimers) clearTimeout(timer);
+    this.#burstTimers = BURST_DELAYS_MS.map((delayMs) => setTimeout(() => this.#releaseAll(), delayMs).unref());
   }
 
   /** A window was told in payloads of `bytes` together. */
@@ -41,7 +43,7 @@ export class SpentMemory {
   }
 
   stop(): void {
-    clearTimeout(this.#burstTimer);
+    for (const timer of this.#burstTimers) clearTimeout(timer);
     clearTimeout(this.#windowTimer);
   }
 
@@ -53,7 +55,7 @@ export class SpentMemory {
 
   #releasePayloads(): void {
     this.#collect({ type: 'minor', execution: 'sync' });
-    this.#dependencies.trimHeap();
+    this.#windowTimer = setTimeout(() => this.#dependencies.trimHeap(), TRIM_DELAY_MS).unref();
   }
 }
 
