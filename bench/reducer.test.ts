@@ -27,7 +27,9 @@ async function run(...args: string[]): Promise<Measured> {
   }
 }
 
-test('the benchmark of the reducer measures live and short connections whose totals are exact', async () => {
+test('the benchmark of the reducer measures live and short connections whose totals are exact', {
+  timeout: 240_000,
+}, async () => {
   const [live, short] = await Promise.all([run('--mix', 'steady', '--churn', '10'), run('--mix', 'short')]);
   // A tenth of 1 000 connections ends, and as many open; both ends tell it.
   assert.deepEqual([live.updates, live.connections, live.records], [2_000, 100, 2_400]);

@@ -51,6 +51,9 @@ if (values.help) {
   process.exit(0);
 }
 
+// The reducer is killed on exit; the fleet ends when its channel to this process does.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
+
 const sockets = positives('sockets', values.sockets)[0];
 const windowMs = positives('window', values.window)[0] * 1000;
 const latenessMs = positives('lateness', values.lateness)[0] * 1000;

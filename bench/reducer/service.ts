@@ -32,6 +32,7 @@ export class Service {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #workers: number;
+  readonly #kill = () => this.#child.kill('SIGKILL');
   port = 0;
   #metricsPort = 0;
 
@@ -60,6 +61,7 @@ export class Service {
       [...profile, MAIN, 'reducer', ...addresses, '--prometheus-listen', '127.0.0.1:0', ...options],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
+    process.once('exit', this.#kill);
   }
 
   get pid(): number {
@@ -95,6 +97,7 @@ export class Service {
       this.#child.kill('SIGTERM');
       await ended;
     }
+    process.off('exit', this.#kill);
     rmSync(this.#folder, { recursive: true });
   }
 
