@@ -12,8 +12,8 @@ export interface GrpcCall {
   message: Uint8Array;
 }
 
-/** For a whole answer. */
-const TIMEOUT_MS = 1_000;
+/** For a whole answer: a busy machine may take long over one, and the start of the agent waits for it. */
+const TIMEOUT_MS = 5_000;
 const ANSWER_BYTES_MAX = 32 << 20;
 /** Before a message: whether it is compressed, and its length, 32 bits, big-endian. */
 const PREFIX_BYTES = 5;
