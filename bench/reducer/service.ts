@@ -32,7 +32,10 @@ export class Service {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #workers: number;
-  readonly #kill = () => this.#child.kill('SIGKILL');
+  readonly #kill = () => {
+    this.#child.kill('SIGKILL');
+    rmSync(this.#folder, { recursive: true, force: true });
+  };
   port = 0;
   #metricsPort = 0;
 
