@@ -208,6 +208,22 @@ test('beyond the limit of folds one for each role takes the rest, and loses no b
   assert.equal(core.counters.folds, 0n);
 });
 
+test('all that is told of a socket in one window, its snapshot included, is one entry of the journal', () => {
+  const core = createCore();
+  core.encodeSnapshot(1, 1n, 0n);
+  core.events(encodeEvents({ cookie: 1n }, { cookie: 1n, type: SocketTotals, bytesSent: 100n }));
+  core.encodeWindow(1, CONTEXT);
+  assert.equal(core.counters.journalEntries, 1n, 'opened and moved');
+  core.encodeSnapshot(2, 2n, 0n);
+  core.events(encodeEvents({ cookie: 1n, type: SocketTotals, bytesSent: 250n }));
+  core.encodeWindow(2, CONTEXT);
+  assert.equal(core.counters.journalEntries, 2n, 'one for each window');
+  core.commit(2);
+  assert.equal(core.counters.journalEntries, 0n);
+  const [baseline] = itemsOf(core.encodeSnapshot(3, 3n, 0n), 'Baseline');
+  assert.equal(baseline.totals.bytesSent, 250n);
+});
+
 test('a full journal notes a change later, when there is room', () => {
   const core = createCore({ journalEntries: 2 });
   core.events(manyEvents(3, (index) => ({ cookie: BigInt(index + 1) })));

@@ -49,8 +49,14 @@ export function journalSkipped(): u64 {
   return skipped;
 }
 
-/** The socket's told totals are what the reducer has with the end of `window`. */
+/** The socket's told totals are what the reducer has with the end of `window`, which may have a snapshot and updates: one entry for all. */
 export function journalTold(row: u32, socket: SocketRow, window: u32): void {
+  const newest = pendingEntry(socket);
+  if (changetype<usize>(newest) !== 0 && newest.window === window) {
+    socket.clear(SocketFlag.Unjournaled);
+    copyTotals(newest.totals, socket.told);
+    return;
+  }
   if (entries.count >= entriesMax) {
     skipped++;
     if (!socket.has(SocketFlag.Unjournaled)) unjournaled++;
