@@ -128,9 +128,17 @@ function startAgents(context: TestContext, address: ListenAddress): ScriptedAgen
   };
   const client = end(ROLE_CLIENT, [CLIENT_ADDRESS, SERVER_ADDRESS], 'curl', 100, 5_000);
   const server = end(ROLE_SERVER, [SERVER_ADDRESS, CLIENT_ADDRESS], 'nginx', 5_000, 100);
-  const agents = [
-    new ScriptedAgent({ address, clock, name: 'client', session: 11n, windowNs: WINDOW_NS, ...client }),
-    new ScriptedAgent({ address, clock, name: 'server', session: 22n, windowNs: WINDOW_NS, ...server }),
+  // Both ends move in the same windows, so that one edge has them: a busy machine may welcome one agent long before the other.
+  let first: number | undefined;
+  const begin = (): number | undefined => {
+    const told = agents.map(({ toldWindow }) => toldWindow);
+    if (told.every((window) => window !== undefined)) first ??= Math.max(...told) + 2;
+    return first;
+  };
+  const common = { address, clock, windowNs: WINDOW_NS, begin };
+  const agents: ScriptedAgent[] = [
+    new ScriptedAgent({ ...common, name: 'client', session: 11n, ...client }),
+    new ScriptedAgent({ ...common, name: 'server', session: 22n, ...server }),
   ];
   for (const agent of agents) {
     agent.start();

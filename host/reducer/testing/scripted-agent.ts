@@ -15,8 +15,10 @@ export interface ScriptedAgentOptions {
   windowNs: bigint;
   /** Told in the snapshot of a new channel. */
   snapshot: Payload[];
-  /** What moves in each window from the first on. */
+  /** What moves in each window from `begin` on. */
   script: Payload[][];
+  /** The window in which the script begins, as soon as it is known; without it the first one. */
+  begin?: () => number | undefined;
   tls?: ConnectOptions['tls'];
 }
 
@@ -26,7 +28,7 @@ export class ScriptedAgent {
   readonly #clock: Clock;
   #timer: NodeJS.Timeout | undefined;
   #nextWindow: number | undefined;
-  #told = 0;
+  #begin: number | undefined;
   /** The last window that it may forget. */
   committedWindow = 0;
   /** Resumes and snapshots since the start. */
@@ -87,7 +89,9 @@ export class ScriptedAgent {
 
   #tell(): void {
     while (this.#nextWindow !== undefined && this.#nextWindow < this.#currentWindow() && this.#link.channel.canOffer) {
-      this.#link.offer([...(this.#options.script[this.#told++] ?? []), windowEnd(this.#nextWindow++)]);
+      this.#begin ??= this.#options.begin === undefined ? this.#nextWindow : this.#options.begin();
+      const moved = this.#options.script[this.#nextWindow - (this.#begin ?? Infinity)] ?? [];
+      this.#link.offer([...moved, windowEnd(this.#nextWindow++)]);
     }
   }
 }
