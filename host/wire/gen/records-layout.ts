@@ -32,6 +32,8 @@ export const NodeKind = {
   Unknown: 7,
   /** What did not fit a limit. */
   Other: 8,
+  /** An address that no agent looks at, by the name that its client asked for. */
+  DnsName: 9,
 } as const;
 export type NodeKind = (typeof NodeKind)[keyof typeof NodeKind];
 
@@ -401,7 +403,7 @@ export function writeMatchHostAddress(view: DataView, offset: number, value: Mat
   view.setBigUint64(offset + 32, value.boot, true);
 }
 
-/** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */
+/** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 112 bytes. */
 export interface MatchOpen {
   end: number;
   /** Channel handle of the owner's node; 0 = unknown. */
@@ -426,10 +428,12 @@ export interface MatchOpen {
   startTime: number;
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   identity: bigint;
+  /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
+  remoteNode: number;
 }
 
 /** Bytes. */
-export const MATCH_OPEN_SIZE = 104;
+export const MATCH_OPEN_SIZE = 112;
 
 /** Byte offset of each field. */
 export const MATCH_OPEN_OFFSET = {
@@ -451,6 +455,8 @@ export const MATCH_OPEN_OFFSET = {
   flags: 88,
   startTime: 92,
   identity: 96,
+  remoteNode: 104,
+  pad0: 108,
 } as const;
 
 export function readMatchOpen(view: DataView, offset: number): MatchOpen {
@@ -473,6 +479,7 @@ export function readMatchOpen(view: DataView, offset: number): MatchOpen {
     flags: view.getUint32(offset + 88, true),
     startTime: view.getUint32(offset + 92, true),
     identity: view.getBigUint64(offset + 96, true),
+    remoteNode: view.getUint32(offset + 104, true),
   };
 }
 
@@ -495,6 +502,8 @@ export function writeMatchOpen(view: DataView, offset: number, value: MatchOpen)
   view.setUint32(offset + 88, value.flags, true);
   view.setUint32(offset + 92, value.startTime, true);
   view.setBigUint64(offset + 96, value.identity, true);
+  view.setUint32(offset + 104, value.remoteNode, true);
+  view.setUint32(offset + 108, 0, true);
 }
 
 export interface MatchBaseline {
@@ -616,42 +625,42 @@ export interface MatchOnce {
 }
 
 /** Bytes. */
-export const MATCH_ONCE_SIZE = 176;
+export const MATCH_ONCE_SIZE = 184;
 
 /** Byte offset of each field. */
 export const MATCH_ONCE_OFFSET = {
   open: 0,
-  fromWindow: 104,
-  reason: 108,
-  phase: 109,
-  error: 110,
-  totals: 112,
-  durationNs: 160,
-  handshakeNs: 168,
+  fromWindow: 112,
+  reason: 116,
+  phase: 117,
+  error: 118,
+  totals: 120,
+  durationNs: 168,
+  handshakeNs: 176,
 } as const;
 
 export function readMatchOnce(view: DataView, offset: number): MatchOnce {
   return {
     open: readMatchOpen(view, offset),
-    fromWindow: view.getUint32(offset + 104, true),
-    reason: view.getUint8(offset + 108),
-    phase: view.getUint8(offset + 109),
-    error: view.getUint16(offset + 110, true),
-    totals: readEndTotals(view, offset + 112),
-    durationNs: view.getBigUint64(offset + 160, true),
-    handshakeNs: view.getBigUint64(offset + 168, true),
+    fromWindow: view.getUint32(offset + 112, true),
+    reason: view.getUint8(offset + 116),
+    phase: view.getUint8(offset + 117),
+    error: view.getUint16(offset + 118, true),
+    totals: readEndTotals(view, offset + 120),
+    durationNs: view.getBigUint64(offset + 168, true),
+    handshakeNs: view.getBigUint64(offset + 176, true),
   };
 }
 
 export function writeMatchOnce(view: DataView, offset: number, value: MatchOnce): void {
   writeMatchOpen(view, offset, value.open);
-  view.setUint32(offset + 104, value.fromWindow, true);
-  view.setUint8(offset + 108, value.reason);
-  view.setUint8(offset + 109, value.phase);
-  view.setUint16(offset + 110, value.error, true);
-  writeEndTotals(view, offset + 112, value.totals);
-  view.setBigUint64(offset + 160, value.durationNs, true);
-  view.setBigUint64(offset + 168, value.handshakeNs, true);
+  view.setUint32(offset + 112, value.fromWindow, true);
+  view.setUint8(offset + 116, value.reason);
+  view.setUint8(offset + 117, value.phase);
+  view.setUint16(offset + 118, value.error, true);
+  writeEndTotals(view, offset + 120, value.totals);
+  view.setBigUint64(offset + 168, value.durationNs, true);
+  view.setBigUint64(offset + 176, value.handshakeNs, true);
 }
 
 export interface MatchSettled {

@@ -1178,6 +1178,38 @@ export function writeHostAddress(view: DataView, offset: number, value: HostAddr
   view.setUint32(offset + 20, 0, true);
 }
 
+/** What the sockets of this host that open from now on call a remote address: the name that a DNS answer gave it. 24 bytes. */
+export interface NamedAddress {
+  address: Uint8Array;
+  addressSpace: number;
+  /** Handle of an announced label; 0 = no name any more. */
+  label: number;
+}
+
+/** Bytes. */
+export const NAMED_ADDRESS_SIZE = 24;
+
+/** Byte offset of each field. */
+export const NAMED_ADDRESS_OFFSET = {
+  address: 0,
+  addressSpace: 16,
+  label: 20,
+} as const;
+
+export function readNamedAddress(view: DataView, offset: number): NamedAddress {
+  return {
+    address: new Uint8Array(view.buffer, view.byteOffset + offset, 16).slice(),
+    addressSpace: view.getUint32(offset + 16, true),
+    label: view.getUint32(offset + 20, true),
+  };
+}
+
+export function writeNamedAddress(view: DataView, offset: number, value: NamedAddress): void {
+  writeBytes(view, offset, value.address, 16);
+  view.setUint32(offset + 16, value.addressSpace, true);
+  view.setUint32(offset + 20, value.label, true);
+}
+
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {
   if (bytes.length !== length) throw new RangeError(`${bytes.length} bytes for a field of ${length}`);
   new Uint8Array(view.buffer, view.byteOffset + offset, length).set(bytes);

@@ -9,7 +9,9 @@ import { AddressSpace as AddressSpaceTable } from './tributary/wire/address-spac
 import { Label as LabelTable } from './tributary/wire/label.js';
 import { Announce as AnnounceTable } from './tributary/wire/announce.js';
 import { HostAddress as HostAddressStruct } from './tributary/wire/host-address.js';
+import { NamedAddress as NamedAddressStruct } from './tributary/wire/named-address.js';
 import { type HostAddress, readHostAddress } from './wire-layout.ts';
+import { type NamedAddress, readNamedAddress } from './wire-layout.ts';
 
 /** One fact about the machine or the process of the agent, as `tributary doctor` tells it. */
 export interface Finding {
@@ -405,6 +407,7 @@ export interface Announce {
   labels?: Label[] | undefined;
   /** Handles of labels that are free from now on. */
   endedLabels?: number[] | undefined;
+  namedAddresses?: NamedAddress[] | undefined;
 }
 
 export const ANNOUNCE_LAYOUT: TableLayout = [
@@ -414,6 +417,7 @@ export const ANNOUNCE_LAYOUT: TableLayout = [
   { kind: 'vector', slot: 10, required: false, size: 24, align: 4 },
   { kind: 'tables', slot: 12, required: false, layout: LABEL_LAYOUT },
   { kind: 'vector', slot: 14, required: false, size: 4, align: 4 },
+  { kind: 'vector', slot: 16, required: false, size: 24, align: 4 },
 ];
 
 export function encodeAnnounce(value: Announce): Uint8Array<ArrayBuffer> {
@@ -438,6 +442,11 @@ function addAnnounce(builder: Builder, value: Announce): number {
   })(value.hostAddresses);
   const labels = value.labels === undefined ? 0 : AnnounceTable.createLabelsVector(builder, value.labels.map((item) => addLabel(builder, item)));
   const endedLabels = value.endedLabels === undefined ? 0 : AnnounceTable.createEndedLabelsVector(builder, value.endedLabels);
+  const namedAddresses = value.namedAddresses === undefined ? 0 : ((items: readonly NamedAddress[]) => {
+    builder.startVector(24, items.length, 4);
+    for (const item of items.toReversed()) NamedAddressStruct.createNamedAddress(builder, Array.from(item.address), item.addressSpace, item.label);
+    return builder.endVector();
+  })(value.namedAddresses);
   AnnounceTable.startAnnounce(builder);
   if (processes !== 0) AnnounceTable.addProcesses(builder, processes);
   if (endedProcesses !== 0) AnnounceTable.addEndedProcesses(builder, endedProcesses);
@@ -445,6 +454,7 @@ function addAnnounce(builder: Builder, value: Announce): number {
   if (hostAddresses !== 0) AnnounceTable.addHostAddresses(builder, hostAddresses);
   if (labels !== 0) AnnounceTable.addLabels(builder, labels);
   if (endedLabels !== 0) AnnounceTable.addEndedLabels(builder, endedLabels);
+  if (namedAddresses !== 0) AnnounceTable.addNamedAddresses(builder, namedAddresses);
   return AnnounceTable.endAnnounce(builder);
 }
 
@@ -456,6 +466,7 @@ function readAnnounce(table: AnnounceTable): Announce {
     hostAddresses: table.bb!.__offset(table.bb_pos, 10) === 0 ? undefined : Array.from({ length: table.hostAddressesLength() }, (_, index) => readHostAddress(viewOf(table.bb!), table.hostAddresses(index)!.bb_pos)),
     labels: table.bb!.__offset(table.bb_pos, 12) === 0 ? undefined : Array.from({ length: table.labelsLength() }, (_, index) => readLabel(table.labels(index)!)),
     endedLabels: table.bb!.__offset(table.bb_pos, 14) === 0 ? undefined : Array.from({ length: table.endedLabelsLength() }, (_, index) => table.endedLabels(index)!),
+    namedAddresses: table.bb!.__offset(table.bb_pos, 16) === 0 ? undefined : Array.from({ length: table.namedAddressesLength() }, (_, index) => readNamedAddress(viewOf(table.bb!), table.namedAddresses(index)!.bb_pos)),
   };
 }
 

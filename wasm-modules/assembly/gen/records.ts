@@ -31,6 +31,8 @@ export namespace NodeKind {
   export const Unknown: u8 = 7;
   /** What did not fit a limit. */
   export const Other: u8 = 8;
+  /** An address that no agent looks at, by the name that its client asked for. */
+  export const DnsName: u8 = 9;
 }
 
 /** Which end of an edge counted. */
@@ -313,7 +315,7 @@ if (offsetof<MatchHostAddress>("node") !== 24) ERROR("MatchHostAddress must matc
 if (offsetof<MatchHostAddress>("ended") !== 28) ERROR("MatchHostAddress must match schemas/records.fbs");
 if (offsetof<MatchHostAddress>("boot") !== 32) ERROR("MatchHostAddress must match schemas/records.fbs");
 
-/** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 104 bytes. */
+/** One end of a connection. `end` is dense per channel; 0 inside MatchOnce. 112 bytes. */
 @unmanaged
 export class MatchOpen {
   end: u32; // 0
@@ -341,6 +343,9 @@ export class MatchOpen {
   startTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   identity: u64; // 96
+  /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
+  remoteNode: u32; // 104
+  pad0: u32; // 108
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -354,9 +359,9 @@ export class MatchOpen {
 }
 
 /** Bytes. */
-export const MATCH_OPEN_SIZE: u32 = 104;
+export const MATCH_OPEN_SIZE: u32 = 112;
 
-if (offsetof<MatchOpen>() !== 104) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>() !== 112) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("end") !== 0) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("node") !== 4) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("joinKey") !== 8) ERROR("MatchOpen must match schemas/records.fbs");
@@ -377,6 +382,8 @@ if (offsetof<MatchOpen>("ipVersion") !== 87) ERROR("MatchOpen must match schemas
 if (offsetof<MatchOpen>("flags") !== 88) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("startTime") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("identity") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("remoteNode") !== 104) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("pad0") !== 108) ERROR("MatchOpen must match schemas/records.fbs");
 
 @unmanaged
 export class MatchBaseline {
@@ -508,34 +515,37 @@ export class MatchOnce {
   openStartTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
   openIdentity: u64; // 96
-  fromWindow: u32; // 104
-  reason: u8; // 108
-  phase: u8; // 109
-  error: u16; // 110
-  totalsBytesSent: u64; // 112
-  totalsBytesReceived: u64; // 120
-  totalsSegmentsSent: u64; // 128
-  totalsSegmentsReceived: u64; // 136
-  totalsRetransmits: u64; // 144
-  totalsSrttUs: u32; // 152
-  totalsMinRttUs: u32; // 156
+  /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
+  openRemoteNode: u32; // 104
+  openPad0: u32; // 108
+  fromWindow: u32; // 112
+  reason: u8; // 116
+  phase: u8; // 117
+  error: u16; // 118
+  totalsBytesSent: u64; // 120
+  totalsBytesReceived: u64; // 128
+  totalsSegmentsSent: u64; // 136
+  totalsSegmentsReceived: u64; // 144
+  totalsRetransmits: u64; // 152
+  totalsSrttUs: u32; // 160
+  totalsMinRttUs: u32; // 164
   /** wire.TallyKind.Duration of it, and HandshakeServer of a client or HandshakeClient of a server; nanoseconds, 0 = not known. */
-  durationNs: u64; // 160
-  handshakeNs: u64; // 168
+  durationNs: u64; // 168
+  handshakeNs: u64; // 176
 
   get open(): MatchOpen {
     return changetype<MatchOpen>(changetype<usize>(this) + 0);
   }
 
   get totals(): EndTotals {
-    return changetype<EndTotals>(changetype<usize>(this) + 112);
+    return changetype<EndTotals>(changetype<usize>(this) + 120);
   }
 }
 
 /** Bytes. */
-export const MATCH_ONCE_SIZE: u32 = 176;
+export const MATCH_ONCE_SIZE: u32 = 184;
 
-if (offsetof<MatchOnce>() !== 176) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>() !== 184) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openEnd") !== 0) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openNode") !== 4) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openJoinKey") !== 8) ERROR("MatchOnce must match schemas/records.fbs");
@@ -556,19 +566,21 @@ if (offsetof<MatchOnce>("openIpVersion") !== 87) ERROR("MatchOnce must match sch
 if (offsetof<MatchOnce>("openFlags") !== 88) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openStartTime") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("fromWindow") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("reason") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("phase") !== 109) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("error") !== 110) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsBytesSent") !== 112) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsBytesReceived") !== 120) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsSegmentsSent") !== 128) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsSegmentsReceived") !== 136) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsRetransmits") !== 144) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsSrttUs") !== 152) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("totalsMinRttUs") !== 156) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("durationNs") !== 160) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("handshakeNs") !== 168) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openRemoteNode") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openPad0") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("fromWindow") !== 112) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("reason") !== 116) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("phase") !== 117) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("error") !== 118) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsBytesSent") !== 120) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsBytesReceived") !== 128) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsSegmentsSent") !== 136) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsSegmentsReceived") !== 144) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsRetransmits") !== 152) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsSrttUs") !== 160) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("totalsMinRttUs") !== 164) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("durationNs") !== 168) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("handshakeNs") !== 176) ERROR("MatchOnce must match schemas/records.fbs");
 
 @unmanaged
 export class MatchSettled {

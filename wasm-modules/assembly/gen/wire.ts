@@ -943,6 +943,30 @@ if (offsetof<HostAddress>("addressLo") !== 8) ERROR("HostAddress must match sche
 if (offsetof<HostAddress>("addressSpace") !== 16) ERROR("HostAddress must match schemas/wire.fbs");
 if (offsetof<HostAddress>("pad0") !== 20) ERROR("HostAddress must match schemas/wire.fbs");
 
+/** What the sockets of this host that open from now on call a remote address: the name that a DNS answer gave it. 24 bytes. */
+@unmanaged
+export class NamedAddress {
+  addressHi: u64; // 0
+  addressLo: u64; // 8
+  addressSpace: u32; // 16
+  /** Handle of an announced label; 0 = no name any more. */
+  label: u32; // 20
+
+  /** Address of the 16 elements. */
+  get address(): usize {
+    return changetype<usize>(this) + 0;
+  }
+}
+
+/** Bytes. */
+export const NAMED_ADDRESS_SIZE: u32 = 24;
+
+if (offsetof<NamedAddress>() !== 24) ERROR("NamedAddress must match schemas/wire.fbs");
+if (offsetof<NamedAddress>("addressHi") !== 0) ERROR("NamedAddress must match schemas/wire.fbs");
+if (offsetof<NamedAddress>("addressLo") !== 8) ERROR("NamedAddress must match schemas/wire.fbs");
+if (offsetof<NamedAddress>("addressSpace") !== 16) ERROR("NamedAddress must match schemas/wire.fbs");
+if (offsetof<NamedAddress>("label") !== 20) ERROR("NamedAddress must match schemas/wire.fbs");
+
 /** True when the `length` bytes at the 8-aligned `base` hold the table Finding and may be read. */
 export function verifyFinding(base: usize, length: u32): bool {
   const root = openMessage(base, length);
@@ -1366,7 +1390,8 @@ function checkAnnounce(table: u32): bool {
     checkTables(table, vtable, 8, false, checkAddressSpace) &&
     checkVector(table, vtable, 10, 24, 4, false) &&
     checkTables(table, vtable, 12, false, checkLabel) &&
-    checkVector(table, vtable, 14, 4, 4, false)
+    checkVector(table, vtable, 14, 4, 4, false) &&
+    checkVector(table, vtable, 16, 24, 4, false)
   );
 }
 
@@ -1427,5 +1452,13 @@ export class Announce {
 
   endedLabelsAt(index: u32): u32 {
     return load<u32>(this.endedLabels + <usize>index * 4);
+  }
+
+  get namedAddresses(): usize {
+    return itemsOf(changetype<usize>(this), 16);
+  }
+
+  namedAddressesAt(index: u32): NamedAddress {
+    return changetype<NamedAddress>(this.namedAddresses + <usize>index * 24);
   }
 }

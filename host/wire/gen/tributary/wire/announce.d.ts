@@ -3,6 +3,7 @@ import * as flatbuffers from 'flatbuffers';
 import { AddressSpace } from './address-space.js';
 import { HostAddress } from './host-address.js';
 import { Label } from './label.js';
+import { NamedAddress } from './named-address.js';
 import { Process } from './process.js';
 export declare class Announce {
     bb: flatbuffers.ByteBuffer | null;
@@ -33,6 +34,8 @@ export declare class Announce {
     endedLabels(index: number): number | null;
     endedLabelsLength(): number;
     endedLabelsArray(): Uint32Array | null;
+    namedAddresses(index: number, obj?: NamedAddress): NamedAddress | null;
+    namedAddressesLength(): number;
     static startAnnounce(builder: flatbuffers.Builder): void;
     static addProcesses(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset): void;
     static createProcessesVector(builder: flatbuffers.Builder, data: flatbuffers.Offset[]): flatbuffers.Offset;
@@ -59,6 +62,8 @@ export declare class Announce {
      */
     static createEndedLabelsVector(builder: flatbuffers.Builder, data: number[] | Uint8Array): flatbuffers.Offset;
     static startEndedLabelsVector(builder: flatbuffers.Builder, numElems: number): void;
+    static addNamedAddresses(builder: flatbuffers.Builder, namedAddressesOffset: flatbuffers.Offset): void;
+    static startNamedAddressesVector(builder: flatbuffers.Builder, numElems: number): void;
     static endAnnounce(builder: flatbuffers.Builder): flatbuffers.Offset;
-    static createAnnounce(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset, endedProcessesOffset: flatbuffers.Offset, addressSpacesOffset: flatbuffers.Offset, hostAddressesOffset: flatbuffers.Offset, labelsOffset: flatbuffers.Offset, endedLabelsOffset: flatbuffers.Offset): flatbuffers.Offset;
+    static createAnnounce(builder: flatbuffers.Builder, processesOffset: flatbuffers.Offset, endedProcessesOffset: flatbuffers.Offset, addressSpacesOffset: flatbuffers.Offset, hostAddressesOffset: flatbuffers.Offset, labelsOffset: flatbuffers.Offset, endedLabelsOffset: flatbuffers.Offset, namedAddressesOffset: flatbuffers.Offset): flatbuffers.Offset;
 }

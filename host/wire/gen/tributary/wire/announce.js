@@ -5,6 +5,7 @@ import * as flatbuffers from 'flatbuffers';
 import { AddressSpace } from './address-space.js';
 import { HostAddress } from './host-address.js';
 import { Label } from './label.js';
+import { NamedAddress } from './named-address.js';
 import { Process } from './process.js';
 export class Announce {
     bb = null;
@@ -86,8 +87,16 @@ export class Announce {
         const offset = this.bb.__offset(this.bb_pos, 14);
         return offset ? new Uint32Array(this.bb.bytes().buffer, this.bb.bytes().byteOffset + this.bb.__vector(this.bb_pos + offset), this.bb.__vector_len(this.bb_pos + offset)) : null;
     }
+    namedAddresses(index, obj) {
+        const offset = this.bb.__offset(this.bb_pos, 16);
+        return offset ? (obj || new NamedAddress()).__init(this.bb.__vector(this.bb_pos + offset) + index * 24, this.bb) : null;
+    }
+    namedAddressesLength() {
+        const offset = this.bb.__offset(this.bb_pos, 16);
+        return offset ? this.bb.__vector_len(this.bb_pos + offset) : 0;
+    }
     static startAnnounce(builder) {
-        builder.startObject(6);
+        builder.startObject(7);
     }
     static addProcesses(builder, processesOffset) {
         builder.addFieldOffset(0, processesOffset, 0);
@@ -160,11 +169,17 @@ export class Announce {
     static startEndedLabelsVector(builder, numElems) {
         builder.startVector(4, numElems, 4);
     }
+    static addNamedAddresses(builder, namedAddressesOffset) {
+        builder.addFieldOffset(6, namedAddressesOffset, 0);
+    }
+    static startNamedAddressesVector(builder, numElems) {
+        builder.startVector(24, numElems, 4);
+    }
     static endAnnounce(builder) {
         const offset = builder.endObject();
         return offset;
     }
-    static createAnnounce(builder, processesOffset, endedProcessesOffset, addressSpacesOffset, hostAddressesOffset, labelsOffset, endedLabelsOffset) {
+    static createAnnounce(builder, processesOffset, endedProcessesOffset, addressSpacesOffset, hostAddressesOffset, labelsOffset, endedLabelsOffset, namedAddressesOffset) {
         Announce.startAnnounce(builder);
         Announce.addProcesses(builder, processesOffset);
         Announce.addEndedProcesses(builder, endedProcessesOffset);
@@ -172,6 +187,7 @@ export class Announce {
         Announce.addHostAddresses(builder, hostAddressesOffset);
         Announce.addLabels(builder, labelsOffset);
         Announce.addEndedLabels(builder, endedLabelsOffset);
+        Announce.addNamedAddresses(builder, namedAddressesOffset);
         return Announce.endAnnounce(builder);
     }
 }
