@@ -17,7 +17,9 @@ const EdgeEnd = z
   .strictObject({
     kind: z
       .string()
-      .describe('How the node was named: container, service, process, host, private_address, public_address, other.'),
+      .describe(
+        'How the node was named: container, service, process, host, private_address, public_address, dns, other.',
+      ),
     id: z.string().describe('Empty at the az and role levels.'),
     role: z.string().describe('Process, systemd unit or container without its place.'),
     zone: z.string(),

@@ -40,6 +40,7 @@ const RESOLUTIONS: Record<NodeKind, string> = {
   [NodeKind.PublicAddress]: 'public_address',
   [NodeKind.Unknown]: 'unknown',
   [NodeKind.Other]: 'other',
+  [NodeKind.DnsName]: 'dns',
 };
 
 /** How a node was named, as attribute value. */

@@ -40,6 +40,7 @@ const KIND_TEXTS: Record<string, string> = {
   host: 'host',
   private_address: 'private address',
   public_address: 'public address',
+  dns: 'DNS name',
 };
 
 function describeEnd(end: EdgeEnd): string {

@@ -142,6 +142,13 @@ export class Liar {
             address: ipv4(172, 16, random.below(4), random.below(9)),
             addressSpace: random.below(3),
           })),
+          namedAddresses: random.chance(0.2)
+            ? many(() => ({
+                address: ipv4(10, 0, random.below(4), random.below(9)),
+                addressSpace: random.below(3),
+                label: random.below(6),
+              }))
+            : [],
         });
       case 9:
         return snapshotMark(random.pick([FrameKind.SnapshotBegin, FrameKind.SnapshotEnd]), window);

@@ -145,7 +145,7 @@ export class StageWorker {
   }
 
   nodeOfAddress(address: Uint8Array, space = 0n): number {
-    return this.call('nodeOfAddress', ...addressHalves(address), space);
+    return this.call('nodeOfAddress', ...addressHalves(address), space, 0);
   }
 
   readNode(node: number): NodeTexts {

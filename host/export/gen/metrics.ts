@@ -91,7 +91,7 @@ export const ATTRIBUTES = {
     name: 'tributary.SIDE.resolution',
     levels: ['id', 'az', 'role'],
     cardinality: 'fine',
-    description: 'How the node was named: container, service, process, host, private_address, public_address, unknown, other.',
+    description: 'How the node was named: container, service, process, host, private_address, public_address, dns, unknown, other.',
   },
   host: {
     name: 'SIDE.host.name',

@@ -91,6 +91,7 @@ export const RefusalReason = {
   SocketQuota: 32,
   /** The local address was announced by another host, and by none of this session. */
   ForeignAddress: 33,
+  NamedAddressQuota: 40,
   Ambiguous: 48,
   DuplicateObserver: 49,
   FlowLimit: 50,

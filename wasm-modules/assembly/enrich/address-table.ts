@@ -1,4 +1,4 @@
-// Names an end that no agent looks at: the host that announced the address, else the address itself. Addresses are the 16 bytes of
+// Names an end that no agent looks at: the host that announced the address, else the name that its client asked for, else the address itself. Addresses are the 16 bytes of
 // RFC 4291 as two loads of 8 (IPv4 as ::ffff:a.b.c.d); a space is the hash of its name.
 //
 // A binding is a chain of claims, one per host. It counts from the moment it is learned, so it names the flows of the window in which
@@ -49,17 +49,23 @@ export function initAddresses(bindingCountMax: u32, claimCountMax: u32): void {
   endingHead = 0;
 }
 
-/** The node of an address; borrowed (labels.ts). */
-export function nodeOfAddress(addressHi: u64, addressLo: u64, space: u64): u32 {
+/** The node of an address; borrowed (labels.ts). `named`: what it is when no host has it alone; 0 = what its digits say. */
+export function nodeOfAddress(addressHi: u64, addressLo: u64, space: u64, named: u32): u32 {
   const binding = findBinding(addressHi, addressLo, space);
-  if (binding === 0) return nodeNamedAfter(addressHi, addressLo);
+  if (binding === 0) return namedOrAddress(named, addressHi, addressLo);
   const claim = claimAt(bindingAt(binding).firstClaim);
   if (claim.next !== 0) {
     count(ReducerCounter.AddressesAmbiguous);
-    return nodeNamedAfter(addressHi, addressLo);
+    return namedOrAddress(named, addressHi, addressLo);
   }
   touchNode(claim.host);
   return claim.host;
+}
+
+function namedOrAddress(named: u32, addressHi: u64, addressLo: u64): u32 {
+  if (named === 0) return nodeNamedAfter(addressHi, addressLo);
+  touchNode(named);
+  return named;
 }
 
 /** A session on `host` announced the address. Every bind has one unbind. */

@@ -48,6 +48,14 @@ export function nodeOfHost(name: usize, nameBytes: u32, zone: usize, zoneBytes: 
   return nodeOfDraft();
 }
 
+/** An address that no agent looks at, by the name that was asked for: both its id and its role. */
+export function nodeOfName(name: usize, bytes: u32): u32 {
+  const draft = draftNode(NodeKind.DnsName);
+  draft.id = internText(name, bytes, ID_BYTES_MAX);
+  draft.role = internText(name, bytes, ROLE_BYTES_MAX);
+  return nodeOfDraft();
+}
+
 /**
  * The owner of a socket on `host` (from `nodeOfHost`). Texts that are not known are empty; all empty gives `host` itself. Processes of one
  * unit or container with different executables are different nodes, whose `idNodeOf` is one. `pod`: as pods.ts joins it. What is known of

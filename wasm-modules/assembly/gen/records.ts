@@ -87,6 +87,7 @@ export namespace RefusalReason {
   export const SocketQuota: u8 = 32;
   /** The local address was announced by another host, and by none of this session. */
   export const ForeignAddress: u8 = 33;
+  export const NamedAddressQuota: u8 = 40;
   export const Ambiguous: u8 = 48;
   export const DuplicateObserver: u8 = 49;
   export const FlowLimit: u8 = 50;

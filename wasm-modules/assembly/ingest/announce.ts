@@ -9,6 +9,7 @@ import { countRefusal } from '../lib/counters';
 import { countOf } from '../lib/flatbuffer-read';
 import { stableHashBytes } from '../lib/hash';
 import { endLabel, ensureLabel, isKnownLabel, LABEL_HANDLE_MAX, setLabel } from './labels';
+import { applyNamedAddresses, checkNamedAddresses } from './named-addresses';
 import { Session } from './session';
 import { canStage } from './staging';
 import {
@@ -37,6 +38,7 @@ export function takeAnnounce(session: Session, payload: usize, bytes: u32): u8 {
   if (reason === RefusalReason.None) reason = checkSpaces(session, announce);
   if (reason === RefusalReason.None) reason = checkAddresses(session, announce);
   if (reason === RefusalReason.None) reason = checkLabels(session, announce);
+  if (reason === RefusalReason.None) reason = checkNamedAddresses(session, announce);
   if (reason !== RefusalReason.None) return reason;
   applyProcesses(session, announce);
   for (let index: u32 = 0; index < countOf(announce.addressSpaces); index++) {
@@ -44,6 +46,7 @@ export function takeAnnounce(session: Session, payload: usize, bytes: u32): u8 {
     setSpace(session, space.handle, stableHashBytes(space.name, countOf(space.name)) | 1);
   }
   if (announce.hostAddresses !== 0) replaceAddresses(session, announce);
+  applyNamedAddresses(session, announce);
   applyLabels(session, announce);
   return RefusalReason.None;
 }

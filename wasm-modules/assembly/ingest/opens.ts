@@ -17,6 +17,7 @@ import { isForeignAddress } from '../match/claimed-addresses';
 import { flowKey, keyOfOpen } from '../match/flow-key';
 import { takeEndNumber } from './ends';
 import { isProtocol, isRole } from './limits';
+import { nodeNamed } from './named-addresses';
 import { Session } from './session';
 import { workerOfShard } from './shards';
 import {
@@ -126,7 +127,7 @@ export function isForeign(session: Session, open: Open): bool {
   return isForeignAddress(open.localAddressHi, open.localAddressLo, spaceOf(session, open.addressSpace), session.boot);
 }
 
-/** The open at hand as match will see it, its node retained for the way there. */
+/** The open at hand as match will see it, its nodes retained for the way there. */
 export const described: MatchOpen = changetype<MatchOpen>(memory.data(offsetof<MatchOpen>(), 8));
 
 export function describe(session: Session, open: Open): void {
@@ -151,4 +152,6 @@ export function describe(session: Session, open: Open): void {
   described.ipVersion = open.ipVersion;
   described.flags = open.flags;
   described.startTime = shortTime(open.startTimeNs);
+  described.remoteNode = nodeNamed(session, open.remoteAddressHi, open.remoteAddressLo, described.addressSpace);
+  retainNode(described.remoteNode);
 }

@@ -56,6 +56,9 @@ export class Session {
   labelCapacity: u32;
   /** Since the last WindowEnd. */
   tallyCount: u32;
+  // named-addresses.ts
+  firstNamed: u32;
+  namedCount: u32;
   // staging.ts
   stagedFirst: usize;
   stagedLast: usize;

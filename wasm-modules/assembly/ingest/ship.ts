@@ -27,6 +27,7 @@ import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/o
 import { matchRecord } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
+import { giveNamedAddresses } from './named-addresses';
 import { Phase, Session, setFlag } from './session';
 import { workerCount } from './shards';
 import {
@@ -95,12 +96,14 @@ function shipRecord(session: Session, header: RecordHeader): void {
   header.pad0 = 0;
   switch (header.kind) {
     case RecordKind.MatchOpen: {
-      shipNamed(header, worker, changetype<MatchOpen>(record).node);
+      const open = changetype<MatchOpen>(record);
+      shipOpen(header, worker, open.node, open.remoteNode);
       break;
     }
     case RecordKind.MatchOnce: {
-      changetype<MatchOnce>(record).fromWindow = session.fromWindow;
-      shipNamed(header, worker, changetype<MatchOnce>(record).openNode);
+      const once = changetype<MatchOnce>(record);
+      once.fromWindow = session.fromWindow;
+      shipOpen(header, worker, once.openNode, once.openRemoteNode);
       break;
     }
     case RecordKind.MatchFold: {
@@ -147,6 +150,12 @@ function shipNamed(header: RecordHeader, worker: u32, node: u32): void {
   announceNode(node, worker);
   send(header, worker);
   releaseNode(node);
+}
+
+function shipOpen(header: RecordHeader, worker: u32, node: u32, remoteNode: u32): void {
+  announceNode(remoteNode, worker);
+  shipNamed(header, worker, node);
+  releaseNode(remoteNode);
 }
 
 function announceNode(node: u32, worker: u32): void {
@@ -262,6 +271,7 @@ function finishDeparture(session: Session): void {
   giveSockets(session);
   giveTables(session);
   giveLabels(session);
+  giveNamedAddresses(session);
   giveAddresses(session);
   releaseNode(session.host);
   session.state.socketsLive = 0;

@@ -3,6 +3,7 @@
 import { CloseReason } from '../gen/kernel-events';
 import { SessionFlag } from '../gen/records';
 import { giveLabels } from './labels';
+import { giveNamedAddresses } from './named-addresses';
 import { Session, setFlag } from './session';
 import { giveSockets, SOCKET_MOVED, Socket, SocketState, socketRow } from './sockets';
 import { dropStagedIncrements } from './staging';
@@ -21,6 +22,7 @@ export function beginSnapshot(session: Session): void {
   giveSockets(session);
   giveTables(session);
   giveLabels(session);
+  giveNamedAddresses(session);
   session.isRepeatAllowed = 1;
   setFlag(session, SessionFlag.SnapshotDone, false);
 }

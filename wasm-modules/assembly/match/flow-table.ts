@@ -14,6 +14,7 @@ import { OpenTable } from '../lib/open-table';
 import { dropCarried } from './carried';
 import { dropExported } from './exported';
 import {
+  coldEndAt,
   coldFlowAt,
   endAt,
   FLOW_COUNT_MAX,
@@ -186,6 +187,7 @@ export function forgetFlow(flow: u32): void {
 export function forgetEnd(end: u32): void {
   if (end === 0) return;
   releaseNode(endAt(end).node);
+  releaseNode(coldEndAt(end).remoteNode);
   dropCarried(end);
   giveEnd(end);
 }

@@ -146,7 +146,8 @@ export class EndCold {
   protocol: u8;
   /** Row of the totals with which it began; 0 = none. */
   carried: u32;
-  pad0: u32;
+  /** By what name its remote address was asked for, retained; 0 = by none that is known. */
+  remoteNode: u32;
 
   /** Of an END_SETTLED end, which has no tuple: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
   get settledPair(): u64 {

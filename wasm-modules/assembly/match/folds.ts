@@ -124,8 +124,8 @@ function emitFold(fold: MatchFold, node: u32, isWhole: bool, window: u32): void 
 function edgeOfFold(fold: MatchFold, isOwn: bool, node: u32): u32 {
   let local = isOwn ? node : 0;
   let remote = isOwn ? 0 : node;
-  if (local === 0) local = nodeOfAddress(fold.localAddressHi, fold.localAddressLo, fold.addressSpace);
-  if (remote === 0) remote = nodeOfAddress(fold.remoteAddressHi, fold.remoteAddressLo, fold.addressSpace);
+  if (local === 0) local = nodeOfAddress(fold.localAddressHi, fold.localAddressLo, fold.addressSpace, 0);
+  if (remote === 0) remote = nodeOfAddress(fold.remoteAddressHi, fold.remoteAddressLo, fold.addressSpace, 0);
   return fold.role === Role.Server
     ? edgeOf(remote, local, fold.serverPort, fold.protocol)
     : edgeOf(local, remote, fold.serverPort, fold.protocol);

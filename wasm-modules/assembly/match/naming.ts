@@ -1,4 +1,5 @@
-// Which edge a flow is on. An end that is looked at is its owner; one that is not is whoever has its address. Names are taken at the
+// Which edge a flow is on. An end that is looked at is its owner; one that is not is whoever has its address, or
+// the name that the other end asked for. Names are taken at the
 // close, and a flow keeps its edge until something that names it has changed: an end of its own, or any announced address.
 import { edgeOf } from '../aggregate/edges';
 import { nodeOfAddress } from '../enrich/address-table';
@@ -48,11 +49,11 @@ function hasTuple(end: u32): bool {
 function nodeOfEnd(end: u32, other: u32): u32 {
   if (!hasTuple(end)) {
     const cold = coldEndAt(other);
-    return nodeOfAddress(cold.remoteHigh, cold.remoteLow, cold.addressSpace);
+    return nodeOfAddress(cold.remoteHigh, cold.remoteLow, cold.addressSpace, cold.remoteNode);
   }
   if (endAt(end).node !== 0) return endAt(end).node;
   const cold = coldEndAt(end);
-  return nodeOfAddress(cold.localHigh, cold.localLow, cold.addressSpace);
+  return nodeOfAddress(cold.localHigh, cold.localLow, cold.addressSpace, 0);
 }
 
 /** The server's own word first: on the way to it the port may have been translated. */

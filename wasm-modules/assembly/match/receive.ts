@@ -3,6 +3,7 @@
 
 import { bindHostAddress, unbindHostAddress } from '../enrich/address-table';
 import { nodeOfChannel } from '../enrich/node-channel';
+import { releaseNode, retainNode } from '../enrich/nodes';
 import { CloseReason } from '../gen/kernel-events';
 import {
   EndTotals,
@@ -28,7 +29,7 @@ import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt } from './flow';
+import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
@@ -97,6 +98,7 @@ function receiveOpen(from: u32, open: MatchOpen): void {
   setEndOfChannel(from, open.end, end);
   if (end === 0) return;
   endAt(end).openCount++;
+  nameRemote(end, open.session, nodeOfChannel(from, open.remoteNode));
   noteBegin(end, open);
 }
 
@@ -133,10 +135,21 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   keyOfOpen(once.open, once.reason);
   const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
   if (end === 0) return;
+  nameRemote(end, once.openSession, nodeOfChannel(from, once.openRemoteNode));
   noteBegin(end, once.open);
   keepOnce(end, once);
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);
+}
+
+/** The latest session's word, which is the one that the end keeps; another of the same socket changes nothing. */
+function nameRemote(end: u32, session: u64, node: u32): void {
+  const cold = coldEndAt(end);
+  if (cold.session !== session || cold.remoteNode === node) return;
+  retainNode(node);
+  releaseNode(cold.remoteNode);
+  cold.remoteNode = node;
+  coldFlowAt(endAt(end).flow).flags |= FLOW_RENAMED;
 }
 
 function noteBegin(end: u32, open: MatchOpen): void {

@@ -16,6 +16,7 @@ import { ReducerCounter } from '../gen/records';
 import { initEnds } from '../ingest/ends';
 import { departSession, isShipping, readFrames } from '../ingest/frames';
 import { openSession } from '../ingest/hello';
+import { initNamedAddresses } from '../ingest/named-addresses';
 import { initSessions, SESSION_COUNT_MAX, sessionAt } from '../ingest/session';
 import { initShards } from '../ingest/shards';
 import { continueShipping, initShip } from '../ingest/ship';
@@ -79,6 +80,7 @@ export function reducer_init(
   initClaimedAddresses();
   initEmit(worker);
   initSessions();
+  initNamedAddresses();
   initEnds(workers);
   initShip(worker);
 }
