@@ -202,6 +202,7 @@ export class AgentCore {
     for (const label of this.#module.labelNews()) {
       this.#announcements.addLabel({ handle: label.handle, text: this.#labelText(label) });
     }
+    for (const named of this.#module.namedAddressNews()) this.#announcements.nameAddress(named);
     return { processes: this.#module.endedProcesses(), labels: this.#module.endedLabels() };
   }
 

@@ -15,6 +15,7 @@ import {
   readNetnsSpace,
   readProcessToName,
 } from '../wire/gen/agent-layout.ts';
+import { NAMED_ADDRESS_SIZE, type NamedAddress, readNamedAddress } from '../wire/gen/wire-layout.ts';
 
 /** A limit that is left out has its default (wasm-modules/assembly/agent/limits.ts). */
 export interface AgentLimits {
@@ -53,6 +54,8 @@ interface AgentExports {
   agent_space_news_count(): number;
   agent_labels_to_name(): number;
   agent_labels_to_name_count(): number;
+  agent_named_addresses(): number;
+  agent_named_addresses_count(): number;
   agent_labels_ended(): number;
   agent_labels_ended_count(): number;
   agent_begin_window(window: number, clockOffsetNs: bigint): void;
@@ -150,6 +153,21 @@ export class AgentModule {
 
   #text({ textAddress, textBytes }: LabelToName): string {
     return new TextDecoder().decode(new Uint8Array(this.#exports.memory.buffer, textAddress, textBytes));
+  }
+
+  /** What this host calls addresses, as far as it is new; to be announced before the next payload, after `labelNews`. */
+  namedAddressNews(): NamedAddress[] {
+    const news: NamedAddress[] = [];
+    for (;;) {
+      const address = this.#exports.agent_named_addresses() >>> 0;
+      const count = this.#exports.agent_named_addresses_count();
+      if (count === 0) return news;
+      const view = this.#memory();
+      for (let index = 0; index < count; index++) {
+        const { address: bytes, ...named } = readNamedAddress(view, address + index * NAMED_ADDRESS_SIZE);
+        news.push({ ...named, address: bytes.slice() });
+      }
+    }
   }
 
   /** Handles that are free from now on; to be announced before the next payload, after `labelNews`. */

@@ -2,7 +2,7 @@
 // on this side; there is one entry per process with sockets, none per socket.
 import type { Payload } from '../wire/channel-sender.ts';
 import type { NetnsSpace } from '../wire/gen/agent-layout.ts';
-import { FrameKind, type HostAddress, type Listener } from '../wire/gen/wire-layout.ts';
+import { FrameKind, type HostAddress, type Listener, type NamedAddress } from '../wire/gen/wire-layout.ts';
 import { type AddressSpace, type Announce, encodeAnnounce, type Label, type Process } from '../wire/gen/wire-tables.ts';
 import { encodeListeners, LISTENER_COUNT_MAX } from '../wire/listeners.ts';
 import type { ContainerName } from './container-runtime.ts';
@@ -12,6 +12,7 @@ const DEFAULT_SPACE_HANDLE = 1;
 /** Keeps an Announce far below the largest frame: a process is a few hundred bytes, its control group at most 4 KiB. */
 const PROCESSES_PER_FRAME = 128;
 const HANDLES_PER_FRAME = 8192;
+const NAMED_ADDRESSES_PER_FRAME = 2048;
 /** What a reducer takes of one host. */
 const HOST_ADDRESS_COUNT_MAX = 2048;
 /** 127.0.0.1 and ::1, in 16 bytes (RFC 4291). */
@@ -38,11 +39,14 @@ export class Announcements {
   readonly #processes = new Map<number, Process>();
   readonly #spaces = new Map<number, AddressSpace>();
   readonly #labels = new Map<number, Label>();
+  /** By the address in hexadecimal digits. */
+  readonly #namedAddresses = new Map<string, NamedAddress>();
   #addresses: Uint8Array[] = [];
   /** Not told on this channel yet. */
   #newProcesses = new Map<number, Process>();
   #newSpaces = new Map<number, AddressSpace>();
   #newLabels = new Map<number, Label>();
+  #newNamedAddresses = new Map<string, NamedAddress>();
   #addressesChanged = true;
   /** A Listener frame; undefined until the host has had one. */
   #listeners: Uint8Array<ArrayBuffer> | undefined;
@@ -76,6 +80,14 @@ export class Announcements {
   addLabel(label: Label): void {
     this.#labels.set(label.handle, label);
     this.#newLabels.set(label.handle, label);
+  }
+
+  /** Label 0: it has no name any more. */
+  nameAddress(named: NamedAddress): void {
+    const key = Buffer.from(named.address).toString('hex');
+    if (named.label === 0) this.#namedAddresses.delete(key);
+    else this.#namedAddresses.set(key, named);
+    this.#newNamedAddresses.set(key, named);
   }
 
   #addSpace(space: AddressSpace): void {
@@ -117,6 +129,7 @@ export class Announcements {
       processes: [...this.#newProcesses.values()],
       addressSpaces: [...this.#newSpaces.values()],
       labels: [...this.#newLabels.values()],
+      namedAddresses: [...this.#newNamedAddresses.values()],
       endedProcesses,
       endedLabels,
     });
@@ -132,6 +145,7 @@ export class Announcements {
       processes: [...this.#processes.values()],
       addressSpaces: [...this.#spaces.values()],
       labels: [...this.#labels.values()],
+      namedAddresses: [...this.#namedAddresses.values()],
       endedProcesses: [],
       endedLabels: [],
     });
@@ -141,6 +155,7 @@ export class Announcements {
     processes,
     addressSpaces,
     labels,
+    namedAddresses,
     endedProcesses,
     endedLabels,
   }: Required<Omit<Announce, 'hostAddresses'>>) {
@@ -150,11 +165,13 @@ export class Announcements {
       ...split(addressSpaces, PROCESSES_PER_FRAME).map((part) => ({ addressSpaces: part })),
       ...split(processes, PROCESSES_PER_FRAME).map((part) => ({ processes: part })),
       ...split(labels, PROCESSES_PER_FRAME).map((part) => ({ labels: part })),
+      ...split(namedAddresses, NAMED_ADDRESSES_PER_FRAME).map((part) => ({ namedAddresses: part })),
     ];
     if (this.#addressesChanged) announces.push({ hostAddresses: this.#hostAddresses() });
     this.#newProcesses.clear();
     this.#newSpaces.clear();
     this.#newLabels.clear();
+    this.#newNamedAddresses.clear();
     this.#addressesChanged = false;
     const payloads: Payload[] = announces.map((announce) => ({
       kind: FrameKind.Announce,

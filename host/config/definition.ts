@@ -134,7 +134,8 @@ export const TREE = {
     }),
     dnsNames: option({
       kind: boolean(),
-      description: 'tell DNS lookups apart by the names that were asked for, at most 16 384 at once',
+      description:
+        'tell DNS lookups apart by the names that were asked for, at most 16 384 at once, and name the addresses in the answers',
       default: false,
     }),
     udp: option({

@@ -224,12 +224,15 @@ export interface AgentCounters {
   dnsUnasked: bigint;
   dnsQueries: bigint;
   dnsQueriesRefused: bigint;
+  /** Addresses with the name that was asked for; those that found no room. */
+  dnsAddresses: bigint;
+  dnsAddressesRefused: bigint;
   /** Linear memory, bytes. */
   memoryBytes: bigint;
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE = 296;
+export const AGENT_COUNTERS_SIZE = 312;
 
 /** Byte offset of each field. */
 export const AGENT_COUNTERS_OFFSET = {
@@ -269,7 +272,9 @@ export const AGENT_COUNTERS_OFFSET = {
   dnsUnasked: 264,
   dnsQueries: 272,
   dnsQueriesRefused: 280,
-  memoryBytes: 288,
+  dnsAddresses: 288,
+  dnsAddressesRefused: 296,
+  memoryBytes: 304,
 } as const;
 
 export function readAgentCounters(view: DataView, offset: number): AgentCounters {
@@ -310,7 +315,9 @@ export function readAgentCounters(view: DataView, offset: number): AgentCounters
     dnsUnasked: view.getBigUint64(offset + 264, true),
     dnsQueries: view.getBigUint64(offset + 272, true),
     dnsQueriesRefused: view.getBigUint64(offset + 280, true),
-    memoryBytes: view.getBigUint64(offset + 288, true),
+    dnsAddresses: view.getBigUint64(offset + 288, true),
+    dnsAddressesRefused: view.getBigUint64(offset + 296, true),
+    memoryBytes: view.getBigUint64(offset + 304, true),
   };
 }
 
@@ -351,7 +358,9 @@ export function writeAgentCounters(view: DataView, offset: number, value: AgentC
   view.setBigUint64(offset + 264, value.dnsUnasked, true);
   view.setBigUint64(offset + 272, value.dnsQueries, true);
   view.setBigUint64(offset + 280, value.dnsQueriesRefused, true);
-  view.setBigUint64(offset + 288, value.memoryBytes, true);
+  view.setBigUint64(offset + 288, value.dnsAddresses, true);
+  view.setBigUint64(offset + 296, value.dnsAddressesRefused, true);
+  view.setBigUint64(offset + 304, value.memoryBytes, true);
 }
 
 function writeBytes(view: DataView, offset: number, bytes: Uint8Array, length: number): void {

@@ -14,6 +14,7 @@ import {
   takeSpaceNews,
 } from './address-spaces';
 import { beginCensus, closesInferred, endCensus } from './census';
+import { dnsAddressCount, dnsAddressesRefused, namedAddressCount, takeNamedAddresses } from './dns/addresses';
 import { dnsMalformed, dnsMessages, dnsUnasked, initDns, settleDns, tellDnsNames } from './dns/dns';
 import { forgetQueries, queriesForgotten, queriesRefused, queryCount } from './dns/transactions';
 import { beginEncoding, encodeNext, initEncoder } from './encoder';
@@ -166,7 +167,7 @@ export function agent_settle(timeNs: u64, isDnsWhole: u32): void {
   settleDns(timeNs);
 }
 
-/** From now on lookups are told apart by the names that were asked for. */
+/** From now on lookups are told apart by the names that were asked for, and addresses have them. */
 export function agent_tell_dns_names(): void {
   tellDnsNames();
 }
@@ -210,6 +211,15 @@ export function agent_labels_to_name(): usize {
 
 export function agent_labels_to_name_count(): u32 {
   return labelsToNameCount();
+}
+
+/** wire.NamedAddress structs to announce with the next window, after all labels were named. Again until there are none. */
+export function agent_named_addresses(): usize {
+  return takeNamedAddresses();
+}
+
+export function agent_named_addresses_count(): u32 {
+  return namedAddressCount();
 }
 
 /** Handles (u32) of labels to announce as ended with the next window, after all labels were named. */
@@ -307,6 +317,8 @@ export function agent_counters(): usize {
   counters.dnsUnasked = dnsUnasked;
   counters.dnsQueries = queryCount();
   counters.dnsQueriesRefused = queriesRefused + queriesForgotten;
+  counters.dnsAddresses = dnsAddressCount();
+  counters.dnsAddressesRefused = dnsAddressesRefused;
   counters.memoryBytes = (<u64>memory.size()) << 16;
   return changetype<usize>(counters);
 }

@@ -36,5 +36,10 @@ export const DNS_QUERIES_MAX: u32 = 16384;
 export const DNS_QUERY_WAIT_NS: u64 = 5_000_000_000;
 /** Lookups whose socket is not known until the totals are read. Beyond: they count for the host. */
 export const DNS_RESULTS_MAX: u32 = 65536;
+/** Addresses with the name that was asked for. Beyond: the newer has none, counted. A reducer takes as many of a session. */
+export const DNS_ADDRESSES_MAX: u32 = 65536;
+/** A name holds for as long as the answer says, but no shorter and no longer. */
+export const DNS_TTL_MIN_NS: u64 = 60_000_000_000;
+export const DNS_TTL_MAX_NS: u64 = 3_600_000_000_000;
 /** A frame with its header. */
 export const FRAME_BYTES: u32 = 65536;

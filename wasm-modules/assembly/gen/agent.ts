@@ -159,14 +159,17 @@ export class AgentCounters {
   dnsUnasked: u64; // 264
   dnsQueries: u64; // 272
   dnsQueriesRefused: u64; // 280
+  /** Addresses with the name that was asked for; those that found no room. */
+  dnsAddresses: u64; // 288
+  dnsAddressesRefused: u64; // 296
   /** Linear memory, bytes. */
-  memoryBytes: u64; // 288
+  memoryBytes: u64; // 304
 }
 
 /** Bytes. */
-export const AGENT_COUNTERS_SIZE: u32 = 296;
+export const AGENT_COUNTERS_SIZE: u32 = 312;
 
-if (offsetof<AgentCounters>() !== 296) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>() !== 312) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("events") !== 0) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsMalformed") !== 8) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("eventsRepeated") !== 16) ERROR("AgentCounters must match schemas/agent.fbs");
@@ -203,4 +206,6 @@ if (offsetof<AgentCounters>("dnsMalformed") !== 256) ERROR("AgentCounters must m
 if (offsetof<AgentCounters>("dnsUnasked") !== 264) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("dnsQueries") !== 272) ERROR("AgentCounters must match schemas/agent.fbs");
 if (offsetof<AgentCounters>("dnsQueriesRefused") !== 280) ERROR("AgentCounters must match schemas/agent.fbs");
-if (offsetof<AgentCounters>("memoryBytes") !== 288) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsAddresses") !== 288) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("dnsAddressesRefused") !== 296) ERROR("AgentCounters must match schemas/agent.fbs");
+if (offsetof<AgentCounters>("memoryBytes") !== 304) ERROR("AgentCounters must match schemas/agent.fbs");

@@ -10,6 +10,8 @@ import { SocketFlag } from '../socket-row';
 import { socketAt } from '../sockets';
 import { tally } from '../tallies';
 import { tallyOwner } from '../tally-owner';
+import { expireDnsAddresses, initDnsAddresses } from './addresses';
+import { initAnswers, nameAnswers } from './answers';
 import { initMessages, isAnswer, isTruncated, readMessage, recordType, responseCode } from './message';
 import { nameText, nameTextBytes } from './name';
 import {
@@ -48,10 +50,12 @@ export let dnsUnasked: u64 = 0;
 export function initDns(): void {
   initMessages();
   initTransactions();
+  initAnswers();
+  initDnsAddresses();
   results = Fifo.create<Result>();
 }
 
-/** Lookups are told apart by the names that were asked for. */
+/** Lookups are told apart by the names that were asked for, and addresses that answers give have them. */
 export function tellDnsNames(): void {
   tellsNames = true;
 }
@@ -60,7 +64,7 @@ export function applyDnsMessage(event: DnsMessage): void {
   dnsMessages++;
   const message = changetype<usize>(event) + DNS_MESSAGE_SIZE;
   if (!readMessage(message, event.copiedBytes)) dnsMalformed++;
-  else if (isAnswer) applyAnswer(event);
+  else if (isAnswer) applyAnswer(event, message);
   else applyQuery(event);
 }
 
@@ -71,7 +75,7 @@ function applyQuery(event: DnsMessage): void {
   addQuery(event.cookie, event.isSent, event.timeNs, label);
 }
 
-function applyAnswer(event: DnsMessage): void {
+function applyAnswer(event: DnsMessage, message: usize): void {
   const row = findQuery(event.cookie, event.isSent ^ 1);
   if (row === 0) {
     dnsUnasked++;
@@ -87,6 +91,8 @@ function applyAnswer(event: DnsMessage): void {
   const latencyNs = event.timeNs > query.timeNs ? event.timeNs - query.timeNs : 0;
   count(event.cookie, TallyKind.DnsLookup, code, label, latencyNs);
   if (isTruncated) count(event.cookie, TallyKind.DnsTruncated, code, label, 0);
+  else if (label !== 0 && event.isSent === 0 && responseCode === 0)
+    nameAnswers(message, event.copiedBytes, label, event.timeNs);
   removeQuery(row);
 }
 
@@ -128,4 +134,5 @@ export function settleDns(timeNs: u64): void {
     tally(tallyOwner(result.cookie), result.kind, result.code, result.label, 1, result.sum);
     results.shift();
   }
+  expireDnsAddresses(timeNs);
 }

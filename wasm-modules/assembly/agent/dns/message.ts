@@ -14,6 +14,9 @@ export let isAnswer: bool = false;
 export let isTruncated: bool = false;
 export let responseCode: u8 = 0;
 export let recordType: u16 = 0;
+/** Its answers, and where the first one is. */
+export let answerCount: u32 = 0;
+export let answersAt: u32 = 0;
 
 export function initMessages(): void {
   initNames();
@@ -31,6 +34,8 @@ export function readMessage(message: usize, bytes: u32): bool {
   isTruncated = (flags & TRUNCATED_FLAG) !== 0;
   responseCode = <u8>(flags & RESPONSE_CODE_MASK);
   recordType = <u16>loadBigEndian(message + next);
+  answerCount = loadBigEndian(message + 6);
+  answersAt = next + 4;
   return true;
 }
 
