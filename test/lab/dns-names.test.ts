@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { DNSMASQ_SETTINGS } from '../../bpf/programs/testing/dns-lab.ts';
 import type { Edge } from '../../host/api/edge-answer.ts';
 import { atPort, sumsOf } from './edge-sums.ts';
 import { Lab } from './lab.ts';
@@ -30,14 +31,9 @@ test('connections are to the names that their agent saw answered, and to address
     ...[`--host-record=shop.test,${server.v4},${server.v6}`, '--cname=cdn.test,shop.test', '--cname=www.test,cdn.test'],
     ...[server.v4, ...LARGE].map((address) => `--host-record=large.test,${address}`),
   ];
-  const dnsmasq: ChildProcess = server.spawn(
-    'dnsmasq',
-    [
-      ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--log-queries', '--log-facility=-'],
-      ...['--user=root', '--pid-file=', '--edns-packet-max=4096', '--local=/test/', ...records],
-    ],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
-  );
+  const dnsmasq: ChildProcess = server.spawn('dnsmasq', [...DNSMASQ_SETTINGS, ...records], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   lab.others.push(dnsmasq);
   for (const stream of [dnsmasq.stdout, dnsmasq.stderr])
     stream?.on('data', (chunk: Buffer) => {

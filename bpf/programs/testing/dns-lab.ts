@@ -19,10 +19,13 @@ export interface Question {
   timeoutMs?: number;
 }
 
-/** Listens on every address of its host, knows names under `test` only, and logs each question. */
-export const DNSMASQ_ARGUMENTS = [
+/** Listens on every address of its host, knows names under `test` only, of records that follow, and logs each question. */
+export const DNSMASQ_SETTINGS = [
   ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--log-queries', '--log-facility=-'],
   ...['--user=root', '--pid-file=', '--edns-packet-max=4096', '--local=/test/'],
+];
+export const DNSMASQ_ARGUMENTS = [
+  ...DNSMASQ_SETTINGS,
   ...['--host-record=a.test,10.1.2.3,fd00::3', '--cname=alias.test,a.test'],
   ...[`--txt-record=medium.test,${texts(1)}`, `--txt-record=large.test,${texts(14)}`],
 ];

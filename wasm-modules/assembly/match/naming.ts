@@ -1,6 +1,6 @@
-// Which edge a flow is on. An end that is looked at is its owner; one that is not is whoever has its address, or
-// the name that the other end asked for. Names are taken at the
-// close, and a flow keeps its edge until something that names it has changed: an end of its own, or any announced address.
+// Which edge a flow is on. An end that is looked at is its owner; one that is not is whoever has its address, or the name that
+// the other end asked for. Names are taken at the close, and a flow keeps its edge until something that names it has changed: an end of its
+// own, or any announced address.
 import { edgeOf } from '../aggregate/edges';
 import { nodeOfAddress } from '../enrich/address-table';
 import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_RENAMED, FLOW_UNORIENTED, flowAt } from './flow';

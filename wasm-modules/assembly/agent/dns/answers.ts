@@ -2,7 +2,7 @@
 // (CNAME) lead. Records of other names say nothing of it, wherever they come from, and are passed over.
 import { allocate } from '../../lib/arena';
 import { nameAddress } from './addresses';
-import { answerCount, answersAt } from './message';
+import { answerCount, answersAt, loadBigEndian } from './message';
 import { NAME_TEXT_BYTES_MAX, nameText, nameTextBytes, readName } from './name';
 
 const TYPE_A: u32 = 1;
@@ -24,9 +24,9 @@ let soughtBytes: u32 = 0;
 // The record that was read last.
 let recordType: u32 = 0;
 let recordTtl: u32 = 0;
-let dataBytes: u32 = 0;
-/** Where its data begin, and with them the record ends; 0 = this is no record of the class IN. */
 let dataAt: u32 = 0;
+let dataBytes: u32 = 0;
+/** Its class is IN, and its owner the name that is looked for. */
 let isSought: bool = false;
 
 export function initAnswers(): void {
@@ -85,20 +85,16 @@ function nameRecords(message: usize, bytes: u32, label: u32, ttl: u32, timeNs: u
 function readRecord(message: usize, bytes: u32, at: u32): u32 {
   const head = readName(message, bytes, at);
   if (head === 0 || head + RECORD_BYTES > bytes) return 0;
-  recordType = bigEndian16(message + head);
+  recordType = loadBigEndian(message + head);
   recordTtl = bswap<u32>(load<u32>(message + head, 4));
   // RFC 2181, section 8.
   if (<i32>recordTtl < 0) recordTtl = 0;
-  dataBytes = bigEndian16(message + head + 8);
+  dataBytes = loadBigEndian(message + head + 8);
   dataAt = head + RECORD_BYTES;
   if (dataAt + dataBytes > bytes) return 0;
   isSought =
-    bigEndian16(message + head + 2) === CLASS_IN &&
+    loadBigEndian(message + head + 2) === CLASS_IN &&
     nameTextBytes === soughtBytes &&
     memory.compare(nameText, sought, soughtBytes) === 0;
   return dataAt + dataBytes;
-}
-
-function bigEndian16(address: usize): u32 {
-  return <u32>bswap<u16>(load<u16>(address));
 }

@@ -39,6 +39,6 @@ export function readMessage(message: usize, bytes: u32): bool {
   return true;
 }
 
-function loadBigEndian(address: usize): u32 {
+export function loadBigEndian(address: usize): u32 {
   return <u32>bswap<u16>(load<u16>(address));
 }
