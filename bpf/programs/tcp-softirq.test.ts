@@ -14,6 +14,8 @@ const CONNECTIONS = 1_000;
 const SKIPS = 10;
 /** Tens of times what is needed on an idle machine. */
 const ROUNDS_MAX = 150;
+/** Not every kernel hides changes from both programs. */
+const UNSEEN_ROUNDS = 20;
 const OPENINGS: number[] = [KernelEventType.SocketOpen, KernelEventType.SocketAdopted];
 const STORM = join(import.meta.dirname, 'testing', 'storm.ts');
 const lab = new Lab();
@@ -22,7 +24,7 @@ after(() => lab.close());
 const skipsOf = ({ hooks }: CollectorStats, name: string): number =>
   hooks.find(({ hook }) => hook === name)?.skips ?? 0;
 
-test('a change of state for which the first program was skipped is followed by the second, and no opening is lost', async (t) => {
+test('a change of state for which the first program was skipped is followed by the second, and one that none saw is told when the socket is used or freed', async (t) => {
   if (availableParallelism() < 2) return t.skip('one processor does not interrupt the other');
   const host = lab.host('s');
   // Spread over two processors, packets come by interrupts, not only at the end of a system call.
@@ -34,12 +36,16 @@ test('a change of state for which the first program was skipped is followed by t
       promisify(execFile)('ip', ['netns', 'exec', host.name, process.execPath, STORM, String(CONNECTIONS)]);
     let rounds = 0;
     const opened: SocketEvent[] = [];
-    while (skipsOf(observer.collector.stats(), 'tcp_state') < SKIPS) {
+    const closed = new Set<bigint>();
+    const isShown = (stats: CollectorStats) =>
+      skipsOf(stats, 'tcp_state') >= SKIPS && (stats.endsRescued > 0 || rounds >= UNSEEN_ROUNDS);
+    while (!isShown(observer.collector.stats())) {
       rounds += 1;
       assert.ok(rounds <= ROUNDS_MAX, 'the kernel skipped too few programs for this test');
       await Promise.all([storm(), storm()]);
       const events = observer.drain();
       opened.push(...events.filter(({ type }) => OPENINGS.includes(type)));
+      for (const { type, cookie } of events) if (type === KernelEventType.SocketClose) closed.add(cookie);
       events.length = 0;
     }
     const stats = observer.collector.stats();
@@ -55,6 +61,10 @@ test('a change of state for which the first program was skipped is followed by t
       new Set([KernelEventType.SocketOpen]),
       'none as an older one',
     );
+    // Where the kernel hides changes, what closes and is freed in one interrupt is left to the census.
+    const unseen = opened.filter(({ cookie }) => !closed.has(cookie)).length;
+    const unseenMax = stats.endsRescued > 0 ? opened.length / 200 : 0;
+    assert.ok(unseen <= unseenMax, `${unseen} of ${opened.length} ends were not told`);
     assert.ok(stats.changesRescued <= skips, 'the second program follows what the first did not see, and nothing else');
     // Programs are skipped for sockets out of scope as well, those of other tests.
     assert.ok(stats.changesRescued >= skips / 2);
