@@ -154,6 +154,11 @@ test('a segment that is dropped on its way out belongs to the connection that se
 
 test('what is delivered is no drop', async () => {
   const drops = new Drops(server);
+  const repeated = () =>
+    client.counter('Tcp', 'RetransSegs') +
+    client.counter('TcpExt', 'TCPWinProbe') +
+    client.counter('TcpExt', 'TCPLossProbes');
+  const before = repeated();
   const [a, b] = [client.peer(), server.peer()];
   const port = await b.listen({ host: HOST });
   const socket = await a.connect({ host: HOST, port });
@@ -164,8 +169,13 @@ test('what is delivered is no drop', async () => {
   await a.close(socket);
   await b.untilEnded(accepted);
   await b.close(accepted);
-  drops.count('NETFILTER_DROP');
-  assert.deepEqual(drops.counts, []);
+  // What the receiver had already is dropped: probes of a full window, and what was sent again for want of patience.
+  const known = drops.count('TCP_OLD_SEQUENCE') + drops.count('TCP_OLD_DATA');
+  assert.ok(known <= repeated() - before, `${known} segments were known, ${repeated() - before} sent again`);
+  assert.equal(
+    drops.counts.reduce((sum, { count }) => sum + Number(count), 0),
+    known,
+  );
   assert.deepEqual([drops.stats.dropsLost, drops.stats.dropsWithoutSocket], [0, 0]);
   drops.close();
 });
