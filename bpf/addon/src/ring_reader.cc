@@ -10,19 +10,25 @@
 #include <cstring>
 
 namespace tributary {
+namespace {
+
+/** Mapping one takes some microseconds, and it holds more than a thousand events. A power of two. */
+constexpr size_t kPieceBytesMax = 256 * 1024;
+
+}  // namespace
 
 int RingReader::Open(int map_fd, size_t bytes) {
   page_bytes_ = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  map_fd_ = map_fd;
   bytes_ = bytes;
+  piece_bytes_ = std::min(bytes, kPieceBytesMax);
   void *consumer = mmap(nullptr, page_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (consumer == MAP_FAILED) return errno;
   consumer_position_ = static_cast<uint64_t *>(consumer);
-  // The kernel would map the data twice in a row, for records that wrap, and both count as resident memory, touched or
-  // not.
-  void *producer = mmap(nullptr, page_bytes_ + bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
+  void *producer = mmap(nullptr, page_bytes_, PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(page_bytes_));
   if (producer == MAP_FAILED) return errno;
   producer_position_ = static_cast<const uint64_t *>(producer);
-  data_ = static_cast<const uint8_t *>(producer) + page_bytes_;
+  if (!At(0)) return errno;
 
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event = {};
@@ -33,7 +39,8 @@ int RingReader::Open(int map_fd, size_t bytes) {
 
 RingReader::~RingReader() {
   if (epoll_fd_ >= 0) close(epoll_fd_);
-  if (producer_position_) munmap(const_cast<uint64_t *>(producer_position_), page_bytes_ + bytes_);
+  if (piece_) munmap(const_cast<uint8_t *>(piece_), piece_bytes_);
+  if (producer_position_) munmap(const_cast<uint64_t *>(producer_position_), page_bytes_);
   if (consumer_position_) munmap(consumer_position_, page_bytes_);
 }
 
@@ -42,13 +49,14 @@ size_t RingReader::DrainInto(uint8_t *target, size_t capacity) {
   uint64_t consumer = *consumer_position_;
   size_t written = 0;
   while (consumer < producer) {
-    const uint8_t *record = data_ + (consumer & (bytes_ - 1));
+    const uint8_t *record = At(consumer);
+    if (!record) break;
     const uint32_t header = __atomic_load_n(reinterpret_cast<const uint32_t *>(record), __ATOMIC_ACQUIRE);
     if (header & BPF_RINGBUF_BUSY_BIT) break;
     const uint32_t length = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
     if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
       if (length > capacity - written) break;
-      CopyFrom(consumer + BPF_RINGBUF_HDR_SZ, target + written, length);
+      if (!CopyFrom(consumer + BPF_RINGBUF_HDR_SZ, target + written, length)) break;
       written += length;
       drained_records_++;
     }
@@ -58,11 +66,30 @@ size_t RingReader::DrainInto(uint8_t *target, size_t capacity) {
   return written;
 }
 
-void RingReader::CopyFrom(uint64_t position, uint8_t *target, size_t length) const {
+const uint8_t *RingReader::At(uint64_t position) {
   const size_t offset = position & (bytes_ - 1);
-  const size_t before_end = std::min(length, bytes_ - offset);
-  memcpy(target, data_ + offset, before_end);
-  memcpy(target + before_end, data_, length - before_end);
+  const size_t begin = offset & ~(piece_bytes_ - 1);
+  if (!piece_ || begin != piece_offset_) {
+    if (piece_) munmap(const_cast<uint8_t *>(piece_), piece_bytes_);
+    const size_t data_begin = 2 * page_bytes_;
+    void *piece = mmap(nullptr, piece_bytes_, PROT_READ, MAP_SHARED, map_fd_, static_cast<off_t>(data_begin + begin));
+    piece_ = piece == MAP_FAILED ? nullptr : static_cast<const uint8_t *>(piece);
+    piece_offset_ = begin;
+  }
+  return piece_ ? piece_ + (offset - begin) : nullptr;
+}
+
+bool RingReader::CopyFrom(uint64_t position, uint8_t *target, size_t length) {
+  while (length > 0) {
+    const uint8_t *source = At(position);
+    if (!source) return false;
+    const size_t in_piece = std::min(length, piece_bytes_ - (position & (piece_bytes_ - 1)));
+    memcpy(target, source, in_piece);
+    position += in_piece;
+    target += in_piece;
+    length -= in_piece;
+  }
+  return true;
 }
 
 uint64_t RingReader::PendingBytes() const {
