@@ -138,7 +138,7 @@ for (const { build, module } of MODULES) {
         keeper.commit(committed);
       }
       if (random.chance(0.1)) {
-        const taken = random.chance(0.5) ? 0 : window - random.below(3);
+        const taken = random.chance(0.5) ? 0 : Math.max(0, window - random.below(3));
         tallies.retellTallies(taken);
         keeper.retell(taken);
         for (const row of sockets) tallies.setOpenTold(row, 0);
