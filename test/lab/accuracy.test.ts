@@ -8,6 +8,7 @@ import { assertBooked, runIperf, startIperfServer } from './iperf.ts';
 import { Lab, listening } from './lab.ts';
 import type { LabHost } from './network.ts';
 import { Nginx } from './nginx.ts';
+import { readCounter } from './protocol-counters.ts';
 import { connect, Sockets } from './sockets.ts';
 
 const FAMILIES = ['IPv4', 'IPv6'] as const;
@@ -70,11 +71,11 @@ describe('two watched hosts', { concurrency: false }, () => {
       await server.nft(`table inet loss {
         chain in { type filter hook prerouting priority 0; tcp dport ${port} meta length > 500 numgen inc mod 30 == 7 drop; }
       }`);
-      const before = await retransSegs(client);
+      const before = await readCounter(client, 'Tcp', 'RetransSegs');
       await client.exec('iperf3', '-c', addressOf(server, family), '-p', String(port), '-n', '20M');
       await server.nft('delete table inet loss');
       const edges = await lab.untilEdges('id_id', 'the transfer to close', closedAtBothEnds(port, 2));
-      const truth = (await retransSegs(client)) - before;
+      const truth = (await readCounter(client, 'Tcp', 'RetransSegs')) - before;
       assert.ok(truth > 0, 'the rule made loss');
       assert.equal(sumsOf(edges).forwardRetransmits, truth);
     });
@@ -183,10 +184,4 @@ function single(edges: Edge[]): Edge {
 function failureCount(edge: Edge): number {
   const { refused, timedOut, abandoned, unreachable, other } = edge.failures;
   return refused + timedOut + abandoned + unreachable + other;
-}
-
-async function retransSegs(host: LabHost): Promise<number> {
-  const lines = (await host.exec('cat', '/proc/net/snmp')).split('\n').filter((line) => line.startsWith('Tcp:'));
-  const [names, values] = lines.map((line) => line.split(' '));
-  return Number(values[names.indexOf('RetransSegs')]);
 }

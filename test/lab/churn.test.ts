@@ -6,11 +6,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { assertActive } from './active.ts';
+import { readState } from './agent-state.ts';
 import { Lab, type Role } from './lab.ts';
 import { Nginx } from './nginx.ts';
 import { ShortConnections } from './short-connections.ts';
 import { Sockets } from './sockets.ts';
-import { waitFor } from './wait.ts';
 
 const SECONDS = Number(process.env.CHURN_SECONDS ?? 60);
 const CHECKS = Math.min(10, Math.ceil(SECONDS / 15));
@@ -93,26 +94,6 @@ async function moveLongConnections(
   await far.order('receive', peer, 1);
 }
 
-/** Every connection has one end on each host, so what both show is one number; it needs a moment, since ends and windows come one by one. */
-async function assertActive(lab: Lab): Promise<void> {
-  let last = '';
-  await waitFor(
-    async () => {
-      const truth: number[] = [];
-      for (const name of ['cli', 'srv']) {
-        const output = await lab.network.host(name).exec('ss', '-Htn', 'state', 'established');
-        truth.push(output.split('\n').filter((line) => line !== '').length);
-      }
-      const { edges } = await lab.edges('role_role', 1);
-      const active = edges.filter(({ transport }) => transport === 'tcp').reduce((sum, edge) => sum + edge.active, 0);
-      last = `ss ${truth}, active ${active}`;
-      return truth.every((count) => count === active) ? true : undefined;
-    },
-    'active to equal ss',
-    { detail: () => last },
-  );
-}
-
 async function readSizes(lab: Lab): Promise<Size[]> {
   return [...lab.agents.values(), lab.reducer].map(({ name, process: { pid }, isRunning, log }) => {
     assert.ok(isRunning, `${name} ended:\n${log.slice(-4000)}`);
@@ -134,17 +115,8 @@ function assertNoGrowth(sizes: Size[][], t: TestContext): void {
 
 /** What an agent keeps is what is open: nothing of what has closed is left in its tables. */
 async function assertNothingLeft(agent: Role): Promise<void> {
-  const from = agent.log.length;
-  agent.process.kill('SIGUSR1');
-  await waitFor(() => (agent.log.indexOf('"core"', from) >= 0 ? true : undefined), `${agent.name} to print its state`);
-  const line =
-    agent.log
-      .slice(from)
-      .split('\n')
-      .find((each) => each.includes('"core"')) ?? '';
-  const number = (name: string): number =>
-    Number(new RegExp(`"${name}":"?(\\d+)`).exec(line)?.[1] ?? assert.fail(`${name}: ${line}`));
-  assert.equal(number('socketsLive'), LONG_CONNECTIONS);
-  assert.ok(number('socketsClosed') < RATE * 20, `${number('socketsClosed')} closed sockets are kept`);
-  assert.equal(number('statesLost'), 0);
+  const { core, kernel } = await readState(agent);
+  assert.equal(Number(core.socketsLive), LONG_CONNECTIONS);
+  assert.ok(Number(core.socketsClosed) < RATE * 20, `${core.socketsClosed} closed sockets are kept`);
+  assert.equal(kernel.statesLost, 0);
 }

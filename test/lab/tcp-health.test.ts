@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Lab } from './lab.ts';
 import type { LabHost } from './network.ts';
+import { readCounter } from './protocol-counters.ts';
 import { Sockets } from './sockets.ts';
 import { waitFor } from './wait.ts';
 
@@ -25,14 +26,6 @@ function readSeries(text: string, metric: string): Series[] {
         value: +line.slice(end + 1),
       };
     });
-}
-
-async function counter(host: LabHost, protocol: string, name: string): Promise<number> {
-  const lines = (await host.exec('cat', '/proc/net/snmp', '/proc/net/netstat'))
-    .split('\n')
-    .filter((line) => line.startsWith(`${protocol}: `));
-  const [names, values] = lines.map((line) => line.split(' '));
-  return Number(values[names.indexOf(name)]);
 }
 
 describe('the health of TCP connections', { concurrency: false }, () => {
@@ -83,16 +76,16 @@ describe('the health of TCP connections', { concurrency: false }, () => {
     const socket = await from.order('connect', server.v4, PORT);
     const accepted = await to.order('accept');
     const before = {
-      fast: await counter(client, 'TcpExt', 'TCPFastRetrans'),
-      outOfOrder: await counter(server, 'TcpExt', 'TCPOFOQueue'),
+      fast: await readCounter(client, 'TcpExt', 'TCPFastRetrans'),
+      outOfOrder: await readCounter(server, 'TcpExt', 'TCPOFOQueue'),
     };
     await server.nft(`add rule inet loss i tcp dport ${PORT} meta length > 1000 numgen inc mod 40 == 17 drop`);
     await Promise.all([from.order('send', socket, 2_000_000), to.order('receive', accepted, 2_000_000)]);
     await server.nft('flush chain inet loss i');
     await from.order('close', socket);
     await to.order('close', accepted);
-    const fast = (await counter(client, 'TcpExt', 'TCPFastRetrans')) - before.fast;
-    const outOfOrder = (await counter(server, 'TcpExt', 'TCPOFOQueue')) - before.outOfOrder;
+    const fast = (await readCounter(client, 'TcpExt', 'TCPFastRetrans')) - before.fast;
+    const outOfOrder = (await readCounter(server, 'TcpExt', 'TCPOFOQueue')) - before.outOfOrder;
     assert.ok(fast > 0 && outOfOrder > 0, 'the rule has cut holes');
     const at = { server_port: String(PORT) };
     const kind = { tributary_side: 'client', tributary_tcp_retransmit_kind: 'fast' };
@@ -114,18 +107,18 @@ describe('the health of TCP connections', { concurrency: false }, () => {
     const PORT = 7302;
     const [from, to] = [new Sockets(lab, 'cli'), new Sockets(lab, 'srv')];
     await to.order('listen', PORT);
-    const before = await counter(server, 'TcpExt', 'TCPToZeroWindowAdv');
+    const before = await readCounter(server, 'TcpExt', 'TCPToZeroWindowAdv');
     const socket = await from.order('connect', server.v4, PORT);
     const accepted = await to.order('accept');
     const filled = await from.order('fill', socket);
     await waitFor(
-      async () => ((await counter(server, 'TcpExt', 'TCPToZeroWindowAdv')) > before ? true : undefined),
+      async () => ((await readCounter(server, 'TcpExt', 'TCPToZeroWindowAdv')) > before ? true : undefined),
       'a window of 0',
     );
     await to.order('receive', accepted, filled);
     await to.order('close', accepted);
     await from.order('close', socket);
-    const shut = (await counter(server, 'TcpExt', 'TCPToZeroWindowAdv')) - before;
+    const shut = (await readCounter(server, 'TcpExt', 'TCPToZeroWindowAdv')) - before;
     await untilSum(
       'tributary_tcp_zero_window_count_total',
       { server_port: String(PORT), tributary_side: 'server' },
@@ -148,11 +141,11 @@ describe('the health of TCP connections', { concurrency: false }, () => {
   test('a connect without an answer: its SYNs, and the timeout', async () => {
     const PORT = 7304;
     await server.nft(`add rule inet loss i tcp dport ${PORT} drop`);
-    const before = await counter(client, 'TcpExt', 'TCPSynRetrans');
+    const before = await readCounter(client, 'TcpExt', 'TCPSynRetrans');
     const { code } = await client.attempt('curl', '-sS', `http://${server.v4}:${PORT}/`);
     assert.equal(code, 28, 'curl: the connect timed out');
     await server.nft('flush chain inet loss i');
-    const syns = (await counter(client, 'TcpExt', 'TCPSynRetrans')) - before;
+    const syns = (await readCounter(client, 'TcpExt', 'TCPSynRetrans')) - before;
     assert.ok(syns > 0);
     const at = { server_port: String(PORT), tributary_side: 'client' };
     await untilSum('tributary_tcp_connect_error_count_total', { ...at, error_type: 'ETIMEDOUT' }, 1);
@@ -181,7 +174,7 @@ describe('the health of TCP connections', { concurrency: false }, () => {
     const PORT = 7306;
     const to = new Sockets(lab, 'srv');
     await to.order('listen', PORT, 1);
-    const before = await counter(server, 'TcpExt', 'ListenDrops');
+    const before = await readCounter(server, 'TcpExt', 'ListenDrops');
     const many = `import socket, time
 sockets = [socket.socket() for _ in range(8)]
 for one in sockets:
@@ -191,7 +184,7 @@ time.sleep(600)`;
     const connects = client.spawn('python3', ['-c', many], { stdio: 'ignore' });
     lab.others.push(connects);
     await waitFor(
-      async () => ((await counter(server, 'TcpExt', 'ListenDrops')) >= before + 3 ? true : undefined),
+      async () => ((await readCounter(server, 'TcpExt', 'ListenDrops')) >= before + 3 ? true : undefined),
       'an overflow',
     );
     connects.kill('SIGKILL');
@@ -199,7 +192,7 @@ time.sleep(600)`;
       async () => ((await client.exec('ss', '-Htn', 'state', 'syn-sent')).trim() === '' ? true : undefined),
       'the connects to end',
     );
-    const overflows = (await counter(server, 'TcpExt', 'ListenDrops')) - before;
+    const overflows = (await readCounter(server, 'TcpExt', 'ListenDrops')) - before;
     const at = { tributary_listener_port: String(PORT) };
     await untilSum('tributary_tcp_accept_queue_overflow_count_total', at, overflows);
   });
