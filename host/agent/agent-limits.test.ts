@@ -334,3 +334,36 @@ test('memory stays where it is while sockets and processes come and go', () => {
   assert.equal(core.counters.memoryBytes, settledBytes);
   assert(core.counters.processes < 70n);
 });
+
+test('memory stays where it is while sockets move, are told again and close', () => {
+  const core = createCore();
+  const SOCKETS = 1_000;
+  const ENDED_PER_WINDOW = 100;
+  let settledBytes = 0n;
+  for (let window = 1; window <= 400; window++) {
+    const first = window * ENDED_PER_WINDOW;
+    const bytesSent = BigInt(window);
+    // Without a join key nothing of them is kept beyond the commit.
+    const socket = (index: number): Partial<SocketEvent> => ({ cookie: BigInt(first + index), joinKey: 0n });
+    core.events(
+      manyEvents(SOCKETS, (index) => ({
+        ...{ ...socket(index), type: SocketTotals, retransmitsFast: index % 2 === 0 ? window : 0 },
+        // A third rests in each window, and one of them tells nothing but another RTT.
+        ...(index % 3 === window % 3 ? { srttUs: window } : { bytesSent }),
+      })),
+    );
+    core.events(
+      manyEvents(ENDED_PER_WINDOW, (index) => ({
+        ...socket(index),
+        ...{ type: SocketClose, bytesSent: bytesSent + 1n },
+      })),
+    );
+    // To the same reducer or to another one.
+    if (window % 5 === 0) core.encodeSnapshot(window, BigInt(window >> 4), 0n, window - 1);
+    else core.encodeWindow(window, CONTEXT);
+    // Of several windows at once, in most windows of none.
+    if (window % 7 === 0) core.commit(window - 3);
+    if (window === 100) settledBytes = core.counters.memoryBytes;
+  }
+  assert.equal(core.counters.memoryBytes, settledBytes);
+});

@@ -59,7 +59,7 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     3,
     'an update is told relative to what this channel told',
     `${AGENT}/index.ts`,
-    'copyTotals(socket.told, socket.committed);',
+    'changeTold(socket, retainVersion(socket.committed));',
     '',
   ),
   rule(

@@ -30,7 +30,7 @@ import { stableHashPair } from '../lib/hash';
 import { BATCH_PREFIX_BYTES, beginBatch, finishBatch } from '../lib/struct-batch';
 import { nextUntoldFold, tellFoldInto } from './folds';
 import { takeHandle } from './handles';
-import { journalSkippedSockets, journalTold } from './journal';
+import { changeTold, journalSkippedSockets, journalTold } from './journal';
 import { FRAME_BYTES } from './limits';
 import { fileTallied, tellClose, tellOnce } from './retention';
 import { nextSettled, rewindSettled } from './settled';
@@ -39,6 +39,7 @@ import { copyTotals, SocketFlag, SocketRow } from './socket-row';
 import { tallyHandshake } from './socket-tallies';
 import { clearDirty, nextDirty, refuseSocket, socketAt } from './sockets';
 import { beginTellingTallies, nextTallyToTell, tellTallyInto } from './tallies';
+import { AS_NOW, committedOf, toldOf } from './versions';
 
 namespace Step {
   export const Settled: u32 = 0;
@@ -242,7 +243,7 @@ function encodeBaselines(): bool {
     const baseline = changetype<Baseline>(batch.push());
     baseline.handle = socket.handle;
     baseline.kind = socket.has(SocketFlag.OpenCommitted) ? BaselineKind.Committed : BaselineKind.Adopted;
-    copyTotals(baseline.totals, socket.committed);
+    copyTotals(baseline.totals, committedOf(socket));
     if (socket.has(SocketFlag.Closed)) clearDirty(row);
   }
   return false;
@@ -291,7 +292,7 @@ function encodeUpdates(): bool {
 /** False when nothing moved. */
 function encodeUpdate(socket: SocketRow): bool {
   const now = socket.now;
-  const told = socket.told;
+  const told = toldOf(socket);
   const bytesSent = now.bytesSent - told.bytesSent;
   const bytesReceived = now.bytesReceived - told.bytesReceived;
   const segmentsSent = now.segmentsSent - told.segmentsSent;
@@ -316,7 +317,7 @@ function encodeUpdate(socket: SocketRow): bool {
     update.pad0 = 0;
     copyTotals(update.totals, now);
   }
-  copyTotals(told, now);
+  changeTold(socket, AS_NOW);
   return true;
 }
 

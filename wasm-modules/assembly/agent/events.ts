@@ -23,12 +23,14 @@ import { currentCensus } from './census';
 import { applyDatagramDrops } from './datagram-drops';
 import { applyDnsMessage } from './dns/dns';
 import { applyDropCount } from './drops';
+import { changeTold } from './journal';
 import { isNamingDue, releaseProcess, retainOwner } from './processes';
 import { endSocket } from './retention';
-import { clearTotals, copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { SocketFlag, SocketRow } from './socket-row';
 import { addSocket, findSocket, markDirty, socketAt } from './sockets';
 import { tally } from './tallies';
 import { applyHealth, beginHealth } from './tcp-health';
+import { AS_NOW, keepNow, NOTHING, retainVersion, setCommitted } from './versions';
 
 export let eventsApplied: u64 = 0;
 export let eventsMalformed: u64 = 0;
@@ -173,8 +175,8 @@ function openSocket(event: SocketEvent): u32 {
   firstTotals(socket.now, event);
   if ((event.flags & EventFlag.MayBeOlder) !== 0) socket.set(SocketFlag.MayBeOlder);
   if (socket.has(SocketFlag.Adopted)) {
-    copyTotals(socket.told, socket.now);
-    copyTotals(socket.committed, socket.now);
+    changeTold(socket, AS_NOW);
+    setCommitted(socket, AS_NOW);
     beginHealth(socket, event);
   }
   markDirty(row);
@@ -196,7 +198,7 @@ function amendSocket(row: u32, event: SocketEvent): void {
     amend(row, socket);
   }
   if (amendOwner(socket, event)) amend(row, socket);
-  if (raiseTotals(socket.now, event)) markDirty(row);
+  if (raiseTotals(socket, event)) markDirty(row);
 }
 
 /** An opening that was seen, after a scan had taken the socket for an old one: it is new, unless it was told as an old one. */
@@ -204,8 +206,8 @@ function reviseAdoption(socket: SocketRow, event: SocketEvent): void {
   if (!socket.has(SocketFlag.Adopted) || socket.has(SocketFlag.OpenTold) || event.startTimeNs === 0) return;
   socket.clear(SocketFlag.Adopted);
   socket.startTimeNs = event.startTimeNs;
-  clearTotals(socket.told);
-  clearTotals(socket.committed);
+  changeTold(socket, retainVersion(NOTHING));
+  setCommitted(socket, retainVersion(NOTHING));
 }
 
 /** True when the owner is another one. */
@@ -264,7 +266,8 @@ function firstTotals(now: Totals, event: SocketEvent): void {
 }
 
 /** True when something moved that is worth telling. */
-function raiseTotals(now: Totals, event: SocketEvent): bool {
+function raiseTotals(socket: SocketRow, event: SocketEvent): bool {
+  const now = socket.now;
   const segmentsSent = widen(now.segmentsSent, event.segmentsSent);
   const segmentsReceived = widen(now.segmentsReceived, event.segmentsReceived);
   const retransmits = widen(now.retransmits, event.retransmits);
@@ -277,6 +280,8 @@ function raiseTotals(now: Totals, event: SocketEvent): bool {
     segmentsReceived !== now.segmentsReceived ||
     retransmits !== now.retransmits ||
     isMinLess;
+  if (!hasMoved && (event.srttUs === 0 || event.srttUs === now.srttUs)) return false;
+  keepNow(socket);
   now.bytesSent = max(now.bytesSent, event.bytesSent);
   now.bytesReceived = max(now.bytesReceived, event.bytesReceived);
   now.segmentsSent = segmentsSent;

@@ -4,6 +4,7 @@ import { FOLD_SIZE, Fold, Totals } from '../gen/wire';
 import { shardOfJoinKey, shardOfTuple } from '../lib/flow-place';
 import { DEFAULT_SPACE } from './address-spaces';
 import { clearTotals, copyTotals, SocketFlag, SocketRow } from './socket-row';
+import { committedOf } from './versions';
 
 /** Ports from here on are given to clients (the default of net.ipv4.ip_local_port_range). */
 const EPHEMERAL_PORT_MIN: u16 = 32768;
@@ -52,7 +53,7 @@ export function countEnd(fold: Fold, socket: SocketRow): void {
   const isAdopted = socket.has(SocketFlag.Adopted);
   if (!isAdopted && !socket.has(SocketFlag.MayBeOlder)) fold.openings = 1;
   // What is committed of an adopted socket is its history as long as no window is.
-  if (isAdopted && !socket.has(SocketFlag.OpenCommitted)) subtractTotals(fold.last, socket.now, socket.committed);
+  if (isAdopted && !socket.has(SocketFlag.OpenCommitted)) subtractTotals(fold.last, socket.now, committedOf(socket));
   else copyTotals(fold.last, socket.now);
   fold.last.srttUs = 0;
   fold.last.minRttUs = 0;

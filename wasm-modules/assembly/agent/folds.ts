@@ -8,11 +8,12 @@ import { RowPool } from '../lib/row-pool';
 import { releaseSpace, retainSpace } from './address-spaces';
 import { absorbFold, copyFoldKey, hashFoldKey, isSameFoldKey } from './fold-key';
 import { clearEnd, countEnd, describeSocket, generalise, subtractTotals } from './fold-parts';
-import { pendingEntry, pendingEntryBefore } from './journal';
+import { pendingEntry, pendingEntryBefore, totalsOfEntry } from './journal';
 import { FOLD_COUNT_MAX } from './limits';
 import { releaseProcess, retainProcess } from './processes';
 import { settleFold } from './settled-folds';
 import { SocketFlag, SocketRow } from './socket-row';
+import { committedOf } from './versions';
 
 /** One for each role, told and untold, and one of each on its way from untold to told. */
 const MERGED_COUNT_MAX: u32 = 9;
@@ -83,11 +84,11 @@ export function foldSocket(socket: SocketRow): void {
     const isFirst = changetype<usize>(entry) === 0;
     if (isFirst)
       draft.connections = socket.hasBaseline || socket.has(SocketFlag.Failed | SocketFlag.MayBeOlder) ? 0 : 1;
-    subtractTotals(draft.totals, end, isFirst ? socket.committed : entry.totals);
+    subtractTotals(draft.totals, end, isFirst ? committedOf(socket) : totalsOfEntry(entry, socket));
     addDraft(window, isMerged);
     if (isFirst) return;
     clearEnd(draft);
-    end = entry.totals;
+    end = totalsOfEntry(entry, socket);
     window = entry.window;
     entry = pendingEntryBefore(entry);
   }

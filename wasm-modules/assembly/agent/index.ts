@@ -31,7 +31,8 @@ import {
 } from './events';
 import { commitFolds, foldCount, foldsMerged, initFolds, retellFolds, socketsFolded } from './folds';
 import { commitReleases, initHandles, retellReleases } from './handles';
-import { commitJournal, initJournal, journalCount, journalSkipped, restartJournal } from './journal';
+import { initHealth } from './health-row';
+import { changeTold, commitJournal, initJournal, journalCount, journalSkipped, restartJournal } from './journal';
 import {
   endedLabelCount,
   endIdleLabels,
@@ -72,7 +73,7 @@ import {
   settledFoldsDropped,
   tellSettledFolds,
 } from './settled-folds';
-import { copyTotals, SocketFlag } from './socket-row';
+import { SocketFlag } from './socket-row';
 import { initSockets, markDirty, nextSocket, socketAt, socketCount, socketsRefused } from './sockets';
 import {
   commitTallies,
@@ -86,6 +87,7 @@ import {
   tally,
   tallyCount,
 } from './tallies';
+import { initVersions, retainVersion } from './versions';
 
 const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
 let inbox: usize = 0;
@@ -110,7 +112,11 @@ export function agent_init(
   initProcesses(PROCESS_COUNT_MAX);
   initAddressSpaces();
   initRetention(closedRetainedMax === 0 ? CLOSED_RETAINED_MAX : closedRetainedMax);
-  initJournal(journalEntriesMax === 0 ? JOURNAL_ENTRIES_MAX : journalEntriesMax);
+  const journalEntries = journalEntriesMax === 0 ? JOURNAL_ENTRIES_MAX : journalEntriesMax;
+  initJournal(journalEntries);
+  // A socket has one for what was told and one for what is committed.
+  initVersions(sockets * 2 + journalEntries);
+  initHealth(sockets);
   initSettled(settledMax === 0 ? SETTLED_COUNT_MAX : settledMax);
   initLabels(LABEL_COUNT_MAX);
   initTallies(talliesMax === 0 ? TALLY_COUNT_MAX : talliesMax);
@@ -256,7 +262,7 @@ export function agent_begin_snapshot(window: u32, clockOffsetNs: i64, isSameRedu
   retellClosed(isSameReducer !== 0);
   for (let row = nextSocket(0); row !== 0; row = nextSocket(row)) {
     const socket = socketAt(row);
-    copyTotals(socket.told, socket.committed);
+    changeTold(socket, retainVersion(socket.committed));
     socket.clear(SocketFlag.BaselineDue);
     if (socket.has(SocketFlag.Closed)) continue;
     socket.clear(SocketFlag.OpenTold);

@@ -1,8 +1,10 @@
-// Everything that is known of one socket, 296 bytes. Its totals are kept three times (docs/protocol.md, sections 3 and 6):
+// Everything that every socket needs, 184 bytes. Its totals are known three times (docs/protocol.md, sections 3 and 6):
 //
 //   now        what the kernel said last
 //   told       what this channel said last; UpdateNarrow is the difference
 //   committed  what is exported, or for an adopted socket the history from before the agent looked: where a new reducer starts counting
+//
+// Of a socket that rests all three are the same, so only `now` is here (versions.ts).
 import { Totals } from '../gen/wire';
 
 export namespace SocketFlag {
@@ -76,43 +78,20 @@ export class SocketRow {
   private now3: u64;
   private now4: u64;
   private now5: u64;
-  private told0: u64; // 160
-  private told1: u64;
-  private told2: u64;
-  private told3: u64;
-  private told4: u64;
-  private told5: u64;
-  private committed0: u64; // 208
-  private committed1: u64;
-  private committed2: u64;
-  private committed3: u64;
-  private committed4: u64;
-  private committed5: u64;
+  /** Versions. */
+  told: u32; // 160
+  committed: u32; // 164
   /** First of its tallies (tallies.ts); 0 = none. */
-  tallies: u32; // 256
+  tallies: u32; // 168
   /** As wire.Once.handshake_us; 0 = not known. */
-  handshakeUs: u32; // 260
-  /** What the kernel counted last, and is tallied (tcp-health.ts). */
-  retransmitsFast: u32; // 264
-  retransmitsTimeout: u32; // 268
-  retransmitsSyn: u32; // 272
-  retransmitsProbe: u32; // 276
-  outOfOrder: u32; // 280
-  zeroWindows: u32; // 284
+  handshakeUs: u32; // 172
+  /** What else the kernel counted (health-row.ts); 0 = nothing. */
+  health: u32; // 176
   /** When its RTT variation was looked at last, seconds; 0 = never. */
-  rttSampledS: u32; // 288
-  pad1: u32; // 292
+  rttSampledS: u32; // 180
 
   get now(): Totals {
     return changetype<Totals>(changetype<usize>(this) + 112);
-  }
-
-  get told(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 160);
-  }
-
-  get committed(): Totals {
-    return changetype<Totals>(changetype<usize>(this) + 208);
   }
 
   has(flag: u32): bool {
@@ -139,9 +118,7 @@ export class SocketRow {
 }
 
 if (offsetof<SocketRow>('now0') !== 112) ERROR('SocketRow: `now` is at 112');
-if (offsetof<SocketRow>('told0') !== 160) ERROR('SocketRow: `told` is at 160');
-if (offsetof<SocketRow>('committed0') !== 208) ERROR('SocketRow: `committed` is at 208');
-if (offsetof<SocketRow>() !== 296) ERROR('SocketRow has 296 bytes');
+if (offsetof<SocketRow>() !== 184) ERROR('SocketRow has 184 bytes');
 
 export function copyTotals(to: Totals, from: Totals): void {
   memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<Totals>());

@@ -5,9 +5,11 @@ import { hashPair } from '../lib/hash';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { releaseSpace } from './address-spaces';
+import { releaseHealth } from './health-row';
 import { releaseProcess } from './processes';
 import { SocketFlag, SocketRow } from './socket-row';
 import { dropTallies } from './tallies';
+import { NOTHING, releaseVersion, retainVersion } from './versions';
 
 let byCookie: OpenTable = changetype<OpenTable>(0);
 let rows: RowPool = changetype<RowPool>(0);
@@ -56,7 +58,7 @@ export function findSocket(cookie: u64, startTimeNs: u64): u32 {
   return closed;
 }
 
-/** A row of zeros with this cookie; 0 when the table is full. */
+/** A row with this cookie, of which nothing is told; 0 when the table is full. */
 export function addSocket(cookie: u64): u32 {
   const row = rows.take();
   if (row === 0) {
@@ -66,6 +68,8 @@ export function addSocket(cookie: u64): u32 {
   const socket = socketAt(row);
   memory.fill(changetype<usize>(socket), 0, offsetof<SocketRow>());
   socket.cookie = cookie;
+  socket.told = retainVersion(NOTHING);
+  socket.committed = retainVersion(NOTHING);
   byCookie.insert(hashPair(cookie, 0), row);
   return row;
 }
@@ -73,6 +77,9 @@ export function addSocket(cookie: u64): u32 {
 export function freeSocket(row: u32): void {
   const socket = socketAt(row);
   dropTallies(row);
+  releaseHealth(socket);
+  releaseVersion(socket.told);
+  releaseVersion(socket.committed);
   byCookie.remove(hashPair(socket.cookie, 0), row);
   releaseProcess(socket.process);
   releaseSpace(socket.space);

@@ -2,17 +2,21 @@
 // was lost is made up for by the next.
 import { KernelEventType, RetransmitKind, SocketEvent } from '../gen/kernel-events';
 import { TallyKind } from '../gen/wire';
+import { ensureHealth, healthOf } from './health-row';
 import { SocketFlag, SocketRow } from './socket-row';
 import { tally } from './tallies';
 
 /** The agent's look begins here: what was counted before is history. */
 export function beginHealth(socket: SocketRow, event: SocketEvent): void {
-  socket.retransmitsFast = event.retransmitsFast;
-  socket.retransmitsTimeout = event.retransmitsTimeout;
-  socket.retransmitsSyn = event.retransmitsSyn;
-  socket.retransmitsProbe = event.retransmitsProbe;
-  socket.outOfOrder = event.outOfOrder;
-  socket.zeroWindows = event.zeroWindows;
+  const retransmits = event.retransmitsFast | event.retransmitsTimeout | event.retransmitsSyn | event.retransmitsProbe;
+  if ((retransmits | event.outOfOrder | event.zeroWindows) === 0) return;
+  const health = ensureHealth(socket);
+  health.retransmitsFast = event.retransmitsFast;
+  health.retransmitsTimeout = event.retransmitsTimeout;
+  health.retransmitsSyn = event.retransmitsSyn;
+  health.retransmitsProbe = event.retransmitsProbe;
+  health.outOfOrder = event.outOfOrder;
+  health.zeroWindows = event.zeroWindows;
 }
 
 const RTT_SAMPLE_PERIOD_S: u32 = 60;
@@ -34,19 +38,21 @@ function sampleRttVariation(row: u32, socket: SocketRow, event: SocketEvent): vo
 export function applyHealth(row: u32, socket: SocketRow, event: SocketEvent): void {
   if (event.handshakeUs !== 0) socket.handshakeUs = event.handshakeUs;
   sampleRttVariation(row, socket, event);
-  const fast = rise(socket.retransmitsFast, event.retransmitsFast);
-  const timeout = rise(socket.retransmitsTimeout, event.retransmitsTimeout);
-  const syn = rise(socket.retransmitsSyn, event.retransmitsSyn);
-  const probe = rise(socket.retransmitsProbe, event.retransmitsProbe);
-  const outOfOrder = rise(socket.outOfOrder, event.outOfOrder);
-  const zeroWindows = rise(socket.zeroWindows, event.zeroWindows);
+  const known = healthOf(socket);
+  const fast = rise(known.retransmitsFast, event.retransmitsFast);
+  const timeout = rise(known.retransmitsTimeout, event.retransmitsTimeout);
+  const syn = rise(known.retransmitsSyn, event.retransmitsSyn);
+  const probe = rise(known.retransmitsProbe, event.retransmitsProbe);
+  const outOfOrder = rise(known.outOfOrder, event.outOfOrder);
+  const zeroWindows = rise(known.zeroWindows, event.zeroWindows);
   if ((fast | timeout | syn | probe | outOfOrder | zeroWindows) === 0) return;
-  socket.retransmitsFast += fast;
-  socket.retransmitsTimeout += timeout;
-  socket.retransmitsSyn += syn;
-  socket.retransmitsProbe += probe;
-  socket.outOfOrder += outOfOrder;
-  socket.zeroWindows += zeroWindows;
+  const health = ensureHealth(socket);
+  health.retransmitsFast += fast;
+  health.retransmitsTimeout += timeout;
+  health.retransmitsSyn += syn;
+  health.retransmitsProbe += probe;
+  health.outOfOrder += outOfOrder;
+  health.zeroWindows += zeroWindows;
   tally(row, TallyKind.Retransmit, RetransmitKind.Fast, 0, fast, 0);
   tally(row, TallyKind.Retransmit, RetransmitKind.Timeout, 0, timeout, 0);
   tally(row, TallyKind.Retransmit, RetransmitKind.Syn, 0, syn, 0);
