@@ -7,6 +7,7 @@ import { join } from 'node:path';
 const QUESTIONS: Record<string, string> = {
   agent: 'What does the agent cost the host that it watches?',
   reducer: 'What does the reducer cost for each record, on its whole path?',
+  native: 'How far is reducer.wasm from the same algorithm compiled for this machine?',
 };
 
 const [name, ...args] = process.argv.slice(2);

@@ -52,7 +52,7 @@ export interface Told {
 
 /** A frame of an agent is 64 KiB at most. */
 const FRAME_BYTES = 65_536 - 16 - BATCH_PREFIX_BYTES;
-const PROCESSES = 8;
+export const PROCESSES = 8;
 const ROLES = 64;
 const CLIENT = 1;
 const SERVER = 2;
@@ -166,7 +166,7 @@ export class Fleet {
   /** Names, in the snapshot. */
   announce(index: number): Payload[] {
     const processes = Array.from({ length: PROCESSES }, (_, process) => {
-      const comm = `${index < this.#options.agents / 2 ? 'client' : 'server'}-${(index * PROCESSES + process) % ROLES}`;
+      const comm = this.processName(index, process);
       return {
         ...{ handle: process + 1, pid: 100 + process, uid: 0, startTimeNs: 1n, comm, executable: `/usr/bin/${comm}` },
         ...{ unit: '', containerId: '', containerRuntime: '', cgroup: '/' },
@@ -175,6 +175,11 @@ export class Fleet {
     const names = encodeAnnounce({ processes, addressSpaces: [{ handle: SPACE, name: 'default' }] });
     const addresses = encodeAnnounce({ hostAddresses: [{ address: addressOf(index), addressSpace: SPACE }] });
     return [names, addresses].map((payload) => ({ kind: FrameKind.Announce, payload }));
+  }
+
+  /** Of the `process`-th of an agent, from 0. */
+  processName(index: number, process: number): string {
+    return `${index < this.#options.agents / 2 ? 'client' : 'server'}-${(index * PROCESSES + process) % ROLES}`;
   }
 
   /** All live sockets open, for each agent; nothing for `short`. */
@@ -342,7 +347,7 @@ function totalsOf(role: number, j: number, reports: number) {
   };
 }
 
-function addressOf(agent: number): Uint8Array {
+export function addressOf(agent: number): Uint8Array {
   const host = [10, agent >> 8, agent & 0xff, 1];
   return Uint8Array.from([...new Array(10).fill(0), 0xff, 0xff, ...host]);
 }

@@ -1,0 +1,84 @@
+// The product's reducer.wasm as one worker has it, driven in this thread: copying frames into its memory is part of what is measured.
+
+import { strict as assert } from 'node:assert';
+import { ReducerModule } from '../../host/reducer/reducer-module.ts';
+import { ReducerCounter, SessionFlag } from '../../host/wire/gen/records-layout.ts';
+import { FIRST_WINDOW, type Input, type InputWindow, WINDOW_NS } from './input.ts';
+import type { StageTimes } from './stages.ts';
+
+/** Flows that the worker books before it looks after its connections again (host/reducer/worker-core.ts). */
+const CLOSE_ROWS_BUDGET = 4_096;
+const HASH_SEED = 0x0000_0001_0000_0001n;
+
+export class Ours {
+  readonly #module: ReducerModule;
+  readonly #slots: number[];
+
+  constructor(module: WebAssembly.Module, input: Input) {
+    const place = { worker: 0, workers: 1, hashSeed: HASH_SEED, windowNs: WINDOW_NS, openWindow: FIRST_WINDOW };
+    this.#module = new ReducerModule({ module, ...place });
+    this.#slots = Array.from({ length: input.agents }, (_, agent) => this.#open(input.hello(agent)));
+    for (const [agent, slot] of this.#slots.entries()) {
+      for (const frame of input.announcement(agent)) this.#tell(slot, frame);
+    }
+  }
+
+  get framesRefused(): number {
+    return Number(this.#module.counters()[ReducerCounter.FramesRefused]);
+  }
+
+  /** Runs a window to its end. `output` is valid until the next one. */
+  run({ window, agents }: InputWindow): { times: StageTimes; output: Uint8Array } {
+    const { exports } = this.#module;
+    const start = cpuNs();
+    let now = start;
+    let ingest = 0;
+    let join = 0;
+    for (const { agent, data, end } of agents) {
+      for (const frame of data) this.#tell(this.#slots[agent], frame);
+      const shipped = cpuNs();
+      ingest += shipped - now;
+      this.#tell(this.#slots[agent], end);
+      now = cpuNs();
+      join += now - shipped;
+    }
+    const closing = now;
+    exports.ingest_seal(window);
+    while (exports.match_close(CLOSE_ROWS_BUDGET) !== 0);
+    const rolling = cpuNs();
+    const address = exports.aggregate_close();
+    const forgetting = cpuNs();
+    exports.match_committed(window);
+    const stop = cpuNs();
+    const book = rolling - closing + (stop - forgetting);
+    const times = { ingest, join, book, rollUp: forgetting - rolling, whole: stop - start };
+    return { times, output: this.#module.bytes(address, exports.output_bytes()) };
+  }
+
+  #open(payload: Uint8Array): number {
+    const address = this.#module.exports.frame_inbox(payload.length);
+    this.#module.bytes(address, payload.length).set(payload);
+    const slot = this.#module.exports.session_open(address, payload.length);
+    assert(slot >= 0, `a session is refused for reason ${-slot}`);
+    return slot;
+  }
+
+  #tell(slot: number, frame: Uint8Array): void {
+    const { exports } = this.#module;
+    const address = exports.frame_inbox(frame.length);
+    this.#module.bytes(address, frame.length).set(frame);
+    assert.equal(exports.session_frames(slot, address, frame.length), frame.length, 'a session waits');
+    // One worker has nobody to send to, so what is shipped goes straight to its own match.
+    while ((this.#module.sessionProgress(slot).flags & SessionFlag.More) !== 0) exports.session_frames(slot, 0, 0);
+  }
+}
+
+/**
+ * Of this thread. The kernel tells getrusage(2) of a thread what its last tick saw; asking for the whole process brings the running thread up to
+ * date first (thread_group_cputime in kernel/sched/cputime.c).
+ */
+function cpuNs(): number {
+  process.cpuUsage();
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) * 1_000;
+}

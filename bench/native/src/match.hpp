@@ -1,0 +1,561 @@
+// Ends join into flows, and flows are booked at the window's end
+// (wasm-modules/assembly/{ingest/ship,match/{receive,claims,ledger,counts,own-numbers,orientation,naming,close}}.ts,
+// docs/protocol.md sections 3 to 5).
+//
+// Where the stages of the reducer wait for memory, one record after another, this looks ahead: what is shipped goes
+// through in groups, whose rows are fetched while those before are worked on.
+#pragma once
+
+#include "ingest.hpp"
+#include "tallies.hpp"
+
+constexpr u32 GROUP = 16;
+
+// Row of each end by its number on the channel; 0 = refused, or closed.
+inline List<u32> channel_ends;
+
+inline void set_channel_end(u32 number, u32 end)
+{
+	if (UNLIKELY(number >= channel_ends.capacity)) {
+		u64 capacity = greatest(channel_ends.capacity, 1024u);
+		while (capacity <= number)
+			capacity *= 2;
+		channel_ends.reserve(capacity);
+	}
+	channel_ends.items[number] = end;
+}
+
+inline u32 channel_end(u32 number)
+{
+	return LIKELY(number < channel_ends.capacity) ? channel_ends.items[number] : 0;
+}
+
+inline void raise(u64 &total, u64 told)
+{
+	if (told > total) total = told;
+}
+
+inline void report(u32 end, u64 bytes_sent, u64 bytes_received, u64 segments_sent, u64 segments_received,
+		   u64 retransmits, u32 srtt_us, u32 from_window)
+{
+	End *hot = ends.at(end);
+	if (UNLIKELY(hot->flow == 0)) return;
+	raise(hot->bytes_sent, bytes_sent);
+	raise(hot->bytes_received, bytes_received);
+	raise(hot->segments_sent, segments_sent);
+	raise(hot->segments_received, segments_received);
+	raise(hot->retransmits, retransmits);
+	hot->flags |= END_REPORTED;
+	if (srtt_us > hot->srtt_us) hot->srtt_us = srtt_us;
+	if (from_window < hot->from_window) hot->from_window = from_window;
+	touch_flow(hot->flow);
+}
+
+inline void report(u32 end, const records::end_totals &totals, u32 from_window)
+{
+	report(end, totals.bytes_sent, totals.bytes_received, totals.segments_sent, totals.segments_received,
+	       totals.retransmits, totals.srtt_us, from_window);
+}
+
+inline u32 refuse_claim(u32 reason)
+{
+	count(records::REDUCER_COUNTER_CLAIMS_REFUSED);
+	count_refusal(reason);
+	return 0;
+}
+
+// The end that claims its side of the flow with the join key; 0 when it is refused. In the mixes no two sockets claim
+// one side.
+inline u32 claim_end(const records::match_open *open, u32 tag)
+{
+	u32 flow = find_flow(open->join_key, tag);
+	if (flow == 0) flow = add_flow(open->join_key, tag);
+	if (UNLIKELY(flow == 0)) return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
+	const u32 slot = open->role == kernel::ROLE_SERVER;
+	Flow *hot_flow = flows.at(flow);
+	if (UNLIKELY(hot_flow->ends[slot] != 0)) return refuse_claim(records::REFUSAL_REASON_AMBIGUOUS);
+	const u32 end = ends.take();
+	if (UNLIKELY(end == 0)) return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
+	cold_ends.take();
+	End *hot = ends.at(end);
+	zero(hot);
+	hot->flow = flow;
+	hot->from_window = NO_WINDOW;
+	hot->flags = END_FRESH | END_REPORTED;
+	if ((open->flags & wire::OPEN_FLAGS_EXISTING) != 0) hot->flags |= END_EXISTING;
+	if ((open->flags & wire::OPEN_FLAGS_COUNTED) != 0) hot->flags |= END_COUNTED;
+	hot->node = open->node;
+	retain_node(open->node);
+	EndCold *cold = cold_ends.at(end);
+	cold->boot = open->boot;
+	cold->cookie = open->cookie;
+	cold->session = open->session;
+	cold->identity = open->identity;
+	cold->address_space = open->address_space;
+	cold->local_high = load64(open->local_address);
+	cold->local_low = load64(open->local_address + 8);
+	cold->remote_high = load64(open->remote_address);
+	cold->remote_low = load64(open->remote_address + 8);
+	cold->local_port = open->local_port;
+	cold->remote_port = open->remote_port;
+	cold->role = open->role;
+	cold->role_source = open->role_source;
+	cold->close_reason = kernel::CLOSE_REASON_NONE;
+	cold->protocol = open->protocol;
+	cold->carried = 0;
+	cold->remote_node = 0;
+	hot_flow->ends[slot] = end;
+	if (hot_flow->ends[1 - slot] != 0) count(records::REDUCER_COUNTER_FLOWS_JOINED);
+	FlowCold *cold_flow = cold_flows.at(flow);
+	cold_flow->flags |= FLOW_RENAMED;
+	if (cold_flow->begin_time == 0 || static_cast<i32>(open->start_time - cold_flow->begin_time) < 0)
+		cold_flow->begin_time = open->start_time;
+	touch_flow(flow);
+	return end;
+}
+
+inline void close_end(u32 end, u8 reason)
+{
+	ends.at(end)->flags |= END_CLOSED;
+	EndCold *cold = cold_ends.at(end);
+	if (reason > cold->close_reason) cold->close_reason = reason;
+}
+
+inline void receive_open(const records::match_open *open, u32 tag)
+{
+	const u32 end = claim_end(open, tag);
+	set_channel_end(open->end, end);
+	if (LIKELY(end != 0)) ends.at(end)->open_count++;
+	release_node(open->node);
+}
+
+inline void receive_once(const records::match_once *once, u32 tag, u32 from_window)
+{
+	const u32 end = claim_end(&once->open, tag);
+	release_node(once->open.node);
+	if (UNLIKELY(end == 0)) return;
+	Ending said = {};
+	said.reason = once->reason;
+	said.phase = once->phase;
+	said.min_rtt_us = once->totals.min_rtt_us;
+	said.duration_ns = once->duration_ns;
+	if (once->open.role != kernel::ROLE_UNKNOWN) {
+		said.role = once->open.role;
+		said.handshake_us = static_cast<u32>(once->handshake_ns / 1000);
+	}
+	keep_ending(end, ends.at(end), said);
+	close_end(end, once->reason);
+	report(end, once->totals, from_window);
+}
+
+inline void receive_close(const records::match_close *close, u32 from_window)
+{
+	const u32 end = channel_end(close->end);
+	set_channel_end(close->end, 0);
+	free_ends.push(close->end);
+	if (UNLIKELY(end == 0)) return;
+	End *hot = ends.at(end);
+	hot->open_count--;
+	Ending said = {};
+	said.reason = close->reason;
+	said.phase = close->phase;
+	said.min_rtt_us = close->totals.min_rtt_us;
+	keep_ending(end, hot, said);
+	close_end(end, close->reason);
+	report(end, close->totals, from_window);
+}
+
+struct StagedGroup {
+	const records::record_header *headers[GROUP];
+	u32 tags[GROUP];
+	u32 size;
+};
+
+inline u64 join_key_of(const records::record_header *header)
+{
+	// MatchOnce begins with its MatchOpen.
+	return reinterpret_cast<const records::match_open *>(header + 1)->join_key;
+}
+
+inline void ship_group(const StagedGroup &group, u32 from_window)
+{
+	for (u32 index = 0; index < group.size; index++) {
+		const records::record_header *header = group.headers[index];
+		if (header->kind == records::RECORD_KIND_MATCH_CLOSE) {
+			const u32 end = channel_end(reinterpret_cast<const records::match_close *>(header + 1)->end);
+			prefetch_to_write(ends.at(end));
+			prefetch_to_write(cold_ends.at(end));
+		} else {
+			// The row that the slot names, as far as the slot has arrived.
+			const u32 row = static_cast<u32>(flow_table.slots[group.tags[index] & flow_table.mask] >> 32);
+			prefetch_to_write(cold_flows.at(row));
+			prefetch_to_write(flows.at(row));
+		}
+	}
+	for (u32 index = 0; index < group.size; index++) {
+		const records::record_header *header = group.headers[index];
+		count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
+		count(records::REDUCER_COUNTER_RECORDS_MATCHED);
+		const void *record = header + 1;
+		switch (header->kind) {
+		case records::RECORD_KIND_MATCH_OPEN:
+			receive_open(static_cast<const records::match_open *>(record), group.tags[index]);
+			break;
+		case records::RECORD_KIND_MATCH_ONCE:
+			receive_once(static_cast<const records::match_once *>(record), group.tags[index], from_window);
+			break;
+		default:
+			receive_close(static_cast<const records::match_close *>(record), from_window);
+		}
+	}
+}
+
+inline void ship_staged(Session *session, u32 from_window)
+{
+	StagedGroup group;
+	group.size = 0;
+	for (StagedBlock *block = session->staged_first; block != nullptr;) {
+		for (u32 at = sizeof(StagedBlock); at < block->used;) {
+			const auto *header =
+				reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + at);
+			at += header->size;
+			group.headers[group.size] = header;
+			if (header->kind != records::RECORD_KIND_MATCH_CLOSE) {
+				group.tags[group.size] = flow_tag(join_key_of(header));
+				flow_table.prefetch_slot(group.tags[group.size]);
+			}
+			if (++group.size < GROUP) continue;
+			ship_group(group, from_window);
+			group.size = 0;
+		}
+		ship_group(group, from_window);
+		group.size = 0;
+		StagedBlock *next = block->next;
+		give_block(block, STAGED_BLOCK_BYTES);
+		block = next;
+	}
+	session->staged_first = session->staged_last = nullptr;
+	session->staged_bytes = 0;
+}
+
+// One group of rows that moved: rows, then their ends, then the flows of these are fetched before the first is worked
+// on.
+inline void ship_rows(Session *session, u32 window, u32 from_window)
+{
+	Socket *sockets[GROUP];
+	u32 numbers[GROUP];
+	while (session->dirty_head != 0) {
+		u32 size = 0;
+		while (size < GROUP && session->dirty_head != 0) {
+			Socket *socket = socket_at(session, session->dirty_head);
+			session->dirty_head = socket->next_dirty;
+			socket->flags &= ~SOCKET_DIRTY;
+			if (UNLIKELY(socket->state != SOCKET_OPEN)) continue;
+			prefetch(channel_ends.items + socket->end);
+			sockets[size++] = socket;
+		}
+		for (u32 index = 0; index < size; index++) {
+			numbers[index] = channel_end(sockets[index]->end);
+			prefetch_to_write(ends.at(numbers[index]));
+		}
+		for (u32 index = 0; index < size; index++)
+			prefetch_to_write(cold_flows.at(ends.at(numbers[index])->flow));
+		for (u32 index = 0; index < size; index++) {
+			Socket *socket = sockets[index];
+			if ((socket->flags & SOCKET_MOVED) != 0) {
+				count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
+				count(records::REDUCER_COUNTER_RECORDS_MATCHED);
+				if (LIKELY(numbers[index] != 0))
+					report(numbers[index], socket->bytes_sent, socket->bytes_received,
+					       socket->segments_sent, socket->segments_received, socket->retransmits,
+					       socket->srtt_us, from_window);
+				socket->told_window = window;
+			}
+			socket->flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
+			socket->reports = 0;
+		}
+	}
+}
+
+inline void ship_window(Session *session, u32 window, u32 from_window)
+{
+	ship_staged(session, from_window);
+	ship_rows(session, window, from_window);
+	session->reached_window = greatest(session->reached_window, window);
+	session->told_window = session->reached_window;
+}
+
+// Stands in for the end that nobody reports.
+inline End no_end;
+
+inline bool has_flag(const End *end, u16 flag)
+{
+	return (end->flags & flag) != 0;
+}
+
+// Which slot is the client, by the best evidence of any end.
+inline void orient_flow(const Flow *hot, FlowCold *cold)
+{
+	u32 best = 0;
+	u32 client_slot = 0;
+	for (u32 slot = 0; slot < 2; slot++) {
+		if (hot->ends[slot] == 0) continue;
+		const EndCold *end = cold_ends.at(hot->ends[slot]);
+		if (end->role == kernel::ROLE_UNKNOWN || end->role_source <= best) continue;
+		best = end->role_source;
+		client_slot = end->role == kernel::ROLE_CLIENT ? slot : 1 - slot;
+	}
+	cold->client_slot = static_cast<u8>(client_slot);
+}
+
+inline void fill_own(const End *end, bool is_known, const OwnTotals &before, u64 &bytes_sent, u64 &bytes_received,
+		     u64 &packets_sent, u64 &packets_received)
+{
+	if (!is_known) return;
+	bytes_sent = end->bytes_sent - before.bytes_sent;
+	bytes_received = end->bytes_received - before.bytes_received;
+	packets_sent = end->segments_sent - before.segments_sent;
+	packets_received = end->segments_received - before.segments_received;
+}
+
+// An end that is new begins at 0; one whose flow keeps no row stood at what is booked.
+inline void fill_own_numbers(const Flow *flow, const FlowCold *cold, const End *client, const End *server,
+			     records::edge_flow *out)
+{
+	OwnTotals of_client = {};
+	OwnTotals of_server = {};
+	if (!has_flag(client, END_FRESH))
+		of_client = cold->own != 0 ? own_rows.at(cold->own)->client
+					   : OwnTotals{flow->forward_bytes, flow->reverse_bytes, flow->forward_packets,
+						       flow->reverse_packets};
+	if (!has_flag(server, END_FRESH))
+		of_server = cold->own != 0 ? own_rows.at(cold->own)->server
+					   : OwnTotals{flow->reverse_bytes, flow->forward_bytes, flow->reverse_packets,
+						       flow->forward_packets};
+	fill_own(client, client != &no_end, of_client, out->client_bytes_sent, out->client_bytes_received,
+		 out->client_packets_sent, out->client_packets_received);
+	fill_own(server, server != &no_end, of_server, out->server_bytes_sent, out->server_bytes_received,
+		 out->server_packets_sent, out->server_packets_received);
+}
+
+inline void keep_own_totals(const Flow *flow, FlowCold *cold, const End *client, const End *server)
+{
+	const u64 of_client =
+		(client->bytes_sent ^ flow->forward_bytes) | (client->bytes_received ^ flow->reverse_bytes) |
+		(client->segments_sent ^ flow->forward_packets) | (client->segments_received ^ flow->reverse_packets);
+	const u64 of_server =
+		(server->bytes_sent ^ flow->reverse_bytes) | (server->bytes_received ^ flow->forward_bytes) |
+		(server->segments_sent ^ flow->reverse_packets) | (server->segments_received ^ flow->forward_packets);
+	if (LIKELY((client == &no_end || of_client == 0) && (server == &no_end || of_server == 0))) {
+		drop_own_totals(cold);
+		return;
+	}
+	if (cold->own == 0) cold->own = own_rows.take();
+	OwnRow *row = own_rows.at(cold->own);
+	row->client = {client->bytes_sent, client->bytes_received, client->segments_sent, client->segments_received};
+	row->server = {server->bytes_sent, server->bytes_received, server->segments_sent, server->segments_received};
+}
+
+// The end whose total was booked says from which window on; when both have it, the one that is less late.
+inline void mark_late(records::edge_flow *out, u64 bytes, const End *sender, u64 sent, const End *receiver,
+		      u64 received, u32 window)
+{
+	const u32 sender_from = sender->from_window == NO_WINDOW ? 0 : sender->from_window;
+	const u32 receiver_from = receiver->from_window == NO_WINDOW ? 0 : receiver->from_window;
+	const u32 from = sent > received   ? sender_from
+			 : received > sent ? receiver_from
+					   : greatest(sender_from, receiver_from);
+	if (LIKELY(from == 0 || from >= window)) return;
+	out->late_bytes += bytes;
+	out->from_window = least(out->from_window, from);
+}
+
+inline u64 book(u64 &booked, u64 total)
+{
+	if (total <= booked) return 0;
+	const u64 rise = total - booked;
+	booked = total;
+	return rise;
+}
+
+// Per direction the greater of sender and receiver; `booked` never falls.
+inline void book_totals(Flow *flow, const End *client, const End *server, u32 window, records::edge_flow *out)
+{
+	out->from_window = window;
+	out->forward_bytes = book(flow->forward_bytes, greatest(client->bytes_sent, server->bytes_received));
+	if (out->forward_bytes != 0)
+		mark_late(out, out->forward_bytes, client, client->bytes_sent, server, server->bytes_received, window);
+	out->reverse_bytes = book(flow->reverse_bytes, greatest(server->bytes_sent, client->bytes_received));
+	if (out->reverse_bytes != 0)
+		mark_late(out, out->reverse_bytes, server, server->bytes_sent, client, client->bytes_received, window);
+	out->forward_packets = book(flow->forward_packets, greatest(client->segments_sent, server->segments_received));
+	out->reverse_packets = book(flow->reverse_packets, greatest(server->segments_sent, client->segments_received));
+	out->forward_retransmits = book(flow->forward_retransmits, client->retransmits);
+	out->reverse_retransmits = book(flow->reverse_retransmits, server->retransmits);
+}
+
+inline u64 difference(u64 left, u64 right)
+{
+	return left > right ? left - right : right - left;
+}
+
+inline bool mark(FlowCold *cold, u16 flag)
+{
+	if ((cold->flags & flag) != 0) return false;
+	cold->flags |= flag;
+	return true;
+}
+
+inline u8 reason_of(const End *end, u32 handle)
+{
+	return has_flag(end, END_CLOSED) ? cold_ends.at(handle)->close_reason
+					 : static_cast<u8>(kernel::CLOSE_REASON_NONE);
+}
+
+// 1 = the client reset the connection, 2 = the server, 0 = nobody.
+inline u8 reset_sender(u8 client, u8 server)
+{
+	if (client == kernel::CLOSE_REASON_RESET_SENT || server == kernel::CLOSE_REASON_RESET_RECEIVED) return 1;
+	if (server == kernel::CLOSE_REASON_RESET_SENT || client == kernel::CLOSE_REASON_RESET_RECEIVED) return 2;
+	return 0;
+}
+
+inline void count_close(const Flow *hot, FlowCold *cold, const End *client, const End *server, records::edge_flow *out)
+{
+	if (mark(cold, FLOW_CLOSED_COUNTED)) out->closed = 1;
+	const u8 client_reason = reason_of(client, hot->ends[cold->client_slot]);
+	const u8 server_reason = reason_of(server, hot->ends[1 - cold->client_slot]);
+	const u8 sender = reset_sender(client_reason, server_reason);
+	if (UNLIKELY(sender != 0) && mark(cold, FLOW_RESET_COUNTED)) {
+		const bool is_sent = (sender == 1 ? client_reason : server_reason) == kernel::CLOSE_REASON_RESET_SENT;
+		out->reset_by = sender;
+		out->reason = is_sent ? kernel::CLOSE_REASON_RESET_SENT : kernel::CLOSE_REASON_RESET_RECEIVED;
+		out->reason_count = 1;
+	}
+	if (!has_flag(client, END_CLOSED) || !has_flag(server, END_CLOSED) || !mark(cold, FLOW_JUDGED)) return;
+	out->residual_bytes = difference(client->bytes_sent, server->bytes_received) +
+			      difference(server->bytes_sent, client->bytes_received);
+	out->judged_bytes = greatest(client->bytes_sent, server->bytes_received) +
+			    greatest(server->bytes_sent, client->bytes_received);
+}
+
+inline void count_flow(const Flow *hot, FlowCold *cold, const End *client, const End *server, records::edge_flow *out)
+{
+	out->match = (has_flag(client, END_REPORTED | END_CLOSED) ? 1 : 0) |
+		     (has_flag(server, END_REPORTED | END_CLOSED) ? 2 : 0);
+	if (UNLIKELY(has_flag(client, END_COUNTED) || has_flag(server, END_COUNTED)))
+		mark(cold, FLOW_CONNECTION_COUNTED);
+	else {
+		const bool is_opening_seen = (client != &no_end && !has_flag(client, END_EXISTING)) ||
+					     (server != &no_end && !has_flag(server, END_EXISTING));
+		if (is_opening_seen && mark(cold, FLOW_CONNECTION_COUNTED)) out->connections = 1;
+	}
+	if (has_flag(client, END_CLOSED) || has_flag(server, END_CLOSED)) count_close(hot, cold, client, server, out);
+}
+
+inline bool has_news(const records::edge_flow *out)
+{
+	return (out->forward_bytes | out->reverse_bytes | out->forward_packets | out->reverse_packets |
+		out->forward_retransmits | out->reverse_retransmits | out->judged_bytes | out->connections |
+		out->closed | out->rtt_us | out->reason_count | out->client_bytes_sent | out->client_bytes_received |
+		out->client_packets_sent | out->client_packets_received | out->server_bytes_sent |
+		out->server_bytes_received | out->server_packets_sent | out->server_packets_received) != 0;
+}
+
+// 0 of a flow of which one end is told by nobody: who that is would follow from its address, which the mixes have no
+// need of.
+inline u32 find_edge(const Flow *hot, FlowCold *cold, const End *client, const End *server, u32 window)
+{
+	cold->flags &= ~FLOW_RENAMED;
+	if (UNLIKELY(client == &no_end || server == &no_end)) return 0;
+	const EndCold *end = cold_ends.at(hot->ends[1 - cold->client_slot]);
+	return edge_of(client->node, server->node, end->local_port | static_cast<u32>(end->protocol) << 16, window);
+}
+
+// Sends what the flow adds to its edge, which it retains while it is active.
+inline u32 send_news(Flow *hot, FlowCold *cold, const End *client, const End *server, bool is_active, u32 window,
+		     records::edge_flow *out)
+{
+	const bool was_active = (cold->flags & FLOW_ACTIVE) != 0;
+	if (!has_news(out) && is_active == was_active) return 0;
+	const bool is_stale = hot->edge == 0 || (cold->flags & FLOW_RENAMED) != 0;
+	const u32 edge = is_stale ? find_edge(hot, cold, client, server, window) : hot->edge;
+	if (UNLIKELY(edge == 0)) return 0;
+	out->active_delta = static_cast<i32>(is_active) - static_cast<i32>(was_active);
+	emit_edge_flow(edge, out);
+	if (is_active && !was_active) edges.at(edge)->refs++;
+	if (!is_active && was_active) edges.at(edge)->refs--;
+	hot->edge = is_active ? edge : 0;
+	if (is_active)
+		cold->flags |= FLOW_ACTIVE;
+	else
+		cold->flags &= ~FLOW_ACTIVE;
+	return edge;
+}
+
+inline void begin_end_window(End *end)
+{
+	if (end == &no_end) return;
+	end->flags &= ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
+	if (end->open_count != 0) end->flags |= END_HELD;
+	end->srtt_us = 0;
+	end->from_window = NO_WINDOW;
+}
+
+inline void book_flow(u32 flow, u32 window)
+{
+	Flow *hot = flows.at(flow);
+	FlowCold *cold = cold_flows.at(flow);
+	if (UNLIKELY((hot->ends[0] | hot->ends[1]) == 0)) {
+		forget_flow(flow);
+		return;
+	}
+	if ((cold->flags & FLOW_BOOKED) == 0) orient_flow(hot, cold);
+	const u32 client_end = hot->ends[cold->client_slot];
+	const u32 server_end = hot->ends[1 - cold->client_slot];
+	End *client = LIKELY(client_end != 0) ? ends.at(client_end) : &no_end;
+	End *server = LIKELY(server_end != 0) ? ends.at(server_end) : &no_end;
+	records::edge_flow out = {};
+	fill_own_numbers(hot, cold, client, server, &out);
+	book_totals(hot, client, server, window, &out);
+	keep_own_totals(hot, cold, client, server);
+	cold->flags |= FLOW_BOOKED;
+	out.rtt_us = client->srtt_us != 0 ? client->srtt_us : server->srtt_us;
+	count_flow(hot, cold, client, server, &out);
+	const bool is_active = (client->open_count | server->open_count) != 0;
+	const u32 edge = send_news(hot, cold, client, server, is_active, window, &out);
+	if (cold->tallies != 0 && edge != 0) send_endings(cold, client_end, edge);
+	begin_end_window(client);
+	begin_end_window(server);
+	if (!is_active) linger_flow(flow, cold, window, has_flag(client, END_CLOSED) && has_flag(server, END_CLOSED));
+}
+
+inline void prefetch_flow(u32 flow)
+{
+	prefetch_to_write(flows.at(flow));
+	prefetch_to_write(cold_flows.at(flow));
+}
+
+// Books every flow that was touched: the one after the next is fetched meanwhile, and of the next its ends and its
+// edge.
+inline void close_match(u32 window)
+{
+	u32 flow = dirty_flows;
+	dirty_flows = 0;
+	if (flow != 0) prefetch_flow(flows.at(flow)->next_dirty);
+	while (flow != 0) {
+		const u32 next = flows.at(flow)->next_dirty;
+		cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
+		if (next != 0) {
+			const Flow *coming = flows.at(next);
+			prefetch_flow(coming->next_dirty);
+			prefetch_to_write(ends.at(coming->ends[0]));
+			prefetch_to_write(ends.at(coming->ends[1]));
+			prefetch_to_write(channel_edges.at(coming->edge));
+		}
+		book_flow(flow, window);
+		flow = next;
+	}
+	waiting_endings = 0;
+	expire_lingering(window);
+}

@@ -1,0 +1,57 @@
+// The reducer's loop, as one worker has it: names before, then window by window frames, match, close.
+#pragma once
+
+#include "match.hpp"
+#include "output.hpp"
+
+inline void init_reducer(u32 first_window, u64 length_ns)
+{
+	seed_low = 1;
+	seed_high = 1;
+	open_window = first_window;
+	window_ns = length_ns;
+	announce_epoch = first_window / EPOCH_WINDOWS + 1;
+	sessions = allocate<Session>(SESSION_COUNT_MAX);
+	init_names();
+	init_claims();
+	init_flows(length_ns);
+	init_tree();
+	init_tallies();
+	init_endings();
+	no_end.from_window = NO_WINDOW;
+}
+
+// The agent of session `index` announces a process: a NodeRecord.
+inline void name_process(u32 index, u32 process, const records::node_record *record)
+{
+	Session *session = sessions + index;
+	session->session = session->boot = session->identity = index + 1;
+	session->space = 1;
+	u64 capacity = greatest(session->processes.capacity, 16u);
+	while (capacity <= process)
+		capacity *= 2;
+	session->processes.reserve(capacity);
+	session->processes.items[process] = node_of(record);
+}
+
+inline void name_address(u32 index, const u8 *address)
+{
+	add_claim(load64(address), load64(address + 8), 1, index + 1);
+}
+
+inline void close_aggregate()
+{
+	const u32 window = open_window - 1;
+	roll_up();
+	roll_up_tallies();
+	write_output(window);
+	settle_rows(window);
+	settle_tallies(window);
+	announce_epoch = open_window / EPOCH_WINDOWS + 1;
+}
+
+inline void close_window()
+{
+	close_match(open_window);
+	open_window++;
+}

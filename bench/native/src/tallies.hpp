@@ -1,0 +1,275 @@
+// What ends count beyond the columns of an edge: how their sockets ended, in rows of their own under the same tree
+// (wasm-modules/assembly/aggregate/{tallies,tally-output}.ts). No tally of the mixes has a label, and none is told by
+// itself.
+#pragma once
+
+#include "flows.hpp"
+#include "tree.hpp"
+
+constexpr u32 TALLY_COUNT_MAX = 1 << 18;
+constexpr u32 NEAR_COUNT_MAX = 8;
+constexpr u32 TELLER_COUNT = 256;
+// Kinds that have a histogram, as bits: those whose unit in schemas/metrics.yaml is a time.
+constexpr u64 SAMPLED_TALLY_KINDS = 0x10000000c0e;
+
+struct TallyRow {
+	u64 what;
+	u64 count;
+	u64 sum;
+	u32 label;
+	u32 row;
+	u32 hash;
+	u32 refs;
+	u32 left;
+	u32 right;
+	u32 az_az;
+	u32 histogram;
+	u32 next;
+	u32 previous;
+	u32 idle_since;
+	u8 level;
+	u8 listed;
+	u8 teller;
+	u8 pad0;
+};
+static_assert(sizeof(TallyRow) == 72, "as in aggregate/tallies.ts");
+
+inline Pool<TallyRow> tallies;
+inline Table tally_table;
+inline List<u32> tally_lists[LEVEL_COUNT];
+inline u32 leaf_tallies;
+inline u32 tallies_of_teller[TELLER_COUNT];
+
+inline void init_tallies()
+{
+	tallies.create(LEVEL_COUNT * TALLY_COUNT_MAX);
+	tally_table.create();
+}
+
+inline u64 tally_identity(u16 kind, u8 side, u32 code)
+{
+	return static_cast<u64>(kind) << 40 | static_cast<u64>(side) << 32 | code;
+}
+
+inline u32 tally_tag(u32 level, u32 row, u64 what)
+{
+	return hash_pair(what ^ static_cast<u64>(level) << 56, static_cast<u64>(row) << 32);
+}
+
+inline u32 find_tally(u32 level, u32 row, u64 what)
+{
+	return tally_table.find(tally_tag(level, row, what), [=](u32 handle) {
+		const TallyRow *tally = tallies.at(handle);
+		return tally->what == what && tally->row == row && tally->level == level;
+	});
+}
+
+inline u32 create_tally(u32 level, u32 row, u64 what);
+
+inline u32 tally_above(u32 above, u64 what)
+{
+	if (above == 0) return 0;
+	const u32 level = rows.at(above)->level;
+	u32 handle = find_tally(level, above, what);
+	if (handle == 0) handle = create_tally(level, above, what);
+	tallies.at(handle)->refs++;
+	return handle;
+}
+
+inline u32 create_tally(u32 level, u32 row, u64 what)
+{
+	const u32 handle = tallies.take();
+	if (UNLIKELY(handle == 0)) __builtin_trap();
+	const u32 tag = tally_tag(level, row, what);
+	tally_table.insert(tag, handle);
+	TallyRow *tally = tallies.at(handle);
+	zero(tally);
+	tally->what = what;
+	tally->row = row;
+	tally->hash = tag;
+	tally->level = static_cast<u8>(level);
+	tally->left = tally_above(rows.at(row)->left, what);
+	tally->right = tally_above(rows.at(row)->right, what);
+	return handle;
+}
+
+// 0, and counted, when the table or the share of its teller is full.
+inline u32 make_leaf_tally(u32 leaf, u64 what, u8 teller)
+{
+	if (UNLIKELY(leaf_tallies >= TALLY_COUNT_MAX || tallies_of_teller[teller] >= TALLY_COUNT_MAX / 2)) {
+		count(leaf_tallies >= TALLY_COUNT_MAX ? records::REDUCER_COUNTER_TALLIES_REFUSED
+						      : records::REDUCER_COUNTER_TALLIES_OVER_SHARE);
+		return 0;
+	}
+	const u32 handle = create_tally(records::LEVEL_ID_ID, leaf, what);
+	leaf_tallies++;
+	tallies_of_teller[teller]++;
+	TallyRow *tally = tallies.at(handle);
+	tally->teller = teller;
+	tally->az_az = tallies.at(tally->left)->left;
+	Row *row = rows.at(leaf);
+	tally->next = row->tallies;
+	if (row->tallies != 0) tallies.at(row->tallies)->previous = handle;
+	row->tallies = handle;
+	return handle;
+}
+
+inline void list_tally(u32 handle, TallyRow *tally)
+{
+	if (tally->listed != 0) return;
+	tally->listed = 1;
+	tally_lists[tally->level].push(handle);
+}
+
+inline u32 find_leaf_tally(u32 leaf, u64 what)
+{
+	u32 handle = rows.at(leaf)->tallies;
+	for (u32 near = 0; handle != 0; near++) {
+		if (near == NEAR_COUNT_MAX) return find_tally(records::LEVEL_ID_ID, leaf, what);
+		const TallyRow *tally = tallies.at(handle);
+		if (tally->what == what) return handle;
+		handle = tally->next;
+	}
+	return 0;
+}
+
+inline void add_tally(u32 leaf, u64 what, u8 teller, u64 amount, u64 sum)
+{
+	u32 handle = find_leaf_tally(leaf, what);
+	if (UNLIKELY(handle == 0)) handle = make_leaf_tally(leaf, what, teller);
+	if (UNLIKELY(handle == 0)) return;
+	TallyRow *tally = tallies.at(handle);
+	count(records::REDUCER_COUNTER_TALLIES_ADDED);
+	list_tally(handle, tally);
+	tally->count += amount;
+	tally->sum += sum;
+	if ((SAMPLED_TALLY_KINDS >> (what >> 40) & 1) == 0) return;
+	const double seconds = static_cast<double>(greatest<u64>(sum / amount, 1)) / 1e9;
+	add_samples(tallies.at(tally->az_az)->histogram, bucket_of(seconds), amount);
+}
+
+inline void add_tally_above(u32 handle, const TallyRow *tally)
+{
+	if (handle == 0) return;
+	TallyRow *above = tallies.at(handle);
+	list_tally(handle, above);
+	above->count += tally->count;
+	above->sum += tally->sum;
+	if (tally->histogram != 0 && tally->level >= records::LEVEL_AZ_AZ && is_collected_for(above->level))
+		merge_histogram(above->histogram, tally->histogram);
+}
+
+inline void roll_up_tallies()
+{
+	for (const List<u32> &list : tally_lists) {
+		for (u32 index = 0; index < list.size; index++) {
+			if (index + 8 < list.size) prefetch_to_write(tallies.at(list.items[index + 8]));
+			const TallyRow *tally = tallies.at(list.items[index]);
+			add_tally_above(tally->left, tally);
+			add_tally_above(tally->right, tally);
+		}
+	}
+}
+
+inline void settle_tallies(u32 closed)
+{
+	for (List<u32> &list : tally_lists) {
+		for (u32 index = 0; index < list.size; index++) {
+			if (index + 8 < list.size) prefetch_to_write(tallies.at(list.items[index + 8]));
+			TallyRow *tally = tallies.at(list.items[index]);
+			tally->count = 0;
+			tally->sum = 0;
+			tally->listed = 0;
+			tally->idle_since = closed;
+			if (tally->histogram != 0) histograms.give(tally->histogram);
+			tally->histogram = 0;
+		}
+		list.size = 0;
+	}
+}
+
+// How the socket of an end ended, until its flow is booked (wasm-modules/assembly/match/tallies.ts). All of a window
+// are sent at its close, so each window begins with the first row again.
+struct Ending {
+	u32 next;
+	u32 end;
+	u16 kind;
+	u8 reason;
+	u8 phase;
+	u16 error;
+	u8 role;
+	u8 pad0;
+	u32 handshake_us;
+	u32 min_rtt_us;
+	u64 syns_again;
+	u64 duration_ns;
+
+	bool is_empty() const
+	{
+		return (duration_ns | syns_again | handshake_us | phase | error | min_rtt_us) == 0;
+	}
+};
+static_assert(sizeof(Ending) == 40, "as in match/tallies.ts");
+
+inline Pool<Ending> endings;
+inline u32 waiting_endings;
+
+inline void init_endings()
+{
+	endings.create(1 << 21);
+}
+
+// Before END_CLOSED is set. An ending that is told twice is told by two agents of one host, which the mixes do not
+// have.
+inline void keep_ending(u32 end, End *hot, Ending said)
+{
+	if (UNLIKELY((hot->flags & END_CLOSED) != 0)) return;
+	hot->flags |= END_CLOSING;
+	if (said.is_empty()) return;
+	if (UNLIKELY(waiting_endings >= endings.count_max)) {
+		count(records::REDUCER_COUNTER_TALLIES_REFUSED);
+		return;
+	}
+	const u32 row = ++waiting_endings;
+	endings.ensure(row);
+	FlowCold *cold = cold_flows.at(hot->flow);
+	said.next = cold->tallies;
+	said.end = end;
+	*endings.at(row) = said;
+	cold->tallies = row;
+	touch_flow(hot->flow);
+}
+
+inline void emit_ending(u32 leaf, const Ending *ending, u8 side)
+{
+	const u8 teller = static_cast<u8>(stable_hash_pair(cold_ends.at(ending->end)->identity, 0));
+	const auto emit = [=](u16 kind, u32 code, u64 amount, u64 sum) {
+		add_tally(leaf, tally_identity(kind, side, code), teller, amount, sum);
+	};
+	if (ending->duration_ns != 0) emit(wire::TALLY_KIND_DURATION, ending->reason, 1, ending->duration_ns);
+	if (ending->handshake_us != 0) {
+		const bool is_client = ending->role == kernel::ROLE_CLIENT;
+		emit(is_client ? wire::TALLY_KIND_HANDSHAKE_SERVER : wire::TALLY_KIND_HANDSHAKE_CLIENT, 0, 1,
+		     ending->handshake_us * 1000ull);
+	}
+	if (ending->min_rtt_us != 0) emit(wire::TALLY_KIND_RTT_MIN, 0, 1, ending->min_rtt_us * 1000ull);
+	if (ending->phase == kernel::CONNECTION_PHASE_NONE) return;
+	const bool is_sent = ending->reason == kernel::CLOSE_REASON_RESET_SENT;
+	emit(is_sent ? wire::TALLY_KIND_RESET_SENT : wire::TALLY_KIND_RESET_RECEIVED, ending->phase, 1, 0);
+}
+
+// All that waits for a flow which is booked and on `edge`.
+inline void send_endings(FlowCold *cold, u32 client, u32 edge)
+{
+	announce_edge(edge);
+	const u32 leaf = leaf_of_edge(edge, 0);
+	Row *row = rows.at(leaf);
+	list_row(leaf, row);
+	row->moved = 1;
+	for (u32 at = cold->tallies; at != 0; at = endings.at(at)->next) {
+		const Ending *ending = endings.at(at);
+		emit_ending(leaf, ending,
+			    ending->end == client ? records::TALLY_SIDE_CLIENT : records::TALLY_SIDE_SERVER);
+	}
+	cold->tallies = 0;
+}
