@@ -40,15 +40,28 @@ export function encodeFrame({ kind, seq, payload, crc = false, zstd = false }: F
   const isSmaller = compressed.length < payload.length;
   const body = isSmaller ? compressed : payload;
   const frame = new Uint8Array(FRAME_HEADER_SIZE + body.length);
-  writeFrameHeader(viewOf(frame), 0, {
+  frame.set(encodeFrameHeader({ kind, seq, body, crc, isCompressed: isSmaller }));
+  frame.set(body, FRAME_HEADER_SIZE);
+  return frame;
+}
+
+export interface FrameHeaderOptions extends Omit<FrameOptions, 'payload' | 'zstd'> {
+  /** What follows the header. */
+  body: Uint8Array;
+  isCompressed?: boolean;
+}
+
+export function encodeFrameHeader(options: FrameHeaderOptions): Uint8Array<ArrayBuffer> {
+  const { kind, seq, body, crc = false, isCompressed = false } = options;
+  const header = new Uint8Array(FRAME_HEADER_SIZE);
+  writeFrameHeader(viewOf(header), 0, {
     length: body.length,
     kind,
-    flags: (crc ? FrameFlags.Crc32 : 0) | (isSmaller ? FrameFlags.Zstd : 0),
+    flags: (crc ? FrameFlags.Crc32 : 0) | (isCompressed ? FrameFlags.Zstd : 0),
     seq,
     crc: crc ? crc32(body) : 0,
   });
-  frame.set(body, FRAME_HEADER_SIZE);
-  return frame;
+  return header;
 }
 
 /** Credit that a frame takes, bytes. Counted before compression, because that is what the receiver has to hold. */

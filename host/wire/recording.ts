@@ -7,7 +7,7 @@ import { strict as assert } from 'node:assert';
 import { type FileHandle, open } from 'node:fs/promises';
 import { constants, createZstdCompress, type ZstdCompress } from 'node:zlib';
 import type { Payload } from './channel-sender.ts';
-import { encodeFrame } from './frame.ts';
+import { encodeFrame, encodeFrameHeader } from './frame.ts';
 import { FrameKind } from './gen/wire-layout.ts';
 import { encodeHello, type Hello } from './gen/wire-tables.ts';
 
@@ -42,12 +42,13 @@ export class RecordingWriter {
       this.#compressor = createZstdCompress();
       this.#compressor.on('data', (piece: Buffer) => this.#compressed.push(piece));
     }
-    await this.#append([RECORDING_MAGIC, frame(FrameKind.Hello, 0, encodeHello(this.#hello))]);
+    const payload = encodeHello(this.#hello);
+    await this.#append([RECORDING_MAGIC, encodeFrame({ kind: FrameKind.Hello, seq: 0, payload, crc: true })]);
   }
 
   /** Appends a whole window, or a snapshot. Rejects when the disk does not take it; the file then ends inside a window. */
   async write(payloads: readonly Payload[]): Promise<void> {
-    await this.#append(payloads.map(({ kind, payload }) => frame(kind, ++this.#seq, payload)));
+    await this.#append(payloads.flatMap(({ kind, payload }) => [this.#header(kind, payload), payload]));
   }
 
   /** Ends the file and waits until the disk has it. */
@@ -59,7 +60,7 @@ export class RecordingWriter {
     if (this.#compressor !== undefined) {
       const compressor = this.#compressor;
       await new Promise<void>((resolve) => compressor.once('end', resolve).end());
-      await this.#put(file, Buffer.concat(this.#compressed.splice(0)));
+      await this.#put(file, this.#compressed.splice(0));
     }
     await file.sync();
     await file.close();
@@ -70,29 +71,39 @@ export class RecordingWriter {
     assert(file !== undefined && !this.#isWriting, 'open, and one window at a time');
     this.#isWriting = true;
     try {
-      const bytes = Buffer.concat(pieces);
-      await this.#put(file, this.#compressor === undefined ? bytes : await this.#compress(this.#compressor, bytes));
+      await this.#put(file, this.#compressor === undefined ? pieces : await this.#compress(this.#compressor, pieces));
     } finally {
       this.#isWriting = false;
     }
   }
 
-  /** Everything that the compressor has of `bytes`, so that a reader gets the window even if nothing follows it. */
-  async #compress(compressor: ZstdCompress, bytes: Uint8Array): Promise<Buffer> {
-    compressor.write(bytes);
-    await new Promise<void>((resolve) => compressor.flush(constants.ZSTD_e_flush, resolve));
-    return Buffer.concat(this.#compressed.splice(0));
+  /** Beside its payload, not with it: a window of many sockets has megabytes. */
+  #header(kind: number, payload: Uint8Array): Uint8Array {
+    return encodeFrameHeader({ kind, seq: ++this.#seq, body: payload, crc: true });
   }
 
-  async #put(file: FileHandle, bytes: Uint8Array): Promise<void> {
-    for (let start = 0; start < bytes.length; ) {
-      const { bytesWritten } = await file.write(bytes, start);
-      start += bytesWritten;
+  /** Everything that the compressor has of `pieces`, so that a reader gets the window even if nothing follows it. */
+  async #compress(compressor: ZstdCompress, pieces: readonly Uint8Array[]): Promise<Buffer[]> {
+    for (const piece of pieces) compressor.write(piece);
+    await new Promise<void>((resolve) => compressor.flush(constants.ZSTD_e_flush, resolve));
+    return this.#compressed.splice(0);
+  }
+
+  async #put(file: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
+    for (let left = pieces; left.length > 0; ) {
+      const { bytesWritten } = await file.writev(left);
+      left = withoutFirst(left, bytesWritten);
       this.bytesWritten += bytesWritten;
     }
   }
 }
 
-function frame(kind: number, seq: number, payload: Uint8Array): Uint8Array {
-  return encodeFrame({ kind, seq, payload, crc: true });
+/** What is left of `pieces` after so many bytes. */
+function withoutFirst(pieces: readonly Uint8Array[], byteCount: number): Uint8Array[] {
+  let offset = byteCount;
+  let first = 0;
+  while (first < pieces.length && offset >= pieces[first].length) offset -= pieces[first++].length;
+  const left = pieces.slice(first);
+  if (offset > 0) left[0] = left[0].subarray(offset);
+  return left;
 }
