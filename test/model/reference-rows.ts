@@ -1,0 +1,115 @@
+/**
+ * The reference model, second half: the news of flows summed into rows of seven levels (docs/architecture.md, step 8).
+ */
+import type { FlowNews } from './reference-flows.ts';
+import type { Owner } from './reference-names.ts';
+
+/** Client end first, in the order of records.Level. */
+const LEVELS = [
+  ['id', 'id'],
+  ['id', 'az'],
+  ['az', 'id'],
+  ['az', 'az'],
+  ['role', 'az'],
+  ['az', 'role'],
+  ['role', 'role'],
+] as const;
+
+/** Buckets of the round-trip time: base 2^(1/8). */
+const BUCKETS_PER_DOUBLING = 8;
+
+interface Row {
+  head: string;
+  sums: Map<string, bigint>;
+  fromWindow: number;
+  rttMinUs: number;
+  rttMaxUs: number;
+  buckets: Map<number, number>;
+  processes: [Set<string>, Set<string>];
+  tallies: Map<string, Counted>;
+}
+
+interface Counted {
+  count: bigint;
+  sum: bigint;
+  buckets: Map<number, number>;
+}
+
+/** One line of text for each row, in no order. */
+export function rowsOf(news: readonly FlowNews[]): string[] {
+  const rows = new Map<string, Row>();
+  for (const flow of news) {
+    for (const [level, [client, server]] of LEVELS.entries()) {
+      const place = `${printNode(flow.client, client)} -> ${printNode(flow.server, server)}`;
+      const head = `${level} ${place} ${flow.protocol}/${flow.serverPort}`;
+      const row: Row = rows.get(head) ?? {
+        ...{ head, sums: new Map(), fromWindow: flow.fromWindow, rttMinUs: 0, rttMaxUs: 0, buckets: new Map() },
+        ...{ processes: [new Set(), new Set()], tallies: new Map() },
+      };
+      rows.set(head, row);
+      addFlow(row, flow, level === 0);
+    }
+  }
+  return [...rows.values()].map(printRow);
+}
+
+function addFlow(row: Row, flow: FlowNews, isLeaf: boolean): void {
+  const add = (name: string, value: bigint): void => {
+    row.sums.set(name, (row.sums.get(name) ?? 0n) + value);
+  };
+  for (const [name, value] of Object.entries(flow.fields)) add(name, value);
+  add('active', flow.isOpen ? 1n : 0n);
+  row.fromWindow = Math.min(row.fromWindow, flow.fromWindow);
+  const { rttUs } = flow;
+  if (rttUs > 0) {
+    add('rttCount', 1n);
+    add('rttSumUs', BigInt(rttUs));
+    row.rttMinUs = row.rttMinUs === 0 ? rttUs : Math.min(row.rttMinUs, rttUs);
+    row.rttMaxUs = Math.max(row.rttMaxUs, rttUs);
+    addTo(row.buckets, bucketOf(rttUs / 1e6), 1);
+  }
+  for (const { kind, side, code, label, count, sum } of flow.tallies) {
+    const key = `${kind} ${side} ${code} ${label}`;
+    const counted = row.tallies.get(key) ?? { count: 0n, sum: 0n, buckets: new Map() };
+    row.tallies.set(key, { ...counted, count: counted.count + count, sum: counted.sum + sum });
+    // Samples that are told together lie in one bucket, so their mean does.
+    if (sum > 0n) addTo(counted.buckets, bucketOf(Number(sum) / Number(count) / 1e9), Number(count));
+  }
+  if (!isLeaf) return;
+  for (const [index, { executable }] of [flow.client, flow.server].entries())
+    if (executable !== '') row.processes[index].add(executable);
+}
+
+function addTo(buckets: Map<number, number>, bucket: number, count: number): void {
+  buckets.set(bucket, (buckets.get(bucket) ?? 0) + count);
+}
+
+/** Upper-inclusive, as the exponential histogram of OpenTelemetry. */
+function bucketOf(value: number): number {
+  return Math.ceil(Math.log2(value) * BUCKETS_PER_DOUBLING) - 1;
+}
+
+function printNode(owner: Owner, level: 'id' | 'az' | 'role'): string {
+  const { id, role, zone, kind, host, address, process, container, containerName, image } = owner;
+  if (level === 'role') return ['', role, '', kind, '', '', '', '', '', '', ''].join('|');
+  if (level === 'az') return ['', role, zone, kind, '', '', '', '', '', '', ''].join('|');
+  return [id, role, zone, kind, host, address, process, container, containerName, image, ''].join('|');
+}
+
+function printRow({ head, sums, fromWindow, rttMinUs, rttMaxUs, buckets, processes, tallies }: Row): string {
+  const values = new Map(sums)
+    .set('fromWindow', BigInt(fromWindow))
+    .set('rttMinUs', BigInt(rttMinUs))
+    .set('rttMaxUs', BigInt(rttMaxUs));
+  const printed = [...values].filter(([, value]) => value !== 0n).sort(([a], [b]) => (a < b ? -1 : 1));
+  const counted = [...tallies]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, { count, sum, buckets: of }]) => ` | ${key} = ${count} ${sum} ${printBuckets(of)}`);
+  const [client, server] = processes.map((names) => [...names].sort().join(' '));
+  const within = client === '' && server === '' ? '' : `(${client} -> ${server})`;
+  return `${head} ${printed.join(' ')} ${printBuckets(buckets)}${counted.join('')}${within}`;
+}
+
+function printBuckets(buckets: Map<number, number>): string {
+  return [...buckets].sort(([a], [b]) => a - b).join(' ');
+}
