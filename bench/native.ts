@@ -10,9 +10,10 @@ import { parseArgs } from 'node:util';
 import { compileReducer } from '../host/reducer/reducer-module.ts';
 import { Report } from './lib/report.ts';
 import { ratiosOf, showSpread, spreadOf } from './lib/statistics.ts';
+import { FIRST_WINDOW } from './native/input.ts';
 import { type CaseOptions, type CaseTimes, measureCase } from './native/measure.ts';
-import { STAGES } from './native/stages.ts';
-import { compileNative, findCompilers, ToolchainError, writeHeaders } from './native/toolchain.ts';
+import { STAGES, type StageTimes } from './native/stages.ts';
+import { compileNative, compileObject, findCompilers, ToolchainError, writeHeaders } from './native/toolchain.ts';
 import type { Mix } from './reducer/fleet.ts';
 
 const MIXES: readonly Mix[] = ['steady', 'short', 'drain'];
@@ -54,16 +55,19 @@ try {
   const compilers = findCompilers();
   await writeHeaders(folder);
   const binary = compileNative(compilers[0], folder);
+  const clang = compileObject(folder, FIRST_WINDOW);
+  const object = 'module' in clang ? clang.module : undefined;
   const module = await compileReducer();
   const report = new Report('native', values.json);
   console.log(`native: ${compilers[0].version}, -O3 -march=native`);
+  console.log('module' in clang ? `clang wasm: ${clang.version}, -O3` : `clang wasm: not measured, ${clang.missing}`);
   for (const [name, options] of cases) {
     const progress = (what: string) => report.progress(`${name}: ${what}`);
-    const times = await measureCase(options, { module, binary, progress });
+    const times = await measureCase(options, { module, binary, object, progress });
     report.keep(name, times);
     report.table(
-      `${name}: CPU ns a record, medians; ours by native of the same window, median of ${options.rounds} (least-greatest)`,
-      ['stage', 'ours', 'native', 'ours / native'],
+      `${name}: CPU ns a record, medians; ratios of one window, median of ${options.rounds} (least-greatest)`,
+      ['stage', 'ours', 'native', 'clang wasm', 'ours / native', 'clang wasm / native', 'ours / clang wasm'],
       STAGES.map((stage) => stageRow(stage, times)),
     );
   }
@@ -76,13 +80,18 @@ try {
   rmSync(folder, { recursive: true });
 }
 
-function stageRow(stage: (typeof STAGES)[number], { records, ours, native }: CaseTimes): string[] {
-  const perRecord = (list: typeof ours) => spreadOf(list.map((times) => times[stage] / records)).median.toFixed(1);
-  const ratios = ratiosOf(
-    ours.map((times) => times[stage]),
-    native.map((times) => times[stage]),
-  );
-  return [STAGE_NAMES[stage], perRecord(ours), perRecord(native), showSpread(ratios, 2)];
+function stageRow(stage: (typeof STAGES)[number], { records, ours, native, clangWasm }: CaseTimes): string[] {
+  const perRecord = (list: StageTimes[]) =>
+    list.length === 0 ? '-' : spreadOf(list.map((times) => times[stage] / records)).median.toFixed(1);
+  const ratio = (list: StageTimes[], baseline: StageTimes[]) => {
+    if (list.length === 0 || baseline.length === 0) return '-';
+    const of = (times: StageTimes) => times[stage];
+    return showSpread(ratiosOf(list.map(of), baseline.map(of)), 2);
+  };
+  return [
+    ...[STAGE_NAMES[stage], perRecord(ours), perRecord(native), perRecord(clangWasm)],
+    ...[ratio(ours, native), ratio(clangWasm, native), ratio(ours, clangWasm)],
+  ];
 }
 
 function makeCases(): [string, CaseOptions][] {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { rotate } from '../lib/statistics.ts';
 import type { FleetOptions } from '../reducer/fleet.ts';
+import { ClangWasm } from './clang-wasm.ts';
 import { Input, type InputWindow } from './input.ts';
 import { Ours } from './ours.ts';
 import { Peer, writeWindow } from './peer.ts';
@@ -24,6 +25,8 @@ export interface CaseTools {
   module: WebAssembly.Module;
   /** Path of the native reducer. */
   binary: string;
+  /** The native side's code for WebAssembly, where clang can make it. */
+  object?: WebAssembly.Module;
   /** What the native side is told in place of the window, to see that a difference is noticed. */
   alter?: (window: InputWindow) => InputWindow;
   progress?: (what: string) => void;
@@ -34,6 +37,8 @@ export interface CaseTimes {
   records: number;
   ours: StageTimes[];
   native: StageTimes[];
+  /** Empty without `object`. */
+  clangWasm: StageTimes[];
 }
 
 /** The sides do not say the same of a window, or say nothing. */
@@ -57,7 +62,8 @@ export async function measureCase(options: CaseOptions, tools: CaseTools): Promi
   const peer = new Peer(tools.binary, folder);
   try {
     await peer.name(input.names());
-    const sides = [ourSide(new Ours(tools.module, input)), nativeSide(peer, folder, tools.alter)];
+    const sides = [inThread('ours', new Ours(tools.module, input)), nativeSide(peer, folder, tools.alter)];
+    if (tools.object !== undefined) sides.push(inThread('clangWasm', new ClangWasm(tools.object, input)));
     return await runRounds(options, input, sides, tools.progress);
   } finally {
     await peer.stop();
@@ -71,7 +77,7 @@ async function runRounds(
   sides: Side[],
   progress: CaseTools['progress'],
 ): Promise<CaseTimes> {
-  const measured: CaseTimes = { records: 0, ours: [], native: [] };
+  const measured: CaseTimes = { records: 0, ours: [], native: [], clangWasm: [] };
   // The first window opens what lives.
   for (let round = -warmup - 1; round < rounds; round++) {
     progress?.(round < 0 ? `warm-up ${round + warmup + 2} of ${warmup + 1}` : `round ${round + 1} of ${rounds}`);
@@ -100,12 +106,12 @@ function compare({ window, records }: InputWindow, answers: Map<Side['name'], An
   if (others.length === 0) throw new DifferenceError('one side alone proves nothing');
 }
 
-function ourSide(ours: Ours): Side {
+function inThread(name: Side['name'], reducer: Ours | ClangWasm): Side {
   return {
-    name: 'ours',
+    name,
     run: async (window) => {
-      const { times, output } = ours.run(window);
-      return { times, sums: sumOutput(output), framesRefused: ours.framesRefused };
+      const { times, output } = reducer.run(window);
+      return { times, sums: sumOutput(output), framesRefused: reducer.framesRefused };
     },
   };
 }

@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { ReducerModule } from '../../host/reducer/reducer-module.ts';
 import { ReducerCounter, SessionFlag } from '../../host/wire/gen/records-layout.ts';
+import { cpuNs } from './cpu-clock.ts';
 import { FIRST_WINDOW, type Input, type InputWindow, WINDOW_NS } from './input.ts';
 import type { StageTimes } from './stages.ts';
 
@@ -71,14 +72,4 @@ export class Ours {
     // One worker has nobody to send to, so what is shipped goes straight to its own match.
     while ((this.#module.sessionProgress(slot).flags & SessionFlag.More) !== 0) exports.session_frames(slot, 0, 0);
   }
-}
-
-/**
- * Of this thread. The kernel tells getrusage(2) of a thread what its last tick saw; asking for the whole process brings the running thread up to
- * date first (thread_group_cputime in kernel/sched/cputime.c).
- */
-function cpuNs(): number {
-  process.cpuUsage();
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) * 1_000;
 }

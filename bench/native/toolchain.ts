@@ -25,13 +25,18 @@ export interface Compiler {
 /** Those that are installed. Throws ToolchainError when there is none. */
 export function findCompilers(): Compiler[] {
   const found = COMPILERS.flatMap((command) => {
-    const { status, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8' });
-    return status === 0 ? [{ command, version: stdout.split('\n', 1)[0] }] : [];
+    const version = versionOf(command);
+    return version === undefined ? [] : [{ command, version }];
   });
   if (found.length > 0) return found;
   throw new ToolchainError(
     `no C++ compiler is installed (${COMPILERS.join(' or ')}). The package g++ has one: apt-get install g++`,
   );
+}
+
+function versionOf(command: string): string | undefined {
+  const { status, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8' });
+  return status === 0 ? stdout.split('\n', 1)[0] : undefined;
 }
 
 /** The layouts of schemas/ as headers, the way programs in C see them. */
@@ -50,6 +55,21 @@ export function compileNative({ command }: Compiler, folder: string): string {
   const binary = join(folder, `reducer-${command.replaceAll('+', 'p')}`);
   compile(command, [...LANGUAGE, '-march=native', '-I', folder, join(SOURCE, 'main.cpp'), '-o', binary]);
   return binary;
+}
+
+export type ClangObject = { module: WebAssembly.Module; version: string } | { missing: string };
+
+/** The same code as a WebAssembly object that is not linked, or why there is none. `firstWindow`: the one that is open at first. */
+export function compileObject(folder: string, firstWindow: number): ClangObject {
+  const version = versionOf('clang++');
+  if (version === undefined) return { missing: 'clang++ is not installed: apt-get install clang' };
+  const { stdout } = spawnSync('clang++', ['--print-targets'], { encoding: 'utf8' });
+  if (!/^\s*wasm32\s/m.test(stdout)) return { missing: `${version} has no target wasm32` };
+  const object = join(folder, 'reducer.o');
+  const target = ['--target=wasm32', '-ffreestanding', '-nostdlib', '-mbulk-memory', '-msimd128'];
+  const define = `-DFIRST_WINDOW=${firstWindow}`;
+  compile('clang++', [...LANGUAGE, ...target, define, '-I', folder, '-c', join(SOURCE, 'wasm.cpp'), '-o', object]);
+  return { module: new WebAssembly.Module(readFileSync(object)), version };
 }
 
 function compile(command: string, args: string[]): void {

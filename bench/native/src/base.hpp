@@ -91,7 +91,8 @@ struct Arena {
 	void *take(u64 bytes)
 	{
 		u8 *at = top;
-		if (UNLIKELY(bytes > static_cast<u64>(end - top))) __builtin_trap();
+		const u64 left = reinterpret_cast<uintptr_t>(end) - reinterpret_cast<uintptr_t>(top);
+		if (UNLIKELY(bytes > left)) __builtin_trap();
 		top += (bytes + 63) & ~63ull;
 		return at;
 	}

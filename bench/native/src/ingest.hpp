@@ -38,12 +38,21 @@ template <typename T> inline bool read_batch(const u8 *payload, u32 length, Batc
 	       batch.size * static_cast<u64>(sizeof(T)) <= length - BATCH_PREFIX_BYTES;
 }
 
+// What a total may rise by in one window, and for how many windows that fits 64 bits.
+inline u64 allowance_per_window;
+inline u64 allowance_windows_max;
+
+inline void init_allowance()
+{
+	allowance_per_window = TOTALS_RATE_MAX / 1'000'000'000 * window_ns;
+	allowance_windows_max = ~0ull / allowance_per_window;
+}
+
 inline u64 allowance_since(const Session *session, u32 told_window)
 {
 	const u32 now = greatest(open_window, session->reached_window) + 1;
 	const u64 windows = now > told_window ? now - told_window + 1 : 1;
-	const u64 per_window = TOTALS_RATE_MAX / 1'000'000'000 * window_ns;
-	return windows > ~0ull / per_window ? ~0ull : windows * per_window;
+	return windows > allowance_windows_max ? ~0ull : windows * allowance_per_window;
 }
 
 // Sockets of one batch mostly share the window since which they may have moved.
@@ -104,7 +113,7 @@ template <typename T> inline void unclaim_rows(const Session *session, const Bat
 }
 
 // Reason why a batch is refused whole. A row that a batch names is marked, since a batch names a socket once.
-template <typename T, typename Check> inline u8 check_items(const Session *session, const Batch<T> &batch, Check check)
+template <auto CHECK, typename T> inline u8 check_items(const Session *session, const Batch<T> &batch)
 {
 	Allowance allowance{session};
 	for (u32 index = 0; index < batch.size; index++) {
@@ -121,7 +130,7 @@ template <typename T, typename Check> inline u8 check_items(const Session *sessi
 			else {
 				socket->flags |= SOCKET_IN_BATCH;
 				claimed++;
-				if (LIKELY(socket->state == SOCKET_OPEN)) reason = check(socket, item, allowance);
+				if (LIKELY(socket->state == SOCKET_OPEN)) reason = CHECK(socket, item, allowance);
 			}
 		}
 		if (UNLIKELY(reason != records::REFUSAL_REASON_NONE)) {
@@ -157,7 +166,7 @@ inline u8 check_narrow(const Socket *socket, const wire::update_narrow *update, 
 
 inline u8 take_narrows(Session *session, const Batch<wire::update_narrow> &batch)
 {
-	const u8 reason = check_items(session, batch, check_narrow);
+	const u8 reason = check_items<check_narrow>(session, batch);
 	if (UNLIKELY(reason != records::REFUSAL_REASON_NONE)) return reason;
 	for (u32 index = 0; index < batch.size; index++) {
 		prefetch_row(session, batch, index);
@@ -196,7 +205,7 @@ inline u8 take_closes(Session *session, const Batch<struct wire::close> &batch)
 {
 	const u64 staged = batch.size * static_cast<u64>(sizeof(records::record_header) + sizeof(records::match_close));
 	if (UNLIKELY(!can_stage(session, staged))) return records::REFUSAL_REASON_MEMORY;
-	const u8 reason = check_items(session, batch, check_close);
+	const u8 reason = check_items<check_close>(session, batch);
 	if (UNLIKELY(reason != records::REFUSAL_REASON_NONE)) return reason;
 	for (u32 index = 0; index < batch.size; index++) {
 		prefetch_row(session, batch, index);
@@ -401,27 +410,27 @@ inline u8 take_window_end(Session *session, const Batch<wire::window_end> &batch
 	return records::REFUSAL_REASON_NONE;
 }
 
-template <typename T>
-inline u8 take_batch(Session *session, const u8 *payload, u32 length, u8 (*take)(Session *, const Batch<T> &))
+template <typename T, u8 (*TAKE)(Session *, const Batch<T> &)>
+inline u8 take_batch(Session *session, const u8 *payload, u32 length)
 {
 	Batch<T> batch;
 	if (UNLIKELY(!read_batch(payload, length, batch))) return records::REFUSAL_REASON_STRUCTURE;
-	return take(session, batch);
+	return TAKE(session, batch);
 }
 
 inline u8 take_frame(Session *session, u16 kind, const u8 *payload, u32 length)
 {
 	switch (kind) {
 	case wire::FRAME_KIND_UPDATE_NARROW:
-		return take_batch(session, payload, length, take_narrows);
+		return take_batch<wire::update_narrow, take_narrows>(session, payload, length);
 	case wire::FRAME_KIND_OPEN:
-		return take_batch(session, payload, length, take_opens);
+		return take_batch<struct wire::open, take_opens>(session, payload, length);
 	case wire::FRAME_KIND_ONCE:
-		return take_batch(session, payload, length, take_onces);
+		return take_batch<wire::once, take_onces>(session, payload, length);
 	case wire::FRAME_KIND_CLOSE:
-		return take_batch(session, payload, length, take_closes);
+		return take_batch<struct wire::close, take_closes>(session, payload, length);
 	case wire::FRAME_KIND_WINDOW_END:
-		return take_batch(session, payload, length, take_window_end);
+		return take_batch<wire::window_end, take_window_end>(session, payload, length);
 	default:
 		return records::REFUSAL_REASON_KIND_DIRECTION;
 	}

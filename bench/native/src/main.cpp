@@ -18,7 +18,6 @@
 
 // Address space for the tables at their limits, which pages fill as far as they are used.
 constexpr u64 ARENA_BYTES = 64ull << 30;
-constexpr u32 ADDRESS_OF_HOST = ~0u;
 
 struct Input {
 	u8 *bytes = nullptr;
@@ -53,25 +52,6 @@ static u64 cpu_ns()
 	timespec now;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return static_cast<u64>(now.tv_sec) * 1'000'000'000 + static_cast<u64>(now.tv_nsec);
-}
-
-static void read_names(const Input &input)
-{
-	for (u64 at = 0; at < input.size;) {
-		u32 agent;
-		u32 process;
-		memcpy(&agent, input.bytes + at, 4);
-		memcpy(&process, input.bytes + at + 4, 4);
-		at += 8;
-		if (process == ADDRESS_OF_HOST) {
-			name_address(agent, input.bytes + at);
-			at += 16;
-		} else {
-			const auto *record = reinterpret_cast<const records::node_record *>(input.bytes + at);
-			name_process(agent, process, record);
-			at += record_bytes(record);
-		}
-	}
 }
 
 struct AgentFrames {
@@ -173,7 +153,7 @@ int main(int argument_count, char **arguments)
 		*path++ = '\0';
 		input.read(path);
 		if (strcmp(line, "names") == 0) {
-			read_names(input);
+			read_names(input.bytes, input.size);
 			printf("{}\n");
 		} else {
 			run_window(input);

@@ -10,6 +10,7 @@ inline void init_reducer(u32 first_window, u64 length_ns)
 	seed_high = 1;
 	open_window = first_window;
 	window_ns = length_ns;
+	init_allowance();
 	announce_epoch = first_window / EPOCH_WINDOWS + 1;
 	sessions = allocate<Session>(SESSION_COUNT_MAX);
 	init_names();
@@ -37,6 +38,28 @@ inline void name_process(u32 index, u32 process, const records::node_record *rec
 inline void name_address(u32 index, const u8 *address)
 {
 	add_claim(load64(address), load64(address + 8), 1, index + 1);
+}
+
+// In place of a process: 16 bytes of an address of the host follow.
+constexpr u32 ADDRESS_OF_HOST = ~0u;
+
+// What all agents announce: u32 agent, u32 process, then a NodeRecord.
+inline void read_names(const u8 *names, u64 bytes)
+{
+	for (u64 at = 0; at < bytes;) {
+		const u64 head = load64(names + at);
+		const u32 agent = static_cast<u32>(head);
+		const u32 process = static_cast<u32>(head >> 32);
+		at += 8;
+		if (process == ADDRESS_OF_HOST) {
+			name_address(agent, names + at);
+			at += 16;
+		} else {
+			const auto *record = reinterpret_cast<const records::node_record *>(names + at);
+			name_process(agent, process, record);
+			at += record_bytes(record);
+		}
+	}
 }
 
 inline void close_aggregate()
