@@ -60,6 +60,12 @@ export interface CollectorOptions {
   datagrams?: boolean;
   /** A flow of datagrams is over after so long without one, at least 1000; 60 000 by default. A crowded table ends it sooner. */
   datagramIdleMs?: number;
+  /**
+   * A connection is told with the next walk of `totals`, or by its SocketClose alone, when another one of the same process was told as
+   * it opened less than this ago, 60 000 at most; 0, the default: each is told as it opens. Without effect where the states of
+   * sockets cannot be walked.
+   */
+  openingWaitMs?: number;
 }
 
 export interface CollectorStats {

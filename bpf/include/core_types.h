@@ -9,6 +9,7 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define DNS_PORT 53
 #define SOCK_DGRAM 2
 #define PF_KTHREAD 0x00200000
 #define RCV_SHUTDOWN 1

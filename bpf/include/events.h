@@ -125,8 +125,7 @@ static __always_inline void fill_event_now(struct socket_event *event, __u16 typ
 	fill_event(event, type, tcp, state, &totals);
 	event->close_reason = close_reason;
 	event->error = error;
-	/* Of a SocketOwner only the owner counts, so its totals are not told yet. */
-	if (type != KERNEL_EVENT_TYPE_SOCKET_OWNER) state->told = totals;
+	state->told = totals;
 }
 
 /* Returns 0 when the ring was full. */
@@ -140,6 +139,16 @@ static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp
 	return 1;
 }
 
+/* While a process uses the socket, without its lock: with the totals that were told last. */
+static __always_inline int try_send_in_use(__u16 type, const struct tcp_sock *tcp, const struct socket_state *state)
+{
+	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) return 0;
+	fill_event(event, type, tcp, state, &state->told);
+	bpf_ringbuf_submit(event, wakeup_flags());
+	return 1;
+}
+
 /* The upper half of the ring is for sockets: what is only detail may not crowd them out. */
 static __always_inline int is_ring_crowded(void)
 {
@@ -149,12 +158,6 @@ static __always_inline int is_ring_crowded(void)
 static __always_inline void count_loss(__u16 type)
 {
 	__sync_fetch_and_add(&events_lost[type % EVENT_TYPES_MAX], 1);
-}
-
-static __always_inline void send_event(__u16 type, const struct tcp_sock *tcp, struct socket_state *state,
-				       __u8 close_reason, int error)
-{
-	if (!try_send_event(type, tcp, state, close_reason, error)) count_loss(type);
 }
 
 /* The socket ends: if the ring is full the event waits elsewhere. */

@@ -1,11 +1,13 @@
 #pragma once
 
-/* The executables of processes that own sockets, for when such a process has ended before the agent can ask /proc for
- * it. Kept as a process becomes an owner, so that starting one costs nothing and only those in scope are remembered:
- * what exec() said is not asked, because it names scripts and links where /proc/PID/exe names what really runs, and a
- * child of fork() says nothing. The last part of the path: a program of these kinds cannot ask for the whole. */
+/* The processes that own sockets. Their executables, for when such a process has ended before the agent can ask /proc
+ * for it, and when the agent was told of them last. Kept as a process becomes an owner, so that starting one costs
+ * nothing and only those in scope are remembered: what exec() said is not asked, because it names scripts and links
+ * where /proc/PID/exe names what really runs, and a child of fork() says nothing. The last part of the path: a program
+ * of these kinds cannot ask for the whole. */
 
 #include "core_types.h"
+#include "config.h"
 #include "socket_state.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -24,6 +26,8 @@ struct executable_key {
 struct executable {
 	/* Address of the kernel's file, to see that the process runs another one by now. */
 	__u64 file;
+	/* When a connection of the process was told as it opened, or 0. */
+	__u64 told_ns;
 	char name[EXECUTABLE_BYTES_MAX];
 };
 
@@ -37,19 +41,35 @@ struct {
 /* Too large for the stack, where the key has to be. */
 static const struct executable no_executable = {};
 
-/* A process that exits has no memory any more, hence no executable: what was kept before stays. */
-static __always_inline void keep_executable(const struct socket_owner *owner, struct task_struct *task)
+static __always_inline struct executable *find_executable(const struct socket_owner *owner)
+{
+	struct executable_key key = {.start_time_ns = owner->start_time_ns, .pid = owner->pid};
+	return bpf_map_lookup_elem(&executables, &key);
+}
+
+/* A process that exits has no memory any more, hence no executable: what was kept before stays. Returns 1 when a
+ * connection of the process, as it runs now, was told a short while ago. */
+static __always_inline int keep_executable(const struct socket_owner *owner, struct task_struct *task)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
-	if (!file) return;
-	struct executable_key key = {.start_time_ns = owner->start_time_ns, .pid = owner->pid};
-	struct executable *kept = bpf_map_lookup_elem(&executables, &key);
-	if (kept && kept->file == (__u64)file) return;
+	struct executable *kept = file ? find_executable(owner) : 0;
+	if (!file) return 0;
+	if (kept && kept->file == (__u64)file)
+		return opening_wait_ns != 0 && bpf_ktime_get_ns() - kept->told_ns < opening_wait_ns;
 	if (!kept) {
+		struct executable_key key = {.start_time_ns = owner->start_time_ns, .pid = owner->pid};
 		bpf_map_update_elem(&executables, &key, &no_executable, BPF_NOEXIST);
 		kept = bpf_map_lookup_elem(&executables, &key);
-		if (!kept) return;
+		if (!kept) return 0;
 	}
 	bpf_probe_read_kernel_str(kept->name, sizeof(kept->name), BPF_CORE_READ(file, f_path.dentry, d_name.name));
 	kept->file = (__u64)file;
+	kept->told_ns = 0;
+	return 0;
+}
+
+static __always_inline void note_told(const struct socket_owner *owner)
+{
+	struct executable *kept = find_executable(owner);
+	if (kept) kept->told_ns = bpf_ktime_get_ns();
 }

@@ -37,7 +37,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	struct tcp_sock *tcp = as_tcp(sk);
 	if (!tcp || !is_connected(sk->__sk_common.skc_state)) return;
 	struct socket_state *state = create_state(sk);
-	if (!state || (state->state & STATE_ANNOUNCED)) return;
+	if (!state || state->opening == OPENING_TOLD) return;
 
 	if (state->owner.pid == 0) {
 		read_owner_of_socket(&state->owner, sk);
@@ -50,7 +50,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	read_totals(&totals, tcp, state);
 	look_again(tcp);
 	if (state->join_key != read_join_key(tcp, state)) return;
-	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->state |= STATE_ANNOUNCED;
+	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->opening = OPENING_TOLD;
 }
 
 /* All sockets of the network namespace in which the iterator was made: idle ones, those in an accept queue, orphans. */
@@ -89,7 +89,7 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 	if (is_listener) state->tcp_state = TCP_LISTEN;
 	read_owner(&state->owner, task);
 	state->flags |= SOCKET_FLAG_OWNER_PROVISIONAL;
-	if (!(state->state & STATE_ANNOUNCED)) return 0;
+	if (state->opening != OPENING_TOLD) return 0;
 	struct tcp_totals totals = state->told;
 	if (!write_event(ctx->meta, KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, &totals)) state->owner.pid = 0;
 	return 0;
@@ -99,12 +99,18 @@ static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_s
 					int also_idle)
 {
 	struct tcp_totals totals;
-	if (!(state->state & STATE_ANNOUNCED)) return;
+	int is_opening = state->opening == OPENING_WAITS;
+	if ((!is_opening && state->opening != OPENING_TOLD) || state->tcp_state == TCP_CLOSE) return;
 	read_totals(&totals, tcp, state);
 	keep_told(&totals, &state->told);
 	note_zero_window(&state->health, tcp);
-	if (also_idle || have_moved(&totals, &state->told))
+	if (is_opening) {
+		int is_told = write_event(meta, KERNEL_EVENT_TYPE_SOCKET_OPEN, tcp, state, &totals);
+		/* Unless it has closed meanwhile. */
+		if (is_told && state->opening == OPENING_WAITS) state->opening = OPENING_TOLD;
+	} else if (also_idle || have_moved(&totals, &state->told)) {
 		write_event(meta, KERNEL_EVENT_TYPE_SOCKET_TOTALS, tcp, state, &totals);
+	}
 }
 
 #ifndef SOCKET_VIEWS

@@ -5,7 +5,8 @@
 #include "executables.h"
 #include "socket_state.h"
 
-static __always_inline void read_owner(struct socket_owner *owner, struct task_struct *task)
+/* Returns 1 when a connection of the process was told a short while ago. */
+static __always_inline int read_owner(struct socket_owner *owner, struct task_struct *task)
 {
 	struct task_struct *leader = READ(task, group_leader);
 	owner->pid = READ(task, tgid);
@@ -14,7 +15,7 @@ static __always_inline void read_owner(struct socket_owner *owner, struct task_s
 	owner->uid = READ(task, cred, uid.val);
 	owner->cgroup_id = READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), leader->comm);
-	keep_executable(owner, task);
+	return keep_executable(owner, task);
 }
 
 static __always_inline int is_provisional(const struct socket_state *state)
@@ -31,7 +32,7 @@ static __always_inline int take_owner(struct socket_state *state, struct task_st
 		if (state->owner_changes >= OWNER_CHANGES_MAX) return 0;
 		state->owner_changes++;
 	}
-	read_owner(&state->owner, task);
+	state->is_owner_known = read_owner(&state->owner, task);
 	state->flags &= ~SOCKET_FLAG_OWNER_PROVISIONAL;
 	return 1;
 }

@@ -7,8 +7,6 @@
 #include "gen/kernel_events.h"
 #include <bpf/bpf_helpers.h>
 
-/* The socket's connection was told (SocketOpen or SocketAdopted); its end is to be told as well. */
-#define STATE_ANNOUNCED 1
 #define STATE_RESET_RECEIVED 2
 #define STATE_RESET_SENT 4
 /* This end opened actively and then saw the peer's SYN instead of a SYN-ACK (RFC 9293, section 3.5). It answered as a
@@ -18,8 +16,18 @@
 /* `data_segments_at_close` holds the count from the moment when the application closed both directions. */
 #define STATE_CLOSED_BOTH_WAYS 16
 
-/* The opening found the ring full, and was counted. The next walk of adoption tells it, or the close does. */
-#define STATE_OPENING_LOST 32
+/* Whether the socket's connection was told. A field of its own, because the walks write it without the socket's lock.
+ */
+enum opening {
+	/* There is none, or it was not seen. */
+	OPENING_NONE,
+	/* It is told with the next totals, or with the close when that comes first. */
+	OPENING_WAITS,
+	/* SocketOpen or SocketAdopted; the end is to be told as well. */
+	OPENING_TOLD,
+	/* It found the ring full, and was counted. The next walk of adoption tells it, or the close does. */
+	OPENING_LOST,
+};
 
 struct socket_owner {
 	__u64 start_time_ns;
@@ -74,7 +82,11 @@ struct socket_state {
 	__u8 tcp_state;
 	/* CONNECTION_PHASE_* in which a reset ended it. */
 	__u8 phase;
-	__u8 pad0[5];
+	/* OPENING_* */
+	__u8 opening;
+	/* Another socket of the owner was told less than opening_wait_ns before it became the owner. */
+	__u8 is_owner_known;
+	__u8 pad0[3];
 };
 
 #ifdef SOCKET_VIEWS
@@ -86,6 +98,11 @@ struct socket_state {
 static __always_inline int opened_actively(const struct socket_state *state)
 {
 	return state->role == ROLE_CLIENT || (state->state & STATE_SIMULTANEOUS_OPEN);
+}
+
+static __always_inline int is_known(const struct socket_state *state)
+{
+	return state->opening == OPENING_TOLD || state->opening == OPENING_WAITS;
 }
 
 /* A connection whose beginning was seen opened; of an older one the totals are history. */

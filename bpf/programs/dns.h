@@ -11,7 +11,6 @@
 #include "event_size.h"
 #include "events.h"
 
-#define DNS_PORT 53
 #define DNS_HEADER_BYTES 12
 #define DNS_OPCODE_MASK 0x7800
 /* Resolvers send the queries for both kinds of addresses together. */

@@ -27,7 +27,7 @@ static __always_inline void begin_connect(struct socket_state *state)
 	state->role = ROLE_CLIENT;
 	state->role_source = ROLE_SOURCE_KERNEL;
 	state->start_time_ns = bpf_ktime_get_ns();
-	read_owner(&state->owner, current_task());
+	state->is_owner_known = read_owner(&state->owner, current_task());
 }
 
 static __always_inline void begin_listen(struct socket_state *state)
@@ -44,6 +44,8 @@ static __always_inline void begin_accept(struct socket_state *state)
 	state->state = 0;
 	state->flags = SOCKET_FLAG_OWNER_PROVISIONAL;
 	state->owner_changes = 0;
+	state->opening = OPENING_NONE;
+	state->is_owner_known = 0;
 	state->start_time_ns = bpf_ktime_get_ns();
 	__builtin_memset(&state->told, 0, sizeof(state->told));
 	__builtin_memset(&state->health, 0, sizeof(state->health));
@@ -63,6 +65,21 @@ static __always_inline void open_simultaneously(struct socket_state *state)
 	state->role_source = ROLE_SOURCE_KERNEL;
 }
 
+/* Nothing is gained by telling it now. Who uses an accepted socket is seen when that happens. DNS messages count for
+ * their connection as they come. */
+static __always_inline int is_patient(const struct tcp_sock *tcp, const struct socket_state *state)
+{
+	const struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
+	if (inet->sk.__sk_common.skc_dport == bpf_htons(DNS_PORT) || inet->inet_sport == bpf_htons(DNS_PORT)) return 0;
+	return state->is_owner_known || (state->flags & SOCKET_FLAG_OWNER_PROVISIONAL);
+}
+
+static __always_inline void note_opening_told(struct socket_state *state)
+{
+	state->opening = OPENING_TOLD;
+	if (opening_wait_ns != 0) note_told(&state->owner);
+}
+
 /* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
 static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *state)
 {
@@ -70,11 +87,25 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
 	if (type == KERNEL_EVENT_TYPE_SOCKET_ADOPTED) state->health.retransmits_known = tcp->total_retrans;
-	if (try_send_event(type, tcp, state, 0, 0)) {
-		state->state |= STATE_ANNOUNCED;
-	} else if (!(state->state & STATE_OPENING_LOST)) {
-		state->state |= STATE_OPENING_LOST;
+	int may_wait = opening_wait_ns != 0 && type == KERNEL_EVENT_TYPE_SOCKET_OPEN;
+	if (!(may_wait && is_patient(tcp, state)) && try_send_event(type, tcp, state, 0, 0)) {
+		note_opening_told(state);
+	} else if (may_wait) {
+		state->opening = OPENING_WAITS;
+	} else if (state->opening != OPENING_LOST) {
+		state->opening = OPENING_LOST;
 		count_loss(type);
+	}
+}
+
+/* The socket has another owner. */
+static __always_inline void tell_owner(const struct tcp_sock *tcp, struct socket_state *state)
+{
+	if (state->opening == OPENING_TOLD) {
+		if (!try_send_in_use(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state))
+			count_loss(KERNEL_EVENT_TYPE_SOCKET_OWNER);
+	} else if (state->opening == OPENING_WAITS && !state->is_owner_known) {
+		if (try_send_in_use(KERNEL_EVENT_TYPE_SOCKET_OPEN, tcp, state)) note_opening_told(state);
 	}
 }
 
@@ -82,7 +113,7 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 static __always_inline void note_close_call(struct tcp_sock *tcp, struct socket_state *state)
 {
 	int is_news = is_provisional(state) && take_owner(state, current_task());
-	if (is_news && (state->state & STATE_ANNOUNCED)) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
+	if (is_news) tell_owner(tcp, state);
 	if (tcp->inet_conn.icsk_inet.sk.sk_shutdown == SHUTDOWN_MASK) {
 		state->state |= STATE_CLOSED_BOTH_WAYS;
 		state->data_segments_at_close = tcp->data_segs_in;
@@ -98,8 +129,9 @@ static __always_inline void end_connection(struct tcp_sock *tcp, struct socket_s
 		if (reason == CLOSE_REASON_RESET_SENT || reason == CLOSE_REASON_RESET_RECEIVED)
 			state->phase = phase_of(old_state);
 		note_zero_window(&state->health, tcp);
+		if (state->opening == OPENING_WAITS) state->flags |= SOCKET_FLAG_OPENS;
 		send_end(KERNEL_EVENT_TYPE_SOCKET_CLOSE, tcp, state, reason, tcp->inet_conn.icsk_inet.sk.sk_err);
-		state->state &= ~STATE_ANNOUNCED;
+		state->opening = OPENING_NONE;
 		state->join_key = 0;
 	} else if (old_state == TCP_SYN_SENT || opened_actively(state)) {
 		state->role = ROLE_CLIENT;
@@ -123,7 +155,7 @@ static __always_inline void change_connection(struct tcp_sock *tcp, struct socke
 		end_handshake(&state->health, tcp);
 		if (state->start_time_ns != 0) state->health.handshake_us = read_handshake_us(state, tcp, old_state);
 	}
-	if (!(state->state & STATE_ANNOUNCED) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
+	if (!is_known(state) && !(new_state == TCP_CLOSE && in_handshake)) announce(tcp, state);
 	if (new_state == TCP_FIN_WAIT1 || new_state == TCP_LAST_ACK) note_close_call(tcp, state);
 	if (new_state == TCP_CLOSE) end_connection(tcp, state, old_state, 0);
 }
@@ -181,14 +213,13 @@ static __always_inline int is_before_open(__u8 tcp_state)
  * timed out, which the kernel gives up in a timer's interrupt and the process closes later. */
 static __always_inline int note_destruction(struct socket_state *state, struct tcp_sock *tcp)
 {
-	int is_announced = state->state & STATE_ANNOUNCED;
 	/* Older than the agent, and not adopted. */
-	if (state->tcp_state == 0 && !is_announced) return 0;
+	if (state->tcp_state == 0 && !is_known(state)) return 0;
 	if (state->tcp_state == TCP_LISTEN) {
 		if (tcp->bytes_received == 0) return 0;
 		begin_accept(state);
 	}
-	if (!is_announced && has_connected(tcp, state)) {
+	if (!is_known(state) && has_connected(tcp, state)) {
 		if (is_before_open(state->tcp_state)) state->tcp_state = TCP_ESTABLISHED;
 		announce(tcp, state);
 	}
@@ -221,13 +252,13 @@ static __always_inline int note_use(struct sock *sk)
 	struct socket_state *state = find_state(sk);
 	if (!state) return 0;
 	int is_news = take_owner(state, current_task());
-	int is_opening_due = !(state->state & (STATE_ANNOUNCED | STATE_OPENING_LOST));
+	int is_opening_due = state->opening == OPENING_NONE;
 	if (!is_news && !is_opening_due) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	if (tcp && is_opening_due)
 		note_opening(tcp, state);
-	else if (tcp && (state->state & STATE_ANNOUNCED))
-		send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state, 0, 0);
+	else if (tcp)
+		tell_owner(tcp, state);
 	return 0;
 }
 
@@ -346,7 +377,7 @@ int BPF_PROG(retransmit_btf, const struct sock *sk)
 	if (!in_scope(sk)) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	struct socket_state *state = tcp ? find_state(tcp) : 0;
-	if (state && (state->tcp_state != 0 || (state->state & STATE_ANNOUNCED)))
+	if (state && (state->tcp_state != 0 || is_known(state)))
 		count_retransmits(&state->health, tcp, retransmits_of_this_kind(&state->health, tcp));
 	return 0;
 }

@@ -59,9 +59,9 @@ int tcp_destroyed_tracepoint(struct of_socket *destroyed)
 static __always_inline int note_use_at(const void *address)
 {
 	struct socket_state *state = find_state_at((__u64)address);
-	if (!state || !take_owner(state, current_task()) || !(state->state & STATE_ANNOUNCED)) return 0;
+	if (!state || !take_owner(state, current_task()) || !is_known(state)) return 0;
 	struct sock *sk = view_socket(address, VIEW_OF_PROBE);
-	if (sk) send_event(KERNEL_EVENT_TYPE_SOCKET_OWNER, as_tcp(sk), state, 0, 0);
+	if (sk) tell_owner(as_tcp(sk), state);
 	return 0;
 }
 
@@ -106,7 +106,7 @@ int retransmit_tracepoint(struct retransmit *retransmit)
 	struct socket_state *state = find_state_at((__u64)retransmit->sk);
 	if (!state) return 0;
 	struct tcp_sock *tcp = (struct tcp_sock *)view_socket(retransmit->sk, VIEW_OF_PROBE);
-	if (tcp && (state->tcp_state != 0 || (state->state & STATE_ANNOUNCED)))
+	if (tcp && (state->tcp_state != 0 || is_known(state)))
 		count_retransmits(&state->health, tcp, retransmits_of_this_kind(&state->health, tcp));
 	return 0;
 }

@@ -40,7 +40,7 @@ import type { SpentMemory } from './spent-memory.ts';
 const ADDRESS_SPACE = 'default';
 /**
  * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that only while a process runs all of it
- * can be told, so where something happens it is looked at more often.
+ * can be told, so where new ones come it is looked at more often.
  */
 const DRAIN_PAUSE_MS_MIN = 5;
 const DRAIN_PAUSE_MS_MAX = 20;
@@ -91,6 +91,7 @@ export class Agent {
   readonly #credentials: CredentialKeeper | undefined;
   #recorder: Recorder | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
+  #hasNewProcess = false;
   #tellTimer: NodeJS.Timeout | undefined;
   #costWatch: CostWatch | undefined;
   #addressTimer: NodeJS.Timeout | undefined;
@@ -131,6 +132,7 @@ export class Agent {
       },
       {
         nameProcess: (process) => {
+          this.#hasNewProcess = true;
           const name = nameOwner(process, kept);
           return name && this.#containers.reduce((known, names) => names.complete(known), name);
         },
@@ -359,8 +361,9 @@ export class Agent {
 
   #drain(look: Look, pauseMs: number): void {
     this.#drainTimer = setTimeout(() => {
-      const hasMoved = look.source.drain() > 0;
-      this.#drain(look, hasMoved ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
+      this.#hasNewProcess = false;
+      look.source.drain();
+      this.#drain(look, this.#hasNewProcess ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
     }, pauseMs);
   }
 

@@ -13,6 +13,9 @@ import { assertReachable } from '../wire/transport/tcp.ts';
 
 const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.wasm');
 
+/** Far less than a process is remembered for after its last socket. */
+const OPENING_WAIT_MS = 1_000;
+
 /** An agent with its real parts. `fail`: it cannot tell anything any more. Throws UsageError. */
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
   if (options.reducer !== undefined) assertReachable(options.reducer, options.reducer.tls !== undefined);
@@ -33,6 +36,7 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
         dns: options.dns,
         datagrams: options.udp,
         datagramIdleMs: Number(options.udpIdle / 1_000_000n),
+        openingWaitMs: OPENING_WAIT_MS,
       }),
     memory: new SpentMemory({ trimHeap, dropFilePages }),
     symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),

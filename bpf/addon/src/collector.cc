@@ -20,6 +20,7 @@ constexpr uint32_t kRingBytesMax = 1u << 30;
 constexpr uint32_t kRingBytesDefault = 8 * 1024 * 1024;
 constexpr uint32_t kWakeupBytesDefault = 64 * 1024;
 constexpr uint32_t kDatagramIdleMsMin = 1'000;
+constexpr uint32_t kOpeningWaitMsMax = 60'000;
 /** The kernel's own limit is the depth of directories; nobody nests so deep. */
 constexpr uint32_t kCgroupLevelMax = 255;
 constexpr uint32_t kDatagramIdleMsDefault = 60'000;
@@ -34,6 +35,7 @@ struct ExecutableKey {
 };
 struct Executable {
   uint64_t file;
+  uint64_t told_ns;
   char name[256];
 };
 
@@ -57,7 +59,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
           ? Napi::Object::New(env)
           : RequireOptions(info[1], "options",
                            {"ringBytes", "wakeupBytes", "scopeNetns", "scopeCgroup", "scopeCgroupLevel", "joinKeyHash",
-                            "drops", "dns", "datagrams", "datagramIdleMs", "object"});
+                            "drops", "dns", "datagrams", "datagramIdleMs", "openingWaitMs", "object"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
@@ -78,6 +80,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   leave_out("datagrams", Feature::kDatagrams);
   options.datagram_idle_ns =
       uint64_t{integer("datagramIdleMs", kDatagramIdleMsDefault, kDatagramIdleMsMin, UINT32_MAX)} * 1'000'000;
+  options.opening_wait_ns = uint64_t{integer("openingWaitMs", 0, 0, kOpeningWaitMsMax)} * 1'000'000;
   if (!given.Get("object").IsUndefined()) {
     options.object = RequireString(given.Get("object"), "object");
     if (options.object != "btf" && options.object != "kprobe")

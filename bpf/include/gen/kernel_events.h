@@ -92,6 +92,8 @@ enum socket_flag {
 	SOCKET_FLAG_MPTCP_SUBFLOW = 2,
 	/* A flow of datagrams that may have begun before the agent looked. */
 	SOCKET_FLAG_MAY_BE_OLDER = 4,
+	/* A SocketClose that tells the opening as well: no SocketOpen came before it. */
+	SOCKET_FLAG_OPENS = 8,
 };
 
 /* 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */

@@ -92,6 +92,8 @@ export const SocketFlag = {
   MptcpSubflow: 2,
   /** A flow of datagrams that may have begun before the agent looked. */
   MayBeOlder: 4,
+  /** A SocketClose that tells the opening as well: no SocketOpen came before it. */
+  Opens: 8,
 } as const;
 export type SocketFlag = (typeof SocketFlag)[keyof typeof SocketFlag];
 

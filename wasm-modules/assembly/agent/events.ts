@@ -148,7 +148,11 @@ function openSocket(event: SocketEvent): u32 {
   const type = event.type;
   const isFailed = type === KernelEventType.ConnectFailed;
   if (type === KernelEventType.SocketAdopted || (event.startTimeNs === 0 && !isFailed)) socket.set(SocketFlag.Adopted);
-  const isOpening = type === KernelEventType.SocketOpen || type === KernelEventType.SocketAdopted || isFailed;
+  const isOpening =
+    type === KernelEventType.SocketOpen ||
+    type === KernelEventType.SocketAdopted ||
+    isFailed ||
+    (event.flags & EventFlag.Opens) !== 0;
   // The walk tells a flow of datagrams that is over already as nothing but closed.
   if (!isOpening && event.protocol === IPPROTO_TCP) openingsInferred++;
 

@@ -86,6 +86,8 @@ export namespace SocketFlag {
   export const MptcpSubflow: u8 = 2;
   /** A flow of datagrams that may have begun before the agent looked. */
   export const MayBeOlder: u8 = 4;
+  /** A SocketClose that tells the opening as well: no SocketOpen came before it. */
+  export const Opens: u8 = 8;
 }
 
 /** 200 bytes. Times are CLOCK_MONOTONIC nanoseconds; 0 = unknown. */
