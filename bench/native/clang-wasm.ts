@@ -1,7 +1,7 @@
 // src/ compiled to WebAssembly by clang, driven in this thread as reducer.wasm is: what of a distance to native code is WebAssembly's.
 
 import { strict as assert } from 'node:assert';
-import { cpuNs } from './cpu-clock.ts';
+import { cpuNs } from '../lib/cpu-clock.ts';
 import { type Input, type InputWindow, WINDOW_NS } from './input.ts';
 import type { StageTimes } from './stages.ts';
 

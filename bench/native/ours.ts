@@ -3,7 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { ReducerModule } from '../../host/reducer/reducer-module.ts';
 import { ReducerCounter, SessionFlag } from '../../host/wire/gen/records-layout.ts';
-import { cpuNs } from './cpu-clock.ts';
+import { cpuNs } from '../lib/cpu-clock.ts';
 import { FIRST_WINDOW, type Input, type InputWindow, WINDOW_NS } from './input.ts';
 import type { StageTimes } from './stages.ts';
 
