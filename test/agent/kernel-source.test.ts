@@ -2,15 +2,17 @@
 import { strict as assert } from 'node:assert';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Collector, load } from '../../bpf/addon/index.ts';
+import { type Collector, load, type WalkName } from '../../bpf/addon/index.ts';
 import { type Host, Lab, type Peer, waitFor } from '../../bpf/programs/testing/lab.ts';
 import { AgentCore } from '../../host/agent/agent-core.ts';
 import { KernelSource } from '../../host/agent/kernel-source.ts';
 import { nameProcess } from '../../host/agent/processes.ts';
+import { itemsOf } from '../../host/agent/testing/decode.ts';
 import { encodeEvents } from '../../host/agent/testing/kernel-event.ts';
 import { LedgerModel } from '../../host/agent/testing/ledger-model.ts';
 import { loadModule } from '../../host/agent/testing/modules.ts';
 import { KernelEventType } from '../../host/wire/gen/kernel-events-layout.ts';
+import { TallyKind } from '../../host/wire/gen/wire-layout.ts';
 
 const SMALLEST_RING_BYTES = 64 * 1024;
 const CONTEXT = { clockOffsetNs: 0n, agentTimeNs: 0n, eventsLost: 0n, blindMs: 0 };
@@ -120,6 +122,23 @@ function withDrain(collector: Collector, drainInto: Collector['drainInto']): Col
   });
 }
 
+/** The same collector; `happen` is called before each walk begins. */
+function withWalks(collector: Collector, happen: (name: WalkName) => void): Collector {
+  let walk: WalkName | undefined;
+  return new Proxy(collector, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name, target);
+      if (name !== 'iterate') return typeof value === 'function' ? value.bind(target) : value;
+      return (next: WalkName, piece: Uint8Array): number => {
+        if (walk !== next) happen(next);
+        const bytes = collector.iterate(next, piece);
+        walk = bytes === 0 ? undefined : next;
+        return bytes;
+      };
+    },
+  });
+}
+
 /** Counts the types of the events that pass. */
 function countTypes(collector: Collector, counts: Map<number, number>): Collector {
   return withDrain(collector, (target) => {
@@ -179,6 +198,40 @@ test('connections that live while the ring is full lose no byte, are told at onc
   } finally {
     source.stop();
     peer.process.kill();
+  }
+});
+
+test('what a flow of datagrams drops is its own, whenever between two walks it begins', async () => {
+  const [COUNT, WALKS] = [60, 12];
+  const host = lab.host('f');
+  const walks: WalkName[] = [];
+  const before = host.counter('Udp', 'RcvbufErrors');
+  // A socket of its own each time, which nobody reads.
+  const flood = `import socket
+a, b = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
+b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+b.bind(("127.0.0.1", 0))
+for i in range(${COUNT}): a.sendto(b"x" * 500, b.getsockname())`;
+  const { core, source, ledger } = look(host, undefined, undefined, (collector) =>
+    withWalks(collector, (name) => {
+      if (walks.length >= WALKS) return;
+      walks.push(name);
+      host.run('python3', '-c', flood);
+    }),
+  );
+  try {
+    const told = { ofSockets: 0n, ofHost: 0n };
+    for (let window = 1; window <= WALKS; window++) {
+      source.readTotals();
+      const payloads = core.encodeWindow(window, CONTEXT);
+      ledger.receive(payloads);
+      for (const { handle, kind, count } of itemsOf(payloads, 'Tally'))
+        if (kind === TallyKind.Drop) told[handle === 0 ? 'ofHost' : 'ofSockets'] += count;
+    }
+    assert.ok(walks.includes('totals') && walks.includes('drops'), `${walks}`);
+    assert.deepEqual(told, { ofSockets: BigInt(host.counter('Udp', 'RcvbufErrors') - before), ofHost: 0n });
+  } finally {
+    source.stop();
   }
 });
 

@@ -30,6 +30,8 @@ export const LABEL_COUNT_MAX: u32 = 16384;
 export const LABEL_TEXT_BYTES_MAX: u32 = 256;
 /** A label without tallies keeps its handle for so long: most come back. */
 export const LABEL_IDLE_NS: f64 = 60e9;
+/** Drops of sockets that are not known until the next totals are read. Beyond: they count for the host. */
+export const DROPS_WAITING_MAX: u32 = 4096;
 /** DNS queries without an answer yet. Beyond: the newer is refused, counted; its answer is one to no query. */
 export const DNS_QUERIES_MAX: u32 = 16384;
 /** A query without an answer for so long timed out, whatever comes later: as resolvers wait by default (resolv.conf(5)). */
