@@ -1,6 +1,7 @@
 // What a container is called, by whoever started it: Amazon ECS, Nomad, Kubernetes, or somebody by hand.
+import { access } from 'node:fs/promises';
 import type { ContainerName, ContainerRuntime } from './container-runtime.ts';
-import { type DockerContainer, inspectContainer, listContainers } from './docker-api.ts';
+import type { DockerContainer } from './docker-api.ts';
 import { kubernetesName } from './kubernetes-labels.ts';
 
 const ECS_FAMILY = 'com.amazonaws.ecs.task-definition-family';
@@ -11,16 +12,25 @@ export function dockerRuntime(socket: string): ContainerRuntime {
   return {
     socket,
     runtimes: ['docker', 'libpod', ''],
-    list: async () =>
-      (await listContainers(socket)).map((container) => ({
+    list: async () => {
+      const { listContainers } = await reach(socket);
+      return (await listContainers(socket)).map((container) => ({
         id: container.id,
         name: needsInspection(container) ? undefined : nameContainer(container),
-      })),
+      }));
+    },
     find: async (id) => {
+      const { inspectContainer } = await reach(socket);
       const container = await inspectContainer(socket, id);
       return container && nameContainer(container);
     },
   };
+}
+
+/** The API, once there is a socket: what checks its answers takes 4 MiB, which a host without the daemon does not need. Throws ENOENT. */
+async function reach(socket: string): Promise<typeof import('./docker-api.ts')> {
+  await access(socket);
+  return import('./docker-api.ts');
 }
 
 /** Its name stands in its environment, which a list of containers does not tell. */

@@ -1,32 +1,39 @@
 // `tributary agent`: looks at the sockets of this host until it is told to stop.
-import type { Command } from 'commander';
-import { addConfiguration, type Load } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
+import { UsageError } from '../lib/usage-error.ts';
 import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
-import { agentOptionsOf } from './agent-checks.ts';
-import { createAgent, logMachine } from './create-agent.ts';
+import { type AgentConfiguration, readConfiguration } from './agent-configuration.ts';
+import { report } from './exit-code.ts';
 import { stopInTime, stopSignal, tellStateOnSignal } from './stop-signal.ts';
 
-const EXAMPLES = `
-Examples:
-  tributary agent --reducer 127.0.0.1:4400
-  tributary agent --reducer reducer.example:4400 --tls-ca ca.pem --tls-cert web1.pem --tls-key web1-key.pem
-  tributary agent --output file:/tmp/web1.zst --window 1s`;
+type Program = typeof import('./create-agent.ts');
 
-export function register(command: Command): void {
-  const load = addConfiguration(command, 'agent');
-  command.addHelpText('after', EXAMPLES).action(() => run(load));
+/** A file that changed while it was read is read again after the start. */
+let isReloadDue = false;
+const noteReload = (): void => {
+  isReloadDue = true;
+};
+process.on('SIGHUP', noteReload);
+
+try {
+  // Most of this program is loaded while the other process reads.
+  const [configuration, program] = await Promise.all([readConfiguration(), import('./create-agent.ts')]);
+  if (typeof configuration === 'number') process.exit(configuration);
+  await run(configuration, program);
+  process.exit();
+} catch (error) {
+  // Not only exitCode: what was started by then would keep the process alive.
+  process.exit(report(error));
 }
 
-async function run(load: Load): Promise<void> {
-  const loaded = load();
+async function run(configuration: AgentConfiguration, { createAgent, logMachine }: Program): Promise<void> {
   const stopped = stopSignal();
   const failed = Promise.withResolvers<never>();
-  const log = createLog('agent', loaded.values.log);
+  const log = createLog('agent', configuration.values.log);
   const reload = new Reload(
-    { role: 'agent', loaded },
+    { role: 'agent', loaded: configuration },
     {
-      ...{ load, log, check: agentOptionsOf },
+      ...{ load: readAgain, log },
       apply: {
         'log.level': ({ log: { level = DEFAULT_LOG_LEVEL } }) => {
           log.level = level;
@@ -36,7 +43,9 @@ async function run(load: Load): Promise<void> {
     },
   );
   reload.start();
-  const agent = await createAgent(agentOptionsOf(loaded), log, failed.reject);
+  process.off('SIGHUP', noteReload);
+  if (isReloadDue) void reload.reload();
+  const agent = await createAgent(configuration.options, log, failed.reject);
   tellStateOnSignal(log, () => agent.state());
   try {
     await agent.start();
@@ -46,5 +55,16 @@ async function run(load: Load): Promise<void> {
   } finally {
     reload.stop();
     await stopInTime(log, () => agent.stop());
+  }
+}
+
+async function readAgain(): Promise<AgentConfiguration> {
+  try {
+    const configuration = await readConfiguration();
+    if (typeof configuration !== 'number') return configuration;
+    throw new UsageError('TRB_CONFIG', `the process that reads it ended with ${configuration}`);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError('TRB_CONFIG', error instanceof Error ? error.message : String(error));
   }
 }

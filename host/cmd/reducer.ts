@@ -1,6 +1,6 @@
 // `tributary reducer`: joins, names and rolls up what agents tell until it is told to stop.
 import type { Command } from 'commander';
-import { addConfiguration, type Load } from '../config/load.ts';
+import { addConfiguration, checked, type Load } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
 import { createLog, DEFAULT_LOG_LEVEL } from '../telemetry/log.ts';
 import { EXIT_TRAP } from './defaults.ts';
@@ -33,7 +33,7 @@ async function run(load: Load): Promise<void> {
   const reload = new Reload(
     { role: 'reducer', loaded },
     {
-      ...{ load, log, check: reducerOptionsOf },
+      ...{ load: checked(load, reducerOptionsOf), log },
       apply: {
         'log.level': ({ log: { level = DEFAULT_LOG_LEVEL } }) => {
           log.level = level;

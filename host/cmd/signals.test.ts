@@ -88,8 +88,8 @@ async function startSilent(context: TestContext): Promise<{ port: number; connec
 }
 
 /** The agent's own namespace is the test's: nothing else is looked at, and a running agent of this host is not disturbed. */
-function startAgent(context: TestContext, reducer: string): Role {
-  return new Role(context, ['agent', '--scope', 'netns=/proc/self/ns/net', '--reducer', reducer]);
+function startAgent(context: TestContext, reducer: string, environment: Record<string, string> = {}): Role {
+  return new Role(context, ['agent', '--scope', 'netns=/proc/self/ns/net', '--reducer', reducer], environment);
 }
 
 function startReducer(context: TestContext, environment: Record<string, string> = {}): { role: Role; path: string } {
@@ -170,19 +170,21 @@ test('SIGUSR1 tells the state of a reducer, whatever its log level, and disturbs
   assert.equal(await role.end(), 0);
 });
 
-/** Node's hook is told when the file of the role is read: after the first line of main.ts, before the role can listen. */
-const SIGNALS_AT_LOAD = `
+/** Node's hook is told when a file of host/cmd is read; that of the role is after the first line of main.ts, before the role can listen. */
+function signalsAtLoad(file: string): Record<string, string> {
+  const hook = `
 import { registerHooks } from 'node:module';
 registerHooks({
   load(url, context, next) {
-    if (/\\/cmd\\/(reducer|agent|up)\\.ts$/.test(url)) for (const name of ['SIGUSR1', 'SIGHUP']) process.kill(process.pid, name);
+    if (url.endsWith('/cmd/${file}')) for (const name of ['SIGUSR1', 'SIGHUP']) process.kill(process.pid, name);
     return next(url, context);
   },
 });`;
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` };
+}
 
 test('signals that come while a role is loaded end nothing and open no debugger', async (context) => {
-  const preload = `--import=data:text/javascript,${encodeURIComponent(SIGNALS_AT_LOAD)}`;
-  const { role } = startReducer(context, { NODE_OPTIONS: preload });
+  const { role } = startReducer(context, signalsAtLoad('reducer.ts'));
   await role.line(/^listening on/);
   role.child.kill('SIGTERM');
   assert.equal(await role.end(), 0);
@@ -190,6 +192,22 @@ test('signals that come while a role is loaded end nothing and open no debugger'
     role.lines.filter(({ msg }) => /debugger/i.test(msg)),
     [],
   );
+});
+
+test('an agent reads its configuration again that may have changed while it was read', asRoot, async (context) => {
+  const nobody = `unix:${join(makeFolder(context), 'nobody')}`;
+  for (const file of ['agent.ts', 'create-agent.ts']) {
+    const agent = startAgent(context, nobody, signalsAtLoad(file));
+    await agent.line(/^looking$/);
+    // The first of them before anything was read.
+    if (file === 'create-agent.ts') await agent.line(/^configuration read again: no option has changed$/);
+    agent.child.kill('SIGTERM');
+    assert.equal(await agent.end(), 0);
+    assert.deepEqual(
+      agent.lines.filter(({ msg }) => /debugger/i.test(msg)),
+      [],
+    );
+  }
 });
 
 test('agents that are refused again and again write a few lines, in which every refusal is counted', async (context) => {

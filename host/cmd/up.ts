@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { resolveAgentOptions } from '../agent/options.ts';
 import { readEdges } from '../api/edges.ts';
 import type { Configuration } from '../config/definition.ts';
-import { addConfiguration, type Load, type Loaded } from '../config/load.ts';
+import { addConfiguration, checked, type Load, type Loaded } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { HAS_TERMINAL } from '../lib/terminal.ts';
@@ -137,7 +137,7 @@ function createReload({ load, loaded }: Configured, log: Logger, reducer: Reduce
   return new Reload(
     { role: 'up', loaded },
     {
-      ...{ load, log, check: checkUp },
+      ...{ load: checked(load, checkUp), log },
       apply: {
         'log.level': (values) => {
           log.level = values.log.level ?? DEFAULT_LEVEL;

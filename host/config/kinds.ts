@@ -1,12 +1,12 @@
 // What an option may be. A kind checks a value as YAML writes it, and turns the text of a flag or a variable into such a value; so the
 // sources differ in their syntax and share one check. Messages are whole sentences about the value and say what is allowed.
-import { inspect } from 'node:util';
 import { z } from 'zod';
 import type { ScopeKind, ScopeSetting } from '../agent/scope.ts';
 import { LEVEL_NAMES, type LevelName, parseLevel } from '../export/levels.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import { type ListenAddress, parseListenAddress } from '../wire/transport/address.ts';
+import { show } from './show.ts';
 
 export interface Kind<Value> {
   /** Input: as in the file. Output: what roles read. */
@@ -21,15 +21,6 @@ export interface Kind<Value> {
   isList: boolean;
   /** Text as the value that the file would have; what is not of the kind stays text, and the schema refuses it. */
   fromText: (text: string) => unknown;
-}
-
-/** What a message shows of a value. */
-const SHOWN_LENGTH_MAX = 80;
-
-export function show(value: unknown): string {
-  // JSON has no form for what holds itself, which YAML's anchors allow.
-  const text = typeof value === 'object' ? inspect(value, { breakLength: Infinity }) : JSON.stringify(value);
-  return text.length <= SHOWN_LENGTH_MAX ? text : `${text.slice(0, SHOWN_LENGTH_MAX)}…`;
 }
 
 function refuse(allowed: string): { error: (issue: { input?: unknown }) => string } {

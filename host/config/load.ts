@@ -21,6 +21,15 @@ export interface Loaded {
 /** Throws ConfigurationError with everything that is wrong. Reads the file and the environment anew each time. */
 export type Load = () => Loaded;
 
+/** `load`, with what `check` finds wrong: it throws UsageError when options do not go together. */
+export function checked(load: Load, check: (loaded: Loaded) => void): Load {
+  return () => {
+    const loaded = load();
+    check(loaded);
+    return loaded;
+  };
+}
+
 const NOTHING: Given = { settings: [], problems: [] };
 
 /** Gives a command the flags of a role. What comes back is to be called once the command line is parsed. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { pino } from 'pino';
 import { UsageError } from '../lib/usage-error.ts';
-import { type Loaded, loadConfiguration } from './load.ts';
+import { checked, type Loaded, loadConfiguration } from './load.ts';
 import { Reload } from './reload.ts';
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'tributary-reload-'));
@@ -41,10 +41,9 @@ function createUnready(yaml: string): World {
   const reload = new Reload(
     { role: 'reducer', loaded: load() },
     {
-      load,
-      check: ({ values: { insecure, tls } }) => {
+      load: checked(load, ({ values: { insecure, tls } }) => {
         if (insecure && tls.ca !== undefined) throw new UsageError('TRB_TEST', 'insecure and tls.ca');
-      },
+      }),
       log: pino({ base: undefined }, { write: (line) => lines.push(JSON.parse(line).msg) }),
       apply: { 'log.level': ({ log }) => void applied.push(String(log.level)) },
       always: async () => void readCount++,

@@ -6,21 +6,31 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { UsageError } from '../lib/usage-error.ts';
 import type { Configuration } from './definition.ts';
-import { show } from './kinds.ts';
-import type { Load, Loaded } from './load.ts';
-import type { RoleName } from './option.ts';
-import type { Setting } from './setting.ts';
+import type { NamedOption, RoleName } from './option.ts';
+import { show } from './show.ts';
+
+/** What is told of an option that has a value. */
+export interface ComparedSetting {
+  named: Pick<NamedOption, 'key' | 'roles'>;
+  /** As the file would have it. */
+  given: unknown;
+}
+
+/** A configuration as far as it is compared and applied. */
+export interface Compared {
+  values: Configuration;
+  settings: readonly ComparedSetting[];
+}
 
 export interface ReloadOptions {
   role: RoleName;
   /** What the process runs with. */
-  loaded: Loaded;
+  loaded: Compared;
 }
 
 export interface ReloadDependencies {
-  load: Load;
-  /** Throws UsageError when options do not go together. */
-  check: (loaded: Loaded) => void;
+  /** Throws UsageError, or rejects with one, also when options do not go together. */
+  load: () => Compared | Promise<Compared>;
   log: Logger;
   /** By the key of an option: makes its new value count. Options without one need a restart. */
   apply: Readonly<Record<string, (values: Configuration) => void>>;
@@ -32,7 +42,7 @@ export class Reload {
   readonly #role: RoleName;
   readonly #dependencies: ReloadDependencies;
   /** What counts, by key: after the start, and after each reload what took effect. */
-  readonly #current: Map<string, Setting>;
+  readonly #current: Map<string, ComparedSetting>;
   readonly #onSignal = (): void => void this.reload();
   readonly #ready = Promise.withResolvers<void>();
   #last: Promise<void> = this.#ready.promise;
@@ -64,11 +74,9 @@ export class Reload {
   }
 
   async #reload(): Promise<void> {
-    const { load, check, log, always } = this.#dependencies;
+    const { load, log, always } = this.#dependencies;
     try {
-      const loaded = load();
-      check(loaded);
-      this.#applyAll(loaded);
+      this.#applyAll(await load());
     } catch (error) {
       if (!(error instanceof UsageError)) throw error;
       log.error({ code: error.code }, `the configuration stays as it was: ${error.message.trim()}`);
@@ -76,7 +84,7 @@ export class Reload {
     await always?.();
   }
 
-  #applyAll(loaded: Loaded): void {
+  #applyAll(loaded: Compared): void {
     const wanted = settingsOf(loaded, this.#role);
     const keys = new Set([...this.#current.keys(), ...wanted.keys()]);
     const changed = [...keys].filter(
@@ -86,7 +94,7 @@ export class Reload {
     for (const key of changed) this.#applyOne(key, wanted.get(key), loaded.values);
   }
 
-  #applyOne(key: string, setting: Setting | undefined, values: Configuration): void {
+  #applyOne(key: string, setting: ComparedSetting | undefined, values: Configuration): void {
     const { apply, log } = this.#dependencies;
     const before = shown(this.#current.get(key));
     const after = shown(setting);
@@ -101,11 +109,11 @@ export class Reload {
   }
 }
 
-function settingsOf({ settings }: Loaded, role: RoleName): Map<string, Setting> {
+function settingsOf({ settings }: Compared, role: RoleName): Map<string, ComparedSetting> {
   const ofRole = settings.filter(({ named }) => named.roles.includes(role));
   return new Map(ofRole.map((setting) => [setting.named.key, setting]));
 }
 
-function shown(setting: Setting | undefined): string {
+function shown(setting: ComparedSetting | undefined): string {
   return setting === undefined ? 'unset' : show(setting.given);
 }

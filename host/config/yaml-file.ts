@@ -2,10 +2,10 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
 import { OPTIONS, TREE } from './definition.ts';
-import { show } from './kinds.ts';
 import { isOption, kebabCase, type NamedOption } from './option.ts';
 import { ConfigurationError, type Problem, suggest } from './problem.ts';
 import type { Given, Setting } from './setting.ts';
+import { show } from './show.ts';
 
 const FILE_BYTES_MAX = 1 << 20;
 const BY_KEY: ReadonlyMap<string, NamedOption> = new Map(OPTIONS.map((named) => [named.key, named]));

@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -164,4 +164,20 @@ test('a recording that cannot be written ends the agent with a sentence', async 
   const [code] = await once(agent.process, 'exit');
   assert.equal(code, 1, agent.log);
   assert.match(agent.log, /ENOSPC/);
+});
+
+test('SIGHUP reads the configuration again, in a process of its own each time', async () => {
+  const config = join(folder, 'tributary.yaml');
+  writeFileSync(config, 'log:\n  level: info\n');
+  const agent = new AgentProcess(lab.host('h'), '--config', config, '--output', `file:${join(folder, 'h.rec')}`);
+  await agent.logged('looking');
+  writeFileSync(config, 'log:\n  level: loud\n');
+  agent.process.kill('SIGHUP');
+  await agent.logged('the configuration stays as it was: ');
+  await agent.logged('TRB_CONFIG');
+  writeFileSync(config, 'log:\n  level: debug\nagent:\n  window: 2s\n');
+  agent.process.kill('SIGHUP');
+  await agent.logged('log.level is now \\"debug\\", was \\"info\\"');
+  await agent.logged('agent.window stays \\"10s\\"');
+  assert.equal(await agent.stop(), 0);
 });
