@@ -19,13 +19,15 @@ import { waitFor } from './wait.ts';
 const FULL_SECONDS = 10;
 const RATE = 200;
 const REFUSED = 100;
+/** What finds no room in a full ring and cannot wait elsewhere: the next owner of a socket that was told, and DNS messages. */
+const [PASSED, QUERIES] = [2, 40];
 const METRICS_PORT = 9464;
 const [WEB_PORT, CLOSED_PORT, LONG_PORT, NEXT_PORT] = [8080, 8099, 7000, 7001];
 /** A socket's event with the header of its record. */
 const RECORD_BYTES = SOCKET_EVENT_SIZE + 8;
 const EVENTS_LOST = 'tributary_events_lost_total';
 
-test(`while the ring is full for ${FULL_SECONDS} s neither an event nor a byte is lost; the next window is whole`, async (t) => {
+test(`while the ring is full for ${FULL_SECONDS} s what finds no room is counted, and no byte is lost; the next window is whole`, async (t) => {
   const lab = new Lab({ hosts: ['cli', 'srv'], reducerArgs: ['--prometheus-listen', `127.0.0.1:${METRICS_PORT}`] });
   t.after(() => lab.stop());
   await lab.start();
@@ -39,7 +41,8 @@ test(`while the ring is full for ${FULL_SECONDS} s neither an event nor a byte i
   await long.listen();
   for (let count = 0; count < 4; count++) await long.open();
   const agent = lab.agents.get('srv') ?? assert.fail();
-  const before = await untilTold(lab, 'srv', 1);
+  // So that the connections are told as open.
+  const before = await untilTold(lab, 'srv', (await readState(agent)).windows.told + 1);
 
   agent.process.kill('SIGSTOP');
   t.after(() => agent.process.kill('SIGCONT'));
@@ -49,6 +52,8 @@ test(`while the ring is full for ${FULL_SECONDS} s neither an event nor a byte i
   // From here on the ring is full.
   await long.close(0);
   await long.open();
+  for (let count = 0; count < PASSED; count++) await long.pass(count);
+  await server.exec('python3', '-c', queryProgram(client.v4));
   const steady = new ShortConnections(
     { host: 'cli', address: server.v4, port: WEB_PORT, closedPort: CLOSED_PORT, ratePerSecond: RATE },
     lab,
@@ -138,6 +143,12 @@ class LongConnections {
     }
   }
 
+  /** The server hands the connection to a process of its own. */
+  async pass(index: number): Promise<void> {
+    await this.#far.order('pass', this.#held[index].server);
+    await this.move();
+  }
+
   async close(index: number): Promise<void> {
     const [{ client, server }] = this.#held.splice(index, 1);
     await this.#near.order('close', client);
@@ -183,7 +194,16 @@ async function requestMany(client: LabHost, server: LabHost, count: number): Pro
   );
 }
 
-/** Nothing is lost: ends wait elsewhere, and openings where they are, for the walk or for the end. */
+/** DNS queries that nobody answers. */
+function queryProgram(address: string): string {
+  return `import socket, struct
+s = socket.socket(type=socket.SOCK_DGRAM)
+for id in range(${QUERIES}):
+    header = struct.pack(">6H", id, 0x0100, 1, 0, 0, 0)
+    s.sendto(header + b"\\7example\\0" + struct.pack(">2H", 1, 1), ("${address}", 53))`;
+}
+
+/** Ends wait elsewhere, and openings where they are, for the walk or for the end. What else came is lost, and counted. */
 function assertCounted(
   { kernel }: AgentState,
   { accepted, refused, whileFull, t }: { accepted: number; refused: number; whileFull: number; t: TestContext },
@@ -191,7 +211,9 @@ function assertCounted(
   const { eventsLost, endsDeferred, eventsDrained } = kernel;
   t.diagnostic(JSON.stringify({ accepted, refused, whileFull, eventsLost, endsDeferred, eventsDrained }));
   assert.ok(endsDeferred >= whileFull + refused, 'the ring was full');
-  assert.deepEqual(new Set(Object.values(eventsLost)), new Set([0]));
+  const { socketOwner, dnsMessage, ...others } = eventsLost;
+  assert.deepEqual({ socketOwner, dnsMessage }, { socketOwner: PASSED, dnsMessage: QUERIES });
+  assert.deepEqual(new Set(Object.values(others)), new Set([0]));
   // Each end came by one of two ways; what else came by the ring are openings.
   const openings = eventsDrained + endsDeferred - accepted - refused;
   assert.ok(openings >= 0 && openings <= accepted, `${openings} openings`);
