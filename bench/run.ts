@@ -8,6 +8,7 @@ const QUESTIONS: Record<string, string> = {
   agent: 'What does the agent cost the host that it watches?',
   reducer: 'What does the reducer cost for each record, on its whole path?',
   native: 'How far is reducer.wasm from the same algorithm compiled for this machine?',
+  naive: 'How far is reducer.wasm from what one would write first?',
   wire: 'What does the wire cost for each record?',
 };
 

@@ -37,6 +37,11 @@ export class Input {
     this.#seqs = new Uint32Array(options.agents);
   }
 
+  /** Where an agent runs. */
+  zone(agent: number): string {
+    return zoneOf(agent);
+  }
+
   /** The payload that opens the session of an agent. */
   hello(agent: number): Uint8Array {
     const identity = { nodeId: BigInt(agent + 1), bootId: BigInt(agent + 1), session: BigInt(agent + 1) };
