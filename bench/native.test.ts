@@ -2,6 +2,7 @@
 // its distance to native code. Only ratios of one run are judged: times say what else the machine does.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ import type { Mix } from './reducer/fleet.ts';
 
 /** Of the whole loop. These small cases take 1.8 to 2.8 times the CPU of native code, beside busy cores too. */
 const WHOLE_RATIO_MAX = 4.5;
+const RUN = join(import.meta.dirname, 'run.ts');
 const UPDATE_FRAMES_HEAD_BYTES = 16 + 24;
 const BYTES_SENT_OFFSET = 4;
 
@@ -40,7 +42,7 @@ function shortCase(mix: Mix): CaseOptions {
 
 for (const mix of ['steady', 'short', 'drain'] as const) {
   test(`reducer.wasm and native code put out the same bytes for ${mix}, at a ratio that is not out of all bounds`, async () => {
-    const { records, ours, native, clangWasm } = await measureCase(shortCase(mix), { module, binary, object });
+    const { records, ours, native, clangWasm } = await measureCase(shortCase(mix), { module, binary, object, folder });
     assert.equal(records, mix === 'steady' ? 20_400 : mix === 'short' ? 20_000 : 60_000);
     assert.equal(clangWasm.length, object === undefined ? 0 : 7);
     const ratio = ratiosOf(
@@ -53,7 +55,7 @@ for (const mix of ['steady', 'short', 'drain'] as const) {
 
 test('one byte more in one record of one side ends the run', async () => {
   const options = { ...shortCase('steady'), rounds: 1, warmup: 1 };
-  await assert.rejects(measureCase(options, { module, binary, alter: addByte }), (error) => {
+  await assert.rejects(measureCase(options, { module, binary, folder, alter: addByte }), (error) => {
     assert.ok(error instanceof DifferenceError);
     // The first window after the one that opens all sockets.
     assert.match(error.message, /^window 1001: /);
@@ -65,7 +67,19 @@ test('a frame that one side refuses ends the run', async () => {
   const options = { ...shortCase('steady'), rounds: 1, warmup: 1 };
   const alter = (window: InputWindow) =>
     altered(window, (view) => view.setUint32(UPDATE_FRAMES_HEAD_BYTES, 77_777, true));
-  await assert.rejects(measureCase(options, { module, binary, alter }), /native refused 1 frames by window 1001/);
+  await assert.rejects(
+    measureCase(options, { module, binary, folder, alter }),
+    /native refused 1 frames by window 1001/,
+  );
+});
+
+test('without a compiler the run says which package has one', () => {
+  const { status, stderr } = spawnSync(process.execPath, [RUN, 'native'], { encoding: 'utf8', env: { PATH: folder } });
+  assert.equal(status, 1, stderr);
+  assert.equal(
+    stderr,
+    'bench native: no C++ compiler is installed (g++ or clang++). The package g++ has one: apt-get install g++\n',
+  );
 });
 
 function addByte(window: InputWindow): InputWindow {

@@ -51,6 +51,9 @@ if (values.help) {
 
 const cases = makeCases();
 const folder = mkdtempSync(join(tmpdir(), 'bench-native-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+// The native reducer ends with its input.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 try {
   const compilers = findCompilers();
   await writeHeaders(folder);
@@ -63,7 +66,7 @@ try {
   console.log('module' in clang ? `clang wasm: ${clang.version}, -O3` : `clang wasm: not measured, ${clang.missing}`);
   for (const [name, options] of cases) {
     const progress = (what: string) => report.progress(`${name}: ${what}`);
-    const times = await measureCase(options, { module, binary, object, progress });
+    const times = await measureCase(options, { module, binary, object, folder, progress });
     report.keep(name, times);
     report.table(
       `${name}: CPU ns a record, medians; ratios of one window, median of ${options.rounds} (least-greatest)`,
@@ -76,8 +79,6 @@ try {
   if (!(error instanceof ToolchainError)) throw error;
   console.error(`bench native: ${error.message}`);
   process.exitCode = 1;
-} finally {
-  rmSync(folder, { recursive: true });
 }
 
 function stageRow(stage: (typeof STAGES)[number], { records, ours, native, clangWasm }: CaseTimes): string[] {

@@ -1,7 +1,5 @@
 // One case: all sides read the same windows, one after another and in another order each round, and must say the same of each.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { rotate } from '../lib/statistics.ts';
@@ -23,8 +21,9 @@ export interface CaseOptions extends FleetOptions {
 export interface CaseTools {
   /** The product's reducer.wasm. */
   module: WebAssembly.Module;
-  /** Path of the native reducer. */
+  /** Path of the native reducer, and a folder in which windows are handed to it. */
   binary: string;
+  folder: string;
   /** The native side's code for WebAssembly, where clang can make it. */
   object?: WebAssembly.Module;
   /** What the native side is told in place of the window, to see that a difference is noticed. */
@@ -57,17 +56,15 @@ interface Side {
 
 /** Throws DifferenceError at the first window of which the sides differ. */
 export async function measureCase(options: CaseOptions, tools: CaseTools): Promise<CaseTimes> {
-  const folder = mkdtempSync(join(tmpdir(), 'bench-native-'));
   const input = new Input(options);
-  const peer = new Peer(tools.binary, folder);
+  const peer = new Peer(tools.binary, tools.folder);
   try {
     await peer.name(input.names());
-    const sides = [inThread('ours', new Ours(tools.module, input)), nativeSide(peer, folder, tools.alter)];
+    const sides = [inThread('ours', new Ours(tools.module, input)), nativeSide(peer, tools.folder, tools.alter)];
     if (tools.object !== undefined) sides.push(inThread('clangWasm', new ClangWasm(tools.object, input)));
     return await runRounds(options, input, sides, tools.progress);
   } finally {
     await peer.stop();
-    rmSync(folder, { recursive: true });
   }
 }
 

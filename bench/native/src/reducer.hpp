@@ -62,6 +62,44 @@ inline void read_names(const u8 *names, u64 bytes)
 	}
 }
 
+// A slice of the rows, at least this many, a sixteenth when that is more, is looked at for what has been idle for long.
+constexpr u32 SWEEP_ROWS_MIN = 4096;
+constexpr u32 EDGE_IDLE_WINDOWS = 60;
+constexpr u32 TALLY_IDLE_WINDOWS = 12;
+
+template <typename T, typename Visit> inline void sweep(Pool<T> &pool, u32 &cursor, Visit visit)
+{
+	const u32 end = pool.fresh;
+	for (u32 left = least(end, greatest(SWEEP_ROWS_MIN, end >> 4)); left != 0; left--) {
+		if (cursor >= end) cursor = 1;
+		if (cursor >= end) return;
+		visit(cursor, pool.at(cursor));
+		cursor++;
+	}
+}
+
+// Connections of the mixes run between the same places all the time, so no edge and no leaf is idle: of these what
+// remains is the cost of looking.
+inline void sweep_idle(u32 closed)
+{
+	static u32 tally_cursor = 1;
+	static u32 row_cursor = 1;
+	static u32 edge_cursor = 1;
+	sweep(tallies, tally_cursor, [=](u32 handle, TallyRow *tally) {
+		const bool is_leaf = tally->row != 0 && tally->level == records::LEVEL_ID_ID;
+		if (is_leaf && tally->idle_since + TALLY_IDLE_WINDOWS <= closed) free_leaf_tally(handle, tally);
+	});
+	sweep(rows, row_cursor, [=](u32, const Row *row) {
+		const bool is_idle = row->level == records::LEVEL_ID_ID && row->listed == 0 && row->tallies == 0;
+		if (UNLIKELY(is_idle && row->client_node != 0 && row->idle_since + EDGE_IDLE_WINDOWS <= closed))
+			__builtin_trap();
+	});
+	sweep(edges, edge_cursor, [=](u32, const Edge *edge) {
+		const bool is_idle = edge->client_node != 0 && edge->refs == 0;
+		if (UNLIKELY(is_idle && edge->touched + EDGE_IDLE_WINDOWS < closed + 1)) __builtin_trap();
+	});
+}
+
 inline void close_aggregate()
 {
 	const u32 window = open_window - 1;
@@ -70,6 +108,7 @@ inline void close_aggregate()
 	write_output(window);
 	settle_rows(window);
 	settle_tallies(window);
+	sweep_idle(window);
 	announce_epoch = open_window / EPOCH_WINDOWS + 1;
 }
 

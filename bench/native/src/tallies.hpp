@@ -188,6 +188,29 @@ inline void settle_tallies(u32 closed)
 	}
 }
 
+inline void free_tally(u32 handle)
+{
+	TallyRow *tally = tallies.at(handle);
+	tally_table.remove(tally->hash, handle);
+	tally->row = 0;
+	const u32 above[2] = {tally->left, tally->right};
+	tallies.give(handle);
+	for (u32 each : above)
+		if (each != 0 && --tallies.at(each)->refs == 0) free_tally(each);
+}
+
+inline void free_leaf_tally(u32 handle, const TallyRow *tally)
+{
+	leaf_tallies--;
+	tallies_of_teller[tally->teller]--;
+	if (tally->next != 0) tallies.at(tally->next)->previous = tally->previous;
+	if (tally->previous != 0)
+		tallies.at(tally->previous)->next = tally->next;
+	else
+		rows.at(tally->row)->tallies = tally->next;
+	free_tally(handle);
+}
+
 // How the socket of an end ended, until its flow is booked (wasm-modules/assembly/match/tallies.ts). All of a window
 // are sent at its close, so each window begins with the first row again.
 struct Ending {
