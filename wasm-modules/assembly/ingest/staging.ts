@@ -12,7 +12,7 @@ import { Session } from './session';
 export const STAGED_BYTES_MAX: u32 = 256 << 20;
 /** From here on nothing new is staged; what is left carries the closes. */
 const ARENA_BYTES_FULL: u64 = 3584 << 20;
-const BLOCK_BYTES: u32 = 1 << 16;
+const BLOCK_BYTES: u32 = 1 << 14;
 const BLOCK_HEADER_BYTES: u32 = 16;
 /** `RecordHeader.pad0` of what goes to every worker. */
 export const TO_ALL_WORKERS: u16 = 0xffff;

@@ -1,11 +1,13 @@
 // The end of a window in match: every flow that was touched is booked, named and sent to its edge; then it stays, lingers or is forgotten.
-// Sliced by a budget of flows, so that a worker is never away for long.
+// Shard by shard what waits in onces.ts is claimed, its flows are booked, and those that are committed leave their rows to the next shard; then
+// come the flows that were touched in the window. Sliced by a budget of flows, so that a worker is never away for long.
 
 import { releaseEdge, retainEdge } from '../aggregate/edges';
 import { endHostAddresses } from '../enrich/address-table';
 import { CloseReason } from '../gen/kernel-events';
-import { EDGE_FLOW_SIZE, EdgeFlow, ReducerCounter } from '../gen/records';
+import { EDGE_FLOW_SIZE, EdgeFlow, MatchOnce, ReducerCounter } from '../gen/records';
 import { set } from '../lib/counters';
+import { SHARD_COUNT } from '../lib/flow-place';
 import { isOutboxFull } from '../lib/outbox';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
@@ -25,31 +27,46 @@ import {
   liveFlows,
   NO_WINDOW,
 } from './flow';
-import { expireLingering, forgetFlow, lingerFlow, lingeringFlows, takeTouchedFlow } from './flow-table';
+import { keyOfOpen } from './flow-key';
+import {
+  expireLingering,
+  forgetCommitted,
+  forgetFlow,
+  lastTouchedFlow,
+  lingerFlow,
+  lingeringFlows,
+  takeTouchedFlow,
+} from './flow-table';
 import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
 import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
 import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
+import { releaseOnce, takeOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
+import { claimOnce } from './receive';
 import { finishTallies, sendTallies } from './tallies';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
 
 let isClosing = false;
+/** The shard that is at work; SHARD_COUNT when all are through. */
+let shard: u32 = 0;
+/** The last flow that was touched before anything of the shard was claimed. */
+let touchedBefore: u32 = 0;
 /** The pair of folds whose flows are being sent. */
 let judged: u32 = 0;
 
 /** Books at most `budget` flows; returns true when `window` is closed and everything of it was sent. */
 export function closeWindow(window: u32, budget: u32): bool {
-  if (!isClosing) beginNaming();
-  isClosing = true;
+  if (!isClosing) beginClose();
   for (let done: u32 = 0; done < budget; done++) {
     if (isOutboxFull()) return false;
-    const flow = takeTouchedFlow();
+    if (closeShards(window)) continue;
+    const flow = takeTouchedFlow(0);
     if (flow !== 0) bookFlow(flow, window);
     else if (!searchMembers(SEARCH_COUNT) && !sendHeld(window) && !bookFold(window)) {
       finish(window);
@@ -57,6 +74,37 @@ export function closeWindow(window: u32, budget: u32): bool {
     }
   }
   return false;
+}
+
+function beginClose(): void {
+  isClosing = true;
+  beginNaming();
+  shard = 0;
+  touchedBefore = lastTouchedFlow();
+}
+
+/** Claims, books or forgets one flow of a shard; false when all shards are through. */
+function closeShards(window: u32): bool {
+  for (; shard < SHARD_COUNT; shard++) {
+    const once = takeOnce(shard);
+    if (once !== 0) {
+      claimDeferred(changetype<MatchOnce>(once));
+      return true;
+    }
+    const flow = takeTouchedFlow(touchedBefore);
+    if (flow !== 0) {
+      bookFlow(flow, window);
+      return true;
+    }
+    if (forgetCommitted(shard)) return true;
+  }
+  return false;
+}
+
+function claimDeferred(once: MatchOnce): void {
+  keyOfOpen(once.open, once.reason);
+  claimOnce(once, once.openNode, once.openRemoteNode);
+  releaseOnce(once);
 }
 
 function finish(window: u32): void {

@@ -46,17 +46,28 @@ class LingerList {
   pad0: u32;
 }
 
-let table: OpenTable = changetype<OpenTable>(0);
+/** OpenTable by shard. */
+let tables: usize = 0;
+/** That of the walk of `firstFlow`. */
+let walked: OpenTable = changetype<OpenTable>(0);
 let lists: usize = 0;
 let lingerWindows: u32 = 0;
 let lingering: u32 = 0;
 let dirtyHead: u32 = 0;
+let committed: u32 = 0;
 
 export function initFlowTable(windowNs: u64): void {
   initFlows();
-  table = OpenTable.create(FLOW_COUNT_MAX);
+  tables = allocate(<usize>SHARD_COUNT * sizeof<usize>());
+  for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) {
+    store<usize>(tables + <usize>shard * sizeof<usize>(), changetype<usize>(OpenTable.create(FLOW_COUNT_MAX)));
+  }
   lists = allocate(<usize>SHARD_COUNT * 2 * offsetof<LingerList>());
   lingerWindows = <u32>((FLOW_LINGER_NS + windowNs - 1) / windowNs);
+}
+
+function tableOf(shard: u32): OpenTable {
+  return changetype<OpenTable>(load<usize>(tables + <usize>shard * sizeof<usize>()));
 }
 
 export function lingeringFlows(): u32 {
@@ -65,15 +76,16 @@ export function lingeringFlows(): u32 {
 
 /** The first flow with the key in `flowKey`, or 0; `nextFlow` gives further generations. */
 export function firstFlow(): u32 {
-  return matchKey(table.first(hashPair(flowKey.high, flowKey.low)));
+  walked = tableOf(flowKey.shard);
+  return matchKey(walked.first(hashPair(flowKey.high, flowKey.low)));
 }
 
 export function nextFlow(): u32 {
-  return matchKey(table.next());
+  return matchKey(walked.next());
 }
 
 function matchKey(from: u32): u32 {
-  for (let flow = from; flow !== 0; flow = table.next()) {
+  for (let flow = from; flow !== 0; flow = walked.next()) {
     const cold = coldFlowAt(flow);
     if (cold.keyHigh === flowKey.high && cold.keyLow === flowKey.low && cold.kind === flowKey.kind) return flow;
   }
@@ -84,7 +96,7 @@ function matchKey(from: u32): u32 {
 export function addFlow(generation: u16): u32 {
   const flow = takeFlow();
   if (flow === 0) return 0;
-  if (!table.insert(hashPair(flowKey.high, flowKey.low), flow)) {
+  if (!tableOf(flowKey.shard).insert(hashPair(flowKey.high, flowKey.low), flow)) {
     giveFlow(flow);
     return 0;
   }
@@ -107,10 +119,15 @@ export function touchFlow(flow: u32): void {
   dirtyHead = flow;
 }
 
-/** Takes one flow off the list; 0 when it is empty. */
-export function takeTouchedFlow(): u32 {
+/** The flow that was put on the list last; 0 when it is empty. */
+export function lastTouchedFlow(): u32 {
+  return dirtyHead;
+}
+
+/** Takes the last flow off the list; 0 when it is `until`, or the list is empty. */
+export function takeTouchedFlow(until: u32): u32 {
   const flow = dirtyHead;
-  if (flow === 0) return 0;
+  if (flow === until) return 0;
   dirtyHead = flowAt(flow).nextDirty;
   coldFlowAt(flow).flags &= ~FLOW_DIRTY;
   return flow;
@@ -157,17 +174,26 @@ export function expireLingering(window: u32): void {
   }
 }
 
-/** What finished up to `window` is exported: no agent tells it again. */
-export function forgetCommitted(window: u32): void {
-  for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) forgetUpTo(listAt(shard * 2 + 1), window);
+/** What finished up to `window` is exported and no agent tells it again: the next close forgets it. */
+export function noteCommitted(window: u32): void {
+  committed = window;
+}
+
+/** Forgets one flow of the shard that is committed; false when there is none. */
+export function forgetCommitted(shard: u32): bool {
+  return forgetOldest(listAt(shard * 2 + 1), committed);
+}
+
+function forgetOldest(list: LingerList, window: u32): bool {
+  const flow = list.head;
+  if (flow === 0 || coldFlowAt(flow).lingerWindow > window) return false;
+  unlinkLingering(flow);
+  forgetFlow(flow);
+  return true;
 }
 
 function forgetUpTo(list: LingerList, window: u32): void {
-  while (list.head !== 0 && coldFlowAt(list.head).lingerWindow <= window) {
-    const flow = list.head;
-    unlinkLingering(flow);
-    forgetFlow(flow);
-  }
+  while (forgetOldest(list, window)) {}
 }
 
 /** Gives a flow back that is on no list. */
@@ -177,7 +203,7 @@ export function forgetFlow(flow: u32): void {
   dropExported(flow);
   dropOwnTotals(flow);
   dropMember(flow);
-  table.remove(hashPair(cold.keyHigh, cold.keyLow), flow);
+  tableOf(cold.shard).remove(hashPair(cold.keyHigh, cold.keyLow), flow);
   forgetEnd(flowAt(flow).end0);
   forgetEnd(flowAt(flow).end1);
   giveFlow(flow);

@@ -30,10 +30,11 @@ import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
 import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
-import { keyOfOpen, keyOfSettled } from './flow-key';
+import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
+import { deferOnce } from './onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
@@ -132,10 +133,18 @@ function receiveClose(from: u32, close: MatchClose): void {
 }
 
 function receiveOnce(from: u32, once: MatchOnce): void {
+  const node = nodeOfChannel(from, once.openNode);
+  const remoteNode = nodeOfChannel(from, once.openRemoteNode);
   keyOfOpen(once.open, once.reason);
-  const end = claimEnd(once.open, nodeOfChannel(from, once.openNode));
+  if (flowKey.kind !== KeyKind.Tuple && deferOnce(flowKey.shard, once, node, remoteNode)) return;
+  claimOnce(once, node, remoteNode);
+}
+
+/** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`. */
+export function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
+  const end = claimEnd(once.open, node);
   if (end === 0) return;
-  nameRemote(end, once.openSession, nodeOfChannel(from, once.openRemoteNode));
+  nameRemote(end, once.openSession, remoteNode);
   noteBegin(end, once.open);
   keepOnce(end, once);
   closeEnd(end, once.reason);

@@ -32,9 +32,10 @@ import { initClaimedAddresses } from '../match/claimed-addresses';
 import { closeWindow } from '../match/close';
 import { initEmit } from '../match/emit';
 import { initExported } from '../match/exported';
-import { forgetCommitted, initFlowTable } from '../match/flow-table';
+import { initFlowTable, noteCommitted } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
+import { initOnces } from '../match/onces';
 import { initOwnTotals } from '../match/own-numbers';
 import { initWaitingTallies } from '../match/tallies';
 import {
@@ -70,6 +71,7 @@ export function reducer_init(
   initAggregate(worker, workers, firstWindow, outputLevels === 0 ? ALL_LEVELS : outputLevels, histogramLevels);
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
+  initOnces();
   initBaselines();
   initCarried();
   initHistories();
@@ -200,9 +202,9 @@ export function output_bytes(): u32 {
   return outputBytes();
 }
 
-/** Every exporter has `window`: nobody tells again what was closed up to it, so match may forget it. */
+/** Every exporter has `window`: nobody tells again what was closed up to it, and match forgets it at the next match_close. */
 export function match_committed(window: u32): void {
-  forgetCommitted(window);
+  noteCommitted(window);
 }
 
 /** u64 counters by records.ReducerCounter. */
