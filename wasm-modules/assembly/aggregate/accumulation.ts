@@ -144,7 +144,16 @@ function addRtt(leaf: Row, sampleUs: u32): void {
   if ((histogramLevels & (1 << Level.IdId)) !== 0) sample(leaf, sampleUs);
   if ((histogramLevels & (1 << Level.IdAz)) !== 0) sample(rowAt(leaf.left), sampleUs);
   if ((histogramLevels & (1 << Level.AzId)) !== 0) sample(rowAt(leaf.right), sampleUs);
-  if ((histogramLevels & COLLECTED_LEVELS) !== 0) sample(rowAt(leaf.azAz), sampleUs);
+  if ((histogramLevels & COLLECTED_LEVELS) === 0) return;
+  if (leaf.collected === 0) leaf.collected = histogramAbove(leaf);
+  if (leaf.collected !== 0) addSample(leaf.collected, sampleUs);
+}
+
+/** That of the az_az row; 0 when there are too many. */
+function histogramAbove(leaf: Row): u32 {
+  const azAz = rowAt(rowAt(leaf.left).left);
+  if (azAz.histogram === 0) azAz.histogram = takeHistogram();
+  return azAz.histogram;
 }
 
 function sample(row: Row, sampleUs: u32): void {
@@ -230,4 +239,5 @@ function clearRow(row: Row): void {
   row.moved = 0;
   if (row.histogram !== 0) giveHistogram(row.histogram);
   row.histogram = 0;
+  row.collected = 0;
 }

@@ -41,18 +41,16 @@ export class TallyRow {
   label: u32;
   /** Row of the tree, or node of a host, which is retained; 0 = the row is free. */
   row: u32;
-  hash: u32;
-  /** Tallies that point to this one. */
-  refs: u32;
   left: u32;
   right: u32;
-  /** Of a leaf: the tally of its az_az row. */
-  azAz: u32;
   /** Of the open window, or 0. */
   histogram: u32;
-  /** Other tallies of the leaf. */
+  /** Of a leaf: the histogram of the tally of its az_az row in the open window, or 0. */
+  collected: u32;
+  /** The next tally of the leaf. */
   next: u32;
-  previous: u32;
+  /** Tallies that point to this one: to none of a leaf. */
+  refs: u32;
   /** When it is not listed: the last window in which it counted. */
   idleSince: u32;
   level: u8;
@@ -61,7 +59,18 @@ export class TallyRow {
   /** Of a leaf or host: who told it first. */
   teller: u8;
   pad0: u8;
+
+  /** The tally before it in the leaf's list. */
+  get previous(): u32 {
+    return this.refs;
+  }
+
+  set previous(tally: u32) {
+    this.refs = tally;
+  }
 }
+
+if (offsetof<TallyRow>() !== 64) ERROR('a tally is one cache line');
 
 let pool: RowPool = changetype<RowPool>(0);
 let table: OpenTable = changetype<OpenTable>(0);
@@ -140,7 +149,7 @@ function add(handle: u32, what: u64, amount: u64, sum: u64): void {
   listTally(handle, tally);
   tally.count += amount;
   tally.sum += sum;
-  if (((SAMPLED_TALLY_KINDS >>> (what >>> 40)) & 1) !== 0) sample(tally, sum / amount, amount);
+  if (((SAMPLED_TALLY_KINDS >>> (what >>> 40)) & 1) !== 0) sample(tally, amount === 1 ? sum : sum / amount, amount);
 }
 
 function sample(tally: TallyRow, sampleNs: u64, amount: u64): void {
@@ -151,7 +160,16 @@ function sample(tally: TallyRow, sampleNs: u64, amount: u64): void {
   if ((histogramLevels & (1 << Level.IdId)) !== 0) sampleInto(tally, sampleNs, amount);
   if ((histogramLevels & (1 << Level.IdAz)) !== 0) sampleInto(tallyAt(tally.left), sampleNs, amount);
   if ((histogramLevels & (1 << Level.AzId)) !== 0) sampleInto(tallyAt(tally.right), sampleNs, amount);
-  if ((histogramLevels & COLLECTED_LEVELS) !== 0) sampleInto(tallyAt(tally.azAz), sampleNs, amount);
+  if ((histogramLevels & COLLECTED_LEVELS) === 0) return;
+  if (tally.collected === 0) tally.collected = histogramAbove(tally);
+  if (tally.collected !== 0) addSamplesNs(tally.collected, sampleNs, amount);
+}
+
+/** That of the az_az row; 0 when there are too many. */
+function histogramAbove(tally: TallyRow): u32 {
+  const azAz = tallyAt(tallyAt(tally.left).left);
+  if (azAz.histogram === 0) azAz.histogram = takeHistogram();
+  return azAz.histogram;
 }
 
 function sampleInto(tally: TallyRow, sampleNs: u64, amount: u64): void {
@@ -211,6 +229,7 @@ function settle(tally: TallyRow, closed: u32): void {
   tally.idleSince = closed;
   if (tally.histogram !== 0) giveHistogram(tally.histogram);
   tally.histogram = 0;
+  tally.collected = 0;
 }
 
 function expireTallies(closed: u32): void {
@@ -277,7 +296,6 @@ function makeTally(level: u32, row: u32, what: u64, label: u32, teller: u8): u32
 function addToLeaf(handle: u32, leaf: u32): void {
   const tally = tallyAt(handle);
   const row = rowAt(leaf);
-  tally.azAz = tallyAt(tally.left).left;
   tally.next = row.tallies;
   if (row.tallies !== 0) tallyAt(row.tallies).previous = handle;
   row.tallies = handle;
@@ -293,7 +311,6 @@ function createTally(level: u32, row: u32, what: u64, label: u32): u32 {
   tally.what = what;
   tally.label = label;
   tally.row = row;
-  tally.hash = hash;
   tally.level = <u8>level;
   tally.idleSince = window;
   retainLabel(label);
@@ -328,7 +345,7 @@ function freeLeafTally(handle: u32, tally: TallyRow): void {
 
 function freeTally(handle: u32): void {
   const tally = tallyAt(handle);
-  table.remove(tally.hash, handle);
+  table.remove(hashTally(tally.level, tally.row, tally.what, tally.label), handle);
   releaseLabel(tally.label);
   tally.row = 0;
   const left = tally.left;

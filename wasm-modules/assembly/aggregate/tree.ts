@@ -42,8 +42,8 @@ export class Row {
   /** Where its sums go; 0 = nowhere. */
   left: u32;
   right: u32;
-  /** Of a leaf: its az_az row, which collects the RTT samples for the levels above. */
-  azAz: u32;
+  /** Of a leaf: the histogram of its az_az row, which collects the RTT samples for the levels above, in the open window; or 0. */
+  collected: u32;
   /** Of the open window, or 0. */
   histogram: u32;
   /** Tells who had the handle before. */
@@ -196,7 +196,6 @@ function findRow(level: u32, clientNode: u32, serverNode: u32, service: u32): u3
 function createLeaf(clientNode: u32, serverNode: u32, service: u32, window: u32): u32 {
   const handle = createRow(Level.IdId, clientNode, serverNode, service);
   const leaf = rowAt(handle);
-  leaf.azAz = rowAt(leaf.left).left;
   leaf.idleSince = window;
   leaves++;
   return handle;

@@ -59,7 +59,11 @@ export function addSamplesNs(histogram: u32, sampleNs: u64, samples: u64): void 
 function addCount(histogram: u32, index: i32, samples: u64): void {
   const row = pool.at(histogram);
   const position = <u32>(index - HISTOGRAM_INDEX_MIN);
-  addSaturated(row + COUNTS_OFFSET + <usize>position * 4, samples);
+  const bucket = row + COUNTS_OFFSET + <usize>position * 4;
+  // Only the first sample of a bucket widens what is in use: the others leave the row's head, which is in another cache line, alone.
+  const isUsed = load<u32>(bucket) !== 0;
+  addSaturated(bucket, samples);
+  if (isUsed) return;
   if (position < load<u32>(row)) store<u32>(row, position);
   if (position > load<u32>(row, HIGHEST_OFFSET)) store<u32>(row, position, HIGHEST_OFFSET);
 }
