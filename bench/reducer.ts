@@ -11,6 +11,7 @@ import type { Mix, Spread } from './reducer/fleet.ts';
 import { type Measured, type MeasureOptions, measure } from './reducer/measure.ts';
 
 const MIXES: readonly Mix[] = ['steady', 'short', 'drain'];
+const DELAYS_MS = [1, 2, 5, 10, 20, 50, 100, 1000] as const;
 const SPREADS: readonly Spread[] = ['uniform', 'zipf'];
 
 const { values } = parseArgs({
@@ -88,6 +89,11 @@ report.table(
   'how long agents wait for what they told, from the end of the window; memory, RSS',
   ['case', 'receipt p50', 'receipt p99', 'commit p50', 'commit most', 'bytes/record', 'B/socket', 'KiB/agent'],
   [...results].map(([name, list]) => waitRow(name, list)),
+);
+report.table(
+  'how long a small frame of another agent waits for its receipt meanwhile: share of the frames up to',
+  ['case', 'frames', ...DELAYS_MS.map((bound) => `${bound} ms`), 'most'],
+  [...results].map(([name, list]) => delayRow(name, list)),
 );
 report.finish();
 
@@ -173,4 +179,11 @@ function waitRow(name: string, list: Measured[]): string[] {
     median((one) => one.bytesPerSocket, 0),
     median((one) => one.bytesPerAgent / 1024, 0),
   ];
+}
+
+function delayRow(name: string, list: Measured[]): string[] {
+  const delays = list.flatMap(({ delaysMs }) => delaysMs);
+  const upTo = (bound: number) => delays.filter((delay) => delay <= bound).length / delays.length;
+  const shares = DELAYS_MS.map((bound) => `${(100 * upTo(bound)).toFixed(2)} %`);
+  return [name, String(delays.length), ...shares, `${Math.max(...delays).toFixed(1)} ms`];
 }

@@ -7,9 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readProcessorTime, readProcessUse, readThreadTimes } from '../lib/machine.ts';
 import type { FleetOptions } from './fleet.ts';
 import type { FleetOrder, FleetReport, FleetSettings } from './fleet-process.ts';
+import type { ProbeReport, ProbeSettings } from './probe-process.ts';
 import { Service } from './service.ts';
 
 const PROGRAM = join(import.meta.dirname, 'fleet-process.ts');
+const PROBE = join(import.meta.dirname, 'probe-process.ts');
 
 export interface MeasureOptions extends FleetOptions {
   workers: number;
@@ -33,6 +35,8 @@ export interface Measured {
   wallMs: number;
   receiptMs: number[];
   commitMs: number[];
+  /** From the sending of a small frame of an agent that tells nothing else to its receipt, one after the other. */
+  delaysMs: number[];
   /** Windows told with the one before, because that was still under way; connections that broke and were resumed. */
   coalesced: number;
   reconnects: number;
@@ -45,6 +49,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   const service = await Service.start({ workers, windowMs, latenessMs, profileFolder });
   const startRss = readProcessUse(service.pid).rssMib;
   const fleet = new FleetProcess({ ...options, port: service.port });
+  let probe: Probe | undefined;
   try {
     await fleet.perform({ kind: 'rest' });
     const idleRss = readProcessUse(service.pid).rssMib;
@@ -57,7 +62,12 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const toldBefore = fleet.report;
     await fleet.perform({ kind: 'rounds', count: rounds });
     const after = reading(service, fleet);
-    const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
+    const { receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
+    const told = { ...fleet.report.told };
+    // Each frame costs the worker more than a hundred records, so these rounds are no part of what is counted.
+    probe = new Probe({ port: service.port, windowMs, nodeId: agents + 1 });
+    await fleet.perform({ kind: 'rounds', count: rounds });
+    const delaysMs = await probe.take();
     await sleep(windowMs);
     await check(service, fleet.report, lateBefore, options);
     const records = (sum: typeof told) => sum.updates + sum.opens + sum.closes + sum.onces;
@@ -71,11 +81,12 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
       generatorNs: after.generatorNs - before.generatorNs,
       softirqMs: after.softirqMs - before.softirqMs,
       wallMs: after.wallMs - before.wallMs,
-      ...{ receiptMs, commitMs, coalesced: coalesced - toldBefore.coalesced, reconnects: lost.length },
+      ...{ receiptMs, commitMs, delaysMs, coalesced: coalesced - toldBefore.coalesced, reconnects: lost.length },
       bytesPerSocket: ((liveRss - idleRss) * 2 ** 20) / sockets,
       bytesPerAgent: ((idleRss - startRss) * 2 ** 20) / agents,
     };
   } finally {
+    probe?.stop();
     await fleet.stop();
     await service.stop();
   }
@@ -118,7 +129,7 @@ async function check(
   };
   const expected = {
     ...{ forwardBytes: told.forwardBytes, reverseBytes: told.reverseBytes, connections: told.connections },
-    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents },
+    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents: agents + 1 },
   };
   // Empty windows go on, so there may be more frames by now.
   const accepted = sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' });
@@ -126,6 +137,29 @@ async function check(
   throw new Error(
     `void, the reducer counted otherwise than was told\ntold  ${JSON.stringify({ ...expected, frames })}\nfound ${JSON.stringify({ ...found, frames: accepted })}\n${lost.join('\n')}`,
   );
+}
+
+class Probe {
+  readonly #child: ChildProcess;
+
+  constructor(settings: ProbeSettings) {
+    this.#child = fork(PROBE, [JSON.stringify(settings)]);
+  }
+
+  /** What it has timed. */
+  async take(): Promise<ProbeReport> {
+    const { promise, resolve, reject } = Promise.withResolvers<ProbeReport>();
+    const ended = (code: number | null) => reject(new Error(`the probe ended with ${code}`));
+    this.#child.once('message', resolve).once('exit', ended);
+    this.#child.send('report');
+    const report = await promise;
+    this.#child.off('exit', ended);
+    return report;
+  }
+
+  stop(): void {
+    this.#child.kill();
+  }
 }
 
 class FleetProcess {

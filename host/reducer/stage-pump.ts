@@ -13,8 +13,9 @@ import type { Mesh } from './mesh.ts';
 import type { ToWorker, TwinId } from './messages.ts';
 import type { ReducerWorkerCore } from './worker-core.ts';
 
-/** Sessions that are offered in one turn, so that windows close under load. */
+/** Sessions that are offered in one turn, so that windows close under load, and bytes of their frames, so that none of them waits long. */
 const OFFERS_PER_TURN = 64;
+const OFFERED_BYTES_PER_TURN = 1 << 20;
 
 /** A session as the stages know it. */
 export interface Twin {
@@ -57,7 +58,7 @@ export class StagePump {
   readonly #events: StageEvents;
   readonly #twins = new Map<TwinId, Twin>();
   /** Twins with queued frames that may be taken, in turn. */
-  #ready: Twin[] = [];
+  readonly #ready: Twin[] = [];
   /** Twins in the middle of shipping a window; none may be sealed or detached meanwhile. */
   readonly #shipping = new Set<Twin>();
   /** Twins whose agent said goodbye: they end once the last window that they told has closed, whenever the Goodbye came. */
@@ -115,40 +116,43 @@ export class StagePump {
   /** One bounded turn. True when another one may have something to do. */
   work(now: Instant): boolean {
     const received = this.#mesh.receive();
-    const offered = this.#continueShipping(now) || this.#offerReady(now);
+    const shipped = this.#continueShipping(now);
+    const offered = this.#offerReady(now);
     const closed = this.#obey(now) || this.#closeStep();
     // A full outbox gets empty only when its last records leave too, however few they are.
     if (this.#core.isCongested) this.#mesh.flush();
     const sent = this.#mesh.send();
-    return received || offered || closed || sent;
+    return received || shipped || offered || closed || sent;
   }
 
+  /** A slice of one twin's window, so that the frames of the others have their turn in between. */
   #continueShipping(now: Instant): boolean {
-    if (!this.#core.takesFrames) return false;
+    if (!this.#core.ships) return false;
     const [slot] = this.#detaching;
     const [twin] = this.#shipping;
     if (slot !== undefined) {
       if (!this.#core.continueShipping(slot)) this.#detaching.delete(slot);
-    } else if (twin?.isQuarantined) {
-      if (!this.#core.continueShipping(twin.slot)) this.#shipping.delete(twin);
     } else if (twin !== undefined) {
-      this.#offer(twin, now);
+      this.#shipping.delete(twin);
+      if (this.#core.continueShipping(twin.slot)) this.#shipping.add(twin);
+      else if (!twin.isQuarantined) this.#offer(twin, now);
     }
     return slot !== undefined || twin !== undefined;
   }
 
   /** An order waits only for what is being shipped, not for frames that nobody has read. */
   #offerReady(now: Instant): boolean {
-    if (this.#orders.length > 0) return false;
-    const batch = this.#ready.splice(0, OFFERS_PER_TURN);
+    if (this.#orders.length > 0 || this.#detaching.size > 0) return false;
     let offers = 0;
-    for (const twin of batch) {
+    let bytes = 0;
+    while (offers < OFFERS_PER_TURN && bytes < OFFERED_BYTES_PER_TURN && this.#core.takesFrames) {
+      const twin = this.#ready.shift();
+      if (twin === undefined) break;
       twin.isReady = false;
-      if (!this.#core.takesFrames || this.#shipping.size > 0) {
-        this.queued(twin);
-        continue;
-      }
-      if (this.#twins.get(twin.id) === twin && !twin.isQuarantined) this.#offer(twin, now);
+      if (this.#twins.get(twin.id) !== twin || twin.isQuarantined || this.#shipping.has(twin)) continue;
+      bytes += twin.session.queuedBytes;
+      this.#offer(twin, now);
+      bytes -= twin.session.queuedBytes;
       offers++;
     }
     return offers > 0;

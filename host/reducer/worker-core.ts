@@ -107,8 +107,13 @@ export class ReducerWorkerCore implements MeshEnds {
     return this.#sealed !== undefined && !this.#sealed.isMatched;
   }
 
-  /** Sessions may be offered. */
+  /** Sessions may be offered: what they tell of the next window is read even while one closes. */
   get takesFrames(): boolean {
+    return !this.isCongested;
+  }
+
+  /** What was read may go to match. */
+  get ships(): boolean {
     return !this.isMatching && !this.isCongested;
   }
 

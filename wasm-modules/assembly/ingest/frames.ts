@@ -46,18 +46,36 @@ import { isWindowSealed, openWindow } from './windows';
 /** A session with more refused frames is not listened to any more. */
 export const REFUSED_FRAMES_MAX: u64 = 1000;
 
-/** Reads whole frames from `address`; returns the bytes consumed: less when the session waits, ships, or is quarantined. */
+/**
+ * Reads whole frames from `address`; returns the bytes consumed: less when the session waits, ships, or is quarantined. What a session tells
+ * of the next window is read while the open one waits or closes; the end of a window and the marks of a snapshot are not.
+ */
 export function readFrames(session: Session, address: usize, bytes: u32): u32 {
   setFlag(session, SessionFlag.Held | SessionFlag.More, false);
-  if (isWindowSealed()) return hold(session, 0);
-  if (!continueShipping(session)) return wantMore(session, 0);
+  if (!ship(session)) return wantMore(session, 0);
   let at: u32 = 0;
   while (at < bytes && !isOver(session)) {
-    if (session.state.reachedWindow >= openWindow()) return hold(session, at);
+    if (isAhead(session) && movesWindow(address + at, bytes - at)) return hold(session, at);
     at += readFrame(session, address + at, bytes - at);
-    if (!continueShipping(session)) return wantMore(session, at);
+    if (!ship(session)) return wantMore(session, at);
   }
   return at;
+}
+
+/** False while there is more to ship, which a sealed window does not take. */
+function ship(session: Session): bool {
+  return isWindowSealed() ? !isShipping(session) : continueShipping(session);
+}
+
+/** What it tells belongs to a window that is not open. */
+function isAhead(session: Session): bool {
+  return isWindowSealed() || session.state.reachedWindow >= openWindow();
+}
+
+function movesWindow(address: usize, bytesLeft: u32): bool {
+  if (bytesLeft < FRAME_HEADER_SIZE) return false;
+  const kind = changetype<FrameHeader>(address).kind;
+  return kind === FrameKind.WindowEnd || kind === FrameKind.SnapshotBegin || kind === FrameKind.SnapshotEnd;
 }
 
 function hold(session: Session, at: u32): u32 {

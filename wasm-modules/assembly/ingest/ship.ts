@@ -1,5 +1,5 @@
 // A session's window on its way to match: at its WindowEnd the staged records, then the rows that moved; at its end the closes of all rows.
-// Stops whenever an outbox is full and goes on where it stopped.
+// Stops when an outbox is full or after a slice, and goes on where it stopped.
 
 import { claimLabelAnnounce, LABEL_RECORD_BYTES_MAX, writeLabel } from '../enrich/label-channel';
 import { claimAnnounce, NODE_RECORD_BYTES_MAX, writeNode } from '../enrich/node-channel';
@@ -45,7 +45,11 @@ import { nextStaged } from './staging';
 import { addressAt, giveAddresses, giveTables, stageAddress } from './twin-tables';
 import { openWindow } from './windows';
 
+/** Records and rows that are shipped in one call, so that the frames of other sessions are not kept waiting. */
+const SHIPPED_PER_CALL: u32 = 8_192;
+
 let ownWorker: u32 = 0;
+let budget: u32 = 0;
 /** One record for the own worker, header first. */
 const local: RecordHeader = changetype<RecordHeader>(memory.data(128, 8));
 
@@ -71,15 +75,20 @@ export function beginDeparture(session: Session, reason: u8): void {
   session.phase = Phase.ShipStaged;
 }
 
-/** Goes on shipping; returns false when the outboxes must be drained first. */
+/** Goes on shipping; returns false when there is more to ship, after the outboxes were drained. */
 export function continueShipping(session: Session): bool {
+  budget = SHIPPED_PER_CALL;
   if (session.phase === Phase.ShipStaged && !shipStaged(session)) return false;
   if (session.phase === Phase.ShipRows && !shipRows(session)) return false;
   return session.phase !== Phase.CloseRows || closeRows(session);
 }
 
+function maySend(): bool {
+  return !isOutboxFull() && budget-- > 0;
+}
+
 function shipStaged(session: Session): bool {
-  while (!isOutboxFull()) {
+  while (maySend()) {
     const header = nextStaged(session);
     if (header === 0) {
       session.phase = Phase.ShipRows;
@@ -179,7 +188,7 @@ function send(header: RecordHeader, worker: u32): void {
 }
 
 function shipRows(session: Session): bool {
-  while (!isOutboxFull()) {
+  while (maySend()) {
     const handle = takeDirty(session);
     if (handle === 0) {
       finishWindow(session);
@@ -230,7 +239,7 @@ function beginLocal(kind: u16, bytes: u32): usize {
 }
 
 function closeRows(session: Session): bool {
-  while (!isOutboxFull()) {
+  while (maySend()) {
     if (session.cursor >= session.socketEnd) {
       finishDeparture(session);
       return true;

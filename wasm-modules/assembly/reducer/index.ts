@@ -148,7 +148,7 @@ export function ingest_seal(window: u32): void {
   setUnbounded(true);
   for (let slot: u32 = 0; slot < SESSION_COUNT_MAX; slot++) {
     const session = sessionAt(slot);
-    if (session.isUsed !== 0 && isShipping(session)) continueShipping(session);
+    while (session.isUsed !== 0 && isShipping(session) && !continueShipping(session)) {}
   }
   setUnbounded(false);
   endMatchHop(window);
