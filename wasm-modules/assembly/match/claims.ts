@@ -94,15 +94,19 @@ function mayFollow(end: u32, open: MatchOpen): bool {
 }
 
 /**
- * Datagrams after a pause that the other end did not see, or of an agent that looks anew: the flow of the other end, which was open at the
- * last close, goes on.
+ * Datagrams after a pause that the other end did not see, or of an agent that looks anew: the flow goes on, when the other end or the one
+ * whose place is taken was open at the last close.
  */
 function goesOn(flow: u32, open: MatchOpen): bool {
   const taken = flowAt(flow).endAt(flowKey.slot);
-  const other = flowAt(flow).endAt(1 - flowKey.slot);
-  if (open.protocol !== IPPROTO_UDP || taken === 0 || other === 0 || isSameSocket(taken, open)) return false;
-  if ((endAt(other).flags & END_HELD) === 0) return false;
-  return mayFollow(taken, open) || isOfEarlierSession(taken, open);
+  if (open.protocol !== IPPROTO_UDP || taken === 0 || isSameSocket(taken, open)) return false;
+  const isAnew = isOfEarlierSession(taken, open);
+  if (isAnew && isHeld(taken)) return true;
+  return isHeld(flowAt(flow).endAt(1 - flowKey.slot)) && (isAnew || mayFollow(taken, open));
+}
+
+function isHeld(end: u32): bool {
+  return end !== 0 && (endAt(end).flags & END_HELD) !== 0;
 }
 
 function isOfEarlierSession(end: u32, open: MatchOpen): bool {
@@ -166,9 +170,11 @@ function displace(flow: u32, open: MatchOpen, node: u32): u32 {
 function continueEnd(flow: u32, taken: u32, open: MatchOpen, node: u32): u32 {
   const totals = keepTotals(taken);
   if (coldEndAt(taken).session !== open.session) coldFlowAt(flow).flags |= FLOW_JUDGED;
+  const stood = endAt(taken).flags & (END_FRESH | END_HELD);
   let end = taken;
   if (endAt(taken).openCount === 0) reopen(end, open, node);
   else end = displace(flow, open, node);
+  if (end !== 0) endAt(end).flags = (endAt(end).flags & ~END_FRESH) | stood;
   if (end === 0) giveTotals(totals);
   else carryTotals(end, totals);
   return end;

@@ -172,3 +172,38 @@ for (const order of ['its snapshot before the old session is gone', 'the old ses
     assert.deepEqual([sums.of('forwardBytes'), sums.of('judgedBytes')], [150, 0]);
   });
 }
+
+for (const order of ['its snapshot before the old session is gone', 'the old session is gone before']) {
+  test(`an agent that restarts goes on in flows of which nobody else tells, and of which it tells both ends: ${order}`, () => {
+    const hosts = new TwoHosts(MODULE);
+    const client = hosts.agent(1, 'dig');
+    const sums = new Sums(hosts);
+    const own = (name: string): number =>
+      Object.values(hosts.own).reduce((sum, fields) => sum + (fields[name] ?? 0), 0);
+    const local = { localAddress: ipv4(10, 0, 0, 2), remoteAddress: ipv4(10, 0, 0, 1) };
+    const ends = (cookie: bigint): Open[] => [
+      asking({ cookie, remoteAddress: ipv4(10, 9, 9, 9) }),
+      asking({ cookie: cookie + 1n, handle: 2, localPort: 50_000 }),
+      answering({ ...local, cookie: cookie + 2n, handle: 3, remotePort: 50_000 }),
+    ];
+    const told = (bytes: number): Uint8Array =>
+      wideFrame([
+        { handle: 1, totals: sent(bytes) },
+        { handle: 2, totals: sent(bytes) },
+        { handle: 3, totals: received(bytes) },
+      ]);
+    hosts.say(client, openFrame(ends(1n)), told(100));
+    sums.close();
+    const isFirst = order.startsWith('its');
+    if (!isFirst) hosts.detach(client, CloseReason.AgentRestart);
+    const after = hosts.agent(1, 'dig', { session: 60n });
+    hosts.say(after, openFrame(ends(11n)), told(20));
+    if (isFirst) hosts.detach(client, CloseReason.AgentRestart);
+    sums.close();
+    assert.deepEqual([sums.of('forwardBytes'), sums.of('connections'), sums.of('active')], [240, 2, 4]);
+    assert.deepEqual([own('clientBytesSent'), own('serverBytesReceived')], [40, 20]);
+    hosts.say(after, told(50));
+    sums.close();
+    assert.equal(sums.of('forwardBytes'), 300);
+  });
+}
