@@ -20,6 +20,11 @@ function change(
   worker.call(call, ...addressHalves(address), SPACE, host);
 }
 
+/** The session that claimed it is gone; the next one of its agent claims it. */
+function replace(worker: StageWorker, address: Uint8Array, host: number): void {
+  worker.call('unbindHostAddress', ...addressHalves(address), SPACE, host, 1);
+}
+
 function hostNode(worker: StageWorker, host: string): number {
   return worker.nodeOf({ host, zone: '' });
 }
@@ -112,3 +117,25 @@ test('a claim of the unbound address ends without effect', () => {
   worker.call('endHostAddresses');
   assert.equal(worker.counter('AddressClaimsLive'), 0);
 });
+
+for (const order of [
+  'the next session claims first',
+  'the session before ends first',
+  'the next session claims a window later',
+]) {
+  test(`an address stays with a host whose agent begins anew, and goes with the last session: ${order}`, () => {
+    const worker = new StageWorker(MODULE);
+    const host = hostNode(worker, 'a');
+    const address = v4(10, 0, 0, 1);
+    change(worker, 'bindHostAddress', address, host);
+    if (order.startsWith('the next session claims first')) change(worker, 'bindHostAddress', address, host);
+    replace(worker, address, host);
+    if (order.endsWith('a window later')) worker.call('endHostAddresses');
+    if (!order.endsWith('claims first')) change(worker, 'bindHostAddress', address, host);
+    worker.call('endHostAddresses');
+    assert.equal(worker.nodeOfAddress(address, SPACE), host);
+    change(worker, 'unbindHostAddress', address, host);
+    worker.call('endHostAddresses');
+    assert.equal(worker.readNode(worker.nodeOfAddress(address, SPACE)).kind, NodeKind.PrivateAddress);
+  });
+}

@@ -25,7 +25,7 @@ class Binding {
   space: u64;
 }
 
-/** Sessions of one host on one address: `count` of them, of which `ending` end with the open window. */
+/** Sessions of one host on one address: `count` of them, of which `ending` end with the open window, and `left` are gone and replaced. */
 @unmanaged
 class Claim {
   next: u32;
@@ -35,6 +35,7 @@ class Claim {
   ending: u32;
   /** In the list of claims with an end in the open window. */
   nextEnding: u32;
+  left: u32;
 }
 
 let bindings: RowPool = changetype<RowPool>(0);
@@ -77,16 +78,24 @@ export function bindHostAddress(addressHi: u64, addressLo: u64, space: u64, host
     return;
   }
   const known = findClaim(binding, host);
-  if (known !== 0) claimAt(known).count++;
-  else createClaim(binding, host);
+  if (known === 0) createClaim(binding, host);
+  else if (claimAt(known).left !== 0) claimAt(known).left--;
+  else claimAt(known).count++;
 }
 
-/** A session on `host` no longer has the address; the binding goes in `endHostAddresses`. */
-export function unbindHostAddress(addressHi: u64, addressLo: u64, space: u64, host: u32): void {
+/**
+ * A session on `host` no longer has the address; the binding goes in `endHostAddresses`. `isReplaced`: the next session of its agent claims the
+ * address, or has already; until it does the host keeps it.
+ */
+export function unbindHostAddress(addressHi: u64, addressLo: u64, space: u64, host: u32, isReplaced: bool): void {
   const binding = findBinding(addressHi, addressLo, space);
   const claim = binding === 0 ? 0 : findClaim(binding, host);
   if (claim === 0) return;
   const row = claimAt(claim);
+  if (isReplaced && row.count - row.ending === 1) {
+    row.left++;
+    return;
+  }
   if (row.ending++ !== 0) return;
   row.nextEnding = endingHead;
   endingHead = claim;
@@ -163,6 +172,7 @@ function createClaim(binding: u32, host: u32): void {
   row.binding = binding;
   row.count = 1;
   row.ending = 0;
+  row.left = 0;
   bindingAt(binding).firstClaim = claim;
   retainNode(host);
   set(ReducerCounter.AddressClaimsLive, claims.live);

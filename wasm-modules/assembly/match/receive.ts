@@ -37,7 +37,7 @@ import { noteNameChange } from './naming';
 import { deferOnce } from './onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 
-/** `MatchHostAddress.ended`: no longer an address of the host; any other end leaves the name. */
+/** `MatchHostAddress.ended`: no longer an address of the host; otherwise another session of its agent has it. */
 const ADDRESS_ENDED: u32 = 1;
 
 /** One record of worker `from`, of a kind that ingest sends to match. */
@@ -181,8 +181,9 @@ function receiveHostAddress(from: u32, address: MatchHostAddress): void {
   const host = nodeOfChannel(from, address.node);
   const isEnded = address.ended !== 0;
   if (!isEnded) bindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
-  else if (address.ended === ADDRESS_ENDED) {
-    unbindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host);
+  else {
+    const isReplaced = address.ended !== ADDRESS_ENDED;
+    unbindHostAddress(address.addressHi, address.addressLo, address.addressSpace, host, isReplaced);
   }
   noteClaim(address.addressHi, address.addressLo, address.addressSpace, address.boot, isEnded);
   noteNameChange();
