@@ -28,7 +28,8 @@ export function initHistories(): void {
 /** What is booked now, before the first report is, was left out. */
 export function keepHistory(flow: u32): void {
   const hot = flowAt(flow);
-  if ((hot.forwardBytes | hot.reverseBytes | hot.forwardPackets | hot.reversePackets) === 0) return;
+  const isTraffic = (hot.forwardBytes | hot.reverseBytes | hot.forwardPackets | hot.reversePackets) !== 0;
+  if (!isTraffic && (hot.forwardRetransmits | hot.reverseRetransmits) === 0) return;
   const row = histories.take();
   if (row === 0) return;
   coldFlowAt(flow).history = row;
