@@ -20,7 +20,7 @@ const MIXES: readonly Mix[] = ['steady', 'short', 'drain'];
 const STAGE_NAMES = {
   ingest: 'ingest: verify, apply',
   join: 'match: join',
-  book: 'match: book, leaf, forget',
+  book: 'match: close, leaf',
   rollUp: 'aggregate: roll up, output',
   whole: 'whole loop',
 };

@@ -13,9 +13,9 @@ import {
 export interface StageTimes {
   /** Frames verified and applied to the rows of their sockets. */
   ingest: number;
-  /** What a window told, to the ends of flows. */
+  /** What a window told, to the ends of flows; of sockets that lived within it, to the lists in which they wait. */
   join: number;
-  /** Flows booked and added to their leaves; those that are over forgotten. */
+  /** What waits claimed, flows booked and added to their leaves, those that are committed forgotten. */
   book: number;
   /** All levels, the output, rows made ready for the next window. */
   rollUp: number;

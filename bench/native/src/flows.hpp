@@ -128,7 +128,8 @@ inline Pool<FlowCold> cold_flows;
 inline Pool<End> ends;
 inline Pool<EndCold> cold_ends;
 inline Pool<OwnRow> own_rows;
-inline Table flow_table;
+// By shard: the part of a shard stays in the cache while its flows are worked on.
+inline Table flow_tables[SHARD_COUNT];
 inline u32 dirty_flows;
 
 struct LingerList {
@@ -140,6 +141,7 @@ struct LingerList {
 
 inline LingerList linger_lists[SHARD_COUNT * 2];
 inline u32 linger_windows;
+inline u32 committed_window;
 
 inline void init_flows(u64 length_ns)
 {
@@ -148,7 +150,8 @@ inline void init_flows(u64 length_ns)
 	ends.create(END_COUNT_MAX);
 	cold_ends.create(END_COUNT_MAX);
 	own_rows.create(FLOW_COUNT_MAX);
-	flow_table.create();
+	for (Table &table : flow_tables)
+		table.create();
 	linger_windows = static_cast<u32>((FLOW_LINGER_NS + length_ns - 1) / length_ns);
 }
 
@@ -158,7 +161,7 @@ inline u32 flow_tag(u64 join_key)
 }
 
 // 0 when there are too many.
-inline u32 add_flow(u64 join_key, u32 tag)
+inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
 {
 	const u32 flow = flows.take();
 	if (UNLIKELY(flow == 0)) return 0;
@@ -166,15 +169,15 @@ inline u32 add_flow(u64 join_key, u32 tag)
 	zero(flows.at(flow));
 	FlowCold *cold = cold_flows.at(flow);
 	zero(cold);
-	flow_table.insert(tag, flow);
+	flow_tables[shard].insert(tag, flow);
 	cold->key_high = join_key;
-	cold->shard = static_cast<u8>(stable_hash_pair(join_key, 0));
+	cold->shard = shard;
 	return flow;
 }
 
-inline u32 find_flow(u64 join_key, u32 tag)
+inline u32 find_flow(u64 join_key, u32 tag, u8 shard)
 {
-	return flow_table.find(tag, [=](u32 row) {
+	return flow_tables[shard].find(tag, [=](u32 row) {
 		const FlowCold *cold = cold_flows.at(row);
 		return cold->key_high == join_key && cold->key_low == 0 && cold->kind == 0;
 	});
@@ -201,7 +204,7 @@ inline void forget_flow(u32 flow)
 	Flow *hot = flows.at(flow);
 	FlowCold *cold = cold_flows.at(flow);
 	drop_own_totals(cold);
-	flow_table.remove(flow_tag(cold->key_high), flow);
+	flow_tables[cold->shard].remove(flow_tag(cold->key_high), flow);
 	forget_end(hot->ends[0]);
 	forget_end(hot->ends[1]);
 	hot->ends[0] = hot->ends[1] = 0;
@@ -263,7 +266,7 @@ inline void forget_up_to(LingerList &list, u32 window)
 		// What the next one needs is fetched while this one is taken apart.
 		if (cold->linger_next != 0) {
 			prefetch(flows.at(cold->linger_next));
-			flow_table.prefetch_slot(flow_tag(cold_flows.at(cold->linger_next)->key_high));
+			flow_tables[cold->shard].prefetch_slot(flow_tag(cold_flows.at(cold->linger_next)->key_high));
 		}
 		unlink_lingering(cold);
 		forget_flow(flow);
@@ -283,9 +286,8 @@ inline void expire_lingering(u32 window)
 	}
 }
 
-// What finished up to `window` is exported: no agent tells it again.
-inline void forget_committed(u32 window)
+// What finished up to the committed window is exported and no agent tells it again.
+inline void forget_committed(u32 shard)
 {
-	for (u32 shard = 0; shard < SHARD_COUNT; shard++)
-		forget_up_to(linger_lists[shard * 2 + 1], window);
+	forget_up_to(linger_lists[shard * 2 + 1], committed_window);
 }

@@ -215,7 +215,7 @@ inline u8 take_closes(Session *session, const Batch<struct wire::close> &batch)
 			if (close->handle < SOCKET_COUNT_MAX) socket_at(session, close->handle)->state = SOCKET_FREE;
 			continue;
 		}
-		auto *record = stage_record<records::match_close>(session, records::RECORD_KIND_MATCH_CLOSE);
+		auto *record = stage_record<records::match_close>(session, records::RECORD_KIND_MATCH_CLOSE, 0);
 		record->end = socket->end;
 		record->from_window = 0;
 		record->reason = close->reason;
@@ -251,6 +251,11 @@ inline bool is_foreign(const Session *session, const struct wire::open *open)
 {
 	return is_foreign_address(load64(open->local_address), load64(open->local_address + 8), session->space,
 				  session->boot);
+}
+
+inline u8 shard_of(u64 join_key)
+{
+	return static_cast<u8>(stable_hash_pair(join_key, 0));
 }
 
 // As match will see it; its node is retained for the way there.
@@ -322,7 +327,7 @@ inline void apply_open(Session *session, const struct wire::open *open)
 		socket->end = take_end_number();
 	}
 	describe(session, open, socket->end,
-		 stage_record<records::match_open>(session, records::RECORD_KIND_MATCH_OPEN));
+		 stage_record<records::match_open>(session, records::RECORD_KIND_MATCH_OPEN, shard_of(open->join_key)));
 }
 
 inline u8 take_opens(Session *session, const Batch<struct wire::open> &batch)
@@ -380,7 +385,8 @@ inline u8 take_onces(Session *session, const Batch<wire::once> &batch)
 			refuse_socket(records::REFUSAL_REASON_FOREIGN_ADDRESS);
 			continue;
 		}
-		auto *record = stage_record<records::match_once>(session, records::RECORD_KIND_MATCH_ONCE);
+		auto *record = stage_record<records::match_once>(session, records::RECORD_KIND_MATCH_ONCE,
+								 shard_of(once->open.join_key));
 		describe(session, &once->open, 0, &record->open);
 		record->from_window = 0;
 		record->reason = once->reason;

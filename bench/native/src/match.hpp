@@ -66,10 +66,10 @@ inline u32 refuse_claim(u32 reason)
 
 // The end that claims its side of the flow with the join key; 0 when it is refused. In the mixes no two sockets claim
 // one side.
-inline u32 claim_end(const records::match_open *open, u32 tag)
+inline u32 claim_end(const records::match_open *open, u32 tag, u8 shard)
 {
-	u32 flow = find_flow(open->join_key, tag);
-	if (flow == 0) flow = add_flow(open->join_key, tag);
+	u32 flow = find_flow(open->join_key, tag, shard);
+	if (flow == 0) flow = add_flow(open->join_key, tag, shard);
 	if (UNLIKELY(flow == 0)) return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
 	const u32 slot = open->role == kernel::ROLE_SERVER;
 	Flow *hot_flow = flows.at(flow);
@@ -121,17 +121,17 @@ inline void close_end(u32 end, u8 reason)
 	if (reason > cold->close_reason) cold->close_reason = reason;
 }
 
-inline void receive_open(const records::match_open *open, u32 tag)
+inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 {
-	const u32 end = claim_end(open, tag);
+	const u32 end = claim_end(open, tag, shard);
 	set_channel_end(open->end, end);
 	if (LIKELY(end != 0)) ends.at(end)->open_count++;
 	release_node(open->node);
 }
 
-inline void receive_once(const records::match_once *once, u32 tag, u32 from_window)
+inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
 {
-	const u32 end = claim_end(&once->open, tag);
+	const u32 end = claim_end(&once->open, tag, shard);
 	release_node(once->open.node);
 	if (UNLIKELY(end == 0)) return;
 	Ending said = {};
@@ -145,7 +145,7 @@ inline void receive_once(const records::match_once *once, u32 tag, u32 from_wind
 	}
 	keep_ending(end, ends.at(end), said);
 	close_end(end, once->reason);
-	report(end, once->totals, from_window);
+	report(end, once->totals, once->from_window);
 }
 
 inline void receive_close(const records::match_close *close, u32 from_window)
@@ -165,17 +165,64 @@ inline void receive_close(const records::match_close *close, u32 from_window)
 	report(end, close->totals, from_window);
 }
 
+// Sockets that lived within one window wait for its close, by shard: the rows of their flows and the shard's table are
+// in the core's cache while the list is claimed (wasm-modules/assembly/match/onces.ts).
+constexpr u32 ONCE_BLOCK_BYTES = 1 << 14;
+constexpr u32 ONCES_OF_BLOCK = (ONCE_BLOCK_BYTES - 16) / sizeof(records::match_once);
+
+struct OnceBlock {
+	OnceBlock *next;
+	u64 used;
+	records::match_once items[ONCES_OF_BLOCK];
+};
+static_assert(sizeof(OnceBlock) <= ONCE_BLOCK_BYTES, "a block of the arena");
+
+struct OnceList {
+	OnceBlock *first;
+	OnceBlock *last;
+};
+
+inline OnceList once_lists[SHARD_COUNT];
+
+inline void defer_once(u32 shard, const records::match_once *once, u32 from_window)
+{
+	OnceList &list = once_lists[shard];
+	if (UNLIKELY(list.last == nullptr || list.last->used == ONCES_OF_BLOCK)) {
+		auto *block = static_cast<OnceBlock *>(take_block(ONCE_BLOCK_BYTES));
+		block->next = nullptr;
+		block->used = 0;
+		if (list.last == nullptr)
+			list.first = block;
+		else
+			list.last->next = block;
+		list.last = block;
+	}
+	records::match_once *kept = list.last->items + list.last->used++;
+	*kept = *once;
+	kept->from_window = from_window;
+	prefetch_to_write(kept + 1);
+}
+
+inline void claim_shard(u8 shard)
+{
+	OnceList &list = once_lists[shard];
+	for (OnceBlock *block = list.first; block != nullptr;) {
+		for (u64 index = 0; index < block->used; index++) {
+			const records::match_once *once = block->items + index;
+			claim_once(once, flow_tag(once->open.join_key), shard);
+		}
+		OnceBlock *next = block->next;
+		give_block(block, ONCE_BLOCK_BYTES);
+		block = next;
+	}
+	list.first = list.last = nullptr;
+}
+
 struct StagedGroup {
 	const records::record_header *headers[GROUP];
 	u32 tags[GROUP];
 	u32 size;
 };
-
-inline u64 join_key_of(const records::record_header *header)
-{
-	// MatchOnce begins with its MatchOpen.
-	return reinterpret_cast<const records::match_open *>(header + 1)->join_key;
-}
 
 inline void ship_group(const StagedGroup &group, u32 from_window)
 {
@@ -185,9 +232,10 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 			const u32 end = channel_end(reinterpret_cast<const records::match_close *>(header + 1)->end);
 			prefetch_to_write(ends.at(end));
 			prefetch_to_write(cold_ends.at(end));
-		} else {
+		} else if (header->kind == records::RECORD_KIND_MATCH_OPEN) {
 			// The row that the slot names, as far as the slot has arrived.
-			const u32 row = static_cast<u32>(flow_table.slots[group.tags[index] & flow_table.mask] >> 32);
+			const Table &table = flow_tables[header->pad0];
+			const u32 row = static_cast<u32>(table.slots[group.tags[index] & table.mask] >> 32);
 			prefetch_to_write(cold_flows.at(row));
 			prefetch_to_write(flows.at(row));
 		}
@@ -199,10 +247,11 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 		const void *record = header + 1;
 		switch (header->kind) {
 		case records::RECORD_KIND_MATCH_OPEN:
-			receive_open(static_cast<const records::match_open *>(record), group.tags[index]);
+			receive_open(static_cast<const records::match_open *>(record), group.tags[index],
+				     static_cast<u8>(header->pad0));
 			break;
 		case records::RECORD_KIND_MATCH_ONCE:
-			receive_once(static_cast<const records::match_once *>(record), group.tags[index], from_window);
+			defer_once(header->pad0, static_cast<const records::match_once *>(record), from_window);
 			break;
 		default:
 			receive_close(static_cast<const records::match_close *>(record), from_window);
@@ -220,9 +269,10 @@ inline void ship_staged(Session *session, u32 from_window)
 				reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + at);
 			at += header->size;
 			group.headers[group.size] = header;
-			if (header->kind != records::RECORD_KIND_MATCH_CLOSE) {
-				group.tags[group.size] = flow_tag(join_key_of(header));
-				flow_table.prefetch_slot(group.tags[group.size]);
+			if (header->kind == records::RECORD_KIND_MATCH_OPEN) {
+				const auto *open = reinterpret_cast<const records::match_open *>(header + 1);
+				group.tags[group.size] = flow_tag(open->join_key);
+				flow_tables[header->pad0].prefetch_slot(group.tags[group.size]);
 			}
 			if (++group.size < GROUP) continue;
 			ship_group(group, from_window);
@@ -536,14 +586,14 @@ inline void prefetch_flow(u32 flow)
 	prefetch_to_write(cold_flows.at(flow));
 }
 
-// Books every flow that was touched: the one after the next is fetched meanwhile, and of the next its ends and its
-// edge.
-inline void close_match(u32 window)
+// Books the flows that were touched since `until` was: the one after the next is fetched meanwhile, and of the next its
+// ends and its edge.
+inline void book_touched(u32 window, u32 until)
 {
 	u32 flow = dirty_flows;
-	dirty_flows = 0;
-	if (flow != 0) prefetch_flow(flows.at(flow)->next_dirty);
-	while (flow != 0) {
+	dirty_flows = until;
+	if (flow != until) prefetch_flow(flows.at(flow)->next_dirty);
+	while (flow != until) {
 		const u32 next = flows.at(flow)->next_dirty;
 		cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
 		if (next != 0) {
@@ -556,6 +606,19 @@ inline void close_match(u32 window)
 		book_flow(flow, window);
 		flow = next;
 	}
+}
+
+// Shard by shard what waits is claimed and booked, and what is committed leaves its rows to the next shard; then come
+// the flows that were touched in the window.
+inline void close_match(u32 window)
+{
+	const u32 touched_before = dirty_flows;
+	for (u32 shard = 0; shard < SHARD_COUNT; shard++) {
+		claim_shard(static_cast<u8>(shard));
+		book_touched(window, touched_before);
+		forget_committed(shard);
+	}
+	book_touched(window, 0);
 	waiting_endings = 0;
 	expire_lingering(window);
 }

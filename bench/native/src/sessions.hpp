@@ -30,7 +30,7 @@ struct Socket {
 };
 static_assert(sizeof(Socket) == 64, "a socket row is one cache line");
 
-constexpr u32 STAGED_BLOCK_BYTES = 1 << 16;
+constexpr u32 STAGED_BLOCK_BYTES = 1 << 14;
 
 struct StagedBlock {
 	StagedBlock *next;
@@ -118,7 +118,8 @@ inline bool can_stage(const Session *session, u64 bytes)
 	return session->staged_bytes + bytes <= STAGED_BYTES_MAX;
 }
 
-template <typename T> inline T *stage_record(Session *session, u16 kind)
+// `shard`: of its join key, as far as it has one.
+template <typename T> inline T *stage_record(Session *session, u16 kind, u8 shard)
 {
 	constexpr u32 SIZE = (sizeof(records::record_header) + sizeof(T) + 7) & ~7u;
 	StagedBlock *block = session->staged_last;
@@ -135,7 +136,7 @@ template <typename T> inline T *stage_record(Session *session, u16 kind)
 	auto *header = reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + block->used);
 	header->size = SIZE;
 	header->kind = kind;
-	header->pad0 = 0;
+	header->pad0 = shard;
 	block->used += SIZE;
 	session->staged_bytes += SIZE;
 	return reinterpret_cast<T *>(header + 1);

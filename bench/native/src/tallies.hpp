@@ -18,21 +18,25 @@ struct TallyRow {
 	u64 sum;
 	u32 label;
 	u32 row;
-	u32 hash;
-	u32 refs;
 	u32 left;
 	u32 right;
-	u32 az_az;
 	u32 histogram;
+	u32 collected;
 	u32 next;
-	u32 previous;
+	// Tallies that point to this one; of a leaf, to which none do, the tally before it in the leaf's list.
+	u32 refs;
 	u32 idle_since;
 	u8 level;
 	u8 listed;
 	u8 teller;
 	u8 pad0;
+
+	u32 &previous()
+	{
+		return refs;
+	}
 };
-static_assert(sizeof(TallyRow) == 72, "as in aggregate/tallies.ts");
+static_assert(sizeof(TallyRow) == 64, "one cache line");
 
 inline Pool<TallyRow> tallies;
 inline Table tally_table;
@@ -86,7 +90,6 @@ inline u32 create_tally(u32 level, u32 row, u64 what)
 	zero(tally);
 	tally->what = what;
 	tally->row = row;
-	tally->hash = tag;
 	tally->level = static_cast<u8>(level);
 	tally->left = tally_above(rows.at(row)->left, what);
 	tally->right = tally_above(rows.at(row)->right, what);
@@ -106,10 +109,9 @@ inline u32 make_leaf_tally(u32 leaf, u64 what, u8 teller)
 	tallies_of_teller[teller]++;
 	TallyRow *tally = tallies.at(handle);
 	tally->teller = teller;
-	tally->az_az = tallies.at(tally->left)->left;
 	Row *row = rows.at(leaf);
 	tally->next = row->tallies;
-	if (row->tallies != 0) tallies.at(row->tallies)->previous = handle;
+	if (row->tallies != 0) tallies.at(row->tallies)->previous() = handle;
 	row->tallies = handle;
 	return handle;
 }
@@ -144,8 +146,14 @@ inline void add_tally(u32 leaf, u64 what, u8 teller, u64 amount, u64 sum)
 	tally->count += amount;
 	tally->sum += sum;
 	if ((SAMPLED_TALLY_KINDS >> (what >> 40) & 1) == 0) return;
-	const double seconds = static_cast<double>(greatest<u64>(sum / amount, 1)) / 1e9;
-	add_samples(tallies.at(tally->az_az)->histogram, bucket_of(seconds), amount);
+	if (tally->collected == 0) {
+		TallyRow *az_az = tallies.at(tallies.at(tally->left)->left);
+		if (az_az->histogram == 0) az_az->histogram = take_histogram();
+		tally->collected = az_az->histogram;
+	}
+	const u64 sample_ns = amount == 1 ? sum : sum / amount;
+	const double seconds = static_cast<double>(greatest<u64>(sample_ns, 1)) / 1e9;
+	if (LIKELY(tally->collected != 0)) add_samples(tally->collected, bucket_of(seconds), amount);
 }
 
 inline void add_tally_above(u32 handle, const TallyRow *tally)
@@ -183,6 +191,7 @@ inline void settle_tallies(u32 closed)
 			tally->idle_since = closed;
 			if (tally->histogram != 0) histograms.give(tally->histogram);
 			tally->histogram = 0;
+			tally->collected = 0;
 		}
 		list.size = 0;
 	}
@@ -191,7 +200,7 @@ inline void settle_tallies(u32 closed)
 inline void free_tally(u32 handle)
 {
 	TallyRow *tally = tallies.at(handle);
-	tally_table.remove(tally->hash, handle);
+	tally_table.remove(tally_tag(tally->level, tally->row, tally->what), handle);
 	tally->row = 0;
 	const u32 above[2] = {tally->left, tally->right};
 	tallies.give(handle);
@@ -199,13 +208,13 @@ inline void free_tally(u32 handle)
 		if (each != 0 && --tallies.at(each)->refs == 0) free_tally(each);
 }
 
-inline void free_leaf_tally(u32 handle, const TallyRow *tally)
+inline void free_leaf_tally(u32 handle, TallyRow *tally)
 {
 	leaf_tallies--;
 	tallies_of_teller[tally->teller]--;
-	if (tally->next != 0) tallies.at(tally->next)->previous = tally->previous;
-	if (tally->previous != 0)
-		tallies.at(tally->previous)->next = tally->next;
+	if (tally->next != 0) tallies.at(tally->next)->previous() = tally->previous();
+	if (tally->previous() != 0)
+		tallies.at(tally->previous())->next = tally->next;
 	else
 		rows.at(tally->row)->tallies = tally->next;
 	free_tally(handle);

@@ -90,14 +90,16 @@ inline u32 add_saturated(u32 bucket, u64 samples)
 	return static_cast<u32>(least<u64>(bucket + samples, ~0u));
 }
 
-inline void add_samples(u32 &histogram, i32 index, u64 samples)
+// Only the first sample of a bucket widens what is in use: the others leave the row's head, in another cache line,
+// alone.
+inline void add_samples(u32 histogram, i32 index, u64 samples)
 {
-	if (histogram == 0) histogram = take_histogram();
-	if (UNLIKELY(histogram == 0)) return;
 	Histogram *row = histograms.at(histogram);
 	const u32 position = static_cast<u32>(least(greatest(index, HISTOGRAM_INDEX_MIN), HISTOGRAM_INDEX_MAX) -
 					      HISTOGRAM_INDEX_MIN);
-	row->counts[position] = add_saturated(row->counts[position], samples);
+	const u32 before = row->counts[position];
+	row->counts[position] = add_saturated(before, samples);
+	if (LIKELY(before != 0)) return;
 	if (position < row->lowest) row->lowest = position;
 	if (position > row->highest) row->highest = position;
 }
@@ -134,7 +136,7 @@ struct Row {
 	u8 is_other;
 	u32 left;
 	u32 right;
-	u32 az_az;
+	u32 collected;
 	u32 histogram;
 	u32 generation;
 	u32 idle_since;
@@ -204,7 +206,6 @@ inline u32 row_of(u32 level, u32 client, u32 server, u32 service)
 	case records::LEVEL_ID_ID:
 		left = row_above(records::LEVEL_ID_AZ, client, nodes.at(server)->az_node, service);
 		right = row_above(records::LEVEL_AZ_ID, nodes.at(client)->az_node, server, service);
-		row->az_az = rows.at(left)->left;
 		break;
 	case records::LEVEL_ID_AZ:
 		left = row_above(records::LEVEL_AZ_AZ, nodes.at(client)->az_node, server, service);
@@ -355,7 +356,13 @@ inline void aggregate_flow(const records::edge_flow *flow)
 	point->rtt_max_us = greatest(point->rtt_max_us, sample_us);
 	point->rtt_count++;
 	point->rtt_sum_us += sample_us;
-	add_samples(rows.at(leaf->az_az)->histogram, bucket_of(least(sample_us, SAMPLE_US_MAX) / 1e6), 1);
+	if (leaf->collected == 0) {
+		Row *az_az = rows.at(rows.at(leaf->left)->left);
+		if (az_az->histogram == 0) az_az->histogram = take_histogram();
+		leaf->collected = az_az->histogram;
+	}
+	if (LIKELY(leaf->collected != 0))
+		add_samples(leaf->collected, bucket_of(least(sample_us, SAMPLE_US_MAX) / 1e6), 1);
 }
 
 inline void emit_edge_flow(u32 edge, records::edge_flow *flow)
@@ -457,6 +464,7 @@ inline void clear_row(Row *row)
 	row->moved = 0;
 	if (row->histogram != 0) histograms.give(row->histogram);
 	row->histogram = 0;
+	row->collected = 0;
 }
 
 // `closed` is over: sums become 0, `active` stands, and only rows with open flows stay in the lists.

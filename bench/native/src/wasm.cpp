@@ -31,7 +31,7 @@ extern "C" u32 reducer_call(u32 call, u32 a, u32 b, u32 c)
 		close_aggregate();
 		return static_cast<u32>(reinterpret_cast<uintptr_t>(output_block));
 	case COMMITTED:
-		forget_committed(open_window - 1);
+		committed_window = open_window - 1;
 		return 0;
 	case OUTPUT_BYTES:
 		return output_length;
