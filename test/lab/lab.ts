@@ -163,9 +163,8 @@ export class Lab {
     return child;
   }
 
-  async listeners(): Promise<ListenersAnswer['listeners']> {
-    const answer = JSON.parse(await getOverUnix(this.apiPath, '/api/v1/listeners')) as ListenersAnswer;
-    return answer.listeners;
+  async listeners(): Promise<ListenersAnswer> {
+    return JSON.parse(await getOverUnix(this.apiPath, '/api/v1/listeners')) as ListenersAnswer;
   }
 
   async edges(level: LevelName, windows = 1000): Promise<EdgesAnswer> {

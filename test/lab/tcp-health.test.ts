@@ -210,14 +210,14 @@ time.sleep(600)`;
       waitFor(
         async () => {
           const expected = [...(await listed(client)), ...(await listed(server))].sort();
-          const told = (await lab.listeners()).map(({ node, port }) => `${node} ${port}`).sort();
+          const told = (await lab.listeners()).listeners.map(({ node, port }) => `${node} ${port}`).sort();
           return told.join() === expected.join() ? told : undefined;
         },
         'the listeners that ss lists',
         { detail: () => lab.reducer.log.slice(-2000) },
       );
     assert.ok((await untilSame()).includes(`srv ${PORT}`));
-    const one = (await lab.listeners()).find(({ port }) => port === PORT);
+    const one = (await lab.listeners()).listeners.find(({ port }) => port === PORT);
     assert.deepEqual([one?.address, one?.process], ['0.0.0.0', 'python3']);
     await holder.order('listen', PORT + 1);
     const later = await untilSame();
