@@ -4,8 +4,7 @@ import { mergeOutputs, printPoint } from '../../wasm-modules/testing/window-outp
 import { generateScript } from './generate.ts';
 import { type FleetPlan, planFleet } from './plan.ts';
 import { runProduct } from './product.ts';
-import { ReferenceFlows } from './reference-flows.ts';
-import { rowsOf } from './reference-rows.ts';
+import { ReferenceModel } from './reference-sessions.ts';
 import type { Step } from './script.ts';
 
 /** Rows of one closed window, a line of text for each. */
@@ -23,11 +22,11 @@ function productRows(script: readonly Step[], module: WebAssembly.Module, worker
 }
 
 function referenceRows(script: readonly Step[]): Rows[] {
-  const model = new ReferenceFlows();
+  const model = new ReferenceModel();
   const rows: Rows[] = [];
   for (const step of script) {
-    if (step.step === 'close') rows.push({ window: step.window, lines: rowsOf(model.close(step.window)) });
-    else model.run(step);
+    const lines = model.run(step);
+    if (step.step === 'close' && lines !== undefined) rows.push({ window: step.window, lines });
   }
   return rows;
 }

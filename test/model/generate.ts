@@ -1,52 +1,66 @@
 // What the agents of a planned fleet say, window by window, and when a reducer hears it.
-import { CloseReason, Role, RoleSource } from '../../host/wire/gen/kernel-events-layout.ts';
-import { BaselineKind, type Open, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
-import type { Process } from '../../host/wire/gen/wire-tables.ts';
+import { BaselineKind, OpenFlags, type Totals } from '../../host/wire/gen/wire-layout.ts';
+import type { Announce, Process } from '../../host/wire/gen/wire-tables.ts';
 import { Random } from '../../schemas/testing/random.ts';
-import { ipv4, open, process, totals } from '../../wasm-modules/testing/agent-frames.ts';
-import type { ConnectionPlan, FleetPlan, HostPlan, Life } from './plan.ts';
+import { process, totals } from '../../wasm-modules/testing/agent-frames.ts';
+import { addressOf, type End, LABELS, makeEnds, makeTallies, SPACE } from './generate-ends.ts';
+import { type FleetPlan, HOSTS_MAX, type HostPlan, type Life } from './plan.ts';
 import { FIRST_WINDOW, type Frame, type Session, type Step } from './script.ts';
 
-const SPACE = 1;
-/** One less than a reducer bears. */
+/** A reducer leaves an agent of whom nothing comes for three windows. */
 const SILENT_WINDOWS_MAX = 2;
 
-/** One end of a planned connection: what its socket is and its totals at the end of each window of its life. */
-interface End {
-  plan: ConnectionPlan;
-  host: number;
-  open: Open;
-  views: Totals[];
-  reason: number;
-  phase: number;
+/** A socket that was told as open, and the totals that were told last. Of datagrams an agent counts what it saw itself, beyond `before`. */
+interface Known {
+  handle: number;
+  totals: Totals;
+  before: Totals;
 }
 
 /** What an agent process has told on its channel. */
 interface Teller {
+  host: HostPlan;
   session: Session;
   life: Life;
   random: Random;
   nextHandle: number;
-  told: Map<End, { handle: number; totals: Totals }>;
+  told: Map<End, Known>;
+  /** The last window that was told. */
+  last: number;
   /** Told, and not yet heard. */
-  pending: { window: number; hearing: number; frames: Frame[] }[];
+  pending: { hearing: number; frames: Frame[] }[];
   silentWindows: number;
   isCut: boolean;
 }
 
 export function generateScript(plan: FleetPlan): Step[] {
-  const ends = plan.connections.flatMap((connection) => makeEnds(connection, plan));
+  const ends = withoutRivals(plan.connections.flatMap((connection) => makeEnds(connection, plan)));
   const steps: Step[] = [];
   const tellers = plan.hosts.flatMap((host) => host.lives.map((life, index) => makeTeller(host, life, index)));
   for (let window = 0; window < plan.windows; window++) {
-    for (const teller of tellers) {
-      const host = plan.hosts.find(({ index }) => index === teller.session.agent - 1);
-      if (host === undefined) continue;
-      runTeller(teller, host, ends, window, steps);
-    }
+    const living = tellers.filter(({ life }) => window >= life.from);
+    const isWaited = ({ life }: Teller): boolean => window <= life.to && life.isWaitedFor[window];
+    for (const teller of living) if (!isWaited(teller)) runTeller(teller, ends, window, steps);
+    const waited = living.filter(isWaited);
+    if (waited.length > 0) steps.push({ step: 'wait' });
+    for (const teller of waited) runTeller(teller, ends, window, steps);
     steps.push({ step: 'close', window: FIRST_WINDOW + window });
   }
   return steps;
+}
+
+/** Ends that join by their tuple, and share it with an earlier connection, would claim a side that is taken. */
+function withoutRivals(ends: readonly End[]): End[] {
+  const taken = new Map<string, bigint>();
+  return ends.filter(({ open, plan }) => {
+    if (open.joinKey !== 0n || plan.kind === 'failed') return true;
+    const { protocol, localAddress, localPort, remoteAddress, remotePort } = open;
+    const pair = [`${localAddress}:${localPort}`, `${remoteAddress}:${remotePort}`].sort();
+    const connection = open.cookie >> 4n;
+    const key = `${protocol} ${pair.join(' ')}`;
+    if (!taken.has(key)) taken.set(key, connection);
+    return taken.get(key) === connection;
+  });
 }
 
 function makeTeller(host: HostPlan, life: Life, index: number): Teller {
@@ -57,101 +71,133 @@ function makeTeller(host: HostPlan, life: Life, index: number): Teller {
     firstWindow: FIRST_WINDOW + life.from,
   };
   const random = new Random(host.seed + index);
-  return { session, life, random, nextHandle: 1, told: new Map(), pending: [], silentWindows: 0, isCut: false };
+  return {
+    ...{ host, session, life, random, nextHandle: 1, told: new Map(), last: life.from - 1 },
+    ...{ pending: [], silentWindows: 0, isCut: false },
+  };
 }
 
-function runTeller(teller: Teller, host: HostPlan, ends: readonly End[], window: number, steps: Step[]): void {
+function runTeller(teller: Teller, ends: readonly End[], window: number, steps: Step[]): void {
   const { life, session } = teller;
-  if (window < life.from) return;
   if (window === life.from) steps.push({ step: 'connect', session, repeats: 0 });
-  if (window <= life.to) {
+  const isTold = window <= life.to && !life.isCoalesced[window];
+  if (isTold) {
     const earlier = teller.pending.at(-1)?.hearing ?? 0;
-    const hearing = life.ending === 'stays' ? window + life.delays[window] : window;
-    const frames = [...(window === life.from ? snapshot(teller, host, ends) : []), ...tellWindow(teller, ends, window)];
-    teller.pending.push({ window, hearing: Math.max(hearing, earlier), frames });
+    const isFirst = teller.last < life.from;
+    const frames = [...(isFirst ? snapshot(teller, ends) : []), ...tellWindow(teller, ends, window)];
+    teller.pending.push({ hearing: Math.max(window + life.delays[window], earlier), frames });
   }
   const heard = teller.pending.filter(({ hearing }) => hearing === window);
   const repeats = life.cuts.get(window);
-  if (heard.length === 0) teller.silentWindows++;
-  // A reducer leaves an agent of whom nothing comes for three windows.
-  if (!teller.isCut && (repeats !== undefined || teller.silentWindows === SILENT_WINDOWS_MAX)) {
+  teller.silentWindows = heard.length > 0 ? 0 : teller.silentWindows + 1;
+  if (window <= life.to && !teller.isCut && (repeats !== undefined || teller.silentWindows === SILENT_WINDOWS_MAX)) {
     steps.push({ step: 'cut', session });
     teller.isCut = true;
   }
-  if (heard.length > 0) {
-    if (teller.isCut) steps.push({ step: 'connect', session, repeats: repeats ?? 0 });
+  if (heard.length > 0 && teller.isCut) {
+    steps.push({ step: 'connect', session, repeats: repeats ?? 0 });
     teller.isCut = false;
-    teller.silentWindows = 0;
   }
   for (const { frames } of heard) steps.push({ step: 'tell', session, frames });
   if (window === life.to && life.ending !== 'stays')
     steps.push({ step: life.ending === 'killed' ? 'cut' : 'goodbye', session });
 }
 
-function snapshot(teller: Teller, host: HostPlan, ends: readonly End[]): Frame[] {
-  const window = FIRST_WINDOW + teller.life.from;
-  const hostAddresses = [addressOf(host.index, 4), addressOf(host.index, 6)].map((address) => ({
-    address,
-    addressSpace: SPACE,
-  }));
+/** What its earlier windows told was committed by another reducer. */
+function isRetold(host: HostPlan, life: Life): boolean {
+  return host.hasPast && life.from === 0;
+}
+
+function snapshot(teller: Teller, ends: readonly End[]): Frame[] {
+  const { host, life, told, random } = teller;
+  const window = FIRST_WINDOW + life.from;
+  const announce = (values: Partial<Announce>): Frame => ({ kind: 'announce', announce: values });
   const frames: Frame[] = [
     { kind: 'snapshotBegin', window },
-    {
-      kind: 'announce',
-      announce: { addressSpaces: [{ handle: SPACE, name: 'default' }], processes: processesOf(host) },
-    },
+    announce({ addressSpaces: [{ handle: SPACE, name: 'default' }], processes: processesOf(host) }),
+    announce({ labels: Array.from({ length: LABELS }, (_, label) => ({ handle: label + 1, text: `name-${label}` })) }),
   ];
-  if (host.tellsAddresses) frames.push({ kind: 'announce', announce: { hostAddresses } });
+  const hostAddresses = ([4, 6] as const).map((version) => ({
+    address: addressOf(host.index, version),
+    addressSpace: SPACE,
+  }));
+  if (host.tellsAddresses) frames.push(announce({ hostAddresses }));
   for (const end of ends) {
-    const { opening, closing } = end.plan;
-    if (end.host !== host.index || opening >= teller.life.from || closing < teller.life.from) continue;
+    const { opening, closing, kind } = end.plan;
+    if (end.isSettled && end.host === host.index && life.from === 0) frames.push(settle(end, random));
+    const isLookedAtAnew = kind === 'udp' && !isRetold(host, life);
+    if (end.host !== host.index || kind === 'settled' || isLookedAtAnew || opening >= life.from || closing < life.from)
+      continue;
     const handle = teller.nextHandle++;
-    const before = end.views[teller.life.from - 1 - opening];
-    teller.told.set(end, { handle, totals: before });
-    frames.push({ kind: 'open', items: [{ ...end.open, handle, flags: OpenFlags.Existing }] });
-    frames.push({ kind: 'baseline', items: [{ handle, kind: BaselineKind.Adopted, totals: before }] });
+    const before = end.views[life.from - 1 - opening];
+    const isCommitted = isRetold(host, life);
+    told.set(end, { handle, totals: before, before: totals() });
+    const flags = isCommitted && random.chance(0.7) ? OpenFlags.Existing | OpenFlags.Counted : OpenFlags.Existing;
+    frames.push({ kind: 'open', items: [{ ...end.open, handle, flags }] });
+    const baseline = isCommitted ? BaselineKind.Committed : BaselineKind.Adopted;
+    frames.push({ kind: 'baseline', items: [{ handle, kind: baseline, totals: before }] });
   }
   frames.push({ kind: 'snapshotEnd', window });
   return frames;
 }
 
+/** Everything since the last window that was told: several windows when they are told together. */
 function tellWindow(teller: Teller, ends: readonly End[], window: number): Frame[] {
-  const { told, random } = teller;
-  const [opens, onces, updates, closes]: Frame[][] = [[], [], [], []];
+  const { told, random, last, host, life } = teller;
+  const [names, opens, tallies, onces, updates, closes]: Frame[][] = [[], [], [], [], [], []];
+  if (random.chance(0.3)) names.push(nameAddress(random));
+  if (random.chance(0.2)) tallies.push({ kind: 'tally', items: makeTallies(random, true).slice(0, 1) });
   for (const end of ends) {
     const { opening, closing } = end.plan;
-    if (end.host !== teller.session.agent - 1 || window < opening || window > closing) continue;
-    if (opening < window && !told.has(end)) continue;
-    const now = end.views[window - opening];
-    if (opening === window && closing === window) {
-      const { reason, phase } = end;
+    if (end.host !== host.index || window < opening || closing <= last) continue;
+    // An agent that looks anew does not know of datagrams what passed before, and gives the flow a number of its own.
+    const isSeenAnew = end.plan.kind === 'udp' && opening < life.from && last < life.from && !told.has(end);
+    const isNew = opening > last || isSeenAnew;
+    if (end.isSettled || (!isNew && !told.has(end))) continue;
+    const isClosing = closing <= window;
+    const before = isSeenAnew ? end.views[life.from - 1 - opening] : told.get(end)?.before;
+    const now = minus(end.views[Math.min(window, closing) - opening], before);
+    const open = isSeenAnew
+      ? { ...end.open, cookie: end.open.cookie ^ (BigInt(life.from) << 40n), flags: OpenFlags.Existing }
+      : end.open;
+    const counted = end.tallies.slice(Math.max(last + 1, opening) - opening, window + 1 - opening).flat();
+    const { reason, phase, error, endTimeNs, handshakeUs } = end;
+    if (isNew && isClosing && counted.length === 0) {
       onces.push({
         kind: 'once',
-        items: [{ open: end.open, totals: now, endTimeNs: 0n, reason, phase, error: 0, handshakeUs: 0 }],
+        items: [{ open, totals: now, endTimeNs, reason, phase, error, handshakeUs }],
       });
       continue;
     }
-    if (opening === window) {
+    if (isNew) {
       const handle = teller.nextHandle++;
-      told.set(end, { handle, totals: totals() });
-      opens.push({ kind: 'open', items: [{ ...end.open, handle }] });
+      told.set(end, { handle, totals: totals(), before: before ?? totals() });
+      opens.push({ kind: 'open', items: [{ ...open, handle }] });
     }
     const known = told.get(end);
     if (known === undefined) continue;
-    if (closing === window) {
-      const { handle } = known;
-      closes.push({
-        kind: 'close',
-        items: [{ handle, reason: end.reason, phase: end.phase, error: 0, endTimeNs: 0n, totals: now }],
-      });
+    const { handle } = known;
+    if (counted.length > 0) tallies.push({ kind: 'tally', items: counted.map((each) => ({ ...each, handle })) });
+    if (isClosing) {
+      closes.push({ kind: 'close', items: [{ handle, reason, phase, error, endTimeNs, totals: now }] });
       told.delete(end);
     } else if (hasMoved(known.totals, now)) {
       updates.push(updateOf(known, now, random));
       known.totals = now;
     }
   }
-  const at = FIRST_WINDOW + window;
-  return [...opens, ...onces, ...updates, ...closes, { kind: 'windowEnd', window: at, fromWindow: at }];
+  teller.last = window;
+  const windowEnd = { window: FIRST_WINDOW + window, fromWindow: FIRST_WINDOW + last + 1 };
+  return [...names, ...opens, ...tallies, ...onces, ...updates, ...closes, { kind: 'windowEnd', ...windowEnd }];
+}
+
+/** What sockets that open from now on call an address, or that they have no name for it any more. */
+function nameAddress(random: Random): Frame {
+  const address = addressOf(random.below(HOSTS_MAX + 2), random.pick([4, 6] as const));
+  return {
+    kind: 'announce',
+    announce: { namedAddresses: [{ address, addressSpace: SPACE, label: random.below(LABELS + 1) }] },
+  };
 }
 
 function updateOf({ handle, totals: before }: { handle: number; totals: Totals }, now: Totals, random: Random): Frame {
@@ -169,12 +215,29 @@ function updateOf({ handle, totals: before }: { handle: number; totals: Totals }
   return { kind: 'narrow', items: [item] };
 }
 
+function minus(now: Totals, before = totals()): Totals {
+  return {
+    ...now,
+    bytesSent: now.bytesSent - before.bytesSent,
+    bytesReceived: now.bytesReceived - before.bytesReceived,
+    segmentsSent: now.segmentsSent - before.segmentsSent,
+    segmentsReceived: now.segmentsReceived - before.segmentsReceived,
+  };
+}
+
+/** This end was told to the end and committed before: the other one may come yet. */
+function settle({ open, views }: End, random: Random): Frame {
+  const { joinKey, role } = open;
+  const counted = random.below(2);
+  return { kind: 'settled', items: [{ joinKey, pair: 0n, role, counted, window: FIRST_WINDOW - 1, totals: views[0] }] };
+}
+
 function hasMoved(before: Totals, now: Totals): boolean {
   return before.bytesSent !== now.bytesSent || before.bytesReceived !== now.bytesReceived;
 }
 
 function processesOf(host: HostPlan): Process[] {
-  const unit = (handle: number, name: string, executable: string) =>
+  const unit = (handle: number, name: string, executable: string): Process =>
     process(handle, { comm: executable, executable: `/usr/bin/${executable}`, unit: name });
   return [
     process(1, { comm: 'curl', executable: '/usr/bin/curl' }),
@@ -188,92 +251,4 @@ function processesOf(host: HostPlan): Process[] {
       image: 'postgres:16',
     }),
   ];
-}
-
-/** The hosts' addresses; beyond them one private and one public, where no agent looks. */
-function addressOf(host: number, version: number, hosts = 8): Uint8Array {
-  const isPublic = host === hosts + 1;
-  if (version === 4) return isPublic ? ipv4(8, 8, 8, 8) : ipv4(10, 0, 0, host + 1);
-  const address = new Uint8Array(16);
-  address.set(isPublic ? [0x20, 0x01, 0x0d, 0xb8] : [0xfd, 0, 0, 0]);
-  address[15] = host + 1;
-  return address;
-}
-
-function makeEnds(plan: ConnectionPlan, { hosts, windows }: FleetPlan): End[] {
-  const random = new Random(plan.seed);
-  const isWatched = (host: number): boolean => hosts.some(({ index }) => index === host);
-  const place = (host: number): number => (isWatched(host) || host < 8 ? host : 8 + (host & 1));
-  const version = random.pick([4, 4, 6]);
-  const joinKey = random.chance(0.9) ? (BigInt(random.uint32()) << 32n) | BigInt(random.uint32() | 1) : 0n;
-  const [clientPort, serverPort] = [32768 + random.below(28000), random.pick([80, 443, 5432])];
-  const [clientAddress, serverAddress] = [
-    addressOf(place(plan.client), version),
-    addressOf(place(plan.server), version),
-  ];
-  const common = { joinKey, protocol: 6, ipVersion: version, addressSpace: SPACE, roleSource: RoleSource.Kernel };
-  const cookie = BigInt(random.uint32()) << 4n;
-  const windowsLived = Math.min(plan.closing, windows) - plan.opening + 1;
-  const [clientViews, serverViews] = makeViews(random, windowsLived);
-  const [clientReason, serverReason] = random.pick([
-    [CloseReason.Closed, CloseReason.Closed],
-    [CloseReason.Closed, CloseReason.Closed],
-    [CloseReason.ResetSent, CloseReason.ResetReceived],
-    [CloseReason.ResetReceived, CloseReason.ResetSent],
-    [CloseReason.TimedOut, CloseReason.TimedOut],
-  ]);
-  const isReset = clientReason === CloseReason.ResetSent || clientReason === CloseReason.ResetReceived;
-  const phase = (): number => (isReset ? random.below(4) : 0);
-  const client: End = {
-    ...{ plan, host: plan.client, views: clientViews, reason: clientReason, phase: phase() },
-    open: open({
-      ...{ ...common, role: Role.Client, cookie: cookie + 1n, process: random.below(5) },
-      ...{ localAddress: clientAddress, localPort: clientPort, remoteAddress: serverAddress, remotePort: serverPort },
-    }),
-  };
-  const server: End = {
-    ...{ plan, host: plan.server, views: serverViews, reason: serverReason, phase: phase() },
-    open: open({
-      ...{ ...common, role: Role.Server, cookie: cookie + 2n, process: random.below(5) },
-      ...{ localAddress: serverAddress, localPort: serverPort, remoteAddress: clientAddress, remotePort: clientPort },
-    }),
-  };
-  return [client, server].filter(({ host }) => isWatched(host));
-}
-
-/** Totals of both ends by window: each sees at most one window's growth less than there is, and all or nearly all of it at the end. */
-function makeViews(random: Random, windows: number): [Totals[], Totals[]] {
-  const truth = { forward: 0, reverse: 0, forwardSegments: 0, reverseSegments: 0 };
-  const retransmits = [0, 0];
-  const minRtts = [100 + random.below(1000), 100 + random.below(1000)];
-  const views: [Totals[], Totals[]] = [[], []];
-  const isLossy = random.chance(0.2);
-  for (let index = 0; index < windows; index++) {
-    const isIdle = random.chance(0.3);
-    const grown = {
-      forward: isIdle ? 0 : random.below(10_000),
-      reverse: isIdle ? 0 : random.below(100_000),
-      forwardSegments: isIdle ? 0 : random.below(20),
-      reverseSegments: isIdle ? 0 : random.below(100),
-    };
-    for (const name of ['forward', 'reverse', 'forwardSegments', 'reverseSegments'] as const)
-      truth[name] += grown[name];
-    const isLast = index === windows - 1 && !isLossy;
-    for (const side of [0, 1] as const) {
-      const seen = (name: keyof typeof truth): bigint =>
-        BigInt(truth[name] - (isLast || random.chance(0.7) ? 0 : random.below(grown[name] + 1)));
-      if (random.chance(0.2)) retransmits[side] += random.below(3);
-      if (random.chance(0.1)) minRtts[side] = Math.max(1, minRtts[side] - random.below(50));
-      views[side].push({
-        bytesSent: seen(side === 0 ? 'forward' : 'reverse'),
-        bytesReceived: seen(side === 0 ? 'reverse' : 'forward'),
-        segmentsSent: seen(side === 0 ? 'forwardSegments' : 'reverseSegments'),
-        segmentsReceived: seen(side === 0 ? 'reverseSegments' : 'forwardSegments'),
-        retransmits: BigInt(retransmits[side]),
-        srttUs: random.chance(0.2) ? 0 : minRtts[side] + random.below(500),
-        minRttUs: minRtts[side],
-      });
-    }
-  }
-  return views;
 }

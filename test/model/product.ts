@@ -89,6 +89,7 @@ class Product {
 
   run(step: Step): void {
     if (step.step === 'close') return this.#close(step.window);
+    if (step.step === 'wait') return this.#wait();
     if (step.step === 'connect') return this.#connect(step.session, step.repeats);
     const channel = this.#channelOf(step.session);
     if (step.step === 'tell') {
@@ -115,6 +116,12 @@ class Product {
     this.#settle();
     // Time for what comes in the next window.
     if (endNs + WINDOW_NS - TOLD_BEFORE_NS > this.#nowNs) this.#pass(endNs + WINDOW_NS - TOLD_BEFORE_NS);
+  }
+
+  #wait(): void {
+    const { openWindow } = this.#coordinator;
+    this.#pass((BigInt(openWindow) + 1n) * WINDOW_NS + LATENESS_NS / 2n);
+    assert.equal(this.#coordinator.openWindow, openWindow, 'the window is closed without who is waited for');
   }
 
   #connect({ session, agent, zone, firstWindow }: Session, repeats: number): void {

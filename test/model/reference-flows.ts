@@ -1,15 +1,17 @@
 /**
- * The reference model, first half: what agents tell becomes flows, and flows become news of a window (docs/protocol.md, sections 3 to 5).
- * Written from docs/ alone, with maps and bigint, one statement for each sentence. `close` ends a window and returns what moved or is open.
+ * The reference model, second part: both ends of a connection are one flow, and its ledger books each byte once (docs/protocol.md, sections 3
+ * and 5). Every function is a sentence of that page or a few.
  */
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
-import type { Close, Once, Open, Totals } from '../../host/wire/gen/wire-layout.ts';
-import { nodeOfAddress, nodeOfOwner, type Owner } from './reference-names.ts';
-import type { Frame, Session, Step } from './script.ts';
+import type { Close, Once, Open, Settled, Totals } from '../../host/wire/gen/wire-layout.ts';
+import { type Node, nodeOfAddress } from './reference-names.ts';
+import { placeOf, type Teller } from './reference-sessions.ts';
 
-export const DIRECTIONS = ['forward', 'reverse'] as const;
-/** What the ledger keeps of a flow, each with the total of the sender and that of the receiver. */
+const SIDES = ['client', 'server'] as const;
+type Side = (typeof SIDES)[number];
+
+/** What is booked, with the side that sends it and where the totals of the sender and of the receiver have it. */
 const BOOKED = {
   forwardBytes: ['client', 'bytesSent', 'bytesReceived'],
   reverseBytes: ['server', 'bytesSent', 'bytesReceived'],
@@ -18,28 +20,29 @@ const BOOKED = {
   forwardRetransmits: ['client', 'retransmits', undefined],
   reverseRetransmits: ['server', 'retransmits', undefined],
 } as const;
-type BookedField = keyof typeof BOOKED;
-const BOOKED_FIELDS = Object.keys(BOOKED) as BookedField[];
-type Sums = Record<BookedField, bigint>;
+type Booked = keyof typeof BOOKED;
+const BOOKED_FIELDS = Object.keys(BOOKED) as Booked[];
+type Sums = Record<Booked, bigint>;
 
+/** What each end says by itself. */
 const OWN = {
   BytesSent: 'bytesSent',
   BytesReceived: 'bytesReceived',
   PacketsSent: 'segmentsSent',
   PacketsReceived: 'segmentsReceived',
 } as const;
+const RUNNING = ['bytesSent', 'bytesReceived', 'segmentsSent', 'segmentsReceived', 'retransmits'] as const;
 
-const SIDES = ['client', 'server'] as const;
-
+// schemas/wire.fbs and schemas/kernel-events.fbs.
+const UDP = 17;
+const ROLE_SERVER = 2;
 const EXISTING = 1;
 const COUNTED = 2;
 const ADOPTED = 1;
 const COMMITTED = 2;
-const ROLE_SERVER = 2;
 const RESET_SENT = 2;
 const RESET_RECEIVED = 3;
-/** wire.TallyKind. */
-const TALLY = { resetSent: 5, resetReceived: 6, connectError: 9, rttMin: 10 };
+const SYN = 3;
 const FAILURES: Record<number, string> = {
   5: 'refused',
   6: 'timedOut',
@@ -47,53 +50,18 @@ const FAILURES: Record<number, string> = {
   8: 'unreachable',
   9: 'failedOther',
 };
+const TALLY = {
+  handshakeServer: 1,
+  handshakeClient: 2,
+  duration: 3,
+  retransmit: 4,
+  resetSent: 5,
+  resetReceived: 6,
+  connectError: 9,
+  rttMin: 10,
+};
 
-interface End {
-  teller: Teller;
-  open: Open;
-  owner: Owner | undefined;
-  totals: Totals;
-  /** Where its own numbers begin, and what of them has been told. */
-  ownTold: Totals;
-  baseline: { kind: number; totals: Totals } | undefined;
-  isOpen: boolean;
-  /** Its own word, once it has closed; 0 before, and when its agent is gone instead. */
-  closeReason: number;
-  /** Was booked before. */
-  isKnown: boolean;
-  /** Told since the last close, with the greatest of the round trips. */
-  isReported: boolean;
-  srttUs: number;
-  /** First window that its reports since the last close cover; undefined without one. */
-  from: number | undefined;
-}
-
-interface Flow {
-  key: string;
-  protocol: number;
-  client?: End;
-  server?: End;
-  /** Undefined until the flow is first booked. */
-  booked?: Sums;
-  /** History that was left out, until an end tells it after all. */
-  leftOut: Partial<Sums>;
-  isCounted: boolean;
-  isFailureCounted: boolean;
-  isResetCounted: boolean;
-  isJudged: boolean;
-  isClosed: boolean;
-  /** Where it was shown as open at the last close. */
-  openAt: Place | undefined;
-  news: News | undefined;
-}
-
-/** What was told of a flow since the last close. */
-interface News {
-  newEnds: End[];
-  tallies: Tallied[];
-}
-
-/** What an end counted beside its totals (docs/metrics.md, tallies). `sum`: nanoseconds of samples. */
+/** What an end counted beside its totals. `side`: 0 a host, 1 the client, 2 the server; `sum`: nanoseconds of samples. */
 export interface Tallied {
   kind: number;
   side: number;
@@ -103,14 +71,62 @@ export interface Tallied {
   sum: bigint;
 }
 
+/** One socket, whichever session tells of it. */
+export interface End {
+  flow: Flow;
+  side: Side;
+  teller: Teller;
+  open: Open;
+  /** Undefined of a settled one, which is named as if nobody told it. */
+  node: Node | undefined;
+  isSettled: boolean;
+  /** What its host called the other end's address when it opened. */
+  remoteName: string;
+  /** Greatest totals, the last that its channel told, and what of them was shown as its own. */
+  totals: Totals;
+  told: Totals;
+  shown: Totals;
+  /** Totals of the end that was there before, which of datagrams go on. */
+  carried: Totals;
+  baseline: { kind: number; totals: Totals } | undefined;
+  isOpen: boolean;
+  /** Its own word, once it has closed; 0 before, and when its agent is gone instead. */
+  closeReason: number;
+  /** Was booked before the open window, and was open at its beginning. */
+  isKnown: boolean;
+  wasOpen: boolean;
+  /** Told in the open window: since which window, and the greatest round trip. */
+  isReported: boolean;
+  from: number | undefined;
+  srttUs: number;
+}
+
+export interface Flow {
+  protocol: number;
+  client?: End;
+  server?: End;
+  /** Undefined until the flow is first booked. */
+  booked?: Sums;
+  /** History that counting left out, until an end tells it after all. */
+  leftOut: Partial<Sums>;
+  /** What is counted once: its connection, failure, close, reset, residual. */
+  counted: Set<string>;
+  /** Something was told of it in the open window. */
+  isTouched: boolean;
+  tallies: Tallied[];
+  /** Where it was shown as open at the last close. */
+  openAt: Place | undefined;
+}
+
+/** An edge of the finest level. */
 export interface Place {
-  client: Owner;
-  server: Owner;
+  client: Node;
+  server: Node;
   protocol: number;
   serverPort: number;
 }
 
-/** What a flow adds to the edge of its two nodes in one window. */
+/** What a flow adds to its edge in one window. */
 export interface FlowNews extends Place {
   fields: Record<string, bigint>;
   fromWindow: number;
@@ -119,450 +135,410 @@ export interface FlowNews extends Place {
   tallies: Tallied[];
 }
 
-/** One session as the reducer mirrors it. */
-interface Teller {
-  session: Session;
-  isGone: boolean;
-  processes: Map<number, Owner>;
-  spaces: Map<number, string>;
-  addresses: Set<string>;
-  sockets: Map<number, { flow: Flow; end: End }>;
-  /** Heard, but not yet followed by a WindowEnd. */
-  heard: Frame[];
-  /** Batches that end with a WindowEnd, in order. */
-  batches: Frame[][];
-}
-
-const ZERO: Totals = {
-  bytesSent: 0n,
-  bytesReceived: 0n,
-  segmentsSent: 0n,
-  segmentsReceived: 0n,
-  retransmits: 0n,
-  srttUs: 0,
-  minRttUs: 0,
+export const ZERO: Totals = {
+  ...{ bytesSent: 0n, bytesReceived: 0n, segmentsSent: 0n, segmentsReceived: 0n, retransmits: 0n },
+  ...{ srttUs: 0, minRttUs: 0 },
 };
-const greater = (a: bigint, b: bigint): bigint => (a > b ? a : b);
-const lesser = (a: bigint, b: bigint): bigint => (a < b ? a : b);
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+/** What a settled socket does not say. */
+const NO_OPEN: Open = {
+  ...{ handle: 0, process: 0, joinKey: 0n, cookie: 0n, startTimeNs: 0n, addressSpace: 0, flags: 0 },
+  ...{ localAddress: new Uint8Array(16), remoteAddress: new Uint8Array(16), localPort: 0, remotePort: 0 },
+  ...{ role: 0, roleSource: 0, protocol: 6, ipVersion: 4 },
+};
 
 export class ReferenceFlows {
-  readonly #tellers = new Map<bigint, Teller>();
-  readonly #flows = new Map<string, Flow>();
+  readonly #tellers: ReadonlyMap<bigint, Teller>;
+  readonly #byKey = new Map<string, Flow[]>();
+  readonly #all = new Set<Flow>();
 
-  run(step: Exclude<Step, { step: 'close' }>): void {
-    const { session } = step;
-    const known = this.#tellers.get(session.session);
-    if (step.step === 'connect') {
-      if (known === undefined) this.#tellers.set(session.session, newTeller(session));
-      return;
-    }
-    assert(known !== undefined);
-    if (step.step === 'tell') {
-      for (const frame of step.frames) {
-        known.heard.push(frame);
-        if (frame.kind === 'windowEnd') known.batches.push(known.heard.splice(0));
-      }
-    } else if (step.step === 'goodbye') known.batches.push([]);
+  constructor(tellers: ReadonlyMap<bigint, Teller>) {
+    this.#tellers = tellers;
   }
 
-  /** Everything that was told for `window` and before is booked. */
+  /** The end of a socket that is told as open; of one that another session of its agent told before, the same end. */
+  claim(teller: Teller, open: Open, named: Pick<End, 'node' | 'remoteName'>): End {
+    const side = sideOf(open);
+    const flow = this.#flowOf(teller, open);
+    const known = flow[side];
+    const end: End = known ?? {
+      ...{
+        flow,
+        side,
+        teller,
+        open,
+        ...named,
+        baseline: undefined,
+        closeReason: 0,
+        isKnown: false,
+        wasOpen: false,
+        isSettled: false,
+      },
+      ...{ totals: ZERO, told: ZERO, shown: ZERO, carried: ZERO },
+      ...{ isOpen: true, isReported: true, from: undefined, srttUs: 0 },
+    };
+    // Of datagrams that go on the totals do, too; what passed while nobody looked is no loss.
+    if (known !== undefined && !isSameSocket(known, teller, open)) {
+      end.carried = end.totals;
+      if (known.teller !== teller) flow.counted.add('residual');
+    }
+    Object.assign(end, { teller, open, ...named, told: ZERO, isOpen: true, closeReason: 0, isReported: true });
+    flow[side] = end;
+    flow.isTouched = true;
+    return end;
+  }
+
+  /**
+   * A join key is that of one connection: a third socket that claims a taken side is refused, and what it tells is in no flow that is booked.
+   * Without one the tuple is the key, and connections of one tuple follow one another: the n-th of one end is the n-th of the other.
+   */
+  #flowOf(teller: Teller, open: Open): Flow {
+    const flows = this.#flowsOf(open.joinKey !== 0n ? String(open.joinKey) : tupleOf(teller, open));
+    const side = sideOf(open);
+    const same = flows.find((flow) => isSameSocket(flow[side], teller, open));
+    if (same !== undefined) return same;
+    const last = flows.findLastIndex((flow) => flow[side] !== undefined);
+    const taken = flows[last]?.[side];
+    if (taken !== undefined && last === flows.length - 1 && goesOn(flows[last], taken, teller)) return flows[last];
+    const isFollowed = open.joinKey === 0n && !taken?.isOpen;
+    if (taken !== undefined && !isFollowed) return newFlow(open.protocol);
+    const free = flows[last + 1] ?? newFlow(open.protocol);
+    if (!flows.includes(free)) flows.push(free);
+    this.#all.add(free);
+    return free;
+  }
+
+  #flowsOf(key: string): Flow[] {
+    const flows = this.#byKey.get(key) ?? [];
+    this.#byKey.set(key, flows);
+    return flows;
+  }
+
+  /** A closed socket that was committed to an earlier reducer: its flow is booked, and lingers for the other end. */
+  settle(teller: Teller, { joinKey, role, counted, totals }: Settled): void {
+    const open = { ...NO_OPEN, joinKey, role, flags: counted === 1 ? EXISTING | COUNTED : EXISTING };
+    const end = this.claim(teller, open, { node: undefined, remoteName: '' });
+    Object.assign(end, {
+      totals,
+      shown: totals,
+      baseline: { kind: COMMITTED, totals },
+      isOpen: false,
+      isReported: false,
+    });
+    end.isSettled = true;
+  }
+
+  baseline(end: End, kind: number, totals: Totals): void {
+    end.told = totals;
+    // A session that takes a socket over continues where the end was, and of a known flow an adopted baseline is ignored.
+    if (!end.isKnown) Object.assign(end, { baseline: { kind, totals }, shown: totals });
+    else if (kind === COMMITTED) raiseBooked(end, totals);
+    end.totals = greatest(end.totals, totals);
+  }
+
+  /** Running totals never fall. */
+  report(end: End, totals: Totals, from: number): void {
+    end.told = totals;
+    end.totals = greatest(end.totals, sum(totals, end.carried));
+    end.isReported = true;
+    end.from = Math.min(end.from ?? from, from);
+    end.srttUs = Math.max(end.srttUs, totals.srttUs);
+    end.flow.isTouched = true;
+  }
+
+  /** The end's own word. A reset, an error and the least round trip are counted as tallies. */
+  end(end: End, { reason, phase, error, totals }: Close | Once): void {
+    end.isOpen = false;
+    end.closeReason = reason;
+    const count = (kind: number, code: number, sum = 0n): void =>
+      this.tally(end, { kind, code, label: '', count: 1n, sum });
+    if (reason === RESET_SENT && phase !== 0) count(TALLY.resetSent, phase);
+    if (reason === RESET_RECEIVED && phase !== 0) count(TALLY.resetReceived, phase);
+    if (reason in FAILURES) {
+      count(TALLY.connectError, error);
+      const { retransmits } = totals;
+      if (retransmits > 0n)
+        this.tally(end, { kind: TALLY.retransmit, code: SYN, label: '', count: retransmits, sum: 0n });
+    }
+    if (totals.minRttUs > 0) count(TALLY.rttMin, 0, BigInt(totals.minRttUs) * 1_000n);
+  }
+
+  /** A socket that lived inside one window carries its handshake and its duration. */
+  endOnce(end: End, { handshakeUs, endTimeNs, open, reason }: Once): void {
+    const handshake = end.side === 'client' ? TALLY.handshakeServer : TALLY.handshakeClient;
+    const sample = (kind: number, code: number, sum: bigint): void =>
+      this.tally(end, { kind, code, label: '', count: 1n, sum });
+    if (handshakeUs > 0) sample(handshake, 0, BigInt(handshakeUs) * 1_000n);
+    if (sawOpening(end) && open.startTimeNs > 0n && !(reason in FAILURES))
+      sample(TALLY.duration, reason, endTimeNs - open.startTimeNs);
+  }
+
+  tally(end: End, tallied: Omit<Tallied, 'side'>): void {
+    end.flow.tallies.push({ ...tallied, side: end.side === 'client' ? 1 : 2 });
+    end.flow.isTouched = true;
+  }
+
+  /** Its agent is gone: it is not open any more, and has not closed. */
+  lose(end: End): void {
+    end.isOpen = false;
+    end.flow.isTouched = true;
+  }
+
   close(window: number): FlowNews[] {
-    for (const teller of this.#tellers.values()) this.#hear(teller, window);
-    const news = [...this.#flows.values()].flatMap((flow) => this.#book(flow, window));
-    // The window in which an agent leaves still knows its addresses.
-    for (const teller of this.#tellers.values()) if (teller.isGone) teller.addresses.clear();
+    return [...this.#all].flatMap((flow) => this.#book(flow, window));
+  }
+
+  #book(flow: Flow, window: number): FlowNews[] {
+    const { openAt, tallies } = flow;
+    const nothing = { fields: {}, rttUs: 0, isOpen: false, tallies: [], fromWindow: window };
+    // A flow of which nothing is told keeps its names.
+    if (!flow.isTouched) return openAt === undefined ? [] : [{ ...openAt, ...nothing, isOpen: true }];
+    if (endsOf(flow).every(({ isSettled }) => isSettled)) return [];
+    const fields: Record<string, bigint> = {};
+    const add: Add = (name, value) => {
+      fields[name] = (fields[name] ?? 0n) + value;
+    };
+    const fromWindow = bookTotals(flow, window, add);
+    count(flow, add);
+    showOwn(flow, add);
+    const rttUs = flow.client?.srttUs || flow.server?.srttUs || 0;
+    const isMoved = rttUs > 0 || Object.entries(fields).some(([name, value]) => value > 0n && name !== 'residualBytes');
+    const isOpen = endsOf(flow).some((end) => end.isOpen);
+    const place = this.#placeOf(flow);
+    const wasHere = openAt !== undefined && isDeepStrictEqual(openAt, place);
+    const match = matchOf(flow);
+    if (match !== undefined && (isMoved || isOpen !== wasHere)) add(match, 1n);
+    flow.openAt = isOpen ? place : undefined;
+    flow.isTouched = false;
+    flow.tallies = [];
+    for (const end of endsOf(flow))
+      Object.assign(end, { isKnown: true, wasOpen: end.isOpen, from: undefined, isReported: false, srttUs: 0 });
+    const news: FlowNews[] = [];
+    // An edge on which it was open says that it is there no more.
+    if (openAt !== undefined && !wasHere) news.push({ ...openAt, ...nothing });
+    if (isMoved || isOpen || wasHere || tallies.length > 0)
+      news.push({ ...place, fields, rttUs, isOpen, tallies, fromWindow });
     return news;
   }
 
-  /** A channel is read up to its WindowEnd of the open window. */
-  #hear(teller: Teller, window: number): void {
-    while (teller.batches.length > 0) {
-      const [batch] = teller.batches;
-      const end = batch.at(-1);
-      if (end?.kind !== 'windowEnd') {
-        teller.batches.shift();
-        this.#leave(teller);
-        continue;
-      }
-      if (end.window > window) return;
-      teller.batches.shift();
-      for (const frame of batch) this.#apply(teller, frame, end.fromWindow);
-      if (end.window === window) return;
-    }
-  }
-
-  #apply(teller: Teller, frame: Frame, from: number): void {
-    switch (frame.kind) {
-      case 'announce':
-        for (const process of frame.announce.processes ?? [])
-          teller.processes.set(process.handle, nodeOfOwner(process, teller.session));
-        for (const { handle, name } of frame.announce.addressSpaces ?? []) teller.spaces.set(handle, name);
-        for (const { address } of frame.announce.hostAddresses ?? []) teller.addresses.add(hex(address));
-        break;
-      case 'open':
-        for (const open of frame.items) this.#open(teller, open);
-        break;
-      case 'baseline':
-        for (const { handle, kind, totals } of frame.items) {
-          const { flow, end } = socketOf(teller, handle);
-          if (end.isKnown && kind === COMMITTED) raiseBooked(flow, totals, end);
-          // A session that takes a socket over continues where the end was.
-          if (!end.isKnown) Object.assign(end, { baseline: { kind, totals }, ownTold: totals, totals });
-          else end.totals = greatest(end.totals, totals);
-        }
-        break;
-      case 'once':
-        for (const once of frame.items) this.#once(teller, once, from);
-        break;
-      case 'narrow':
-        for (const update of frame.items) {
-          const { flow, end } = socketOf(teller, update.handle);
-          const { totals } = end;
-          report(flow, end, from, {
-            bytesSent: totals.bytesSent + BigInt(update.bytesSent),
-            bytesReceived: totals.bytesReceived + BigInt(update.bytesReceived),
-            segmentsSent: totals.segmentsSent + BigInt(update.segmentsSent),
-            segmentsReceived: totals.segmentsReceived + BigInt(update.segmentsReceived),
-            retransmits: totals.retransmits + BigInt(update.retransmits),
-            srttUs: update.srttUs,
-            minRttUs: totals.minRttUs,
-          });
-        }
-        break;
-      case 'wide':
-        for (const { handle, totals } of frame.items) {
-          const { flow, end } = socketOf(teller, handle);
-          report(flow, end, from, totals);
-        }
-        break;
-      case 'close':
-        for (const close of frame.items) {
-          const { flow, end } = socketOf(teller, close.handle);
-          report(flow, end, from, close.totals);
-          endOf(flow, end, close);
-          teller.sockets.delete(close.handle);
-        }
-        break;
-      case 'snapshotEnd':
-        this.#takeOver(teller);
-        break;
-    }
-  }
-
-  #open(teller: Teller, open: Open): { flow: Flow; end: End } {
-    const flow = this.#flowOf(teller, open);
-    const side = open.role === ROLE_SERVER ? 'server' : 'client';
-    const known = flow[side];
-    const owner = teller.processes.get(open.process);
-    let end: End;
-    if (known === undefined) {
-      end = {
-        ...{ teller, open, owner, totals: ZERO, ownTold: ZERO, baseline: undefined },
-        ...{ isOpen: true, closeReason: 0, isKnown: false, from: undefined, isReported: false, srttUs: 0 },
-      };
-      flow[side] = end;
-    } else {
-      // A new session of the same agent takes its old sockets over; their totals go on.
-      assert.equal(known.open.cookie, open.cookie);
-      end = known;
-      Object.assign(end, { teller, open, owner, isOpen: true, closeReason: 0 });
-    }
-    flow.news ??= { newEnds: [], tallies: [] };
-    flow.news.newEnds.push(end);
-    end.isReported = true;
-    if (open.handle !== 0) teller.sockets.set(open.handle, { flow, end });
-    return { flow, end };
-  }
-
-  #once(teller: Teller, once: Once, from: number): void {
-    const { flow, end } = this.#open(teller, once.open);
-    report(flow, end, from, once.totals);
-    endOf(flow, end, once);
-  }
-
-  /** TCP joins by its own sequence numbers; without a join key a flow is keyed by its tuple within its address space. */
-  #flowOf(teller: Teller, open: Open): Flow {
-    const key = open.joinKey !== 0n ? `key ${open.joinKey}` : tupleOf(teller, open);
-    const known = this.#flows.get(key);
-    if (known !== undefined) return known;
-    const flow: Flow = {
-      ...{ key, protocol: open.protocol, leftOut: {}, news: undefined },
-      ...{
-        isCounted: false,
-        isFailureCounted: false,
-        isResetCounted: false,
-        isJudged: false,
-        isClosed: false,
-        openAt: undefined,
-      },
+  /** The server's own word on its port comes first: on the way it may have been translated. */
+  #placeOf(flow: Flow): Place {
+    const { client, server, protocol } = flow;
+    const told = (end: End | undefined): End | undefined => (end?.isSettled === true ? undefined : end);
+    return {
+      client: client?.node ?? this.#farNode(server),
+      server: server?.node ?? this.#farNode(client),
+      protocol,
+      serverPort: told(server)?.open.localPort ?? told(client)?.open.remotePort ?? 0,
     };
-    this.#flows.set(key, flow);
-    return flow;
   }
 
-  /** What the snapshot of a new session of a known agent lacks is closed. */
-  #takeOver(teller: Teller): void {
-    for (const other of this.#tellers.values()) {
-      if (other === teller || other.session.agent !== teller.session.agent) continue;
-      this.#leave(other);
-    }
-  }
-
-  #leave(teller: Teller): void {
-    for (const { flow, end } of teller.sockets.values()) {
-      if (end.teller !== teller) continue;
-      end.isOpen = false;
-      flow.news ??= { newEnds: [], tallies: [] };
-    }
-    teller.sockets.clear();
-    teller.isGone = true;
-  }
-
-  /** Closing a window books max(sender, receiver) − booked. */
-  #book(flow: Flow, window: number): FlowNews[] {
-    const ends = SIDES.map((side) => flow[side]).filter((end) => end !== undefined);
-    const { news, openAt } = flow;
-    const nothing = { fields: {}, rttUs: 0, isOpen: false, tallies: [], fromWindow: window };
-    // A flow of which nothing is told keeps its names.
-    if (news === undefined) return openAt === undefined ? [] : [{ ...openAt, ...nothing, isOpen: true }];
-    const isOpen = ends.some((end) => end.isOpen);
-    const fields: Record<string, bigint> = {};
-    const add = (name: string, value: bigint): void => {
-      fields[name] = (fields[name] ?? 0n) + value;
-    };
-    const match = matchOf(flow);
-    let fromWindow = window;
-    flow.booked ??= startOf(flow, ends);
-    const history = historyTold(flow, news);
-    for (const field of BOOKED_FIELDS) {
-      const due = greater(totalOf(flow, field), flow.booked[field]);
-      const bytes = due - flow.booked[field];
-      flow.booked[field] = due;
-      add(field, bytes + (history[field] ?? 0n));
-      const from = field.endsWith('Bytes') && bytes > 0n ? firstCovered(flow, field) : window;
-      if (from < window) add('lateBytes', bytes);
-      fromWindow = Math.min(fromWindow, from);
-    }
-    countOf(flow, ends, add);
-    ownNumbers(flow, add);
-    judge(flow, add);
-    const rttUs = flow.client?.srttUs || flow.server?.srttUs || 0;
-    flow.news = undefined;
-    for (const end of ends) Object.assign(end, { isKnown: true, from: undefined, isReported: false, srttUs: 0 });
-    const [client, server] = this.#nodesOf(flow);
-    const place = { client, server, protocol: flow.protocol, serverPort: portOf(flow) };
-    flow.openAt = isOpen ? place : undefined;
-    const isMoved = rttUs > 0 || Object.entries(fields).some(([name, value]) => value > 0n && name !== 'residualBytes');
-    const isThere = openAt !== undefined && isDeepStrictEqual(openAt, place);
-    if (match !== undefined && (isMoved || isOpen !== isThere)) add(match, 1n);
-    const told: FlowNews[] = [];
-    // An edge on which it was open says that it is there no more.
-    if (openAt !== undefined && !isThere) told.push({ ...openAt, ...nothing });
-    if (isMoved || isOpen || isThere || news.tallies.length > 0)
-      told.push({ ...place, fields, rttUs, isOpen, tallies: news.tallies, fromWindow });
-    return told;
-  }
-
-  #nodesOf(flow: Flow): [Owner, Owner] {
-    const { client, server } = flow;
-    const far = (end: End | undefined): Owner => {
-      assert(end !== undefined);
-      return nodeOfAddress(end.open.remoteAddress, end.open.ipVersion, this.#hostsOf(end.open.remoteAddress));
-    };
-    const near = (end: End): Owner => end.owner ?? nodeOfOwner(undefined, end.teller.session);
-    return [client === undefined ? far(server) : near(client), server === undefined ? far(client) : near(server)];
-  }
-
-  /** The hosts that claim an address. */
-  #hostsOf(address: Uint8Array): Session[] {
-    const sessions = [...this.#tellers.values()].filter(({ addresses }) => addresses.has(hex(address)));
-    return [...new Map(sessions.map(({ session }) => [session.agent, session])).values()];
+  /** Who is at the other end of one that nobody tells: the only host that has the address, else what it was asked for by, else the address. */
+  #farNode(end: End | undefined): Node {
+    assert(end !== undefined);
+    const { open, teller, remoteName } = end;
+    const place = placeOf(teller, open.addressSpace, open.remoteAddress);
+    const hosts = [...this.#tellers.values()].filter(({ addresses }) => addresses.has(place)).map(({ host }) => host);
+    const isOne = hosts.length > 0 && hosts.every((host) => isDeepStrictEqual(host, hosts[0]));
+    return isOne ? hosts[0] : nodeOfAddress(open.remoteAddress, open.ipVersion, remoteName);
   }
 }
 
-function newTeller(session: Session): Teller {
+function newFlow(protocol: number): Flow {
   return {
-    ...{ session, isGone: false, heard: [], batches: [] },
-    ...{ processes: new Map(), spaces: new Map(), addresses: new Set(), sockets: new Map() },
+    ...{ protocol, leftOut: {}, counted: new Set<string>() },
+    ...{ isTouched: true, tallies: [], openAt: undefined },
   };
 }
 
-function socketOf(teller: Teller, handle: number): { flow: Flow; end: End } {
-  const socket = teller.sockets.get(handle);
-  assert(socket !== undefined, `handle ${handle} is not open`);
-  return socket;
+type Add = (name: string, value: bigint) => void;
+const greater = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const lesser = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/**
+ * Datagrams have no handshake: one end may see a pause, or be looked at anew. As long as the other goes on it is the same flow, and also when its
+ * agent began anew while it was open.
+ */
+function goesOn(flow: Flow, taken: End, teller: Teller): boolean {
+  const other = flow[taken.side === 'client' ? 'server' : 'client'];
+  if (flow.protocol !== UDP) return false;
+  const isAnew = taken.teller !== teller;
+  return (isAnew && taken.wasOpen) || (other?.wasOpen === true && (isAnew || !taken.isOpen));
+}
+
+function isSameSocket(end: End | undefined, teller: Teller, open: Open): boolean {
+  return end?.open.cookie === open.cookie && end.teller.session.agent === teller.session.agent;
 }
 
 function tupleOf(teller: Teller, open: Open): string {
-  const ends = [`${hex(open.localAddress)}:${open.localPort}`, `${hex(open.remoteAddress)}:${open.remotePort}`].sort();
-  return `tuple ${teller.spaces.get(open.addressSpace)} ${open.protocol} ${ends.join(' ')}`;
+  const local = `${placeOf(teller, open.addressSpace, open.localAddress)}:${open.localPort}`;
+  const remote = `${placeOf(teller, open.addressSpace, open.remoteAddress)}:${open.remotePort}`;
+  return `${open.protocol} ${[local, remote].sort().join(' ')}`;
+}
+
+function sideOf({ role }: Open): Side {
+  return role === ROLE_SERVER ? 'server' : 'client';
+}
+
+function endsOf(flow: Flow): End[] {
+  return SIDES.map((side) => flow[side]).filter((end) => end !== undefined);
 }
 
 function greatest(a: Totals, b: Totals): Totals {
-  return {
-    bytesSent: greater(a.bytesSent, b.bytesSent),
-    bytesReceived: greater(a.bytesReceived, b.bytesReceived),
-    segmentsSent: greater(a.segmentsSent, b.segmentsSent),
-    segmentsReceived: greater(a.segmentsReceived, b.segmentsReceived),
-    retransmits: greater(a.retransmits, b.retransmits),
-    srttUs: b.srttUs,
-    minRttUs: b.minRttUs,
-  };
+  const totals = { ...b };
+  for (const field of RUNNING) totals[field] = greater(a[field], b[field]);
+  return totals;
 }
 
-/** A committed baseline raises what is booked, never lowers it. */
-function raiseBooked(flow: Flow, totals: Totals, of: End): void {
-  for (const field of BOOKED_FIELDS) {
-    const value = totalOf(flow, field, (end) => (end === of ? totals : undefined));
-    if (flow.booked !== undefined) flow.booked[field] = greater(flow.booked[field], value);
-  }
+function sum(a: Totals, b: Totals): Totals {
+  const totals = { ...a };
+  for (const field of RUNNING) totals[field] = a[field] + b[field];
+  return totals;
 }
 
-/** Running totals never fall. */
-function report(flow: Flow, end: End, from: number, totals: Totals): void {
-  end.totals = greatest(end.totals, totals);
-  flow.news ??= { newEnds: [], tallies: [] };
-  end.isReported = true;
-  end.srttUs = Math.max(end.srttUs, totals.srttUs);
-  end.from = Math.min(end.from ?? from, from);
-}
-
-/** A reset, an error and the least round trip are told by the end of a socket, and counted as tallies. */
-function endOf(flow: Flow, end: End, { reason, phase, error, totals }: Close | Once): void {
-  end.isOpen = false;
-  end.closeReason = reason;
-  const side = flow.client === end ? 1 : 2;
-  const tally = (kind: number, code: number, sum = 0n): void => {
-    flow.news?.tallies.push({ kind, side, code, label: '', count: 1n, sum });
-  };
-  if (reason === RESET_SENT && phase !== 0) tally(TALLY.resetSent, phase);
-  if (reason === RESET_RECEIVED && phase !== 0) tally(TALLY.resetReceived, phase);
-  if (reason in FAILURES) tally(TALLY.connectError, error);
-  if (totals.minRttUs > 0) tally(TALLY.rttMin, 0, BigInt(totals.minRttUs) * 1_000n);
-}
-
-/** The greater of what the sender and the receiver say; retransmits are the sender's. */
-function totalOf(flow: Flow, field: BookedField, of = (end: End): Totals | undefined => end.totals): bigint {
-  return valuesOf(flow, field, of).reduce(greater, 0n);
-}
-
-function valuesOf(flow: Flow, field: BookedField, of: (end: End) => Totals | undefined): bigint[] {
+/** What the ends say of a field, as far as they say it: the sender what it sent, the receiver what it received. */
+function wordsOf(flow: Flow, field: Booked, totalsOf: (end: End) => Totals | undefined): [bigint, End][] {
   const [sender, sent, received] = BOOKED[field];
-  const receiver = sender === 'client' ? 'server' : 'client';
-  const values: bigint[] = [];
-  const sending = flow[sender] === undefined ? undefined : of(flow[sender]);
-  const receiving = flow[receiver] === undefined ? undefined : of(flow[receiver]);
-  if (sending !== undefined) values.push(sending[sent]);
-  if (receiving !== undefined && received !== undefined) values.push(receiving[received]);
-  return values;
-}
-
-/** The end whose total is booked says from which window on it counts; of two that say the same, the one that is less late. */
-function firstCovered(flow: Flow, field: BookedField): number {
-  const due = totalOf(flow, field);
-  const [sender, sent, received] = BOOKED[field];
-  const { client, server } = flow;
-  const windows = [client, server].map((end, index) => {
-    const total = end?.totals[(sender === 'client') === (index === 0) ? sent : (received ?? sent)];
-    return total === due ? end?.from : undefined;
+  return endsOf(flow).flatMap((end): [bigint, End][] => {
+    const name = end.side === sender ? sent : received;
+    const totals = totalsOf(end);
+    return name === undefined || totals === undefined ? [] : [[totals[name], end]];
   });
-  const known = windows.filter((from) => from !== undefined);
-  return known.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...known);
+}
+
+function mostOf(flow: Flow, field: Booked, totalsOf = (end: End): Totals | undefined => end.totals): bigint {
+  return wordsOf(flow, field, totalsOf).reduce((most, [total]) => greater(most, total), 0n);
+}
+
+/** Books max(sender, receiver) − booked. Returns the first window that it covers. */
+function bookTotals(flow: Flow, window: number, add: Add): number {
+  flow.booked ??= startOf(flow);
+  const history = historyTold(flow);
+  for (const end of endsOf(flow)) if (!end.isKnown) raiseBooked(end, committedOf(end) ?? ZERO);
+  let fromWindow = window;
+  for (const field of BOOKED_FIELDS) {
+    const total = greater(mostOf(flow, field), flow.booked[field]);
+    const news = total - flow.booked[field];
+    flow.booked[field] = total;
+    add(field, news + (history[field] ?? 0n));
+    if (news === 0n || !field.endsWith('Bytes')) continue;
+    const from = firstCovered(flow, field, total);
+    if (from < window) add('lateBytes', news);
+    fromWindow = Math.min(fromWindow, from);
+  }
+  return fromWindow;
+}
+
+/** The end whose total is booked says from which window on; of two that say the same, the one that is less late. */
+function firstCovered(flow: Flow, field: Booked, total: bigint): number {
+  const windows = wordsOf(flow, field, ({ totals }) => totals).flatMap(([word, { from }]) =>
+    word === total && from !== undefined ? [from] : [],
+  );
+  return windows.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...windows);
 }
 
 /**
- * The greatest committed baseline of the ends; else, when every known end is adopted, the least of the adopted totals, which is history
- * that is left out; else zero.
+ * The greatest committed baseline of the ends; else, when every known end is adopted, the least of the adopted totals, which is history that is
+ * left out; else zero.
  */
-function startOf(flow: Flow, ends: readonly End[]): Sums {
+function startOf(flow: Flow): Sums {
+  const isAdopted = endsOf(flow).every(({ baseline }) => baseline?.kind === ADOPTED);
   const start = {} as Sums;
-  const isCommitted = ends.some(({ baseline }) => baseline?.kind === COMMITTED);
-  const isAdopted = ends.every(({ baseline }) => baseline?.kind === ADOPTED);
   for (const field of BOOKED_FIELDS) {
-    if (isCommitted) {
-      start[field] = totalOf(flow, field, ({ baseline }) =>
-        baseline?.kind === COMMITTED ? baseline.totals : undefined,
-      );
-    } else if (isAdopted) {
-      start[field] = valuesOf(flow, field, ({ baseline }) => baseline?.totals).reduce(
-        (least, value) => (least < 0n ? value : lesser(least, value)),
-        -1n,
-      );
-      if (start[field] < 0n) start[field] = 0n;
-      flow.leftOut[field] = start[field];
-    } else start[field] = 0n;
+    start[field] = mostOf(flow, field, committedOf);
+    if (!isAdopted) continue;
+    const [first, ...others] = wordsOf(flow, field, ({ baseline }) => baseline?.totals).map(([total]) => total);
+    start[field] = others.reduce(lesser, first ?? 0n);
+    flow.leftOut[field] = start[field];
   }
   return start;
 }
 
-/** When an end comes later that saw the opening, what was left out is booked then; of which windows nobody says. */
-function historyTold(flow: Flow, news: News): Partial<Sums> {
-  if (!news.newEnds.some(({ baseline }) => baseline === undefined)) return {};
-  const told = flow.leftOut;
+/**
+ * When an end comes that saw the opening, or knows a committed total, what was left out above that is booked; nobody says of which windows. An end
+ * that was there before knows nothing of it.
+ */
+function historyTold(flow: Flow): Partial<Sums> {
+  const fresh = endsOf(flow).filter(({ isKnown }) => !isKnown);
+  if (!fresh.some((end) => sawOpening(end) || end.baseline?.kind === COMMITTED)) return {};
+  const told: Partial<Sums> = {};
+  for (const field of BOOKED_FIELDS) {
+    const known = mostOf(flow, field, (end) => (end.isKnown ? undefined : committedOf(end)));
+    told[field] = greater(0n, (flow.leftOut[field] ?? 0n) - known);
+  }
   flow.leftOut = {};
   return told;
 }
 
-function countOf(flow: Flow, ends: readonly End[], add: (name: string, value: bigint) => void): void {
+function sawOpening({ open }: End): boolean {
+  return (open.flags & EXISTING) === 0;
+}
+
+function committedOf({ baseline }: End): Totals | undefined {
+  return baseline?.kind === COMMITTED ? baseline.totals : undefined;
+}
+
+/** A committed baseline raises what is booked, never lowers it. */
+function raiseBooked(end: End, totals: Totals): void {
+  const { booked } = end.flow;
+  if (booked === undefined) return;
+  for (const field of BOOKED_FIELDS)
+    booked[field] = greater(
+      booked[field],
+      mostOf(end.flow, field, (each) => (each === end ? totals : undefined)),
+    );
+}
+
+/** Connections, failures, closes, resets and residuals are counted once. */
+function count(flow: Flow, add: Add): void {
+  const { client, server, counted } = flow;
+  const ends = endsOf(flow);
+  const once = (what: string, name: string): void => {
+    // An earlier reducer counted what a settled end brings.
+    if (!counted.has(what) && (what === 'connection' || !ends.some(({ isSettled }) => isSettled))) add(name, 1n);
+    counted.add(what);
+  };
   const failed = ends.find(({ closeReason }) => closeReason in FAILURES);
-  if (failed !== undefined) {
-    if (!flow.isFailureCounted) add(FAILURES[failed.closeReason], 1n);
-    flow.isFailureCounted = true;
-    return;
-  }
-  if (ends.some(({ open }) => (open.flags & COUNTED) !== 0)) flow.isCounted = true;
-  if (!flow.isCounted && ends.some(({ open }) => (open.flags & EXISTING) === 0)) {
-    add('connections', 1n);
-    flow.isCounted = true;
-  }
-  const [client, server] = [flow.client?.closeReason, flow.server?.closeReason];
-  const byClient = client === RESET_SENT || server === RESET_RECEIVED;
-  const byServer = server === RESET_SENT || client === RESET_RECEIVED;
-  if ((byClient || byServer) && !flow.isResetCounted) {
-    add(byClient ? 'resetsClient' : 'resetsServer', 1n);
-    flow.isResetCounted = true;
-  }
+  if (failed !== undefined) return once('failure', FAILURES[failed.closeReason]);
+  if (ends.some(({ open }) => (open.flags & COUNTED) !== 0)) counted.add('connection');
+  if (ends.some(sawOpening)) once('connection', 'connections');
   // A connection closes with the first of its ends.
-  if (ends.some(({ closeReason }) => closeReason !== 0) && !flow.isClosed) {
-    add('closed', 1n);
-    flow.isClosed = true;
+  if (ends.some(({ closeReason }) => closeReason !== 0)) once('close', 'closed');
+  if (client?.closeReason === RESET_SENT || server?.closeReason === RESET_RECEIVED) once('reset', 'resetsClient');
+  if (server?.closeReason === RESET_SENT || client?.closeReason === RESET_RECEIVED) once('reset', 'resetsServer');
+  const isOver = ends.length === 2 && ends.every(({ closeReason, isSettled }) => closeReason !== 0 && !isSettled);
+  if (!isOver || counted.has('residual')) return;
+  judge(flow, add);
+}
+
+/** When both ends have closed: what they differ by, of datagrams what was sent and not received, beside the bytes for which it was judged. */
+function judge(flow: Flow, add: Add): void {
+  // Of datagrams there is no history that could be asked for.
+  const isWhole = (end: End): boolean => sawOpening(end) || (end.open.flags & COUNTED) !== 0;
+  if (flow.protocol === UDP && !endsOf(flow).every(isWhole)) return;
+  flow.counted.add('residual');
+  for (const field of ['forwardBytes', 'reverseBytes'] as const) {
+    const words = wordsOf(flow, field, ({ totals }) => totals);
+    const [sent, received] = BOOKED[field][0] === 'client' ? words : words.toReversed();
+    const difference = sent[0] - received[0];
+    const isLoss = flow.protocol === UDP;
+    add('residualBytes', difference > 0n ? difference : isLoss ? 0n : -difference);
+    add('judgedBytes', greater(sent[0], received[0]));
   }
 }
 
-/** What each end's own totals rose by. */
-function ownNumbers(flow: Flow, add: (name: string, value: bigint) => void): void {
-  for (const side of SIDES) {
-    const end = flow[side];
-    if (end === undefined) continue;
-    for (const [name, field] of Object.entries(OWN)) add(`${side}${name}`, end.totals[field] - end.ownTold[field]);
-    end.ownTold = end.totals;
+/** What each end's totals rose by, whatever was booked. */
+function showOwn(flow: Flow, add: Add): void {
+  for (const end of endsOf(flow)) {
+    for (const [name, field] of Object.entries(OWN)) add(`${end.side}${name}`, end.totals[field] - end.shown[field]);
+    end.shown = end.totals;
   }
 }
 
-/** When both ends have closed, what they differ by, beside the bytes for which it was judged. */
-function judge(flow: Flow, add: (name: string, value: bigint) => void): void {
-  const { client, server } = flow;
-  if (client === undefined || server === undefined || flow.isJudged) return;
-  if (client.closeReason === 0 || server.closeReason === 0) return;
-  flow.isJudged = true;
-  const differ = (a: bigint, b: bigint): bigint => (a > b ? a - b : b - a);
-  add(
-    'residualBytes',
-    differ(client.totals.bytesSent, server.totals.bytesReceived) +
-      differ(server.totals.bytesSent, client.totals.bytesReceived),
-  );
-  add('judgedBytes', totalOf(flow, 'forwardBytes') + totalOf(flow, 'reverseBytes'));
-}
-
-/** By which ends a flow is seen: those that told in this window, or closed, so that their totals are known. */
+/** By which ends a flow is seen: those that told of it in this window, or have closed, so that their totals are known. */
 function matchOf({ client, server }: Flow): string | undefined {
-  const isSeen = (end: End | undefined): boolean => end !== undefined && (end.isReported || end.closeReason !== 0);
+  const isSeen = (end: End | undefined): boolean =>
+    end !== undefined && (end.isReported || end.isSettled || end.closeReason !== 0);
   if (isSeen(client)) return isSeen(server) ? 'flowsBoth' : 'flowsClient';
   return isSeen(server) ? 'flowsServer' : undefined;
-}
-
-function portOf({ client, server }: Flow): number {
-  if (server !== undefined) return server.open.localPort;
-  return client?.open.remotePort ?? 0;
 }

@@ -3,7 +3,7 @@ import type { Process } from '../../host/wire/gen/wire-tables.ts';
 import type { Session } from './script.ts';
 
 /** A node, with the texts that tell it from others; `kind`: records.NodeKind. */
-export interface Owner {
+export interface Node {
   kind: number;
   id: string;
   role: string;
@@ -18,14 +18,14 @@ export interface Owner {
   executable: string;
 }
 
-const KIND = { container: 1, service: 2, process: 3, host: 4, privateAddress: 5, publicAddress: 6 };
-const NOTHING: Owner = {
+const KIND = { container: 1, service: 2, process: 3, host: 4, privateAddress: 5, publicAddress: 6, dnsName: 9 };
+const NOTHING: Node = {
   ...{ kind: 0, id: '', role: '', zone: '', host: '', address: '' },
   ...{ process: '', container: '', containerName: '', image: '', executable: '' },
 };
 
 /** An end is named by its container, else its systemd unit, else its process, else its host. */
-export function nodeOfOwner(process: Process | undefined, { agent, zone }: Session): Owner {
+export function nodeOfOwner(process: Process | undefined, { agent, zone }: Session): Node {
   const host = `host-${agent}`;
   const named = { ...NOTHING, zone, host };
   if (process === undefined) return { ...named, kind: KIND.host, id: host, role: host };
@@ -39,10 +39,10 @@ export function nodeOfOwner(process: Process | undefined, { agent, zone }: Sessi
   return { ...named, kind: KIND.process, id: `${host}/${executable}`, role: executable, process: executable };
 }
 
-/** Without an agent an end is the host that alone has its address, or the address. */
-export function nodeOfAddress(address: Uint8Array, version: number, hosts: readonly Session[]): Owner {
-  if (hosts.length === 1) return nodeOfOwner(undefined, hosts[0]);
+/** Without an agent an end is what its address was asked for by, else the address. */
+export function nodeOfAddress(address: Uint8Array, version: number, name: string): Node {
   const text = printAddress(address, version);
+  if (name !== '') return { ...NOTHING, kind: KIND.dnsName, id: name, role: name };
   const isPrivate = version === 4 ? address[12] === 10 : address[0] === 0xfd;
   const [kind, role] = isPrivate ? [KIND.privateAddress, '(private)'] : [KIND.publicAddress, '(internet)'];
   return { ...NOTHING, kind, id: text, address: text, role };

@@ -1,8 +1,8 @@
 /**
  * The reference model, second half: the news of flows summed into rows of seven levels (docs/architecture.md, step 8).
  */
-import type { FlowNews } from './reference-flows.ts';
-import type { Owner } from './reference-names.ts';
+import type { FlowNews, Tallied } from './reference-flows.ts';
+import type { Node } from './reference-names.ts';
 
 /** Client end first, in the order of records.Level. */
 const LEVELS = [
@@ -15,8 +15,12 @@ const LEVELS = [
   ['role', 'role'],
 ] as const;
 
-/** Buckets of the round-trip time: base 2^(1/8). */
+/** Buckets of times: base 2^(1/8), the least up to about a microsecond. */
 const BUCKETS_PER_DOUBLING = 8;
+const LEAST_BUCKET = -160;
+
+/** In place of a level. */
+const HOST_LEVEL = 7;
 
 interface Row {
   head: string;
@@ -35,22 +39,30 @@ interface Counted {
   buckets: Map<number, number>;
 }
 
-/** One line of text for each row, in no order. */
-export function rowsOf(news: readonly FlowNews[]): string[] {
+/** One line of text for each row, in no order; hosts, which have tallies alone, as rows of a level 7. */
+export function rowsOf(news: readonly FlowNews[], hosts: readonly { host: Node; tallied: Tallied }[]): string[] {
   const rows = new Map<string, Row>();
   for (const flow of news) {
     for (const [level, [client, server]] of LEVELS.entries()) {
       const place = `${printNode(flow.client, client)} -> ${printNode(flow.server, server)}`;
       const head = `${level} ${place} ${flow.protocol}/${flow.serverPort}`;
-      const row: Row = rows.get(head) ?? {
-        ...{ head, sums: new Map(), fromWindow: flow.fromWindow, rttMinUs: 0, rttMaxUs: 0, buckets: new Map() },
-        ...{ processes: [new Set(), new Set()], tallies: new Map() },
-      };
-      rows.set(head, row);
-      addFlow(row, flow, level === 0);
+      addFlow(rowAt(rows, head, flow.fromWindow), flow, level === 0);
     }
   }
+  for (const { host, tallied } of hosts) {
+    const node = printNode(host, 'id');
+    addTally(rowAt(rows, `${HOST_LEVEL} ${node} -> ${node} 0/0`, 0), tallied);
+  }
   return [...rows.values()].map(printRow);
+}
+
+function rowAt(rows: Map<string, Row>, head: string, fromWindow: number): Row {
+  const row: Row = rows.get(head) ?? {
+    ...{ head, sums: new Map(), fromWindow, rttMinUs: 0, rttMaxUs: 0, buckets: new Map() },
+    ...{ processes: [new Set(), new Set()], tallies: new Map() },
+  };
+  rows.set(head, row);
+  return row;
 }
 
 function addFlow(row: Row, flow: FlowNews, isLeaf: boolean): void {
@@ -68,16 +80,18 @@ function addFlow(row: Row, flow: FlowNews, isLeaf: boolean): void {
     row.rttMaxUs = Math.max(row.rttMaxUs, rttUs);
     addTo(row.buckets, bucketOf(rttUs / 1e6), 1);
   }
-  for (const { kind, side, code, label, count, sum } of flow.tallies) {
-    const key = `${kind} ${side} ${code} ${label}`;
-    const counted = row.tallies.get(key) ?? { count: 0n, sum: 0n, buckets: new Map() };
-    row.tallies.set(key, { ...counted, count: counted.count + count, sum: counted.sum + sum });
-    // Samples that are told together lie in one bucket, so their mean does.
-    if (sum > 0n) addTo(counted.buckets, bucketOf(Number(sum) / Number(count) / 1e9), Number(count));
-  }
+  for (const tallied of flow.tallies) addTally(row, tallied);
   if (!isLeaf) return;
   for (const [index, { executable }] of [flow.client, flow.server].entries())
     if (executable !== '') row.processes[index].add(executable);
+}
+
+function addTally(row: Row, { kind, side, code, label, count, sum }: Tallied): void {
+  const key = `${kind} ${side} ${code} ${label}`;
+  const counted = row.tallies.get(key) ?? { count: 0n, sum: 0n, buckets: new Map() };
+  row.tallies.set(key, { ...counted, count: counted.count + count, sum: counted.sum + sum });
+  // Samples that are told together lie in one bucket, so their mean does.
+  if (sum > 0n) addTo(counted.buckets, bucketOf(Number(sum) / Number(count) / 1e9), Number(count));
 }
 
 function addTo(buckets: Map<number, number>, bucket: number, count: number): void {
@@ -86,11 +100,11 @@ function addTo(buckets: Map<number, number>, bucket: number, count: number): voi
 
 /** Upper-inclusive, as the exponential histogram of OpenTelemetry. */
 function bucketOf(value: number): number {
-  return Math.ceil(Math.log2(value) * BUCKETS_PER_DOUBLING) - 1;
+  return Math.max(LEAST_BUCKET, Math.ceil(Math.log2(value) * BUCKETS_PER_DOUBLING) - 1);
 }
 
-function printNode(owner: Owner, level: 'id' | 'az' | 'role'): string {
-  const { id, role, zone, kind, host, address, process, container, containerName, image } = owner;
+function printNode(node: Node, level: 'id' | 'az' | 'role'): string {
+  const { id, role, zone, kind, host, address, process, container, containerName, image } = node;
   if (level === 'role') return ['', role, '', kind, '', '', '', '', '', '', ''].join('|');
   if (level === 'az') return ['', role, zone, kind, '', '', '', '', '', '', ''].join('|');
   return [id, role, zone, kind, host, address, process, container, containerName, image, ''].join('|');

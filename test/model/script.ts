@@ -43,5 +43,7 @@ export type Step =
   | { step: 'connect'; session: Session; repeats: number }
   | { step: 'tell'; session: Session; frames: Frame[] }
   | { step: 'cut' | 'goodbye'; session: Session }
+  /** Time passes beyond the end of the open window, for which some agents are waited for. */
+  | { step: 'wait' }
   /** The open window ends, and so does the time for which it waits. */
   | { step: 'close'; window: number };
