@@ -9,6 +9,7 @@ const QUESTIONS: Record<string, string> = {
   reducer: 'What does the reducer cost for each record, on its whole path?',
   native: 'How far is reducer.wasm from the same algorithm compiled for this machine?',
   naive: 'How far is reducer.wasm from what one would write first?',
+  export: 'How fast do points leave through the stock exporters, and who waits for them?',
   kernels: 'What do the tables and the ring cost, against what JavaScript offers?',
   wire: 'What does the wire cost for each record?',
 };
