@@ -257,16 +257,23 @@ inline void touch_flow(u32 flow)
 	dirty_flows = flow;
 }
 
+// The one after the next is fetched meanwhile, and of the next its ends and its slot.
 inline void forget_up_to(LingerList &list, u32 window)
 {
 	while (list.head != 0) {
 		const u32 flow = list.head;
 		FlowCold *cold = cold_flows.at(flow);
 		if (cold->linger_window > window) return;
-		// What the next one needs is fetched while this one is taken apart.
-		if (cold->linger_next != 0) {
-			prefetch(flows.at(cold->linger_next));
-			flow_tables[cold->shard].prefetch_slot(flow_tag(cold_flows.at(cold->linger_next)->key_high));
+		const u32 next = cold->linger_next;
+		if (next != 0) {
+			const FlowCold *coming = cold_flows.at(next);
+			prefetch_to_write(cold_flows.at(coming->linger_next));
+			prefetch_to_write(flows.at(coming->linger_next));
+			flow_tables[coming->shard].prefetch_slot(flow_tag(coming->key_high));
+			for (u32 end : flows.at(next)->ends) {
+				prefetch_to_write(ends.at(end));
+				prefetch_to_write(cold_ends.at(end));
+			}
 		}
 		unlink_lingering(cold);
 		forget_flow(flow);
