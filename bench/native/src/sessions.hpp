@@ -30,7 +30,7 @@ struct Socket {
 };
 static_assert(sizeof(Socket) == 64, "a socket row is one cache line");
 
-constexpr u32 STAGED_BLOCK_BYTES = 1 << 14;
+constexpr u32 STAGED_BLOCK_BYTES = 1 << 16;
 
 struct StagedBlock {
 	StagedBlock *next;
