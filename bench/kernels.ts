@@ -3,9 +3,6 @@
 // The product's tables do a number of operations in one call into WebAssembly; Map, plain and typed arrays do the same operations in the same round,
 // in another order each round. What they find must be the same. A hop is a record's way from one thread to another, by the mesh's ring or by messages.
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Hop, WAYS, type Way } from './kernels/hop.ts';
 import { arrayHistogram, mapHistogram, mapIntern, mapJoins, mapLookups } from './kernels/maps.ts';
@@ -71,20 +68,15 @@ const rounds = positive('kernels', 'rounds', values.rounds);
 const warmup = positive('kernels', 'warmup', values.warmup);
 const options = { operations: positive('kernels', 'operations', values.operations), rounds, warmup };
 
-const folder = mkdtempSync(join(tmpdir(), 'bench-kernels-'));
-try {
-  const module = await compileKernels(folder);
-  const report = new Report('kernels', values.json);
-  for (const kernel of kernels) {
-    if (kernel === 'hop') await measureHops(report);
-    else measureTable(report, kernel, module);
-  }
-  report.finish();
-} finally {
-  rmSync(folder, { recursive: true });
+const module = await compileKernels();
+const report = new Report('kernels', values.json);
+for (const kernel of kernels) {
+  if (kernel === 'hop') await measureHops();
+  else measureTable(kernel);
 }
+report.finish();
 
-function measureTable(report: Report, kernel: TableKernel, module: WebAssembly.Module): void {
+function measureTable(kernel: TableKernel): void {
   const rows: string[][] = [];
   for (const size of sizes) {
     if (kernel === 'histogram' && size > HISTOGRAM_COUNT_MAX) continue;
@@ -107,7 +99,7 @@ function timeRows(first: string, times: Map<string, number[]>): string[][] {
   ]);
 }
 
-async function measureHops(report: Report): Promise<void> {
+async function measureHops(): Promise<void> {
   const rows: string[][] = [];
   const hop = new Hop();
   try {

@@ -1,6 +1,7 @@
 // The product's tables in WebAssembly, compiled at the start of a run by the compiler and with the flags of the product.
 
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runStep } from '../../host/launch/run-step.ts';
 import { makeTexts, type Side } from './side.ts';
@@ -21,15 +22,19 @@ interface Exports extends WebAssembly.Exports {
   text_intern(from: number, count: number): number;
 }
 
-/** Throws StepError with the compiler's messages. `folder`: for the module. */
-export async function compileKernels(folder: string): Promise<WebAssembly.Module> {
-  mkdirSync(folder, { recursive: true });
-  const path = join(folder, 'kernels.wasm');
-  const flags = ['--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--maximumMemory', '65536'];
-  const optimized = ['-O3', '--noAssert', '--converge', '--outFile', path];
-  const args = ['node_modules/assemblyscript/bin/asc.js', 'bench/kernels/assembly/index.ts', ...flags, ...optimized];
-  await runStep({ title: 'compile the kernels', command: process.execPath, args, cwd: ROOT });
-  return new WebAssembly.Module(readFileSync(path));
+/** Throws StepError with the compiler's messages. */
+export async function compileKernels(): Promise<WebAssembly.Module> {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-kernels-'));
+  try {
+    const path = join(folder, 'kernels.wasm');
+    const flags = ['--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--maximumMemory', '65536'];
+    const optimized = ['-O3', '--noAssert', '--converge', '--outFile', path];
+    const args = ['node_modules/assemblyscript/bin/asc.js', 'bench/kernels/assembly/index.ts', ...flags, ...optimized];
+    await runStep({ title: 'compile the kernels', command: process.execPath, args, cwd: ROOT });
+    return new WebAssembly.Module(readFileSync(path));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 function instantiate(module: WebAssembly.Module): Exports {
