@@ -304,6 +304,26 @@ test('wait returns false after its time in silence, and true as soon as the ring
   peer.process.kill('SIGKILL');
 });
 
+test('a process that is not known wakes the reader, what it does next does not', async () => {
+  const inside = newHost();
+  const [first, second] = [inside.peer(), inside.peer()];
+  const collector = load({ scopeNetns: inside.netns, processKnownMs: 60_000 });
+  let wakes = 0;
+  collector.onWake(() => {
+    wakes += 1;
+  });
+  collector.attach();
+  await connectMany(first, 1);
+  await waitFor('a wakeup', () => wakes > 0);
+  await connectMany(first, 20);
+  await connectMany(second, 1);
+  await waitFor('another one', () => wakes > 1);
+  assert.equal(wakes, 2);
+  collector.close();
+  first.process.kill('SIGKILL');
+  second.process.kill('SIGKILL');
+});
+
 /** Ids of the programs that the process has descriptors of. */
 function programsHeldBy(pid: number): Set<number> {
   const folder = `/proc/${pid}/fdinfo`;

@@ -61,11 +61,11 @@ export interface CollectorOptions {
   /** A flow of datagrams is over after so long without one, at least 1000; 60 000 by default. A crowded table ends it sooner. */
   datagramIdleMs?: number;
   /**
-   * A connection is told with the next walk of `totals`, or by its SocketClose alone, when another one of the same process was told as
-   * it opened less than this ago, 60 000 at most; 0, the default: each is told as it opens. Without effect where the states of
-   * sockets cannot be walked.
+   * Who reads the events knows a process for so long after one of them named it, 60 000 at most; 0, the default: it never does. What names
+   * another process wakes it. A connection of a process that is known is told by the next walk of `totals`, or by its SocketClose alone,
+   * where states of sockets can be walked.
    */
-  openingWaitMs?: number;
+  processKnownMs?: number;
 }
 
 export interface CollectorStats {
@@ -127,6 +127,11 @@ export interface Collector {
   measure(isOn: boolean): void;
   /** Blocks this thread until events wait, at most `timeoutMs` (0 to 60 000); true when there are some. For a worker. */
   wait(timeoutMs: number): boolean;
+  /**
+   * Calls back, from now until `close`, when `wakeupBytes` more have come or when an event names a process that is not known. What waits
+   * in the ring besides is for a timer to find. Does not keep the process running.
+   */
+  onWake(callback: () => void): void;
   /**
    * Moves whole events from the ring to `target`, at least `EVENT_BYTES_MAX` bytes, which may be a view of WebAssembly memory,
    * shared or not. Returns the bytes written; less than `target` holds by that size or more means that the ring is empty for now.

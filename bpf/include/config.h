@@ -23,9 +23,12 @@ const volatile __u64 look_start_ns = 0;
 /* A flow of datagrams is over when none passed for so long. */
 const volatile __u64 datagram_idle_ns = 60000000000ULL;
 
-/* A connection need not be told as it opens when another one of the same process was told less than this ago: the agent
- * knows the process, and the rest comes with the totals or with the close. 0: each is told at once. */
-const volatile __u64 opening_wait_ns = 0;
+/* The reader knows a process for so long after an event that named it. What names another one wakes the reader: it has
+ * to look at the process while that runs. 0: it knows none, and looks by its own timer. */
+const volatile __u64 process_known_ns = 0;
+
+/* Whether a connection of a process that is known is told with the next totals or the close, not as it opens. */
+const volatile __u32 openings_wait = 0;
 
 /* The reader is woken whenever this much more waits in the ring; less is found by the reader's own timer. */
 const volatile __u64 wakeup_bytes = 64 * 1024;

@@ -5,6 +5,7 @@
 #include "core_types.h"
 #include "config.h"
 #include "deferred.h"
+#include "executables.h"
 #include "socket_state.h"
 #include "tcp_totals.h"
 #include <bpf/bpf_endian.h>
@@ -115,6 +116,22 @@ static __always_inline __u64 wakeup_flags(void)
 	return is_due ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
+/* The listening process, which an accepted socket has until it is used, is not looked at. */
+static __always_inline int is_owner_news(const struct socket_state *state)
+{
+	if (process_known_ns == 0 || state->is_owner_known) return 0;
+	return state->owner.pid != 0 && !(state->flags & SOCKET_FLAG_OWNER_PROVISIONAL);
+}
+
+static __always_inline void submit(struct socket_event *event, struct socket_state *state)
+{
+	int is_news = is_owner_news(state);
+	bpf_ringbuf_submit(event, is_news ? BPF_RB_FORCE_WAKEUP : wakeup_flags());
+	if (!is_news) return;
+	note_told(&state->owner);
+	state->is_owner_known = 1;
+}
+
 /* With the totals of this moment, which are exact under the socket's lock, as in the state hook. */
 static __always_inline void fill_event_now(struct socket_event *event, __u16 type, const struct tcp_sock *tcp,
 					   struct socket_state *state, __u8 close_reason, int error)
@@ -135,17 +152,17 @@ static __always_inline int try_send_event(__u16 type, const struct tcp_sock *tcp
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) return 0;
 	fill_event_now(event, type, tcp, state, close_reason, error);
-	bpf_ringbuf_submit(event, wakeup_flags());
+	submit(event, state);
 	return 1;
 }
 
 /* While a process uses the socket, without its lock: with the totals that were told last. */
-static __always_inline int try_send_in_use(__u16 type, const struct tcp_sock *tcp, const struct socket_state *state)
+static __always_inline int try_send_in_use(__u16 type, const struct tcp_sock *tcp, struct socket_state *state)
 {
 	struct socket_event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) return 0;
 	fill_event(event, type, tcp, state, &state->told);
-	bpf_ringbuf_submit(event, wakeup_flags());
+	submit(event, state);
 	return 1;
 }
 

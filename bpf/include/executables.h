@@ -26,7 +26,7 @@ struct executable_key {
 struct executable {
 	/* Address of the kernel's file, to see that the process runs another one by now. */
 	__u64 file;
-	/* When a connection of the process was told as it opened, or 0. */
+	/* When an event named the process as news, or 0. */
 	__u64 told_ns;
 	char name[EXECUTABLE_BYTES_MAX];
 };
@@ -47,15 +47,15 @@ static __always_inline struct executable *find_executable(const struct socket_ow
 	return bpf_map_lookup_elem(&executables, &key);
 }
 
-/* A process that exits has no memory any more, hence no executable: what was kept before stays. Returns 1 when a
- * connection of the process, as it runs now, was told a short while ago. */
+/* A process that exits has no memory any more, hence no executable: what was kept before stays. Returns 1 when the
+ * reader knows the process as it runs now. */
 static __always_inline int keep_executable(const struct socket_owner *owner, struct task_struct *task)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
 	struct executable *kept = file ? find_executable(owner) : 0;
 	if (!file) return 0;
 	if (kept && kept->file == (__u64)file)
-		return opening_wait_ns != 0 && bpf_ktime_get_ns() - kept->told_ns < opening_wait_ns;
+		return process_known_ns != 0 && bpf_ktime_get_ns() - kept->told_ns < process_known_ns;
 	if (!kept) {
 		struct executable_key key = {.start_time_ns = owner->start_time_ns, .pid = owner->pid};
 		bpf_map_update_elem(&executables, &key, &no_executable, BPF_NOEXIST);

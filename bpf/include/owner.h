@@ -5,7 +5,7 @@
 #include "executables.h"
 #include "socket_state.h"
 
-/* Returns 1 when a connection of the process was told a short while ago. */
+/* Returns 1 when the reader knows the process. */
 static __always_inline int read_owner(struct socket_owner *owner, struct task_struct *task)
 {
 	struct task_struct *leader = READ(task, group_leader);

@@ -84,7 +84,7 @@ struct socket_state {
 	__u8 phase;
 	/* OPENING_* */
 	__u8 opening;
-	/* Another socket of the owner was told less than opening_wait_ns before it became the owner. */
+	/* The reader knew the owner when it became that, or knows it since. */
 	__u8 is_owner_known;
 	__u8 pad0[3];
 };

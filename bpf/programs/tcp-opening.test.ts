@@ -13,7 +13,7 @@ let host: Host;
 before(() => {
   host = lab.host('h');
   // Far longer than a test: a process that was told once stays known.
-  observer = new Observer({ scopeNetns: host.netns, openingWaitMs: 60_000 });
+  observer = new Observer({ scopeNetns: host.netns, processKnownMs: 60_000 });
 });
 
 after(() => {
@@ -33,21 +33,14 @@ const told = (type: number, port: number): SocketEvent[] =>
 
 /** 100 bytes there, 3000 back. */
 async function exchange(client: Peer, server: Peer, port: number): Promise<Connection> {
-  const before = new Set(localPorts(port));
   const clientSocket = await client.connect({ host: HOST, port });
   const serverSocket = await server.accept();
-  const [clientPort] = localPorts(port).filter((candidate) => !before.has(candidate));
+  const clientPort = await client.localPort(clientSocket);
   await client.send(clientSocket, 100);
   await server.receive(serverSocket, 100);
   await server.send(serverSocket, 3000);
   await client.receive(clientSocket, 3000);
   return { clientSocket, serverSocket, clientPort };
-}
-
-/** Of the clients that are connected to `port`, as ss lists them. */
-function localPorts(port: number): number[] {
-  const lines = host.run('ss', '-Htn', 'state', 'established', `dport = :${port}`).trim().split('\n');
-  return lines.filter((line) => line !== '').map((line) => Number(line.trim().split(/ +/)[2].split(':').at(-1)));
 }
 
 async function close(client: Peer, server: Peer, { clientSocket, serverSocket }: Connection): Promise<void> {

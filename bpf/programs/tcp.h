@@ -65,19 +65,12 @@ static __always_inline void open_simultaneously(struct socket_state *state)
 	state->role_source = ROLE_SOURCE_KERNEL;
 }
 
-/* Nothing is gained by telling it now. Who uses an accepted socket is seen when that happens. DNS messages count for
- * their connection as they come. */
-static __always_inline int is_patient(const struct tcp_sock *tcp, const struct socket_state *state)
+/* DNS messages count for their connection as they come. */
+static __always_inline int may_wait(const struct tcp_sock *tcp, __u16 type)
 {
 	const struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
-	if (inet->sk.__sk_common.skc_dport == bpf_htons(DNS_PORT) || inet->inet_sport == bpf_htons(DNS_PORT)) return 0;
-	return state->is_owner_known || (state->flags & SOCKET_FLAG_OWNER_PROVISIONAL);
-}
-
-static __always_inline void note_opening_told(struct socket_state *state)
-{
-	state->opening = OPENING_TOLD;
-	if (opening_wait_ns != 0) note_told(&state->owner);
+	if (!openings_wait || type != KERNEL_EVENT_TYPE_SOCKET_OPEN) return 0;
+	return inet->sk.__sk_common.skc_dport != bpf_htons(DNS_PORT) && inet->inet_sport != bpf_htons(DNS_PORT);
 }
 
 /* The handshake is over: both sequence numbers are known. A socket that passed it unseen is older than the agent. */
@@ -87,10 +80,10 @@ static __always_inline void announce(struct tcp_sock *tcp, struct socket_state *
 	if (state->role == ROLE_UNKNOWN) read_role(state, tcp);
 	state->join_key = read_join_key(tcp, state);
 	if (type == KERNEL_EVENT_TYPE_SOCKET_ADOPTED) state->health.retransmits_known = tcp->total_retrans;
-	int may_wait = opening_wait_ns != 0 && type == KERNEL_EVENT_TYPE_SOCKET_OPEN;
-	if (!(may_wait && is_patient(tcp, state)) && try_send_event(type, tcp, state, 0, 0)) {
-		note_opening_told(state);
-	} else if (may_wait) {
+	int is_patient = may_wait(tcp, type);
+	if (!(is_patient && !is_owner_news(state)) && try_send_event(type, tcp, state, 0, 0)) {
+		state->opening = OPENING_TOLD;
+	} else if (is_patient) {
 		state->opening = OPENING_WAITS;
 	} else if (state->opening != OPENING_LOST) {
 		state->opening = OPENING_LOST;
@@ -104,8 +97,8 @@ static __always_inline void tell_owner(const struct tcp_sock *tcp, struct socket
 	if (state->opening == OPENING_TOLD) {
 		if (!try_send_in_use(KERNEL_EVENT_TYPE_SOCKET_OWNER, tcp, state))
 			count_loss(KERNEL_EVENT_TYPE_SOCKET_OWNER);
-	} else if (state->opening == OPENING_WAITS && !state->is_owner_known) {
-		if (try_send_in_use(KERNEL_EVENT_TYPE_SOCKET_OPEN, tcp, state)) note_opening_told(state);
+	} else if (state->opening == OPENING_WAITS && is_owner_news(state)) {
+		if (try_send_in_use(KERNEL_EVENT_TYPE_SOCKET_OPEN, tcp, state)) state->opening = OPENING_TOLD;
 	}
 }
 

@@ -39,11 +39,11 @@ import type { SpentMemory } from './spent-memory.ts';
 
 const ADDRESS_SPACE = 'default';
 /**
- * The ring holds 40 000 events: at the longest pause, two million a second fit. What decides is that only while a process runs all of it
- * can be told, so where new ones come it is looked at more often.
+ * The ring holds 40 000 events, of which a quarter wakes the agent. So does what names a process that it does not know, because only while
+ * a process runs all of it can be told; many such processes are looked at together.
  */
 const DRAIN_PAUSE_MS_MIN = 5;
-const DRAIN_PAUSE_MS_MAX = 20;
+const DRAIN_PAUSE_MS_MAX = 100;
 /** While a window waits for credit. */
 const TELL_RETRY_MS = 50;
 const ADDRESSES_PERIOD_MS = 10_000;
@@ -91,7 +91,8 @@ export class Agent {
   readonly #credentials: CredentialKeeper | undefined;
   #recorder: Recorder | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
-  #hasNewProcess = false;
+  #lastDrainMs = 0;
+  #isWoken = false;
   #tellTimer: NodeJS.Timeout | undefined;
   #costWatch: CostWatch | undefined;
   #addressTimer: NodeJS.Timeout | undefined;
@@ -132,7 +133,6 @@ export class Agent {
       },
       {
         nameProcess: (process) => {
-          this.#hasNewProcess = true;
           const name = nameOwner(process, kept);
           return name && this.#containers.reduce((known, names) => names.complete(known), name);
         },
@@ -155,8 +155,10 @@ export class Agent {
       void this.#readAddresses();
     }, ADDRESSES_PERIOD_MS);
     await this.#openOutputs(this.#look);
-    this.#drain(this.#look, DRAIN_PAUSE_MS_MIN);
-    this.#awaitWindow(this.#look);
+    const look = this.#look;
+    look.source.onWake(() => this.#wake(look));
+    this.#drainIn(look, 0);
+    this.#awaitWindow(look);
     this.#dependencies.memory.afterBurst();
     this.#dependencies.log.info({ node: this.#options.node, scope: this.#scope }, 'looking');
   }
@@ -168,6 +170,8 @@ export class Agent {
 
   /** Tells the open window, says goodbye, detaches; also after a start that failed. Takes at most about four seconds. */
   async stop(): Promise<void> {
+    // Nothing wakes it any more.
+    this.#isWoken = true;
     clearTimeout(this.#drainTimer);
     clearTimeout(this.#tellTimer);
     clearInterval(this.#addressTimer);
@@ -302,8 +306,9 @@ export class Agent {
     };
   }
 
-  #handle({ session }: Look, news: AgentNews): void {
+  #handle(look: Look, news: AgentNews): void {
     const { log, clock } = this.#dependencies;
+    const { session } = look;
     if (news.kind === 'lost') {
       const why = news.reason === 'goodbye' ? describeGoodbye(news.detail) : news.detail;
       const message = `connection lost: ${news.reason}${why === '' ? '' : `: ${why}`}`;
@@ -314,6 +319,7 @@ export class Agent {
       log.info({ incarnation, resume: news.resume }, `connected to ${address}`);
     }
     const snapshot = session.handle(news, clock());
+    if (news.kind === 'welcome' || news.kind === 'clock') this.#awaitWindow(look);
     if (snapshot.length === 0) return;
     this.#offer(snapshot);
     this.#dependencies.memory.afterBurst();
@@ -333,17 +339,19 @@ export class Agent {
     return (this.#recorder?.isIdle ?? true) && (this.#link?.channel.canOffer ?? true);
   }
 
-  /** Tells the windows that have ended as soon as there is credit. */
-  #awaitWindow(look: Look): void {
+  /** Tells the windows that have ended as soon as there is credit. `retryMs`: news may have moved the window's end, or one waits. */
+  #awaitWindow(look: Look, retryMs = TELL_RETRY_MS): void {
     const { clock } = this.#dependencies;
-    const delayMs = Math.min(TELL_RETRY_MS, Math.ceil(look.session.msToWindowEnd(clock())));
-    this.#tellTimer = setTimeout(() => {
-      if (this.#canTell()) {
-        const payloads = look.session.tell(clock());
+    clearTimeout(this.#tellTimer);
+    this.#tellTimer = setTimeout(
+      () => {
+        const canTell = this.#canTell();
+        const payloads = canTell ? look.session.tell(clock()) : [];
         if (payloads.length > 0) this.#told(look, payloads);
-      }
-      this.#awaitWindow(look);
-    }, delayMs);
+        this.#awaitWindow(look, canTell ? Number.POSITIVE_INFINITY : TELL_RETRY_MS);
+      },
+      Math.min(retryMs, Math.ceil(look.session.msToWindowEnd(clock()))),
+    );
   }
 
   #told({ source, note, losses }: Look, payloads: readonly Payload[]): void {
@@ -359,12 +367,20 @@ export class Agent {
     if (this.#canTell()) this.#told(look, look.session.tellLast(this.#dependencies.clock()));
   }
 
-  #drain(look: Look, pauseMs: number): void {
+  #wake(look: Look): void {
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    this.#drainIn(look, Math.max(0, this.#lastDrainMs + DRAIN_PAUSE_MS_MIN - performance.now()));
+  }
+
+  #drainIn(look: Look, delayMs: number): void {
+    clearTimeout(this.#drainTimer);
     this.#drainTimer = setTimeout(() => {
-      this.#hasNewProcess = false;
+      this.#isWoken = false;
+      this.#lastDrainMs = performance.now();
       look.source.drain();
-      this.#drain(look, this.#hasNewProcess ? DRAIN_PAUSE_MS_MIN : Math.min(DRAIN_PAUSE_MS_MAX, pauseMs * 2));
-    }, pauseMs);
+      this.#drainIn(look, DRAIN_PAUSE_MS_MAX);
+    }, delayMs);
   }
 
   async #readAddresses(): Promise<void> {

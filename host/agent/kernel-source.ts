@@ -74,6 +74,11 @@ export class KernelSource {
     return hooks;
   }
 
+  /** `callback`: the ring is to be drained at once. */
+  onWake(callback: () => void): void {
+    this.#collector.onWake(callback);
+  }
+
   /** Moves what waits in the ring; returns the bytes. */
   drain(): number {
     let drained = 0;

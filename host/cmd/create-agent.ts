@@ -14,7 +14,9 @@ import { assertReachable } from '../wire/transport/tcp.ts';
 const AGENT_WASM = join(import.meta.dirname, '../../wasm-modules/build/agent.wasm');
 
 /** Far less than a process is remembered for after its last socket. */
-const OPENING_WAIT_MS = 1_000;
+const PROCESS_KNOWN_MS = 1_000;
+/** A quarter of the ring: less waits for the timer. */
+const WAKEUP_BYTES = 2 << 20;
 
 /** An agent with its real parts. `fail`: it cannot tell anything any more. Throws UsageError. */
 export async function createAgent(options: AgentOptions, log: Logger, fail: (error: Error) => void): Promise<Agent> {
@@ -36,7 +38,8 @@ export async function createAgent(options: AgentOptions, log: Logger, fail: (err
         dns: options.dns,
         datagrams: options.udp,
         datagramIdleMs: Number(options.udpIdle / 1_000_000n),
-        openingWaitMs: OPENING_WAIT_MS,
+        processKnownMs: PROCESS_KNOWN_MS,
+        wakeupBytes: WAKEUP_BYTES,
       }),
     memory: new SpentMemory({ trimHeap, dropFilePages }),
     symbols: new KernelSymbols({ dropReasons: readKernelEnum('skb_drop_reason') }),

@@ -20,7 +20,7 @@ constexpr uint32_t kRingBytesMax = 1u << 30;
 constexpr uint32_t kRingBytesDefault = 8 * 1024 * 1024;
 constexpr uint32_t kWakeupBytesDefault = 64 * 1024;
 constexpr uint32_t kDatagramIdleMsMin = 1'000;
-constexpr uint32_t kOpeningWaitMsMax = 60'000;
+constexpr uint32_t kProcessKnownMsMax = 60'000;
 /** The kernel's own limit is the depth of directories; nobody nests so deep. */
 constexpr uint32_t kCgroupLevelMax = 255;
 constexpr uint32_t kDatagramIdleMsDefault = 60'000;
@@ -59,7 +59,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
           ? Napi::Object::New(env)
           : RequireOptions(info[1], "options",
                            {"ringBytes", "wakeupBytes", "scopeNetns", "scopeCgroup", "scopeCgroupLevel", "joinKeyHash",
-                            "drops", "dns", "datagrams", "datagramIdleMs", "openingWaitMs", "object"});
+                            "drops", "dns", "datagrams", "datagramIdleMs", "processKnownMs", "object"});
   const auto integer = [&](const char *name, uint32_t fallback, uint32_t min, uint32_t max) {
     const Napi::Value value = given.Get(name);
     return value.IsUndefined() ? fallback : RequireInteger(value, name, min, max);
@@ -80,7 +80,7 @@ ProgramOptions ReadOptions(const Napi::CallbackInfo &info) {
   leave_out("datagrams", Feature::kDatagrams);
   options.datagram_idle_ns =
       uint64_t{integer("datagramIdleMs", kDatagramIdleMsDefault, kDatagramIdleMsMin, UINT32_MAX)} * 1'000'000;
-  options.opening_wait_ns = uint64_t{integer("openingWaitMs", 0, 0, kOpeningWaitMsMax)} * 1'000'000;
+  options.process_known_ns = uint64_t{integer("processKnownMs", 0, 0, kProcessKnownMsMax)} * 1'000'000;
   if (!given.Get("object").IsUndefined()) {
     options.object = RequireString(given.Get("object"), "object");
     if (options.object != "btf" && options.object != "kprobe")
@@ -105,6 +105,7 @@ Napi::Function Collector::Define(Napi::Env env) {
                          InstanceMethod<&Collector::Shed>("shed"),
                          InstanceMethod<&Collector::Measure>("measure"),
                          InstanceMethod<&Collector::Wait>("wait"),
+                         InstanceMethod<&Collector::OnWake>("onWake"),
                          InstanceMethod<&Collector::DrainInto>("drainInto"),
                          InstanceMethod<&Collector::Iterate>("iterate"),
                          InstanceMethod<&Collector::ExecutableOf>("executableOf"),
@@ -180,6 +181,15 @@ Napi::Value Collector::Wait(const Napi::CallbackInfo &info) {
   return Napi::Boolean::New(info.Env(), ring_->Wait(static_cast<int>(RequireInteger(info[0], "timeoutMs", 0, 60'000))));
 }
 
+void Collector::OnWake(const Napi::CallbackInfo &info) {
+  const ProgramSet &programs = RequireOpen(info.Env());
+  if (!info[0].IsFunction()) throw ArgumentError(info.Env(), "callback must be a function");
+  waker_.reset();
+  waker_ = std::make_unique<RingWaker>();
+  const int error = waker_->Start(programs.MapFd("events"), info[0].As<Napi::Function>());
+  if (error != 0) throw Napi::Error::New(info.Env(), std::string("the ring cannot be waited for: ") + strerror(error));
+}
+
 Napi::Value Collector::DrainInto(const Napi::CallbackInfo &info) {
   RequireOpen(info.Env());
   const Bytes target = RequireBytes(info[0], "target", EVENT_BYTES_MAX);
@@ -253,6 +263,7 @@ Napi::Value Collector::Stats(const Napi::CallbackInfo &info) {
 
 void Collector::Close(const Napi::CallbackInfo &) {
   walks_.clear();
+  waker_.reset();
   ring_.reset();
   programs_.reset();
 }

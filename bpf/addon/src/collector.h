@@ -8,6 +8,7 @@
 
 #include "program_set.h"
 #include "ring_reader.h"
+#include "ring_waker.h"
 #include "walk.h"
 
 namespace tributary {
@@ -23,6 +24,7 @@ class Collector : public Napi::ObjectWrap<Collector> {
   Napi::Value Shed(const Napi::CallbackInfo &info);
   void Measure(const Napi::CallbackInfo &info);
   Napi::Value Wait(const Napi::CallbackInfo &info);
+  void OnWake(const Napi::CallbackInfo &info);
   Napi::Value DrainInto(const Napi::CallbackInfo &info);
   Napi::Value Iterate(const Napi::CallbackInfo &info);
   Napi::Value ExecutableOf(const Napi::CallbackInfo &info);
@@ -36,6 +38,8 @@ class Collector : public Napi::ObjectWrap<Collector> {
   ProgramOptions options_;
   std::unique_ptr<ProgramSet> programs_;
   std::unique_ptr<RingReader> ring_;
+  /** Only once somebody asked for it. */
+  std::unique_ptr<RingWaker> waker_;
   /** Passes that were begun and not read to their end, by name. */
   std::map<std::string, std::unique_ptr<Walk>> walks_;
 };

@@ -163,10 +163,10 @@ void ProgramSet::Configure(const ProgramOptions &options) {
   set("wakeup_bytes", uint64_t{options.wakeup_bytes});
   set("follow_datagrams", uint32_t{options.left_out.count(Feature::kDatagrams) == 0});
   set("datagram_idle_ns", options.datagram_idle_ns);
+  set("process_known_ns", options.process_known_ns);
   // What waits is told by the walk over the states themselves. A state elsewhere than in its socket may go before that.
   const Backend *totals = FindBackend("totals");
-  const bool may_wait = totals && totals->map;
-  set("opening_wait_ns", may_wait ? options.opening_wait_ns : uint64_t{0});
+  set("openings_wait", uint32_t{options.process_known_ns != 0 && totals && totals->map});
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);
   set("look_start_ns", static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec));

@@ -28,7 +28,7 @@ struct ProgramOptions {
   uint64_t join_key_hash[2];
   std::set<Feature> left_out;
   uint64_t datagram_idle_ns;
-  uint64_t opening_wait_ns;
+  uint64_t process_known_ns;
 };
 
 /** How one hook is served: by `backend`, or by none, and then `error` says why. */
