@@ -21,7 +21,8 @@ function productRows(script: readonly Step[], module: WebAssembly.Module, worker
   return [...closed].map(([window, outputs]) => ({ window, lines: mergeOutputs(outputs).map(printPoint) }));
 }
 
-function referenceRows(script: readonly Step[]): Rows[] {
+/** What the model says of every window of a fleet. */
+export function referenceRows(script: readonly Step[]): Rows[] {
   const model = new ReferenceModel();
   const rows: Rows[] = [];
   for (const step of script) {

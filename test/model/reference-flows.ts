@@ -307,7 +307,8 @@ export class ReferenceFlows {
     const place = this.#placeOf(flow);
     const wasHere = openAt !== undefined && isDeepStrictEqual(openAt, place);
     const match = matchOf(flow);
-    if (match !== undefined && (isMoved || isOpen !== wasHere)) add(match, 1n);
+    const isChanged = isMoved || isOpen !== (openAt !== undefined) || (isOpen && !wasHere);
+    if (match !== undefined && isChanged) add(match, 1n);
     flow.openAt = isOpen ? place : undefined;
     flow.isTouched = false;
     flow.tallies = [];
@@ -316,7 +317,7 @@ export class ReferenceFlows {
     const news: FlowNews[] = [];
     // An edge on which it was open says that it is there no more.
     if (openAt !== undefined && !wasHere) news.push({ ...openAt, ...nothing });
-    if (isMoved || isOpen || wasHere || tallies.length > 0)
+    if (isMoved || isOpen || openAt !== undefined || tallies.length > 0)
       news.push({ ...place, fields, rttUs, isOpen, tallies, fromWindow });
     return news;
   }
