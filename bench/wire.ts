@@ -22,7 +22,7 @@ import { WireSession } from './wire/session.ts';
 
 const { values } = parseArgs({
   options: {
-    sockets: { type: 'string', default: '50000' },
+    sockets: { type: 'string', default: '20000' },
     rounds: { type: 'string', default: '9' },
     warmup: { type: 'string', default: '3' },
     json: { type: 'string' },
@@ -33,7 +33,7 @@ const { values } = parseArgs({
 if (values.help) {
   console.log(`npm run bench -- wire [options]: what the wire costs for each record
 
-  --sockets N    records of each kind in a round (50000)
+  --sockets N    records of each kind in a round (20000)
   --rounds N     measured rounds (9)
   --warmup N     rounds before them (3)
   --json FILE    where the raw numbers go (bench/results/wire.json)`);
