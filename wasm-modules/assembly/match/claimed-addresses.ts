@@ -21,12 +21,26 @@ class Claim {
   claimsPending: i32;
 }
 
+/** The last question and its answer: the sockets of a host are told one after another, and mostly have one address. */
+@unmanaged
+class Asked {
+  addressHigh: u64;
+  addressLow: u64;
+  space: u64;
+  boot: u64;
+  isForeign: u32;
+  /** 0 = answers have changed since. */
+  isKnown: u32;
+}
+
 let rows: RowPool = changetype<RowPool>(0);
+const lastAsked: Asked = changetype<Asked>(memory.data(offsetof<Asked>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 let pendingHead: u32 = 0;
 
 export function initClaimedAddresses(): void {
   rows = RowPool.create(offsetof<Claim>(), CLAIM_COUNT_MAX);
+  lastAsked.isKnown = 0;
   table = OpenTable.create(CLAIM_COUNT_MAX);
 }
 
@@ -74,6 +88,7 @@ function addClaim(tag: u32, addressHigh: u64, addressLow: u64, space: u64, boot:
 
 /** At a close: what was noted takes effect. */
 export function applyClaims(): void {
+  if (pendingHead !== 0) lastAsked.isKnown = 0;
   while (pendingHead !== 0) {
     const row = pendingHead;
     const claim = claimAt(row);
@@ -90,6 +105,25 @@ export function applyClaims(): void {
 
 /** True when other hosts announced the address and the host `boot` did not. */
 export function isForeignAddress(addressHigh: u64, addressLow: u64, space: u64, boot: u64): bool {
+  const last = lastAsked;
+  if (
+    last.isKnown === 0 ||
+    last.addressLow !== addressLow ||
+    last.addressHigh !== addressHigh ||
+    last.space !== space ||
+    last.boot !== boot
+  ) {
+    last.addressHigh = addressHigh;
+    last.addressLow = addressLow;
+    last.space = space;
+    last.boot = boot;
+    last.isForeign = u32(findForeign(addressHigh, addressLow, space, boot));
+    last.isKnown = 1;
+  }
+  return last.isForeign !== 0;
+}
+
+function findForeign(addressHigh: u64, addressLow: u64, space: u64, boot: u64): bool {
   let isClaimed = false;
   for (let row = table.first(tagOf(addressHigh, addressLow, space)); row !== 0; row = table.next()) {
     if (!isOf(row, addressHigh, addressLow, space) || claimAt(row).claims === 0) continue;

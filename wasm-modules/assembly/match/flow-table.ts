@@ -50,6 +50,7 @@ class LingerList {
 let tables: usize = 0;
 /** That of the walk of `firstFlow`. */
 let walked: OpenTable = changetype<OpenTable>(0);
+let walkedTag: u32 = 0;
 let lists: usize = 0;
 let lingerWindows: u32 = 0;
 let lingering: u32 = 0;
@@ -77,7 +78,8 @@ export function lingeringFlows(): u32 {
 /** The first flow with the key in `flowKey`, or 0; `nextFlow` gives further generations. */
 export function firstFlow(): u32 {
   walked = tableOf(flowKey.shard);
-  return matchKey(walked.first(hashPair(flowKey.high, flowKey.low)));
+  walkedTag = hashPair(flowKey.high, flowKey.low);
+  return matchKey(walked.first(walkedTag));
 }
 
 export function nextFlow(): u32 {
@@ -92,11 +94,11 @@ function matchKey(from: u32): u32 {
   return 0;
 }
 
-/** A new flow with the key in `flowKey`; 0 when a limit is reached. */
+/** A new flow with the key in `flowKey`, which `firstFlow` was asked for; 0 when a limit is reached. */
 export function addFlow(generation: u16): u32 {
   const flow = takeFlow();
   if (flow === 0) return 0;
-  if (!tableOf(flowKey.shard).insert(hashPair(flowKey.high, flowKey.low), flow)) {
+  if (!walked.insert(walkedTag, flow)) {
     giveFlow(flow);
     return 0;
   }
