@@ -5,6 +5,7 @@
  */
 import type { Instant } from '../lib/clock.ts';
 import { encodeFrame } from '../wire/frame.ts';
+import { FrameMemory } from '../wire/frame-memory.ts';
 import { FrameKind, GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import { decodeHello } from '../wire/gen/wire-tables.ts';
 import { type ReducerAction, ReducerChannel } from '../wire/reducer-channel.ts';
@@ -50,6 +51,7 @@ export class WorkerNode {
   /** The connection of each twin that has one. */
   readonly #speakers = new Map<Twin, Connection>();
   readonly #pump: StagePump;
+  readonly #memory = new FrameMemory();
   #actions: WorkerAction[] = [];
   /** Of connections and sessions that have ended. */
   readonly #past = noWireTotals();
@@ -93,7 +95,7 @@ export class WorkerNode {
 
   /** This worker has accepted a connection. */
   accepted(id: ConnectionId, now: Instant): void {
-    this.#connections.set(id, { id, channel: new ReducerChannel(now), twin: undefined });
+    this.#connections.set(id, { id, channel: new ReducerChannel(now, this.#memory), twin: undefined });
   }
 
   /** Another worker speaks for the connection from now on. */
@@ -195,7 +197,7 @@ export class WorkerNode {
   #connectionOf({ connection: id, hello }: Admission, now: Instant): Connection {
     const known = this.#connections.get(id);
     if (known !== undefined) return known;
-    const connection: Connection = { id, channel: new ReducerChannel(now), twin: undefined };
+    const connection: Connection = { id, channel: new ReducerChannel(now, this.#memory), twin: undefined };
     connection.channel.bytes(encodeFrame({ kind: FrameKind.Hello, seq: 0, payload: hello }), now);
     this.#connections.set(id, connection);
     return connection;
@@ -211,6 +213,7 @@ export class WorkerNode {
     const session = new ReducerSession({
       hello,
       creditBytes: this.#options.creditBytes ?? CREDIT_BYTES,
+      memory: this.#memory,
     });
     if (twin !== undefined) {
       addSession(this.#past, twin.session);

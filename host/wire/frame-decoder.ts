@@ -3,6 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { crc32 } from 'node:zlib';
 import { decompress, FRAME_BYTES_MAX, frameHeader, viewOf } from './frame.ts';
+import type { FrameMemory } from './frame-memory.ts';
 import { FRAME_HEADER_SIZE, FrameFlags, type FrameHeader, FrameKind, writeFrameHeader } from './gen/wire-layout.ts';
 import { type Refusal, RefusalCounters } from './refusal.ts';
 
@@ -19,6 +20,8 @@ export interface Frame {
   bytes: Uint8Array;
   /** Why the payload cannot be used. The header was sound, so the frame still has its place in the sequence. */
   refusal: Refusal | undefined;
+  /** What `bytes` lies in, when that is from the FrameMemory: to be given back by whoever consumes the frame. */
+  memory?: Uint8Array<ArrayBuffer>;
 }
 
 export class FrameDecoder {
@@ -32,9 +35,14 @@ export class FrameDecoder {
   /** The frame that spans pieces: first its header alone, then all of it. */
   #spanning: Uint8Array = NO_BYTES;
   #spanningFilled = 0;
+  /** What `#spanning` lies in, when that is from `#memory`. */
+  #spanningMemory: Uint8Array<ArrayBuffer> | undefined;
+  readonly #memory: FrameMemory | undefined;
 
-  constructor(frameBytesMax = FRAME_BYTES_MAX) {
+  /** `memory`: for frames that span pieces; new memory for each without. */
+  constructor(frameBytesMax = FRAME_BYTES_MAX, memory?: FrameMemory) {
     this.frameBytesMax = frameBytesMax;
+    this.#memory = memory;
   }
 
   /** Bytes of a frame that is not complete. */
@@ -56,8 +64,20 @@ export class FrameDecoder {
   /** The next frame, or undefined when more bytes are needed or the stream is `broken`. */
   next(): Frame | undefined {
     if (this.broken !== undefined) return undefined;
-    const bytes = this.#spanning.length > 0 ? this.#continueSpanning() : this.#takeWhole();
-    return bytes && this.#open(bytes);
+    if (this.#spanning.length === 0) {
+      const whole = this.#takeWhole();
+      return whole && this.#open(whole);
+    }
+    const bytes = this.#continueSpanning();
+    if (bytes === undefined) return undefined;
+    const memory = this.#spanningMemory;
+    this.#spanningMemory = undefined;
+    const frame = this.#open(bytes);
+    // A frame that was compressed is read where it was decompressed.
+    if (memory === undefined) return frame;
+    if (frame.bytes === bytes) return { ...frame, memory };
+    this.#memory?.give(memory);
+    return frame;
   }
 
   #takeWhole(): Uint8Array | undefined {
@@ -73,7 +93,7 @@ export class FrameDecoder {
   }
 
   #startSpanning(byteCount: number): undefined {
-    this.#spanning = new Uint8Array(byteCount);
+    this.#spanning = this.#spanningOf(byteCount);
     this.#spanningFilled = 0;
     this.#fillSpanning();
   }
@@ -85,7 +105,7 @@ export class FrameDecoder {
     if (frameBytes === undefined) return undefined;
     if (frameBytes > this.#spanning.length) {
       const header = this.#spanning;
-      this.#spanning = new Uint8Array(frameBytes);
+      this.#spanning = this.#spanningOf(frameBytes);
       this.#spanning.set(header);
       this.#fillSpanning();
       if (this.#spanningFilled < frameBytes) return undefined;
@@ -94,6 +114,11 @@ export class FrameDecoder {
     this.#spanning = NO_BYTES;
     this.#spanningFilled = 0;
     return bytes;
+  }
+
+  #spanningOf(byteCount: number): Uint8Array {
+    this.#spanningMemory = this.#memory?.take(byteCount);
+    return this.#spanningMemory?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
   }
 
   #fillSpanning(): void {

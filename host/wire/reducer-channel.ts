@@ -8,6 +8,7 @@ import type { Instant } from '../lib/clock.ts';
 import { encodeControl, PROTOCOL_VERSION } from './control.ts';
 import { encodeFrame, FRAME_BYTES_MAX } from './frame.ts';
 import { type Frame, FrameDecoder } from './frame-decoder.ts';
+import type { FrameMemory } from './frame-memory.ts';
 import { FrameKind, GoodbyeReason } from './gen/wire-layout.ts';
 import { decodeHello, type Hello } from './gen/wire-tables.ts';
 import type { ReducerSession } from './reducer-session.ts';
@@ -49,7 +50,7 @@ export interface WelcomeTerms {
 export class ReducerChannel {
   /** Why the connection was cut off, and what was refused before there was a session. A session counts its own frames. */
   readonly refused = new RefusalCounters();
-  readonly #decoder = new FrameDecoder(HELLO_BYTES_MAX);
+  readonly #decoder: FrameDecoder;
   #state: 'greeting' | 'deciding' | 'open' | 'closed' = 'greeting';
   #actions: ReducerAction[] = [];
   readonly #startMs: number;
@@ -67,7 +68,9 @@ export class ReducerChannel {
   #toldSealed = 0;
   #toldCommitted = 0;
 
-  constructor(now: Instant) {
+  /** `memory`: for frames that come in pieces; the session must have the same. */
+  constructor(now: Instant, memory?: FrameMemory) {
+    this.#decoder = new FrameDecoder(HELLO_BYTES_MAX, memory);
     this.#startMs = now.ms;
     this.#heardMs = now.ms;
     this.#quietSinceMs = now.ms;

@@ -6,6 +6,7 @@ import { strict as assert } from 'node:assert';
 import { decodeControl } from './control.ts';
 import { frameCostBytes } from './frame.ts';
 import type { Frame } from './frame-decoder.ts';
+import type { FrameMemory } from './frame-memory.ts';
 import { type Committed, FrameKind, type Listener } from './gen/wire-layout.ts';
 import type { Hello } from './gen/wire-tables.ts';
 import { decodeListeners } from './listeners.ts';
@@ -26,18 +27,30 @@ const KINDS_TOWARDS_AGENT: ReadonlySet<number> = new Set([
   FrameKind.Committed,
 ]);
 
+/** What the session reads, too. */
+const KINDS_NOTED: ReadonlySet<number> = new Set([
+  FrameKind.WindowEnd,
+  FrameKind.Listener,
+  FrameKind.Loss,
+  FrameKind.Goodbye,
+]);
+
 interface QueuedFrame {
   seq: number;
   /** Header and payload; empty for what is not consumed: a refused frame, a Goodbye. */
   bytes: Uint8Array;
   costBytes: number;
   goodbyeReason: number | undefined;
+  /** Of nobody else, to be used again. */
+  memory: Uint8Array<ArrayBuffer> | undefined;
 }
 
 export interface ReducerSessionOptions {
   hello: Hello;
   /** Granted to the agent; also the most that the queue holds. */
   creditBytes: number;
+  /** Where the memory of consumed frames goes. */
+  memory?: FrameMemory;
 }
 
 export class ReducerSession {
@@ -45,6 +58,7 @@ export class ReducerSession {
   readonly creditBytes: number;
   readonly refused = new RefusalCounters();
   readonly sealed = new SealedWindows();
+  readonly #memory: FrameMemory | undefined;
   #queue: QueuedFrame[] = [];
   #queueFirst = 0;
   #queuedBytes = 0;
@@ -63,7 +77,8 @@ export class ReducerSession {
   /** Reason of the agent's Goodbye once everything before it has been consumed. */
   goodbyeReason: number | undefined;
 
-  constructor({ hello, creditBytes }: ReducerSessionOptions) {
+  constructor({ hello, creditBytes, memory }: ReducerSessionOptions) {
+    this.#memory = memory;
     this.hello = hello;
     this.creditBytes = creditBytes;
   }
@@ -113,7 +128,9 @@ export class ReducerSession {
     else this.#refuse(refusal);
     this.#queuedBytes += costBytes;
     const bytes = refusal === undefined ? owned(frame.bytes) : NO_BYTES;
-    this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined });
+    // What is noted of a frame may be views of it.
+    const memory = bytes === frame.bytes && !KINDS_NOTED.has(frame.kind) ? frame.memory : undefined;
+    this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined, memory });
     if (refusal === undefined) this.#note(frame);
     this.consume(0);
     return this.refused.total > FRAMES_REFUSED_MAX ? this.#refuse('quarantined') : undefined;
@@ -135,7 +152,8 @@ export class ReducerSession {
   consume(byteCount: number): void {
     let left = byteCount;
     while (this.hasQueued && this.#queue[this.#queueFirst].bytes.length <= left) {
-      const { seq, bytes, costBytes, goodbyeReason } = this.#queue[this.#queueFirst];
+      const { seq, bytes, costBytes, goodbyeReason, memory } = this.#queue[this.#queueFirst];
+      if (memory !== undefined) this.#memory?.give(memory);
       left -= bytes.length;
       this.#queuedBytes -= costBytes;
       this.#consumedSeq = seq;

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Random } from '../../schemas/testing/random.ts';
+import { encodeFrame } from './frame.ts';
+import { type Frame, FrameDecoder } from './frame-decoder.ts';
+import { FrameMemory } from './frame-memory.ts';
+import { FrameKind } from './gen/wire-layout.ts';
+import { ReducerSession } from './reducer-session.ts';
+import { hello } from './testing/hello.ts';
+
+const FRAMES = 200;
+const PIECE_BYTES = 10_000;
+
+/** Frames of many sizes, cut into equal pieces. */
+function pieces(options: { zstd?: boolean } = {}): { frames: Buffer[]; pieces: Uint8Array[] } {
+  const random = new Random(1);
+  const frames = Array.from({ length: FRAMES }, (_, index) => {
+    // Compresses to about a half, so that compressed frames span pieces too.
+    const payload = new Uint8Array(8 * (1 + ((index * 7919) % 5000))).map(() => random.below(16));
+    return Buffer.from(encodeFrame({ kind: FrameKind.UpdateNarrow, seq: index + 1, payload, crc: true, ...options }));
+  });
+  const bytes = Buffer.concat(frames);
+  const cut: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) cut.push(new Uint8Array(bytes.subarray(at, at + PIECE_BYTES)));
+  return { frames, pieces: cut };
+}
+
+function decodeAll(decoder: FrameDecoder, piece: Uint8Array): Frame[] {
+  decoder.push(piece);
+  const frames: Frame[] = [];
+  for (let frame = decoder.next(); frame !== undefined; frame = decoder.next()) frames.push(frame);
+  return frames;
+}
+
+for (const zstd of [false, true]) {
+  test(`frames keep their bytes until they are consumed, and their memory is used again, ${zstd ? 'compressed' : 'plain'}`, () => {
+    const memory = new FrameMemory();
+    const decoder = new FrameDecoder(undefined, memory);
+    const session = new ReducerSession({ hello: hello(), creditBytes: 1 << 20, memory });
+    const told = pieces({ zstd });
+    const plain = pieces().frames;
+    const inbox = new Uint8Array(1 << 20);
+    const buffers = new Set<ArrayBufferLike>();
+    let seen = 0;
+    for (const [index, piece] of told.pieces.entries()) {
+      for (const frame of decodeAll(decoder, piece)) {
+        assert.equal(frame.refusal, undefined);
+        if (frame.memory !== undefined) buffers.add(frame.memory.buffer);
+        assert.equal(session.receive(frame), undefined);
+      }
+      if (index % 4 !== 3 && index < told.pieces.length - 1) continue;
+      const byteCount = session.copyQueuedInto(inbox);
+      for (let at = 0; at < byteCount; seen++) {
+        const expected = plain[seen].subarray(16);
+        const found = inbox.subarray(at + 16, at + 16 + expected.length);
+        assert.ok(expected.equals(found), `frame ${seen + 1} is another one`);
+        at += 16 + expected.length;
+      }
+      session.consume(byteCount);
+    }
+    assert.equal(seen, FRAMES);
+    assert.ok(buffers.size <= 8, `${buffers.size} buffers`);
+    assert.equal(buffers.size > 0, !zstd);
+  });
+}
