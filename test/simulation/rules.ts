@@ -201,9 +201,9 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   rule(
     4,
     'a channel waits until the window that it has told is closed',
-    `${INGEST}/frames.ts`,
-    'return isWindowSealed() || session.state.reachedWindow >= openWindow();',
-    'return isWindowSealed();',
+    `${INGEST}/windows.ts`,
+    'return isSealed || reachedWindow >= open;',
+    'return isSealed;',
   ),
   rule(
     4,

@@ -28,6 +28,7 @@ import { Session } from './session';
 import { workerOfShard } from './shards';
 import { canStage, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
+import { isAheadOf } from './windows';
 
 /** The handle of an agent's configured address space. */
 const CONFIGURED_SPACE: u32 = 1;
@@ -164,7 +165,13 @@ export function applyFolds(session: Session, items: usize, itemCount: u32): void
 }
 
 function isForeignFold(session: Session, fold: Fold): bool {
-  return isForeignAddress(fold.localAddressHi, fold.localAddressLo, spaceOf(session, fold.addressSpace), session.boot);
+  return isForeignAddress(
+    fold.localAddressHi,
+    fold.localAddressLo,
+    spaceOf(session, fold.addressSpace),
+    session.boot,
+    isAheadOf(session.state.reachedWindow),
+  );
 }
 
 const filled: MatchFold = changetype<MatchFold>(memory.data(MATCH_FOLD_SIZE, 8));

@@ -41,7 +41,7 @@ import {
   checkNarrows,
   checkWides,
 } from './totals';
-import { isWindowSealed, openWindow } from './windows';
+import { isAheadOf, isWindowSealed, openWindow } from './windows';
 
 /** A session with more refused frames is not listened to any more. */
 export const REFUSED_FRAMES_MAX: u64 = 1000;
@@ -55,7 +55,7 @@ export function readFrames(session: Session, address: usize, bytes: u32): u32 {
   if (!ship(session)) return wantMore(session, 0);
   let at: u32 = 0;
   while (at < bytes && !isOver(session)) {
-    if (isAhead(session) && movesWindow(address + at, bytes - at)) return hold(session, at);
+    if (isAheadOf(session.state.reachedWindow) && movesWindow(address + at, bytes - at)) return hold(session, at);
     at += readFrame(session, address + at, bytes - at);
     if (!ship(session)) return wantMore(session, at);
   }
@@ -65,11 +65,6 @@ export function readFrames(session: Session, address: usize, bytes: u32): u32 {
 /** False while there is more to ship, which a sealed window does not take. */
 function ship(session: Session): bool {
   return isWindowSealed() ? !isShipping(session) : continueShipping(session);
-}
-
-/** What it tells belongs to a window that is not open. */
-function isAhead(session: Session): bool {
-  return isWindowSealed() || session.state.reachedWindow >= openWindow();
 }
 
 function movesWindow(address: usize, bytesLeft: u32): bool {

@@ -18,7 +18,7 @@ export const REPORT_COUNT_MAX: u8 = 16;
 
 /** How far a total may rise from `toldWindow` up to now. One window more than elapsed, because clocks differ. */
 export function allowanceSince(session: Session, toldWindow: u32): u64 {
-  const now = max(openWindow(), session.state.reachedWindow) + 1;
+  const now = max(openWindow(), session.state.reachedWindow + 1) + 1;
   const windows: u64 = now > toldWindow ? now - toldWindow + 1 : 1;
   const perWindow = (TOTALS_RATE_MAX / 1_000_000_000) * windowLengthNs();
   return windows > u64.MAX_VALUE / perWindow ? u64.MAX_VALUE : windows * perWindow;

@@ -33,6 +33,7 @@ import {
 } from './sockets';
 import { canStage, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
+import { isAheadOf } from './windows';
 
 export function checkOpens(session: Session, items: usize, itemCount: u32): u8 {
   if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_OPEN_SIZE))) return RefusalReason.Memory;
@@ -124,7 +125,13 @@ export function refuseSocket(reason: u8): void {
 }
 
 export function isForeign(session: Session, open: Open): bool {
-  return isForeignAddress(open.localAddressHi, open.localAddressLo, spaceOf(session, open.addressSpace), session.boot);
+  return isForeignAddress(
+    open.localAddressHi,
+    open.localAddressLo,
+    spaceOf(session, open.addressSpace),
+    session.boot,
+    isAheadOf(session.state.reachedWindow),
+  );
 }
 
 /** The open at hand as match will see it, its nodes retained for the way there. */

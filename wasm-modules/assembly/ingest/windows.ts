@@ -23,6 +23,11 @@ export function isWindowSealed(): bool {
   return isSealed;
 }
 
+/** What a session that has told `reachedWindow` tells now belongs to a window that is not open yet. */
+export function isAheadOf(reachedWindow: u32): bool {
+  return isSealed || reachedWindow >= open;
+}
+
 export function sealWindow(): void {
   isSealed = true;
 }

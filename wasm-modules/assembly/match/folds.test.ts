@@ -97,6 +97,7 @@ test('a fold with the address of another host is refused, and takes nothing of w
   const liar = hosts.agent(3, 'evil');
   hosts.say(client, announceFrame({ hostAddresses: [{ address: addressOf(1), addressSpace: SPACE }] }));
   hosts.close();
+  hosts.close();
   hosts.say(liar, clientFold(70, 5));
   hosts.say(server, serverFold(40, 3));
   assert.deepEqual(hosts.close(), {
