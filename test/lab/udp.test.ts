@@ -3,12 +3,26 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { DATAGRAM_PROGRAM, Datagrams } from '../../bpf/programs/testing/datagrams.ts';
 import type { Edge } from '../../host/api/edge-answer.ts';
-import { atPort, joinedEdge, sumsOf } from './edge-sums.ts';
+import { atPort, joinedEdge, sumOf, sumsOf } from './edge-sums.ts';
 import { startIperfServer } from './iperf.ts';
 import { Lab } from './lab.ts';
 import { waitFor } from './wait.ts';
 
 const FAMILIES = ['IPv4', 'IPv6'] as const;
+
+/** What the edges of a port add up to, one of which is joined. */
+function addUp(edges: readonly Edge[]) {
+  joinedEdge(edges);
+  const { forward, reverse, residualBytes, judgedBytes, connections, closed, active } = sumsOf(edges);
+  return {
+    bytes: { forward, reverse },
+    packets: {
+      forward: sumOf(edges, ({ packets }) => packets.forward),
+      reverse: sumOf(edges, ({ packets }) => packets.reverse),
+    },
+    ...{ residualBytes, judgedBytes, connections, closed, active },
+  };
+}
 
 describe('UDP', { concurrency: false }, () => {
   const lab = new Lab({ hosts: ['cli', 'srv'], agentArgs: () => ['--udp-idle', '3s'] });
@@ -54,11 +68,10 @@ describe('UDP', { concurrency: false }, () => {
 
       const edges = await ended(port, 1, forward + reverse);
       const edge = joinedEdge(edges);
-      assert.equal(edges.length, 1, JSON.stringify(edges));
-      assert.deepEqual(edge.bytes, { forward, reverse });
-      assert.deepEqual(edge.packets, { forward: 81, reverse: 7 });
-      assert.deepEqual([edge.residualBytes, edge.judgedBytes], [0, forward + reverse]);
-      assert.deepEqual([edge.connections, edge.closed, edge.active], [1, 1, 0]);
+      assert.deepEqual(addUp(edges), {
+        ...{ bytes: { forward, reverse }, packets: { forward: 81, reverse: 7 } },
+        ...{ residualBytes: 0, judgedBytes: forward + reverse, connections: 1, closed: 1, active: 0 },
+      });
       assert.deepEqual([edge.client.host, edge.server.host], ['cli', 'srv']);
       assert.match(`${edge.client.role} ${edge.server.role}`, /^python3\S* python3\S*$/);
       assert.deepEqual(edge.failures, { refused: 0, timedOut: 0, abandoned: 0, unreachable: 0, other: 0 });
@@ -87,11 +100,16 @@ describe('UDP', { concurrency: false }, () => {
       await client.close(c);
       await server.close(s);
 
-      const edge = joinedEdge(await ended(port, 1, sent));
-      assert.deepEqual([edge.bytes.forward, edge.packets.forward], [sent, 100]);
-      assert.deepEqual([edge.residualBytes, edge.judgedBytes], [lost, sent]);
+      const edges = await ended(port, 1, sent);
+      const { bytes, packets, residualBytes, judgedBytes } = addUp(edges);
+      assert.deepEqual([bytes.forward, packets.forward], [sent, 100]);
+      assert.deepEqual([residualBytes, judgedBytes], [lost, sent]);
       assert.deepEqual(
-        [edge.own.client?.bytes.sent, edge.own.server?.bytes.received, edge.own.server?.packets.received],
+        [
+          sumOf(edges, ({ own }) => own.client?.bytes.sent ?? 0),
+          sumOf(edges, ({ own }) => own.server?.bytes.received ?? 0),
+          sumOf(edges, ({ own }) => own.server?.packets.received ?? 0),
+        ],
         [sent, sent - lost, 100 - dropped],
       );
     });
@@ -108,8 +126,8 @@ describe('UDP', { concurrency: false }, () => {
       const [received] = await server.drain(s);
       await server.close(s);
       assert.ok(received > 0 && received < sent, `${received} of ${sent} bytes`);
-      const edge = joinedEdge(await ended(port, 1, sent));
-      assert.deepEqual([edge.bytes.forward, edge.residualBytes], [sent, sent - received]);
+      const { bytes, residualBytes } = addUp(await ended(port, 1, sent));
+      assert.deepEqual([bytes.forward, residualBytes], [sent, sent - received]);
     });
 
     test(`what nobody receives over ${family} is an edge with one end, without a failure`, async () => {
@@ -140,8 +158,10 @@ describe('UDP', { concurrency: false }, () => {
     assert.equal((await client.receive(c, reverse))[0], reverse);
     await client.close(c);
     await server.close(s);
-    const edge = joinedEdge(await ended(port, 1, forward + reverse));
-    assert.deepEqual([edge.bytes, edge.residualBytes], [{ forward, reverse }, 0]);
+    const edges = await ended(port, 1, forward + reverse);
+    const edge = joinedEdge(edges);
+    const { bytes, residualBytes } = addUp(edges);
+    assert.deepEqual([bytes, residualBytes], [{ forward, reverse }, 0]);
     assert.deepEqual([edge.client.host, edge.server.host], ['cli', 'cli']);
   });
 
@@ -154,9 +174,9 @@ describe('UDP', { concurrency: false }, () => {
     for (const flows of [1, 2]) {
       const sent = await client.send(c, 10, 100, [host.v4, port]);
       assert.equal((await server.receive(s, sent))[0], sent);
-      const edge = joinedEdge(await ended(port, flows, sent * flows));
-      assert.deepEqual([edge.bytes.forward, edge.packets.forward], [sent * flows, 10 * flows]);
-      assert.deepEqual([edge.connections, edge.residualBytes], [flows, 0]);
+      const { bytes, packets, connections, residualBytes } = addUp(await ended(port, flows, sent * flows));
+      assert.deepEqual([bytes.forward, packets.forward], [sent * flows, 10 * flows]);
+      assert.deepEqual([connections, residualBytes], [flows, 0]);
     }
   });
 
@@ -172,13 +192,11 @@ describe('UDP', { concurrency: false }, () => {
       assert.equal((await server.receive(s, bytes))[0], bytes);
       sent += bytes;
     };
-    const booked = (): Promise<Edge[]> =>
-      lab.untilEdges('id_id', `${sent} bytes at port ${port}`, (answer) => {
-        const found = atPort(answer, port);
-        return sumsOf(found).forward >= sent ? found : undefined;
-      });
     await exchange();
-    joinedEdge(await booked());
+    await lab.untilEdges('id_id', `${sent} bytes at port ${port} from both ends`, (answer) => {
+      const { forward, both } = sumsOf(atPort(answer, port));
+      return forward >= sent && both > 0 ? true : undefined;
+    });
     await lab.agents.get('cli')?.kill('SIGKILL');
     await exchange();
     await lab.startAgent('cli').logged(/connected/);
@@ -197,10 +215,10 @@ describe('UDP', { concurrency: false }, () => {
       .host('cli')
       .exec('iperf3', '-J', '-u', '-c', lab.network.host('srv').v4, '-p', String(port), '-t', '3', '-b', '40M');
     const { end } = JSON.parse(output) as { end: { sum_sent: { bytes: number; packets: number } } };
-    const edge = joinedEdge(await ended(port, 1, end.sum_sent.bytes));
-    t.diagnostic(JSON.stringify({ bytes: edge.bytes, packets: edge.packets, iperf: end.sum_sent }));
+    const { bytes, packets } = addUp(await ended(port, 1, end.sum_sent.bytes));
+    t.diagnostic(JSON.stringify({ bytes, packets, iperf: end.sum_sent }));
     // Each side begins with a datagram of four bytes, which the report leaves out.
-    assert.deepEqual(edge.bytes, { forward: end.sum_sent.bytes + 4, reverse: 4 });
-    assert.deepEqual(edge.packets, { forward: end.sum_sent.packets + 1, reverse: 1 });
+    assert.deepEqual(bytes, { forward: end.sum_sent.bytes + 4, reverse: 4 });
+    assert.deepEqual(packets, { forward: end.sum_sent.packets + 1, reverse: 1 });
   });
 });
