@@ -62,8 +62,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const toldBefore = fleet.report;
     await fleet.perform({ kind: 'rounds', count: rounds });
     const after = reading(service, fleet);
-    const { receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
-    const told = { ...fleet.report.told };
+    const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
     // Each frame costs the worker more than a hundred records, so these rounds are no part of what is counted.
     probe = new Probe({ port: service.port, windowMs, nodeId: agents + 1 });
     await fleet.perform({ kind: 'rounds', count: rounds });

@@ -52,8 +52,8 @@ static __always_inline struct executable *find_executable(const struct socket_ow
 static __always_inline int keep_executable(const struct socket_owner *owner, struct task_struct *task)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
-	struct executable *kept = file ? find_executable(owner) : 0;
 	if (!file) return 0;
+	struct executable *kept = find_executable(owner);
 	if (kept && kept->file == (__u64)file)
 		return process_known_ns != 0 && bpf_ktime_get_ns() - kept->told_ns < process_known_ns;
 	if (!kept) {

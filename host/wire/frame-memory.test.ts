@@ -5,6 +5,7 @@ import { encodeFrame } from './frame.ts';
 import { type Frame, FrameDecoder } from './frame-decoder.ts';
 import { FrameMemory } from './frame-memory.ts';
 import { FrameKind } from './gen/wire-layout.ts';
+import { encodeListeners } from './listeners.ts';
 import { ReducerSession } from './reducer-session.ts';
 import { hello } from './testing/hello.ts';
 
@@ -63,3 +64,30 @@ for (const zstd of [false, true]) {
     assert.equal(buffers.size > 0, !zstd);
   });
 }
+
+test('listeners outlive the memory of the frame that told them', () => {
+  const memory = new FrameMemory();
+  const decoder = new FrameDecoder(undefined, memory);
+  const session = new ReducerSession({ hello: hello(), creditBytes: 1 << 20, memory });
+  const listeners = Array.from({ length: 1_000 }, (_, index) => ({
+    ...{ address: new Uint8Array(16).fill(index), netns: 1, pid: index, port: index + 1, ipVersion: 6 },
+    comm: new Uint8Array(16),
+  }));
+  const payload = encodeListeners(listeners);
+  const told = encodeFrame({ kind: FrameKind.Listener, seq: 1, payload });
+  const other = encodeFrame({
+    kind: FrameKind.UpdateNarrow,
+    seq: 2,
+    payload: new Uint8Array(payload.length).fill(255),
+  });
+  for (const frame of [told, other]) {
+    for (let at = 0; at < frame.length; at += PIECE_BYTES)
+      for (const one of decodeAll(decoder, frame.slice(at, at + PIECE_BYTES)))
+        assert.equal(session.receive(one), undefined);
+    session.consume(session.copyQueuedInto(new Uint8Array(1 << 20)));
+  }
+  assert.deepEqual(
+    session.takeListeners()?.map(({ address, port }) => [address[0], port]),
+    listeners.map(({ address, port }) => [address[0], port]),
+  );
+});

@@ -27,14 +27,6 @@ const KINDS_TOWARDS_AGENT: ReadonlySet<number> = new Set([
   FrameKind.Committed,
 ]);
 
-/** What the session reads, too. */
-const KINDS_NOTED: ReadonlySet<number> = new Set([
-  FrameKind.WindowEnd,
-  FrameKind.Listener,
-  FrameKind.Loss,
-  FrameKind.Goodbye,
-]);
-
 interface QueuedFrame {
   seq: number;
   /** Header and payload; empty for what is not consumed: a refused frame, a Goodbye. */
@@ -128,8 +120,7 @@ export class ReducerSession {
     else this.#refuse(refusal);
     this.#queuedBytes += costBytes;
     const bytes = refusal === undefined ? owned(frame.bytes) : NO_BYTES;
-    // What is noted of a frame may be views of it.
-    const memory = bytes === frame.bytes && !KINDS_NOTED.has(frame.kind) ? frame.memory : undefined;
+    const memory = bytes === frame.bytes ? frame.memory : undefined;
     this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined, memory });
     if (refusal === undefined) this.#note(frame);
     this.consume(0);

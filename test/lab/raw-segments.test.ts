@@ -1,12 +1,11 @@
 // Segments that no kernel would send, from a sender of our own outside: out of order, and resets at every phase. Truth is what the server's kernel counts
 // in its network namespace.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { seededRandom } from '../../host/lib/random.ts';
 import { Lab } from './lab.ts';
+import { LineProgram } from './line-program.ts';
 import type { LabHost } from './network.ts';
 import { readCounter } from './protocol-counters.ts';
 import { describeSamples, type Sample, scrape, sumOf } from './scrape.ts';
@@ -28,28 +27,6 @@ type Command =
   | ['reset', number: number, offset: number]
   | ['finished', number: number];
 
-/** raw_tcp.py in a host without an agent. */
-class RawSender {
-  readonly #input: NodeJS.WritableStream;
-  readonly #answers: AsyncIterator<string>;
-
-  constructor(lab: Lab, host: string, peer: LabHost) {
-    const arguments_ = [PROGRAM, 'eth0', OWN_ADDRESS, peer.v4];
-    const child = lab.network.host(host).spawn('python3', arguments_, { stdio: ['pipe', 'pipe', 'inherit'] });
-    lab.others.push(child);
-    if (child.stdin === null || child.stdout === null) throw new Error('no pipes');
-    this.#input = child.stdin;
-    this.#answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  }
-
-  async order(...command: Command): Promise<number> {
-    if (!this.#input.write(`${command.join(' ')}\n`)) await once(this.#input, 'drain');
-    const { value, done } = await this.#answers.next();
-    if (done) throw new Error(`raw_tcp.py ended at: ${command.join(' ')}`);
-    return Number(value);
-  }
-}
-
 describe('segments of an own sender', { concurrency: false }, () => {
   const lab = new Lab({
     hosts: ['out', 'srv'],
@@ -57,7 +34,8 @@ describe('segments of an own sender', { concurrency: false }, () => {
     reducerArgs: ['--prometheus-listen', `127.0.0.1:${METRICS_PORT}`, '--level', 'role_role'],
   });
   let server: LabHost;
-  let sender: RawSender;
+  /** In a host without an agent. */
+  let sender: LineProgram<Command>;
   let receiver: Sockets;
 
   before(async () => {
@@ -65,7 +43,7 @@ describe('segments of an own sender', { concurrency: false }, () => {
     server = lab.network.host('srv');
     const link = JSON.parse(await lab.network.host('out').exec('ip', '-j', 'link', 'show', 'eth0'));
     await server.exec('ip', 'neigh', 'add', OWN_ADDRESS, 'lladdr', link[0].address, 'dev', 'eth0', 'nud', 'permanent');
-    sender = new RawSender(lab, 'out', server);
+    sender = new LineProgram(lab, 'out', PROGRAM, 'eth0', OWN_ADDRESS, server.v4);
     receiver = new Sockets(lab, 'srv');
   });
   after(() => lab.stop());

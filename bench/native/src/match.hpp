@@ -167,7 +167,7 @@ inline void receive_close(const records::match_close *close, u32 from_window)
 
 // Sockets that lived within one window wait for its close, by shard: the rows of their flows and the shard's table are
 // in the core's cache while the list is claimed (wasm-modules/assembly/match/onces.ts).
-constexpr u32 ONCE_BLOCK_BYTES = 1 << 14;
+constexpr u32 ONCE_BLOCK_BYTES = 1 << 15;
 constexpr u32 ONCES_OF_BLOCK = (ONCE_BLOCK_BYTES - 16) / sizeof(records::match_once);
 
 struct OnceBlock {

@@ -2,6 +2,7 @@
 import { SESSION_STATE_SIZE, SessionFlag, SessionState } from '../gen/records';
 import { LossKind } from '../gen/wire';
 import { allocate, takeBlock } from '../lib/arena';
+import { BlockChain } from '../lib/block-chain';
 
 /** Per worker. */
 export const SESSION_COUNT_MAX: u32 = 4096;
@@ -60,17 +61,19 @@ export class Session {
   firstNamed: u32;
   namedCount: u32;
   // staging.ts
-  stagedFirst: usize;
-  stagedLast: usize;
-  stagedBytes: u32;
-  /** Position in `stagedFirst` of the next record to ship. */
-  stagedAt: u32;
+  private staged0: u64;
+  private staged1: u64;
+  private staged2: u64;
   // windows
   /** Where the time of a socket's first report begins. */
   toldWindow: u32;
   /** Of the WindowEnd that is being shipped. */
   endWindow: u32;
   fromWindow: u32;
+
+  get staged(): BlockChain {
+    return changetype<BlockChain>(changetype<usize>(this) + offsetof<Session>('staged0'));
+  }
 }
 
 let sessions: usize = 0;

@@ -89,6 +89,23 @@ test('a socket with the address of another host is refused, one of the host itse
   assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), 2);
 });
 
+test('whose address a socket has is judged alike, whether it is told before the window before it has closed or after', () => {
+  for (const isAhead of [true, false]) {
+    const hosts = new TwoHosts(MODULE);
+    const [victim, liar] = [hosts.agent(1, 'curl'), hosts.agent(3, 'evil')];
+    hosts.say(victim, own(1));
+    for (const [window, refused] of [0, 1, 2].entries()) {
+      const tell = () => hosts.say(liar, onceFrame([once({ open: clientEnd({ joinKey: BigInt(4 + window) }) })]));
+      hosts.end(liar);
+      if (isAhead) tell();
+      hosts.close();
+      if (!isAhead) tell();
+      hosts.close();
+      assert.equal(hosts.fleet.refusals(RefusalReason.ForeignAddress), refused, `${isAhead ? 'ahead' : 'after'}`);
+    }
+  }
+});
+
 test('the addresses of a host that nobody looks at any more name nobody after that window', () => {
   const hosts = new TwoHosts(MODULE);
   const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];

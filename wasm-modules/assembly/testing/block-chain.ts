@@ -1,0 +1,40 @@
+// Entry of the test build: one chain of records, each of which begins with its bytes and a value.
+import { allocate, arenaBytes } from '../lib/arena';
+import { BlockChain } from '../lib/block-chain';
+
+const VALUE_OFFSET: usize = 4;
+
+const chain = changetype<BlockChain>(allocate(offsetof<BlockChain>()));
+
+export { arenaBytes };
+
+export function append(bytes: u32, value: u32): void {
+  const record = chain.append(bytes);
+  if (load<u64>(record) !== 0 || load<u64>(record + bytes - 8) !== 0) unreachable();
+  store<u32>(record, bytes);
+  store<u32>(record, value, VALUE_OFFSET);
+}
+
+/** The value of the oldest record, which is passed; 0 when there is none. */
+export function take(): u32 {
+  const record = chain.front();
+  if (record === 0) return 0;
+  chain.pass(load<u32>(record));
+  return load<u32>(record, VALUE_OFFSET);
+}
+
+export function bytes(): u32 {
+  return chain.bytes;
+}
+
+export function firstWalked(): usize {
+  return chain.rewind();
+}
+
+export function nextWalked(record: usize): usize {
+  return chain.next(load<u32>(record));
+}
+
+export function readValue(record: usize): u32 {
+  return load<u32>(record, VALUE_OFFSET);
+}
