@@ -1,5 +1,5 @@
 """Run inside a lab host: holds TCP connections to itself, and does with them what its standard input says, one command a line; answers each with the
-number of connections that it holds. It first answers so when it is ready.
+number of connections that it holds.
 
     held_sockets.py ADDRESS
 
@@ -35,7 +35,6 @@ def close_oldest(count):
 
 
 def main():
-    print(0, flush=True)
     for line in sys.stdin:
         command, *words = line.split()
         count = int(words[0]) if words else 0

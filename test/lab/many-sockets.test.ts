@@ -4,14 +4,13 @@
 // HELD_SOCKETS (default 20 000) shortens the test for CI; `npm run test:many-sockets` holds 200 000. Their ends, all at once, are then more than an agent
 // keeps until they are exported.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type AgentState, readState } from './agent-state.ts';
 import { sumsOf } from './edge-sums.ts';
 import { Lab, type Role } from './lab.ts';
+import { LineProgram } from './line-program.ts';
 import { scrape, sumOf } from './scrape.ts';
 import { waitFor } from './wait.ts';
 
@@ -100,57 +99,44 @@ test(`of more than ${LISTENERS_TOLD_MAX} listening sockets the rest is counted`,
   );
 });
 
+type Command = ['move' | 'close'] | ['open' | 'replace' | 'listen', count: number];
+
 /** Processes that hold connections to themselves (held_sockets.py). */
 class Holders {
-  readonly #holders: { order: (command: string) => Promise<number>; held: number }[] = [];
+  readonly #holders: { program: LineProgram<Command>; held: number }[] = [];
 
   static async open(lab: Lab, connections: number): Promise<Holders> {
     const holders = new Holders();
-    const host = lab.network.host('srv');
     for (let left = connections; left > 0; left -= CONNECTIONS_PER_HOLDER) {
-      const child = host.spawn('python3', [PROGRAM, host.v4], { stdio: ['pipe', 'pipe', 'inherit'] });
-      lab.others.push(child);
-      const { stdin, stdout } = child;
-      if (stdin === null || stdout === null) throw new Error('no pipes');
-      const answers = createInterface({ input: stdout })[Symbol.asyncIterator]();
-      const answer = async (): Promise<number> => {
-        const { value, done } = await answers.next();
-        if (done) throw new Error('held_sockets.py has ended');
-        return Number(value);
-      };
-      await answer();
-      const order = async (command: string): Promise<number> => {
-        if (!stdin.write(`${command}\n`)) await once(stdin, 'drain');
-        return answer();
-      };
-      const held = await order(`open ${Math.min(left, CONNECTIONS_PER_HOLDER)}`);
-      holders.#holders.push({ order, held });
+      const program = new LineProgram<Command>(lab, 'srv', PROGRAM, lab.network.host('srv').v4);
+      const held = await program.order('open', Math.min(left, CONNECTIONS_PER_HOLDER));
+      holders.#holders.push({ program, held });
     }
     return holders;
   }
 
   /** A byte on each connection. */
   async move(): Promise<void> {
-    for (const { order } of this.#holders) await order('move');
+    for (const { program } of this.#holders) await program.order('move');
   }
 
   /** Returns how many. */
   async replace(share: number): Promise<number> {
     let replaced = 0;
-    for (const { order, held } of this.#holders) {
+    for (const { program, held } of this.#holders) {
       const count = Math.floor(held * share);
-      await order(`replace ${count}`);
+      await program.order('replace', count);
       replaced += count;
     }
     return replaced;
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#holders.map(({ order }) => order('close')));
+    await Promise.all(this.#holders.map(({ program }) => program.order('close')));
   }
 
   async listen(count: number): Promise<void> {
-    await this.#holders[0].order(`listen ${count}`);
+    await this.#holders[0].program.order('listen', count);
   }
 }
 

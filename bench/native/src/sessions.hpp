@@ -30,7 +30,8 @@ struct Socket {
 };
 static_assert(sizeof(Socket) == 64, "a socket row is one cache line");
 
-// Not as a chunk of sockets: blocks of one size are given from one list, and the chunks of an agent would lie scattered.
+// Not as a chunk of sockets: blocks of one size are given from one list, and the chunks of an agent would lie
+// scattered.
 constexpr u32 STAGED_BLOCK_BYTES = 1 << 15;
 
 struct StagedBlock {
