@@ -137,8 +137,28 @@ struct sock_exterr_skb {
 	struct sock_extended_err ee;
 };
 
+typedef struct qspinlock {
+	atomic_t val;
+} arch_spinlock_t;
+
+typedef struct raw_spinlock {
+	arch_spinlock_t raw_lock;
+} raw_spinlock_t;
+
+typedef struct spinlock {
+	union {
+		struct raw_spinlock rlock;
+	};
+} spinlock_t;
+
+typedef struct {
+	spinlock_t slock;
+	int owned;
+} socket_lock_t;
+
 struct sock {
 	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
 	struct sk_buff_head sk_error_queue;
 	int sk_err;
 	int sk_err_soft;

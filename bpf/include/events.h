@@ -137,7 +137,7 @@ static __always_inline void fill_event_now(struct socket_event *event, __u16 typ
 					   struct socket_state *state, __u8 close_reason, int error)
 {
 	struct tcp_totals totals;
-	read_totals(&totals, tcp, state);
+	read_totals(&totals, tcp, state, READER_HOLDS_LOCK);
 	keep_told(&totals, &state->told);
 	fill_event(event, type, tcp, state, &totals);
 	event->close_reason = close_reason;

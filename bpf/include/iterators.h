@@ -29,9 +29,9 @@ static __always_inline void read_owner_of_socket(struct socket_owner *owner, con
 }
 
 /* Tells a connection that is older than the agent, or whose SocketOpen found the ring full, once. Without the socket's
- * lock (descriptors) the two reads of the key may straddle a segment: then they differ, and the next walk adopts the
- * socket. */
-static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
+ * lock (descriptors) the two reads of the key may straddle a segment, or the totals a FIN: the next walk adopts the
+ * socket then. */
+static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk, enum totals_reader reader)
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
 	struct tcp_sock *tcp = as_tcp(sk);
@@ -47,7 +47,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk)
 	state->join_key = read_join_key(tcp, state);
 	if (state->start_time_ns == 0) state->health.retransmits_known = tcp->total_retrans;
 	struct tcp_totals totals;
-	read_totals(&totals, tcp, state);
+	if (read_totals(&totals, tcp, state, reader)) return;
 	look_again(tcp);
 	if (state->join_key != read_join_key(tcp, state)) return;
 	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->opening = OPENING_TOLD;
@@ -59,7 +59,7 @@ int adopt_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? tcp_in_walk(common) : 0;
-	if (tcp) adopt(ctx->meta, (struct sock *)tcp);
+	if (tcp) adopt(ctx->meta, (struct sock *)tcp, READER_HOLDS_LOCK);
 	return 0;
 }
 
@@ -68,7 +68,7 @@ SEC("?iter/task_file")
 int adopt_descriptors(struct bpf_iter__task_file *ctx)
 {
 	struct sock *sk = sock_of_file(ctx->file);
-	if (sk) adopt(ctx->meta, sk);
+	if (sk) adopt(ctx->meta, sk, READER_HOLDS_NONE);
 	return 0;
 }
 
@@ -96,12 +96,14 @@ int own_descriptors(struct bpf_iter__task_file *ctx)
 }
 
 static __always_inline void tell_totals(struct bpf_iter_meta *meta, struct tcp_sock *tcp, struct socket_state *state,
-					int also_idle)
+					enum totals_reader reader, int also_idle)
 {
 	struct tcp_totals totals;
 	int is_opening = state->opening == OPENING_WAITS;
 	if ((!is_opening && state->opening != OPENING_TOLD) || state->tcp_state == TCP_CLOSE) return;
-	read_totals(&totals, tcp, state);
+	read_totals(&totals, tcp, state, reader);
+	/* Whoever closes it tells the rest. */
+	if (tcp->inet_conn.icsk_inet.sk.__sk_common.skc_state == TCP_CLOSE) totals = state->told;
 	keep_told(&totals, &state->told);
 	note_zero_window(&state->health, tcp);
 	if (is_opening) {
@@ -121,7 +123,7 @@ static __always_inline int walk_states(struct bpf_iter__bpf_sk_storage_map *ctx,
 	struct sock *sk = ctx->sk;
 	struct socket_state *state = ctx->value;
 	struct tcp_sock *tcp = sk && state ? as_tcp(sk) : 0;
-	if (tcp) tell_totals(ctx->meta, tcp, state, also_idle);
+	if (tcp) tell_totals(ctx->meta, tcp, state, READER_HOLDS_NONE, also_idle);
 	return 0;
 }
 
@@ -145,7 +147,7 @@ int totals_descriptors(struct bpf_iter__task_file *ctx)
 	if (!sk || sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return 0;
 	struct tcp_sock *tcp = as_tcp(sk);
 	struct socket_state *state = tcp ? find_state(sk) : 0;
-	if (state) tell_totals(ctx->meta, tcp, state, 0);
+	if (state) tell_totals(ctx->meta, tcp, state, READER_HOLDS_NONE, 0);
 	return 0;
 }
 

@@ -42,24 +42,50 @@ static __always_inline int has_connected(const struct tcp_sock *tcp, const struc
 	return opened_actively(state) ? tcp->bytes_acked != 0 : tcp->bytes_received != 0;
 }
 
-/* The role must be known, because it decides about the SYN. */
-static __always_inline void read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
-					const struct socket_state *state)
+/* The kernel changes a socket under its lock: a softirq holds the spinlock, a process is written down as the owner. */
+static __always_inline int is_held(const struct sock *sk)
+{
+	if (sk->sk_lock.owned) return 1;
+	/* Not in kernels for one processor, nor in those for real time. */
+	if (!bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val)) return 0;
+	return sk->sk_lock.slock.rlock.raw_lock.val.counter != 0;
+}
+
+/* Who has the socket's lock, while its totals are read. */
+enum totals_reader {
+	READER_HOLDS_LOCK,
+	READER_HOLDS_NONE,
+};
+
+/* The role must be known, because it decides about the SYN. Returns whether the socket may have been amid a change:
+ * the number of a FIN is counted before its flag is set, so then the last number counts as one, and what it really was
+ * shows in the next totals. Such a change has the lock while the counters are read, and all of it shows once it has
+ * not: so the counters come first, then the lock, then the flags. */
+static __always_inline int read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
+				       const struct socket_state *state, enum totals_reader reader)
 {
 	const struct sock *sk = &tcp->inet_conn.icsk_inet.sk;
 	__u64 acked = tcp->bytes_acked;
 	__u64 received = tcp->bytes_received;
+	int is_changing = 0;
+	if (reader == READER_HOLDS_NONE) {
+		look_again(tcp);
+		is_changing = is_held(sk);
+		look_again(tcp);
+	}
 	__u64 own_flags = opened_actively(state);
-	if (is_fin_queued(last_open_state(sk, state)) && tcp->snd_una == tcp->write_seq) own_flags++;
+	if (is_fin_queued(last_open_state(sk, state)) && (is_changing || tcp->snd_una == tcp->write_seq)) own_flags++;
+	__u64 peer_flags = is_changing || took_fin(tcp);
 	totals->bytes_sent = acked > own_flags ? acked - own_flags : 0;
-	totals->bytes_received = received > 0 && took_fin(tcp) ? received - 1 : received;
+	totals->bytes_received = received > peer_flags ? received - peer_flags : 0;
 	totals->segments_sent = tcp->segs_out;
 	totals->segments_received = tcp->segs_in;
 	totals->retransmits = tcp->total_retrans;
 	totals->pad0 = 0;
+	return is_changing;
 }
 
-/* An iterator may read without the socket's lock, halfway between a FIN's number and its flag: what was told stands. */
+/* What was told stands. */
 static __always_inline void keep_told(struct tcp_totals *totals, const struct tcp_totals *told)
 {
 	if (totals->bytes_sent < told->bytes_sent) totals->bytes_sent = told->bytes_sent;
