@@ -7,6 +7,7 @@ import { join } from 'node:path';
 const QUESTIONS: Record<string, string> = {
   agent: 'What does the agent cost the host that it watches?',
   reducer: 'What does the reducer cost for each record, on its whole path?',
+  soak: 'Does the reducer stay as it is at half of what it can do, for half an hour?',
   native: 'How far is reducer.wasm from the same algorithm compiled for this machine?',
   naive: 'How far is reducer.wasm from what one would write first?',
   export: 'How fast do points leave through the stock exporters, and who waits for them?',

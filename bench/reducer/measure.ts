@@ -5,12 +5,12 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readProcessorTime, readProcessUse, readThreadTimes } from '../lib/machine.ts';
-import type { FleetOptions } from './fleet.ts';
-import type { FleetOrder, FleetReport, FleetSettings } from './fleet-process.ts';
+import type { FleetOptions, Mix } from './fleet.ts';
+import { FleetHandle } from './fleet-handle.ts';
+import type { FleetReport } from './fleet-process.ts';
 import type { ProbeReport, ProbeSettings } from './probe-process.ts';
 import { Service } from './service.ts';
 
-const PROGRAM = join(import.meta.dirname, 'fleet-process.ts');
 const PROBE = join(import.meta.dirname, 'probe-process.ts');
 
 export interface MeasureOptions extends FleetOptions {
@@ -45,10 +45,10 @@ export interface Measured {
 }
 
 export async function measure(options: MeasureOptions): Promise<Measured> {
-  const { workers, windowMs, latenessMs, profileFolder, warmup, rounds, sockets, agents } = options;
+  const { mix, workers, windowMs, latenessMs, profileFolder, warmup, rounds, sockets, agents } = options;
   const service = await Service.start({ workers, windowMs, latenessMs, profileFolder });
   const startRss = readProcessUse(service.pid).rssMib;
-  const fleet = new FleetProcess({ ...options, port: service.port });
+  const fleet = new FleetHandle({ ...options, port: service.port });
   let probe: Probe | undefined;
   try {
     await fleet.perform({ kind: 'rest' });
@@ -68,7 +68,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     await fleet.perform({ kind: 'rounds', count: rounds });
     const delaysMs = await probe.take();
     await sleep(windowMs);
-    await check(service, fleet.report, lateBefore, options);
+    await check(service, fleet.report, { mix, sockets, agents: agents + 1, lateBefore });
     const records = (sum: typeof told) => sum.updates + sum.opens + sum.closes + sum.onces;
     return {
       updates: told.updates - toldBefore.told.updates,
@@ -91,22 +91,30 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   }
 }
 
-function lateWindows(sum: Awaited<ReturnType<Service['metrics']>>): number {
+export function lateWindows(sum: Awaited<ReturnType<Service['metrics']>>): number {
   return sum('tributary_reducer_window_count_total', { tributary_reason: 'late' });
 }
 
-function reading(service: Service, fleet: FleetProcess) {
+function reading(service: Service, fleet: FleetHandle) {
   const generatorNs = readThreadTimes(fleet.pid).reduce((sum, { cpuNs }) => sum + cpuNs, 0);
   const { softirqMs } = readProcessorTime();
   return { ...service.cpuTimes(), generatorNs, softirqMs, wallMs: performance.now() };
 }
 
+export interface Expected {
+  mix: Mix;
+  sockets: number;
+  /** All that are connected. */
+  agents: number;
+  /** Windows that were late before what is checked. */
+  lateBefore: number;
+}
+
 /** Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice. */
-async function check(
+export async function check(
   service: Service,
   { told, frames, lost }: FleetReport,
-  lateBefore: number,
-  { mix, sockets, agents }: MeasureOptions,
+  { mix, sockets, agents, lateBefore }: Expected,
 ) {
   const sum = await service.metrics();
   const level = { tributary_level: 'az_az' };
@@ -128,7 +136,7 @@ async function check(
   };
   const expected = {
     ...{ forwardBytes: told.forwardBytes, reverseBytes: told.reverseBytes, connections: told.connections },
-    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents: agents + 1 },
+    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents },
   };
   // Empty windows go on, so there may be more frames by now.
   const accepted = sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' });
@@ -158,42 +166,5 @@ class Probe {
 
   stop(): void {
     this.#child.kill();
-  }
-}
-
-class FleetProcess {
-  readonly #child: ChildProcess;
-  #report: FleetReport | undefined;
-
-  constructor(settings: FleetSettings) {
-    this.#child = fork(PROGRAM, [JSON.stringify(settings)]);
-  }
-
-  get pid(): number {
-    if (this.#child.pid === undefined) throw new Error('the fleet did not start');
-    return this.#child.pid;
-  }
-
-  get report(): FleetReport {
-    if (this.#report === undefined) throw new Error('the fleet has told nothing');
-    return this.#report;
-  }
-
-  /** Resolves when what the order told is committed. */
-  async perform(order: FleetOrder): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<FleetReport>();
-    const ended = (code: number | null) => reject(new Error(`the fleet ended with ${code}`));
-    this.#child.once('message', resolve).once('exit', ended);
-    this.#child.send(order);
-    this.#report = await promise;
-    this.#child.off('exit', ended);
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#child.once('exit', () => resolve());
-    this.#child.send({ kind: 'stop' });
-    await promise;
   }
 }
