@@ -151,7 +151,7 @@ export class Agent {
     await this.#readAddresses();
     const { note } = this.#look;
     this.#addressTimer = setInterval(() => {
-      note.touch(Date.now());
+      this.#touch(note);
       void this.#readAddresses();
     }, ADDRESSES_PERIOD_MS);
     await this.#openOutputs(this.#look);
@@ -242,7 +242,7 @@ export class Agent {
       },
     );
     session.begin(now);
-    note.touch(Date.now());
+    this.#touch(note);
     if (this.#options.cpuLimit !== undefined) this.#watchCost(source, this.#options.cpuLimit);
     if (blindMs > 0) log.info({ blindMs }, `nobody looked for ${blindMs} ms`);
     return { source, session, note, losses };
@@ -357,8 +357,18 @@ export class Agent {
   #told({ source, note, losses }: Look, payloads: readonly Payload[]): void {
     this.#offer(payloads, this.#core.toldWindow);
     this.#dependencies.memory.afterWindow(payloads.reduce((sum, { payload }) => sum + payload.length, 0));
-    note.touch(Date.now());
+    this.#touch(note);
     losses.note(source.losses());
+  }
+
+  /** Without the note the next agent does not know for how long nobody looked; what this one tells is the same. */
+  #touch(note: LookNote): void {
+    try {
+      note.touch(Date.now());
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#limitedLog.warn('look_note', { why }, `cannot note when the agent looked: ${why}`);
+    }
   }
 
   async #tellOpenWindow(look: Look): Promise<void> {

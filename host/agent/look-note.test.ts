@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { LookNote } from './look-note.ts';
 
 function makeFolder(context: TestContext): string {
@@ -49,4 +50,33 @@ test('the own note stays although its path has gone', (context) => {
     new LookNote({ node: 'a', scope: { kind: 'netns', path: '/', inode: 7 } }, folder).blindMs(3_000),
     2_000,
   );
+});
+
+test('the notes of living agents stay while others start', async (context) => {
+  const folder = makeFolder(context);
+  const path = join(folder, 'scope');
+  writeFileSync(path, '');
+  const scope = { kind: 'netns' as const, path, inode: statSync(path).ino };
+  const starter = new Worker(
+    `import { workerData } from 'node:worker_threads';
+    import { LookNote } from ${JSON.stringify(import.meta.resolve('./look-note.ts'))};
+    for (let count = 0; count < 2_000; count += 1) new LookNote({ node: 'starts' }, workerData);`,
+    { eval: true, workerData: folder },
+  );
+  const ended = Promise.withResolvers<number>();
+  starter.once('error', ended.reject).once('exit', ended.resolve);
+  let isRunning = true;
+  starter.once('exit', () => {
+    isRunning = false;
+  });
+  context.after(() => starter.terminate());
+  const note = new LookNote({ node: 'lives', scope }, folder);
+  while (isRunning) {
+    for (let count = 0; count < 10; count += 1) {
+      note.touch(1_000);
+      assert.equal(note.blindMs(3_000), 2_000);
+    }
+    await new Promise(setImmediate);
+  }
+  assert.equal(await ended.promise, 0);
 });

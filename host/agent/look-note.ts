@@ -1,6 +1,6 @@
 // When an agent looked at the same thing last, so that the next one can say for how long nobody did: the time of a file. In the file stands the
 // path of the scope that is looked at, so that a later agent can tell whether there still is one.
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Scope } from './scope.ts';
 
@@ -37,10 +37,12 @@ export class LookNote {
     return seen === undefined ? 0 : Math.max(0, Math.round(nowMs - seen.mtimeMs));
   }
 
-  /** Somebody looks now. */
+  /** Somebody looks now. An agent that starts meanwhile reads the note as a whole, or it would take it for one of a scope that is gone. */
   touch(nowMs: number): void {
-    writeFileSync(this.#path, this.#scopePath);
-    utimesSync(this.#path, nowMs / 1000, nowMs / 1000);
+    const next = `${this.#path}.next`;
+    writeFileSync(next, this.#scopePath);
+    utimesSync(next, nowMs / 1000, nowMs / 1000);
+    renameSync(next, this.#path);
   }
 }
 
