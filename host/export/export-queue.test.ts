@@ -60,3 +60,15 @@ test('what is in flight does not change, even when the queue holds nothing else'
   queue.committed(1);
   assert.deepEqual(queue.next(0), { firstWindow: 2, lastWindow: 3, content: 5 });
 });
+
+test('a batch that failed does not change: parts of it may have arrived', () => {
+  const queue = sumQueue(1);
+  pushWindows(queue, [1]);
+  queue.next(0);
+  queue.failed(0);
+  pushWindows(queue, [2, 3]);
+  assert.deepEqual(queue.next(1_000), { firstWindow: 1, lastWindow: 1, content: 1 });
+  assert.equal(queue.succeeded(), 1);
+  queue.committed(1);
+  assert.deepEqual(queue.next(1_000), { firstWindow: 2, lastWindow: 3, content: 5 });
+});

@@ -34,6 +34,8 @@ export class ExportQueue<Content> {
   readonly #backoff: Backoff;
   #batches: WindowBatch<Content>[] = [];
   #inFlight = false;
+  /** The first batch has been in flight: parts of it may have arrived, so it does not change any more. */
+  #isBegun = false;
   /** The last window of the batch that arrived and of which the agents were not told yet. */
   #untold: number | undefined;
   #retryAtMs = -Infinity;
@@ -55,7 +57,7 @@ export class ExportQueue<Content> {
   push(batch: WindowBatch<Content>): void {
     const last = this.#batches.at(-1);
     const isFull = this.#batches.length >= this.#countMax;
-    if (last === undefined || !isFull || (this.#inFlight && this.#batches.length === 1)) {
+    if (last === undefined || !isFull || (this.#isBegun && this.#batches.length === 1)) {
       this.#batches.push(batch);
       return;
     }
@@ -74,6 +76,7 @@ export class ExportQueue<Content> {
     if (this.#inFlight || this.#untold !== undefined || this.#batches.length === 0 || nowMs < this.#retryAtMs)
       return undefined;
     this.#inFlight = true;
+    this.#isBegun = true;
     return this.#batches[0];
   }
 
@@ -82,6 +85,7 @@ export class ExportQueue<Content> {
     const batch = this.#batches.shift();
     if (batch === undefined || !this.#inFlight) throw new Error('no batch is in flight');
     this.#inFlight = false;
+    this.#isBegun = false;
     this.#backoff.reset();
     this.#retryAtMs = -Infinity;
     this.successes++;

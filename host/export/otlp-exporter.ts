@@ -1,6 +1,6 @@
 /**
- * Drives the stock OTLP exporter once per closed window and tells which windows it has confirmed. The stock exporter reads its own variables
- * (otlp-environment.ts); without an endpoint there is no exporter, and a closed window commits at once.
+ * Drives the stock OTLP exporter with each closed window, in chunks, and tells which windows it has confirmed whole. The stock exporter reads
+ * its own variables (otlp-environment.ts); without an endpoint there is no exporter, and a closed window commits at once.
  */
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
@@ -10,9 +10,10 @@ import type { Clock } from '../lib/clock.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { CumulativeSums } from './cumulative-sums.ts';
 import { type EdgeRow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
-import { ExportQueue } from './export-queue.ts';
+import { ExportQueue, type WindowBatch } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
-import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
+import { splitBatch } from './otlp-chunks.ts';
+import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { reducerResource } from './resource.ts';
 
 export interface OtlpExporterOptions {
@@ -37,11 +38,18 @@ const RETRY_CHECK_MS = 200;
 /** How long stop() waits for the batch in flight and the rest. */
 const STOP_TIMEOUT_MS = 3_000;
 export const CUMULATIVE_BATCHES_MAX = 2;
+/** Chunks on their way at once: with one, a window of 100 000 series would wait 270 times for a receiver that is far away. */
+const CHUNKS_IN_FLIGHT_MAX = 4;
 
 /** A batch as it was when its window closed: a retry tells the same. */
 interface Content {
   rows: RowsByKey;
   self: readonly SelfReading[];
+}
+
+interface ExportFailure {
+  /** What the stock exporter says of it. */
+  error: Error | undefined;
 }
 
 export class OtlpExporter {
@@ -50,6 +58,8 @@ export class OtlpExporter {
   readonly #exporter = new OTLPMetricExporter();
   readonly #queue: ExportQueue<Content>;
   readonly #processStartNs: bigint;
+  /** What has not arrived of the first batch since it was in flight for the first time. */
+  #unsent: MetricsBatch[] = [];
   #windowNs = 0n;
   #incarnation = 0n;
   #timer: NodeJS.Timeout | undefined;
@@ -135,46 +145,63 @@ export class OtlpExporter {
   }
 
   #pump(): void {
-    const { clock, log, onExported } = this.#dependencies;
+    const { clock, log } = this.#dependencies;
     if (this.#isStopped) return;
     const batch = this.#queue.next(clock().ms);
     if (batch === undefined) return;
-    const startWindow = (row: EdgeRow): number => (this.isDelta ? batch.firstWindow : row.fromWindow);
-    const metrics = toResourceMetrics(
-      {
-        startNs: (row) => BigInt(startWindow(row)) * this.#windowNs,
-        endNs: BigInt(batch.lastWindow + 1) * this.#windowNs,
-        temporality: this.#options.temporality,
-        rows: sortedRows(batch.content.rows),
-        self: batch.content.self,
-        processStartNs: this.#processStartNs,
-      },
-      reducerResource(this.#incarnation),
-      this.#options.profile,
-    );
+    if (this.#unsent.length === 0) this.#unsent = this.#split(batch);
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
-    this.#exporter.export(metrics, (result) => {
-      if (result.code === EXPORT_SUCCESS) {
-        log.info(
-          { window: batch.lastWindow, firstWindow: batch.firstWindow, series: batch.content.rows.size },
-          `exported window=${batch.lastWindow}`,
-        );
-        onExported(this.#queue.succeeded());
-      } else {
-        const retryAtMs = this.#queue.failed(clock().ms);
-        log.warn(
-          {
-            err: result.error,
-            window: batch.lastWindow,
-            retryInMs: Math.round(retryAtMs - clock().ms),
-            queued: this.#queue.length,
-          },
-          'export failed',
-        );
-      }
-      if (this.#queue.length === 0) this.#drained?.();
-      this.#pump();
-    });
+    void this.#send(batch);
+  }
+
+  #split({ firstWindow, lastWindow, content }: WindowBatch<Content>): MetricsBatch[] {
+    const startWindow = (row: EdgeRow): number => (this.isDelta ? firstWindow : row.fromWindow);
+    const batch = {
+      startNs: (row: EdgeRow) => BigInt(startWindow(row)) * this.#windowNs,
+      endNs: BigInt(lastWindow + 1) * this.#windowNs,
+      temporality: this.#options.temporality,
+      rows: sortedRows(content.rows),
+      self: content.self,
+      processStartNs: this.#processStartNs,
+    };
+    return splitBatch(batch, this.#options.profile);
+  }
+
+  async #send(batch: WindowBatch<Content>): Promise<void> {
+    let failure: ExportFailure | undefined;
+    while (this.#unsent.length > 0 && failure === undefined) {
+      if (this.#isStopped) return;
+      const chunks = this.#unsent.splice(0, CHUNKS_IN_FLIGHT_MAX);
+      const failures = await Promise.all(chunks.map((chunk) => this.#post(chunk)));
+      this.#unsent.unshift(...chunks.filter((_, index) => failures[index] !== undefined));
+      failure = failures.find((each) => each !== undefined);
+    }
+    if (failure === undefined) this.#arrived(batch);
+    else this.#failed(batch, failure);
+    if (this.#queue.length === 0) this.#drained?.();
+    this.#pump();
+  }
+
+  /** Undefined when it has arrived. */
+  #post(chunk: MetricsBatch): Promise<ExportFailure | undefined> {
+    const metrics = toResourceMetrics(chunk, reducerResource(this.#incarnation), this.#options.profile);
+    const { promise, resolve } = Promise.withResolvers<ExportFailure | undefined>();
+    this.#exporter.export(metrics, ({ code, error }) => resolve(code === EXPORT_SUCCESS ? undefined : { error }));
+    return promise;
+  }
+
+  #arrived({ firstWindow, lastWindow, content }: WindowBatch<Content>): void {
+    const { log, onExported } = this.#dependencies;
+    const { size: series } = content.rows;
+    log.info({ window: lastWindow, firstWindow, series }, `exported window=${lastWindow}`);
+    onExported(this.#queue.succeeded());
+  }
+
+  #failed({ lastWindow: window }: WindowBatch<Content>, { error: err }: ExportFailure): void {
+    const { log, clock } = this.#dependencies;
+    const { ms } = clock();
+    const retryInMs = Math.round(this.#queue.failed(ms) - ms);
+    log.warn({ err, window, retryInMs, queued: this.#queue.length }, 'export failed');
   }
 }
 

@@ -83,8 +83,14 @@ export function toResourceMetrics(batch: MetricsBatch, resource: Resource, profi
   return { resource, scopeMetrics: [{ scope: SCOPE, metrics: told }] };
 }
 
+interface NamedMetric {
+  metric: Metric;
+  name: string;
+  transport?: Transport;
+}
+
 /** The metrics that a profile emits, under its names. */
-function metricsIn(profile: Profile): { metric: Metric; name: string; transport?: Transport }[] {
+function metricsIn(profile: Profile): NamedMetric[] {
   return (Object.values(METRICS) as Metric[]).flatMap((metric) => {
     const name = metric.profiles[profile];
     if (name === undefined) return [];
@@ -94,6 +100,25 @@ function metricsIn(profile: Profile): { metric: Metric; name: string; transport?
       { metric, name: name.udp, transport: 'udp' },
     ];
   });
+}
+
+/** Tells how many points `toResourceMetrics` makes of a row. Each of its tallies counts as one, whether or not it is one. */
+export function pointCounter(profile: Profile): (row: EdgeRow) => number {
+  const metrics = metricsIn(profile);
+  return (row) => {
+    let count = row.tallies.size;
+    if (row.isHost) return count;
+    for (const { metric, transport } of metrics) if (isOf(row, transport)) count += countPoints(metric, row);
+    return count;
+  };
+}
+
+function countPoints({ value, instrument }: Metric, row: EdgeRow): number {
+  if (instrument === 'exponential_histogram') return row.histogram === undefined ? 0 : 1;
+  if (instrument !== 'counter') return value.length;
+  let count = 0;
+  for (const field of value) if (row.sums[field as SumField] !== 0) count++;
+  return count;
 }
 
 export interface AttributedRow {

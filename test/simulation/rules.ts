@@ -532,7 +532,7 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     7,
     'the bytes of a batch are fixed',
     'host/export/export-queue.ts',
-    'if (last === undefined || !isFull || (this.#inFlight && this.#batches.length === 1)) {',
+    'if (last === undefined || !isFull || (this.#isBegun && this.#batches.length === 1)) {',
     'if (last === undefined || (!isFull && !this.#inFlight)) {',
   ),
   rule(
