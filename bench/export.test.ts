@@ -12,9 +12,9 @@ const RUN = join(import.meta.dirname, 'run.ts');
 /** Bytes and packets of both directions, open connections, flows of which both ends are known. */
 const POINTS_PER_SERIES = 6;
 /** The exporter's own: windows that wait, exports that succeeded, failed and were merged. */
-const OWN_POINTS = 4;
+const OWN_POINTS = 6;
 /** target_info. */
-const OWN_SAMPLES = 1;
+const OWN_SAMPLES = 7;
 
 interface Way {
   points: number;

@@ -2,7 +2,7 @@
 //
 // Outputs of reducer.wasm with so many series go through the OTLP exporter to a receiver in another process that counts points, and through /metrics to
 // a scraper that counts samples; in the same round there is a pause without either. Meanwhile two event loops are watched: that of this thread, which
-// exports as the reducer's main thread does, and that of a worker thread, where the reducer receives.
+// hands windows over as the reducer's main thread does, and that of a worker thread, where the reducer receives.
 
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { compileReducer } from '../host/reducer/reducer-module.ts';
-import { type Exported, exportOtlp, exportPrometheus, Receiver } from './export/exporters.ts';
+import { type Exported, Otlp, Prometheus, Receiver } from './export/exporters.ts';
 import { LoopWatch } from './export/loop-watch.ts';
 import type { LoopDelay } from './export/order.ts';
 import { type ExportedWindow, makeWindow } from './export/window.ts';
@@ -72,7 +72,10 @@ try {
   }
   report.table(
     'export of one window; CPU ns a point, median (least-greatest)',
-    ['series', 'by', 'points', 'bytes a point', 'points/s', 'main: decode', 'main: tell', 'other threads', 'whole, ms'],
+    [
+      ...['series', 'by', 'points', 'bytes a point', 'points/s', 'main thread', 'export thread', 'other threads'],
+      ...['whole, ms', 'peak, MiB'],
+    ],
     costs,
   );
   report.table(
@@ -92,14 +95,7 @@ async function measureSize(size: number, { closed }: ExportedWindow): Promise<Re
   for (let round = -warmup; round < rounds; round++) {
     for (const way of rotate(WAYS, round + warmup)) {
       report.progress(`${size} series, ${way}: ${round < 0 ? 'warm-up' : `round ${round + 1} of ${rounds}`}`);
-      await askWorker('begin');
-      watch.begin();
-      // A loop's first sample is the one after which lateness can be seen.
-      await sleep(SETTLE_MS);
-      const exported = await exportBy(way, closed);
-      await sleep(SETTLE_MS);
-      const main = watch.read();
-      const one = { ...exported, main, worker: await askWorker('read') };
+      const one = await measureWindow(way, closed);
       if (round >= 0) measured[way].push(one);
     }
   }
@@ -110,11 +106,34 @@ async function measureSize(size: number, { closed }: ExportedWindow): Promise<Re
   return measured;
 }
 
-async function exportBy(way: Way, closed: ExportedWindow['closed']): Promise<Exported> {
-  if (way === 'OTLP') return exportOtlp(receiver, closed);
-  if (way === 'Prometheus') return exportPrometheus(receiver, closed);
+/** The second window of an exporter's thread: a fresh thread compiles the code first. */
+async function measureWindow(way: Way, closed: ExportedWindow['closed']): Promise<Measured> {
+  const exporter = createExporter(way);
+  await exporter?.start();
+  try {
+    await exporter?.export(closed);
+    await askWorker('begin');
+    watch.begin();
+    // A loop's first sample is the one after which lateness can be seen.
+    await sleep(SETTLE_MS);
+    const exported = (await exporter?.export(closed)) ?? (await pause());
+    await sleep(SETTLE_MS);
+    const main = watch.read();
+    return { ...exported, main, worker: await askWorker('read') };
+  } finally {
+    await exporter?.stop();
+  }
+}
+
+function createExporter(way: Way): Otlp | Prometheus | undefined {
+  if (way === 'OTLP') return new Otlp(receiver);
+  if (way === 'Prometheus') return new Prometheus(receiver);
+  return undefined;
+}
+
+async function pause(): Promise<Exported> {
   await sleep(PAUSE_MS);
-  return { points: 0, bytes: 0, decodeNs: 0, tellNs: 0, otherNs: 0, ms: PAUSE_MS };
+  return { points: 0, bytes: 0, mainNs: 0, exportNs: 0, otherNs: 0, ms: PAUSE_MS, peakMib: 0 };
 }
 
 async function askWorker(order: 'begin' | 'read'): Promise<LoopDelay> {
@@ -130,8 +149,9 @@ function costRow(series: number, way: Way, list: Measured[]): string[] {
   return [
     ...[String(series), way, String(points), (bytes / points).toFixed(0)],
     spreadOf(list.map((one) => one.points / (one.ms / 1e3))).median.toFixed(0),
-    ...[perPoint(({ decodeNs }) => decodeNs), perPoint(({ tellNs }) => tellNs), perPoint(({ otherNs }) => otherNs)],
+    ...[perPoint(({ mainNs }) => mainNs), perPoint(({ exportNs }) => exportNs), perPoint(({ otherNs }) => otherNs)],
     showSpread(spreadOf(list.map(({ ms }) => ms)), 0),
+    showSpread(spreadOf(list.map(({ peakMib }) => peakMib)), 0),
   ];
 }
 

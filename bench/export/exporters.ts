@@ -1,38 +1,37 @@
-// The product's two exporters as the reducer has them, in this thread, and the process that they tell.
+// The product's two exporters as the reducer has them, in a thread of their own, and the process that they tell.
 
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import { pino } from 'pino';
-import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../../host/export/cumulative-sums.ts';
-import { decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../../host/export/edge-rows.ts';
-import { OtlpExporter } from '../../host/export/otlp-exporter.ts';
-import { PrometheusServer } from '../../host/export/prometheus-server.ts';
-import { reducerResource } from '../../host/export/resource.ts';
-import { startClock } from '../../host/lib/clock.ts';
+import type { ExportThreadOptions } from '../../host/export/export-thread.ts';
+import { Exports, THREAD_NAME } from '../../host/export/exports.ts';
+import type { TcpAddress } from '../../host/export/prometheus-server.ts';
 import type { ClosedWindow } from '../../host/reducer/closed-window.ts';
 import { Level } from '../../host/wire/gen/records-layout.ts';
 import { cpuNs } from '../lib/cpu-clock.ts';
+import { readProcessUse, readThreadTimes } from '../lib/machine.ts';
 import type { ReceiverNews, ReceiverOrder } from './order.ts';
 
-/** A batch of a million points may take longer than the ten seconds that the stock exporter waits. */
+/** On a busy machine a chunk may take longer than the ten seconds that the stock exporter waits. */
 const EXPORT_TIMEOUT_MS = 300_000;
 const LEVELS = new Set([Level.IdId]);
 
-/** Of one window. Times of the main thread are CPU, ns. */
+/** Of one window. Times of threads are CPU, ns. */
 export interface Exported {
   points: number;
   bytes: number;
-  /** From the output of the workers to rows. */
-  decodeNs: number;
-  /** From rows to the last byte. */
-  tellNs: number;
+  mainNs: number;
+  exportNs: number;
   /** Of all other threads: the collector, sockets. */
   otherNs: number;
   /** From the closed window until the other end had everything. */
   ms: number;
+  /** By how much the process was larger at its largest than before there was an exporter. */
+  peakMib: number;
 }
 
 export class Receiver {
@@ -68,76 +67,93 @@ export class Receiver {
   }
 }
 
-export async function exportOtlp(receiver: Receiver, closed: ClosedWindow): Promise<Exported> {
-  // The stock exporter reads its variables when it is made.
-  process.env.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT = `http://127.0.0.1:${receiver.port}/v1/metrics`;
-  process.env.OTEL_EXPORTER_OTLP_METRICS_TIMEOUT = String(EXPORT_TIMEOUT_MS);
-  const exported = Promise.withResolvers<number>();
-  const exporter = new OtlpExporter(
-    { profile: 'otel', temporality: AggregationTemporality.DELTA },
-    {
-      ...{ log: pino({ enabled: false }), clock: startClock(), random: Math.random, sums: new CumulativeSums() },
-      ...{ onExported: exported.resolve, readSelf: () => [] },
-    },
-  );
-  exporter.start();
-  try {
-    const meter = startMeter();
-    const rows = rowsOf(closed);
-    const decodeNs = meter.main();
-    exporter.push(closed, rows);
-    assert.equal(await exported.promise, closed.window);
-    const cost = meter.stop(decodeNs);
-    const { points, bytes } = await receiver.ask({ kind: 'counted' });
-    return { points, bytes, ...cost };
-  } finally {
-    await exporter.stop();
+/** One exporter in the thread that a reducer has for it. */
+abstract class Exporter {
+  protected readonly receiver: Receiver;
+  protected readonly exports: Exports;
+  protected exported = Promise.withResolvers<number>();
+  protected prometheus: TcpAddress | undefined;
+  readonly #mibBefore = readProcessUse(process.pid).rssMib;
+
+  constructor(receiver: Receiver, options: Omit<ExportThreadOptions, 'incarnation'>) {
+    this.receiver = receiver;
+    this.exports = new Exports(
+      { incarnation: 1n, ...options },
+      {
+        log: pino({ enabled: false }),
+        environment: {
+          OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `http://127.0.0.1:${receiver.port}/v1/metrics`,
+          OTEL_EXPORTER_OTLP_METRICS_TIMEOUT: String(EXPORT_TIMEOUT_MS),
+        },
+        onExported: (window) => this.exported.resolve(window),
+        fail: (error) => this.exported.reject(error),
+      },
+    );
+  }
+
+  async start(): Promise<void> {
+    this.prometheus = await this.exports.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.exports.stop();
+  }
+
+  async export(closed: ClosedWindow): Promise<Exported> {
+    resetPeak();
+    const start = performance.now();
+    const before = readTimes();
+    const { points, bytes } = await this.tell(closed);
+    const ms = performance.now() - start;
+    const after = readTimes();
+    return {
+      ...{ points, bytes, ms },
+      mainNs: after.mainNs - before.mainNs,
+      exportNs: after.exportNs - before.exportNs,
+      otherNs: Math.max(
+        0,
+        after.processNs - before.processNs - (after.mainNs - before.mainNs) - (after.exportNs - before.exportNs),
+      ),
+      peakMib: readProcessUse(process.pid).peakMib - this.#mibBefore,
+    };
+  }
+
+  protected abstract tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }>;
+}
+
+export class Otlp extends Exporter {
+  constructor(receiver: Receiver) {
+    super(receiver, { temporality: AggregationTemporality.DELTA });
+  }
+
+  protected async tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }> {
+    this.exported = Promise.withResolvers();
+    this.exports.push(closed, LEVELS);
+    assert.equal(await this.exported.promise, closed.window);
+    this.exports.committed(closed.window);
+    return this.receiver.ask({ kind: 'counted' });
   }
 }
 
-export async function exportPrometheus(receiver: Receiver, closed: ClosedWindow): Promise<Exported> {
-  const sums = new CumulativeSums({ rowsMax: PROMETHEUS_ROWS_MAX });
-  const server = new PrometheusServer(
-    { address: { host: '127.0.0.1', port: 0 }, insecure: false },
-    {
-      log: pino({ enabled: false }),
-      snapshot: () => ({ rows: [...sums.snapshot().values()], self: [], resource: reducerResource(1n) }),
-    },
-  );
-  await server.start();
-  try {
-    const meter = startMeter();
-    sums.add(closed.window, closed.windowNs, rowsOf(closed));
-    const decodeNs = meter.main();
-    const url = `http://127.0.0.1:${server.address.port}/metrics`;
-    const { points, bytes } = await receiver.ask({ kind: 'scrape', url });
-    return { points, bytes, ...meter.stop(decodeNs) };
-  } finally {
-    await server.stop();
+export class Prometheus extends Exporter {
+  constructor(receiver: Receiver) {
+    super(receiver, { prometheus: { address: { host: '127.0.0.1', port: 0 }, insecure: false } });
+  }
+
+  protected async tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }> {
+    this.exports.push(closed, LEVELS);
+    return this.receiver.ask({ kind: 'scrape', url: `http://127.0.0.1:${this.prometheus?.port}/metrics` });
   }
 }
 
-function rowsOf({ outputs }: ClosedWindow): RowsByKey {
-  return mergeRows(decodeWindow(outputs, LEVELS), decodeHosts(outputs).values());
+function readTimes(): { mainNs: number; exportNs: number; processNs: number } {
+  const { user, system } = process.cpuUsage();
+  const thread = readThreadTimes(process.pid).findLast(({ name }) => name === THREAD_NAME);
+  assert(thread !== undefined);
+  return { mainNs: cpuNs(), exportNs: thread.cpuNs, processNs: (user + system) * 1_000 };
 }
 
-interface Meter {
-  /** CPU time of this thread since the start. */
-  main(): number;
-  stop(decodeNs: number): Pick<Exported, 'decodeNs' | 'tellNs' | 'otherNs' | 'ms'>;
-}
-
-function startMeter(): Meter {
-  const startMs = performance.now();
-  const start = cpuNs();
-  const startProcess = process.cpuUsage();
-  return {
-    main: () => cpuNs() - start,
-    stop: (decodeNs) => {
-      const mainNs = cpuNs() - start;
-      const { user, system } = process.cpuUsage(startProcess);
-      const otherNs = Math.max(0, (user + system) * 1_000 - mainNs);
-      return { decodeNs, tellNs: mainNs - decodeNs, otherNs, ms: performance.now() - startMs };
-    },
-  };
+/** proc_pid_clear_refs(5): 5 resets the peak of the resident set. */
+function resetPeak(): void {
+  writeFileSync('/proc/self/clear_refs', '5');
 }

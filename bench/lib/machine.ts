@@ -61,6 +61,8 @@ export function readProcessorTime(): ProcessorTime {
 export interface ProcessUse {
   cpuMs: number;
   rssMib: number;
+  /** The greatest `rssMib` so far. */
+  peakMib: number;
 }
 
 /** Of a process with all its threads; throws when it has ended. */
@@ -69,8 +71,11 @@ export function readProcessUse(pid: number): ProcessUse {
   const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
     .replace(/^.*\) /s, '')
     .split(' ');
-  const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  return { cpuMs: (Number(fields[11]) + Number(fields[12])) * TICK_MS, rssMib: Number(resident?.[1] ?? 0) / 1024 };
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  const mib = (field: string): number =>
+    Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? 0) / 1024;
+  const cpuMs = (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  return { cpuMs, rssMib: mib('VmRSS'), peakMib: mib('VmHWM') };
 }
 
 export interface ThreadTime {

@@ -7,15 +7,12 @@ import { ApiServer } from '../api/api-server.ts';
 import type { Agent } from '../api/edge-answer.ts';
 import { listListeners } from '../api/listeners.ts';
 import { WindowStore } from '../api/window-store.ts';
-import { CumulativeSums, PROMETHEUS_ROWS_MAX } from '../export/cumulative-sums.ts';
-import { decodeHosts, decodeWindow, mergeRows } from '../export/edge-rows.ts';
+import { Exports } from '../export/exports.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
 import { isOtlpConfigured, temporalityFrom } from '../export/otlp-environment.ts';
-import { OtlpExporter } from '../export/otlp-exporter.ts';
 import type { SelfReading } from '../export/otlp-metrics.ts';
-import { PrometheusServer, type TcpAddress } from '../export/prometheus-server.ts';
-import { reducerResource } from '../export/resource.ts';
+import type { TcpAddress } from '../export/prometheus-server.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import { addHandshakes, type HandshakeCounts } from '../reducer/handshake-counts.ts';
@@ -63,9 +60,9 @@ export class ReducerService {
   readonly #api: ApiServer;
   readonly #credentials: CredentialKeeper | undefined;
   #levels: ReadonlySet<Level>;
-  readonly #sums: CumulativeSums;
-  readonly #exporter: OtlpExporter | undefined;
-  readonly #prometheus: PrometheusServer | undefined;
+  readonly #hasOtlp: boolean;
+  /** With an OTLP exporter or a listener for Prometheus. */
+  readonly #exports: Exports | undefined;
   #counters: StageCounters = NO_COUNTERS;
   #wire = sumWireTotals([]);
   #handshakes: HandshakeCounts = {};
@@ -76,9 +73,8 @@ export class ReducerService {
     this.#dependencies = dependencies;
     const { log, fail, onClosed, environment } = dependencies;
     const clock = this.#clock;
-    this.#sums = new CumulativeSums(options.prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
     this.#levels = levelSet(options.levels);
-    this.#exporter = isOtlpConfigured(environment) ? this.#createExporter(clock) : undefined;
+    this.#hasOtlp = isOtlpConfigured(environment);
     this.#reducer = new Reducer(options, {
       log,
       clock,
@@ -89,14 +85,11 @@ export class ReducerService {
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
         this.#export(closed);
       },
-      committed: (window) => {
-        this.#sums.committed(window);
-        this.#exporter?.committed(window);
-      },
+      committed: (window) => this.#exports?.committed(window),
       fail,
     });
     this.#credentials = options.tls && this.#keepCredentials(options.tls);
-    this.#prometheus = options.prometheus && this.#createPrometheus(options.prometheus);
+    if (this.#hasOtlp || options.prometheus !== undefined) this.#exports = this.#createExports();
     this.#api = new ApiServer(
       { address: options.api, insecure: options.insecure, tokenFile: options.apiTokenFile },
       {
@@ -135,14 +128,14 @@ export class ReducerService {
     const credentials = await this.#credentials?.start();
     await nameOption('api.address', this.#api.start(credentials));
     try {
-      await nameOption('prometheus.listen', this.#startPrometheus(credentials));
+      await nameOption('prometheus.listen', this.#startExports(credentials));
       await nameOption('reducer.listen', this.#reducer.start(credentials));
     } catch (error) {
       // The one that leaves something behind.
       await this.#api.stop();
       throw error;
     }
-    this.#exporter?.start();
+    this.#exports?.tellSelf(this.#readSelf());
     this.#refresh = setInterval(() => void this.#readCounters(), COUNTERS_REFRESH_MS);
   }
 
@@ -151,9 +144,8 @@ export class ReducerService {
     clearInterval(this.#refresh);
     this.#credentials?.stop();
     await this.#reducer.settle();
-    await this.#exporter?.stop();
+    await this.#exports?.stop();
     await this.#reducer.stop();
-    await this.#prometheus?.stop();
     await this.#api.stop();
   }
 
@@ -163,7 +155,7 @@ export class ReducerService {
       windows: { ...this.#reducer.windows, newest: this.store.newest },
       pipeline: this.pipeline(),
       refused: { ...this.#wire.refused, ...this.#counters.refused },
-      exporting: this.#exporter !== undefined,
+      exporting: this.#hasOtlp,
     };
   }
 
@@ -178,7 +170,7 @@ export class ReducerService {
       socketsRefused: counts.SocketsRefused + counts.ClaimsRefused,
       lost: counts.AgentEventsLost + counts.AgentSocketsRefused + lost.SocketStates + lost.Datagrams,
       lateWindows: this.#reducer.windows.late,
-      exportQueue: this.#exporter?.queueLength ?? 0,
+      exportQueue: this.#exports?.queueLength ?? 0,
     };
   }
 
@@ -196,68 +188,49 @@ export class ReducerService {
         renewed: (credentials) => {
           this.#reducer.renew(credentials);
           this.#api.renew(credentials);
-          this.#prometheus?.renew(credentials);
+          this.#exports?.renew(credentials);
         },
       },
     );
   }
 
-  #createExporter(clock: Clock): OtlpExporter {
-    const { log, environment } = this.#dependencies;
-    return new OtlpExporter(
-      { profile: 'otel', temporality: temporalityFrom(environment) },
+  #createExports(): Exports {
+    const { log, environment, fail } = this.#dependencies;
+    const { prometheus, insecure } = this.#options;
+    return new Exports(
       {
-        ...{ log, clock, random: Math.random, sums: this.#sums },
-        onExported: (window) => this.#reducer.exported(window),
-        readSelf: () => this.#readSelf(),
+        incarnation: this.#reducer.incarnation,
+        temporality: this.#hasOtlp ? temporalityFrom(environment) : undefined,
+        prometheus: prometheus && { address: prometheus, insecure },
       },
+      { log, environment, onExported: (window) => this.#reducer.exported(window), fail },
     );
   }
 
-  #createPrometheus(address: TcpAddress): PrometheusServer {
-    return new PrometheusServer(
-      { address, insecure: this.#options.insecure },
-      {
-        log: this.#dependencies.log,
-        snapshot: () => ({
-          rows: [...this.#sums.snapshot().values()],
-          self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],
-          resource: reducerResource(this.#reducer.incarnation),
-        }),
-      },
-    );
-  }
-
-  async #startPrometheus(credentials: Credentials | undefined): Promise<void> {
-    if (this.#prometheus === undefined) return;
-    await this.#prometheus.start(credentials);
-    const url = `${credentials === undefined ? 'http' : 'https'}://${formatAddress(this.#prometheus.address)}/metrics`;
+  async #startExports(credentials: Credentials | undefined): Promise<void> {
+    const prometheus = await this.#exports?.start(credentials);
+    if (prometheus === undefined) return;
+    const url = `${credentials === undefined ? 'http' : 'https'}://${formatAddress(prometheus)}/metrics`;
     this.#dependencies.log.info({ url }, `metrics for Prometheus at ${url}`);
   }
 
   /** Hands a closed window to whoever exports; without a push exporter it commits at once. */
   #export(closed: ClosedWindow): void {
-    if (this.#exporter !== undefined || this.#prometheus !== undefined) {
-      const rows = mergeRows(decodeWindow(closed.outputs, this.#levels), decodeHosts(closed.outputs).values());
-      if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
-        this.#sums.add(closed.window, closed.windowNs, rows);
-      this.#exporter?.push(closed, rows);
-    }
-    if (this.#exporter === undefined) this.#reducer.exported(closed.window);
+    this.#exports?.tellSelf(this.#readSelf());
+    this.#exports?.push(closed, this.#levels);
+    if (!this.#hasOtlp) this.#reducer.exported(closed.window);
   }
 
   #readSelf(): SelfReading[] {
     return [
       ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
       ...readAgents(this.#agents()),
-      ...this.#sums.readings(),
       ...readAccess(
         this.#handshakes,
         this.#reducer.agentsRefused,
         this.#api.refused,
         this.#credentials?.secondsToExpiry,
       ),
-      ...(this.#prometheus?.readings() ?? []),
     ];
   }
 
@@ -266,6 +239,7 @@ export class ReducerService {
     this.#counters = addStageCounters(readings.map((reading) => reading.stages));
     this.#wire = sumWireTotals(readings.map((reading) => reading.wire));
     this.#handshakes = addHandshakes(readings.map((reading) => reading.counts.handshakes));
+    this.#exports?.tellSelf(this.#readSelf());
   }
 }
 

@@ -1,0 +1,148 @@
+/**
+ * The thread that exports: rows, cumulative sums and points of a window of 100 000 series take seconds to make, and neither the coordinator nor
+ * a worker waits for them. exports.ts hands it the outputs of closed windows as the workers wrote them.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import type { AggregationTemporality } from '@opentelemetry/sdk-metrics';
+import { type Logger, pino } from 'pino';
+import { startClock } from '../lib/clock.ts';
+import { UsageError } from '../lib/usage-error.ts';
+import type { ClosedWindow } from '../reducer/closed-window.ts';
+import type { Credentials } from '../tls/credentials.ts';
+import type { Level } from '../wire/gen/records-layout.ts';
+import { CumulativeSums, PROMETHEUS_ROWS_MAX } from './cumulative-sums.ts';
+import { decodeHosts, decodeWindow, mergeRows } from './edge-rows.ts';
+import { OtlpExporter } from './otlp-exporter.ts';
+import type { SelfReading } from './otlp-metrics.ts';
+import { PrometheusServer, type PrometheusServerOptions, type TcpAddress } from './prometheus-server.ts';
+import { reducerResource } from './resource.ts';
+
+export interface ExportThreadOptions {
+  incarnation: bigint;
+  /** Of the OTLP exporter; none without it. */
+  temporality?: AggregationTemporality;
+  /** Where a Prometheus may scrape; nowhere when undefined. */
+  prometheus?: PrometheusServerOptions;
+}
+
+export type ToThread =
+  | { kind: 'start'; credentials: Credentials | undefined }
+  | { kind: 'renew'; credentials: Credentials }
+  /** The reducer's own readings as of now. */
+  | { kind: 'self'; readings: readonly SelfReading[] }
+  | { kind: 'window'; closed: ClosedWindow; levels: ReadonlySet<Level> }
+  /** The agents were told that everything up to and with `window` is committed. */
+  | { kind: 'committed'; window: number }
+  | { kind: 'stop' };
+
+export type FromThread =
+  /** `prometheus`: with the port that was chosen. */
+  | { kind: 'started'; prometheus: TcpAddress | undefined }
+  /** What a UsageError says. */
+  | { kind: 'not_started'; code: string; message: string }
+  /** Every window up to and with this one has arrived. */
+  | { kind: 'exported'; window: number }
+  /** Windows that wait for the OTLP exporter. */
+  | { kind: 'queue'; length: number }
+  /** A line of pino without time and process, of any level: the level of the reducer's log may change. */
+  | { kind: 'log'; line: string }
+  | { kind: 'stopped' };
+
+class ExportThread {
+  readonly #port: MessagePort;
+  readonly #log: Logger;
+  readonly #sums: CumulativeSums;
+  readonly #exporter: OtlpExporter | undefined;
+  readonly #prometheus: PrometheusServer | undefined;
+  #self: readonly SelfReading[] = [];
+
+  constructor({ incarnation, temporality, prometheus }: ExportThreadOptions, port: MessagePort) {
+    this.#port = port;
+    const write = (line: string): void => this.#post({ kind: 'log', line });
+    this.#log = pino({ base: undefined, timestamp: false, level: 'trace' }, { write });
+    this.#sums = new CumulativeSums(prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
+    this.#exporter = temporality === undefined ? undefined : this.#createExporter(temporality);
+    const snapshot = () => ({
+      rows: [...this.#sums.snapshot().values()],
+      self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],
+      resource: reducerResource(incarnation),
+    });
+    this.#prometheus = prometheus && new PrometheusServer(prometheus, { log: this.#log, snapshot });
+  }
+
+  listen(): void {
+    this.#port.on('message', (message: ToThread) => this.#receive(message));
+  }
+
+  #receive(message: ToThread): void {
+    switch (message.kind) {
+      case 'start':
+        return void this.#start(message.credentials);
+      case 'renew':
+        return this.#prometheus?.renew(message.credentials);
+      case 'self':
+        this.#self = message.readings;
+        return;
+      case 'window':
+        return this.#export(message.closed, message.levels);
+      case 'committed':
+        this.#sums.committed(message.window);
+        return this.#exporter?.committed(message.window);
+      case 'stop':
+        return void this.#stop();
+    }
+  }
+
+  async #start(credentials: Credentials | undefined): Promise<void> {
+    try {
+      await this.#prometheus?.start(credentials);
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return this.#post({ kind: 'not_started', code: error.code, message: error.message });
+    }
+    this.#exporter?.start();
+    this.#post({ kind: 'started', prometheus: this.#prometheus?.address });
+  }
+
+  async #stop(): Promise<void> {
+    await this.#exporter?.stop();
+    await this.#prometheus?.stop();
+    this.#post({ kind: 'stopped' });
+  }
+
+  #export(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
+    const rows = mergeRows(decodeWindow(closed.outputs, levels), decodeHosts(closed.outputs).values());
+    if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
+      this.#sums.add(closed.window, closed.windowNs, rows);
+    this.#exporter?.push(closed, rows);
+    this.#tellQueue();
+  }
+
+  #createExporter(temporality: AggregationTemporality): OtlpExporter {
+    return new OtlpExporter(
+      { profile: 'otel', temporality },
+      {
+        ...{ log: this.#log, clock: startClock(), random: Math.random, sums: this.#sums },
+        onExported: (window) => {
+          this.#tellQueue();
+          this.#post({ kind: 'exported', window });
+        },
+        readSelf: () => this.#readSelf(),
+      },
+    );
+  }
+
+  #readSelf(): SelfReading[] {
+    return [...this.#self, ...this.#sums.readings(), ...(this.#prometheus?.readings() ?? [])];
+  }
+
+  #tellQueue(): void {
+    if (this.#exporter !== undefined) this.#post({ kind: 'queue', length: this.#exporter.queueLength });
+  }
+
+  #post(message: FromThread): void {
+    this.#port.postMessage(message);
+  }
+}
+
+if (parentPort !== null) new ExportThread(workerData as ExportThreadOptions, parentPort).listen();
