@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ExportQueue } from './export-queue.ts';
+import { EXPORT_QUEUE_ROWS_MAX, ExportQueue } from './export-queue.ts';
 
 const sumQueue = (countMax: number): ExportQueue<number> =>
   new ExportQueue<number>({ merge: (older, newer) => older + newer, random: () => 0, countMax });
@@ -71,4 +71,17 @@ test('a batch that failed does not change: parts of it may have arrived', () => 
   assert.equal(queue.succeeded(), 1);
   queue.committed(1);
   assert.deepEqual(queue.next(1_000), { firstWindow: 2, lastWindow: 3, content: 5 });
+});
+
+test('more rows than may wait are a full queue, whatever the number of windows', () => {
+  const queue = new ExportQueue<number>({ merge: Math.max, random: () => 0, rowsOf: (rows) => rows });
+  const half = EXPORT_QUEUE_ROWS_MAX / 2;
+  for (const [window, rows] of [half, half, 1, half].entries())
+    queue.push({ firstWindow: window, lastWindow: window, content: rows });
+  assert.equal(queue.merged, 2);
+  assert.deepEqual(queue.next(0), { firstWindow: 0, lastWindow: 0, content: half });
+  queue.push({ firstWindow: 4, lastWindow: 4, content: 2 });
+  assert.equal(queue.succeeded(), 0);
+  queue.committed(0);
+  assert.deepEqual(queue.next(0), { firstWindow: 1, lastWindow: 4, content: half });
 });

@@ -12,6 +12,8 @@ import { Backoff } from '../lib/backoff.ts';
 
 /** Closed windows that wait for an exporter; at ten seconds each about five minutes. */
 export const EXPORT_QUEUE_MAX = 30;
+/** Rows of all batches that wait, 1.2 KB each: as many as a window may have edges. */
+export const EXPORT_QUEUE_ROWS_MAX = 524_288;
 const RETRY_FIRST_MS = 1_000;
 const RETRY_MAX_MS = 30_000;
 
@@ -26,11 +28,14 @@ export interface ExportQueueOptions<Content> {
   /** Uniform in [0, 1), for the retry delays. */
   random: () => number;
   countMax?: number;
+  /** Rows of a batch; nothing by default. */
+  rowsOf?: (content: Content) => number;
 }
 
 export class ExportQueue<Content> {
   readonly #merge: (older: Content, newer: Content) => Content;
   readonly #countMax: number;
+  readonly #rowsOf: (content: Content) => number;
   readonly #backoff: Backoff;
   #batches: WindowBatch<Content>[] = [];
   #inFlight = false;
@@ -43,9 +48,10 @@ export class ExportQueue<Content> {
   failures = 0;
   successes = 0;
 
-  constructor({ merge, random, countMax = EXPORT_QUEUE_MAX }: ExportQueueOptions<Content>) {
+  constructor({ merge, random, countMax = EXPORT_QUEUE_MAX, rowsOf = () => 0 }: ExportQueueOptions<Content>) {
     this.#merge = merge;
     this.#countMax = countMax;
+    this.#rowsOf = rowsOf;
     this.#backoff = new Backoff({ firstMs: RETRY_FIRST_MS, maxMs: RETRY_MAX_MS, random });
   }
 
@@ -56,7 +62,8 @@ export class ExportQueue<Content> {
 
   push(batch: WindowBatch<Content>): void {
     const last = this.#batches.at(-1);
-    const isFull = this.#batches.length >= this.#countMax;
+    const rows = [...this.#batches, batch].reduce((total, { content }) => total + this.#rowsOf(content), 0);
+    const isFull = this.#batches.length >= this.#countMax || rows > EXPORT_QUEUE_ROWS_MAX;
     if (last === undefined || !isFull || (this.#isBegun && this.#batches.length === 1)) {
       this.#batches.push(batch);
       return;

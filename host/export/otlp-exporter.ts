@@ -78,6 +78,7 @@ export class OtlpExporter {
           })
         : (_, newer) => newer,
       random: dependencies.random,
+      rowsOf: ({ rows }) => rows.size,
       // Cumulative sums tell all that was before: one batch in flight and the newest are enough.
       ...(this.isDelta ? {} : { countMax: CUMULATIVE_BATCHES_MAX }),
     });
