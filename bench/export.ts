@@ -9,12 +9,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { compileReducer } from '../host/reducer/reducer-module.ts';
 import { type Exported, Otlp, Prometheus, Receiver } from './export/exporters.ts';
 import { LoopWatch } from './export/loop-watch.ts';
 import type { LoopDelay } from './export/order.ts';
 import { type ExportedWindow, makeWindow } from './export/window.ts';
+import { readProcessUse } from './lib/machine.ts';
 import { positive, positives } from './lib/options.ts';
 import { Report } from './lib/report.ts';
 import { rotate, showSpread, spreadOf } from './lib/statistics.ts';
@@ -45,6 +48,8 @@ const PAUSE_MS = 500;
 const SETTLE_MS = 20;
 
 interface Measured extends Exported {
+  /** How much of `peakMib` was there before the first exporter. */
+  startMib: number;
   main: LoopDelay;
   worker: LoopDelay;
 }
@@ -74,7 +79,7 @@ try {
     'export of one window; CPU ns a point, median (least-greatest)',
     [
       ...['series', 'by', 'points', 'bytes a point', 'points/s', 'main thread', 'export thread', 'other threads'],
-      ...['whole, ms', 'peak, MiB'],
+      ...['whole, ms', 'memory, MiB'],
     ],
     costs,
   );
@@ -92,11 +97,13 @@ try {
 
 async function measureSize(size: number, { closed }: ExportedWindow): Promise<Record<Way, Measured[]>> {
   const measured: Record<Way, Measured[]> = { nothing: [], OTLP: [], Prometheus: [] };
+  collectGarbage();
+  const startMib = readProcessUse(process.pid).rssMib;
   for (let round = -warmup; round < rounds; round++) {
     for (const way of rotate(WAYS, round + warmup)) {
       report.progress(`${size} series, ${way}: ${round < 0 ? 'warm-up' : `round ${round + 1} of ${rounds}`}`);
       const one = await measureWindow(way, closed);
-      if (round >= 0) measured[way].push(one);
+      if (round >= 0) measured[way].push({ ...one, startMib });
     }
   }
   for (const way of ['OTLP', 'Prometheus'] as const) {
@@ -106,8 +113,14 @@ async function measureSize(size: number, { closed }: ExportedWindow): Promise<Re
   return measured;
 }
 
+/** What the window was made with would count as room that an exporter found. */
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+}
+
 /** The second window of an exporter's thread: a fresh thread compiles the code first. */
-async function measureWindow(way: Way, closed: ExportedWindow['closed']): Promise<Measured> {
+async function measureWindow(way: Way, closed: ExportedWindow['closed']): Promise<Omit<Measured, 'startMib'>> {
   const exporter = createExporter(way);
   await exporter?.start();
   try {
@@ -151,7 +164,7 @@ function costRow(series: number, way: Way, list: Measured[]): string[] {
     spreadOf(list.map((one) => one.points / (one.ms / 1e3))).median.toFixed(0),
     ...[perPoint(({ mainNs }) => mainNs), perPoint(({ exportNs }) => exportNs), perPoint(({ otherNs }) => otherNs)],
     showSpread(spreadOf(list.map(({ ms }) => ms)), 0),
-    showSpread(spreadOf(list.map(({ peakMib }) => peakMib)), 0),
+    showSpread(spreadOf(list.map(({ peakMib, startMib }) => peakMib - startMib)), 0),
   ];
 }
 

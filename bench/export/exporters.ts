@@ -30,7 +30,7 @@ export interface Exported {
   otherNs: number;
   /** From the closed window until the other end had everything. */
   ms: number;
-  /** By how much the process was larger at its largest than before there was an exporter. */
+  /** The largest resident set of this process meanwhile. */
   peakMib: number;
 }
 
@@ -73,7 +73,6 @@ abstract class Exporter {
   protected readonly exports: Exports;
   protected exported = Promise.withResolvers<number>();
   protected prometheus: TcpAddress | undefined;
-  readonly #mibBefore = readProcessUse(process.pid).rssMib;
 
   constructor(receiver: Receiver, options: Omit<ExportThreadOptions, 'incarnation'>) {
     this.receiver = receiver;
@@ -114,7 +113,7 @@ abstract class Exporter {
         0,
         after.processNs - before.processNs - (after.mainNs - before.mainNs) - (after.exportNs - before.exportNs),
       ),
-      peakMib: readProcessUse(process.pid).peakMib - this.#mibBefore,
+      peakMib: readProcessUse(process.pid).peakMib,
     };
   }
 
