@@ -134,7 +134,7 @@ export const CLAIM_RULES = [
     rule: 'the side of a settled socket is left to its own host',
     edit: {
       file: `${MATCH}/claims.ts`,
-      find: 'if (isOld && coldEndAt(settled).boot !== open.boot) return refuse(RefusalReason.Ambiguous);',
+      find: 'if (isOld && coldEndAt(settled).from.boot !== open.boot) return refuse(RefusalReason.Ambiguous);',
       replace: '',
     },
   },

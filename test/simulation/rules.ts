@@ -326,8 +326,8 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     5,
     'a new session takes the sockets of its agent over',
     `${MATCH}/claims.ts`,
-    'const isSameAgent = coldEndAt(taken).identity === open.identity;',
-    'const isSameAgent = coldEndAt(taken).session === open.session;',
+    'const isSameAgent = coldEndAt(taken).from.identity === open.identity;',
+    'const isSameAgent = coldEndAt(taken).from.session === open.session;',
   ),
   rule(
     6,

@@ -4,6 +4,7 @@
 
 #include "containers.hpp"
 #include "names.hpp"
+#include "viewpoints.hpp"
 
 constexpr u32 FLOW_COUNT_MAX = 1 << 22;
 constexpr u32 END_COUNT_MAX = 1 << 23;
@@ -89,15 +90,10 @@ struct End {
 static_assert(sizeof(End) == 64, "one cache line");
 
 struct EndCold {
-	u64 boot;
 	u64 cookie;
-	u64 session;
-	u64 identity;
-	u64 address_space;
-	u64 local_high;
-	u64 local_low;
 	u64 remote_high;
 	u64 remote_low;
+	u32 viewpoint;
 	u16 local_port;
 	u16 remote_port;
 	u8 role;
@@ -106,8 +102,9 @@ struct EndCold {
 	u8 protocol;
 	u32 carried;
 	u32 remote_node;
+	u32 pad0;
 };
-static_assert(sizeof(EndCold) == 88, "as in match/flow.ts");
+static_assert(sizeof(EndCold) == 48, "as in match/flow.ts");
 
 // Totals of the two ends at the last close, where they are not what is booked (match/own-numbers.ts).
 struct OwnTotals {
@@ -150,6 +147,7 @@ inline void init_flows(u64 length_ns)
 	ends.create(END_COUNT_MAX);
 	cold_ends.create(END_COUNT_MAX);
 	own_rows.create(FLOW_COUNT_MAX);
+	init_viewpoints();
 	for (Table &table : flow_tables)
 		table.create();
 	linger_windows = static_cast<u32>((FLOW_LINGER_NS + length_ns - 1) / length_ns);
@@ -187,6 +185,7 @@ inline void forget_end(u32 end)
 {
 	if (end == 0) return;
 	if (ends.at(end)->node != 0) release_node(ends.at(end)->node);
+	release_viewpoint(cold_ends.at(end)->viewpoint);
 	ends.give(end);
 	cold_ends.give(end);
 }

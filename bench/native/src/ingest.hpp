@@ -282,7 +282,7 @@ inline void describe(const Session *session, const struct wire::open *open, u32 
 	to->start_time = start == 0 && open->start_time_ns != 0 ? 1 : start;
 	to->identity = session->identity;
 	to->remote_node = 0;
-	to->pad0 = 0;
+	to->viewpoint = 0;
 }
 
 inline u8 check_open(Session *session, const struct wire::open *open)

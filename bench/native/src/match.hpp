@@ -64,9 +64,9 @@ inline u32 refuse_claim(u32 reason)
 	return 0;
 }
 
-// The end that claims its side of the flow with the join key; 0 when it is refused. In the mixes no two sockets claim
-// one side.
-inline u32 claim_end(const records::match_open *open, u32 tag, u8 shard)
+// The end that claims its side of the flow with the join key, to which the viewpoint goes; 0 when it is refused. In the
+// mixes no two sockets claim one side.
+inline u32 claim_end(const records::match_open *open, u32 viewpoint, u32 tag, u8 shard)
 {
 	u32 flow = find_flow(open->join_key, tag, shard);
 	if (flow == 0) flow = add_flow(open->join_key, tag, shard);
@@ -87,13 +87,8 @@ inline u32 claim_end(const records::match_open *open, u32 tag, u8 shard)
 	hot->node = open->node;
 	retain_node(open->node);
 	EndCold *cold = cold_ends.at(end);
-	cold->boot = open->boot;
+	cold->viewpoint = viewpoint;
 	cold->cookie = open->cookie;
-	cold->session = open->session;
-	cold->identity = open->identity;
-	cold->address_space = open->address_space;
-	cold->local_high = load64(open->local_address);
-	cold->local_low = load64(open->local_address + 8);
 	cold->remote_high = load64(open->remote_address);
 	cold->remote_low = load64(open->remote_address + 8);
 	cold->local_port = open->local_port;
@@ -123,17 +118,24 @@ inline void close_end(u32 end, u8 reason)
 
 inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 {
-	const u32 end = claim_end(open, tag, shard);
+	const u32 viewpoint = viewpoint_of(open);
+	const u32 end = claim_end(open, viewpoint, tag, shard);
 	set_channel_end(open->end, end);
-	if (LIKELY(end != 0)) ends.at(end)->open_count++;
+	if (LIKELY(end != 0))
+		ends.at(end)->open_count++;
+	else
+		release_viewpoint(viewpoint);
 	release_node(open->node);
 }
 
 inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
 {
-	const u32 end = claim_end(&once->open, tag, shard);
+	const u32 end = claim_end(&once->open, once->open.viewpoint, tag, shard);
 	release_node(once->open.node);
-	if (UNLIKELY(end == 0)) return;
+	if (UNLIKELY(end == 0)) {
+		release_viewpoint(once->open.viewpoint);
+		return;
+	}
 	Ending said = {};
 	said.reason = once->reason;
 	said.phase = once->phase;
@@ -200,6 +202,7 @@ inline void defer_once(u32 shard, const records::match_once *once, u32 from_wind
 	records::match_once *kept = list.last->items + list.last->used++;
 	*kept = *once;
 	kept->from_window = from_window;
+	kept->open.viewpoint = viewpoint_of(&once->open);
 	prefetch_to_write(kept + 1);
 }
 

@@ -274,7 +274,7 @@ inline void keep_ending(u32 end, End *hot, Ending said)
 
 inline void emit_ending(u32 leaf, const Ending *ending, u8 side)
 {
-	const u8 teller = static_cast<u8>(stable_hash_pair(cold_ends.at(ending->end)->identity, 0));
+	const u8 teller = static_cast<u8>(viewpoints.at(cold_ends.at(ending->end)->viewpoint)->teller);
 	const auto emit = [=](u16 kind, u32 code, u64 amount, u64 sum) {
 		add_tally(leaf, tally_identity(kind, side, code), teller, amount, sum);
 	};

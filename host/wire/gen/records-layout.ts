@@ -431,6 +431,8 @@ export interface MatchOpen {
   identity: bigint;
   /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
   remoteNode: number;
+  /** On the way 0; what match puts there while it works on the record (match/viewpoints.ts). */
+  viewpoint: number;
 }
 
 /** Bytes. */
@@ -457,7 +459,7 @@ export const MATCH_OPEN_OFFSET = {
   startTime: 92,
   identity: 96,
   remoteNode: 104,
-  pad0: 108,
+  viewpoint: 108,
 } as const;
 
 export function readMatchOpen(view: DataView, offset: number): MatchOpen {
@@ -481,6 +483,7 @@ export function readMatchOpen(view: DataView, offset: number): MatchOpen {
     startTime: view.getUint32(offset + 92, true),
     identity: view.getBigUint64(offset + 96, true),
     remoteNode: view.getUint32(offset + 104, true),
+    viewpoint: view.getUint32(offset + 108, true),
   };
 }
 
@@ -504,7 +507,7 @@ export function writeMatchOpen(view: DataView, offset: number, value: MatchOpen)
   view.setUint32(offset + 92, value.startTime, true);
   view.setBigUint64(offset + 96, value.identity, true);
   view.setUint32(offset + 104, value.remoteNode, true);
-  view.setUint32(offset + 108, 0, true);
+  view.setUint32(offset + 108, value.viewpoint, true);
 }
 
 export interface MatchBaseline {

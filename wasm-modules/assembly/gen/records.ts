@@ -346,7 +346,8 @@ export class MatchOpen {
   identity: u64; // 96
   /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
   remoteNode: u32; // 104
-  pad0: u32; // 108
+  /** On the way 0; what match puts there while it works on the record (match/viewpoints.ts). */
+  viewpoint: u32; // 108
 
   /** Address of the 16 elements. */
   get localAddress(): usize {
@@ -384,7 +385,7 @@ if (offsetof<MatchOpen>("flags") !== 88) ERROR("MatchOpen must match schemas/rec
 if (offsetof<MatchOpen>("startTime") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("identity") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("remoteNode") !== 104) ERROR("MatchOpen must match schemas/records.fbs");
-if (offsetof<MatchOpen>("pad0") !== 108) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("viewpoint") !== 108) ERROR("MatchOpen must match schemas/records.fbs");
 
 @unmanaged
 export class MatchBaseline {
@@ -518,7 +519,8 @@ export class MatchOnce {
   openIdentity: u64; // 96
   /** Channel handle of the node by whose name the remote address was asked for; 0 = none. */
   openRemoteNode: u32; // 104
-  openPad0: u32; // 108
+  /** On the way 0; what match puts there while it works on the record (match/viewpoints.ts). */
+  openViewpoint: u32; // 108
   fromWindow: u32; // 112
   reason: u8; // 116
   phase: u8; // 117
@@ -568,7 +570,7 @@ if (offsetof<MatchOnce>("openFlags") !== 88) ERROR("MatchOnce must match schemas
 if (offsetof<MatchOnce>("openStartTime") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openRemoteNode") !== 104) ERROR("MatchOnce must match schemas/records.fbs");
-if (offsetof<MatchOnce>("openPad0") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openViewpoint") !== 108) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("fromWindow") !== 112) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("reason") !== 116) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("phase") !== 117) ERROR("MatchOnce must match schemas/records.fbs");

@@ -37,13 +37,14 @@ import {
 import { flowKey, KeyKind } from './flow-key';
 import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from './flow-table';
 import { dropTallies } from './tallies';
+import { releaseViewpoint, retainViewpoint, viewpointOfSession, viewpointWithoutAddress } from './viewpoints';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;
 
 const IPPROTO_UDP: u8 = 17;
 
-/** The end that claims its slot under the key in `flowKey`; 0 when it is refused. `node`: its owner here. */
+/** The end that claims its slot under the key in `flowKey`; 0 when it is refused. `node`: its owner here. `open` has its viewpoint. */
 export function claimEnd(open: MatchOpen, node: u32): u32 {
   const flow = flowKey.kind === KeyKind.Tuple ? flowOfTuple(open) : flowOfKey();
   if (flow === 0) return refuse(RefusalReason.FlowLimit);
@@ -89,7 +90,7 @@ function flowOfTuple(open: MatchOpen): u32 {
 
 /** True when the socket of `end` is over, so that `open` is the next connection of the same tuple. */
 function mayFollow(end: u32, open: MatchOpen): bool {
-  if (coldEndAt(end).identity === open.identity) return endAt(end).openCount === 0;
+  if (coldEndAt(end).from.identity === open.identity) return endAt(end).openCount === 0;
   return (endAt(end).flags & (END_FRESH | END_HELD)) === 0;
 }
 
@@ -110,12 +111,13 @@ function isHeld(end: u32): bool {
 }
 
 function isOfEarlierSession(end: u32, open: MatchOpen): bool {
-  return coldEndAt(end).identity === open.identity && coldEndAt(end).session !== open.session;
+  const from = coldEndAt(end).from;
+  return from.identity === open.identity && from.session !== open.session;
 }
 
 function isSameSocket(end: u32, open: MatchOpen): bool {
   const cold = coldEndAt(end);
-  return cold.boot === open.boot && cold.cookie === open.cookie && (endAt(end).flags & END_SETTLED) === 0;
+  return cold.cookie === open.cookie && cold.from.boot === open.boot && (endAt(end).flags & END_SETTLED) === 0;
 }
 
 function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
@@ -127,7 +129,7 @@ function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
   const flags = endAt(taken).flags;
   if ((flags & END_SETTLED) !== 0) return claimFromSettled(flow, taken, open, node);
   const isSame = isSameSocket(taken, open);
-  const isSameAgent = coldEndAt(taken).identity === open.identity;
+  const isSameAgent = coldEndAt(taken).from.identity === open.identity;
   if (isSame && (isSameAgent || (flags & (END_FRESH | END_HELD)) === 0)) return merge(flow, taken, open, node);
   const reason = isSame ? RefusalReason.DuplicateObserver : RefusalReason.Ambiguous;
   if ((flags & END_FRESH) === 0 || (flags & END_HELD) !== 0 || !precedes(open, taken, witness)) return refuse(reason);
@@ -138,7 +140,7 @@ function claimSlot(flow: u32, open: MatchOpen, node: u32): u32 {
 /** Who was told closed and committed before this window leaves its side to its own host alone. */
 function claimFromSettled(flow: u32, settled: u32, open: MatchOpen, node: u32): u32 {
   const isOld = (endAt(settled).flags & END_FRESH) === 0;
-  if (isOld && coldEndAt(settled).boot !== open.boot) return refuse(RefusalReason.Ambiguous);
+  if (isOld && coldEndAt(settled).from.boot !== open.boot) return refuse(RefusalReason.Ambiguous);
   if (!canFace(witnessOf(flow, 1 - flowKey.slot), open)) return refuse(RefusalReason.Ambiguous);
   return displace(flow, open, node);
 }
@@ -147,7 +149,8 @@ function precedes(open: MatchOpen, end: u32, witness: u32): bool {
   const isMirror = mirrorsOpen(witness, open);
   if (isMirror !== mirrorsEnd(witness, end)) return isMirror;
   const cold = coldEndAt(end);
-  return open.identity !== cold.identity ? open.identity < cold.identity : open.cookie < cold.cookie;
+  const identity = cold.from.identity;
+  return open.identity !== identity ? open.identity < identity : open.cookie < cold.cookie;
 }
 
 function refuse(reason: u8): u32 {
@@ -169,7 +172,7 @@ function displace(flow: u32, open: MatchOpen, node: u32): u32 {
 /** What an agent did not see while it did not look is no loss. */
 function continueEnd(flow: u32, taken: u32, open: MatchOpen, node: u32): u32 {
   const totals = keepTotals(taken);
-  if (coldEndAt(taken).session !== open.session) coldFlowAt(flow).flags |= FLOW_JUDGED;
+  if (coldEndAt(taken).from.session !== open.session) coldFlowAt(flow).flags |= FLOW_JUDGED;
   const stood = endAt(taken).flags & (END_FRESH | END_HELD);
   let end = taken;
   if (endAt(taken).openCount === 0) reopen(end, open, node);
@@ -186,8 +189,7 @@ function reopen(end: u32, open: MatchOpen, node: u32): void {
   endAt(end).flags &= ~END_CLOSED;
   endAt(end).flags |= flagsOf(open);
   cold.cookie = open.cookie;
-  cold.session = open.session;
-  cold.identity = open.identity;
+  setViewpoint(end, viewpointOfSession(cold.viewpoint, open.session, open.identity));
   cold.closeReason = CloseReason.None;
   if (node !== 0) setNode(end, node);
   improveRole(end, open);
@@ -201,13 +203,9 @@ function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
   hot.flags = END_FRESH | flagsOf(open);
   setNode(end, node);
   const cold = coldEndAt(end);
-  cold.boot = open.boot;
+  cold.viewpoint = open.viewpoint;
+  retainViewpoint(open.viewpoint);
   cold.cookie = open.cookie;
-  cold.session = open.session;
-  cold.identity = open.identity;
-  cold.addressSpace = open.addressSpace;
-  cold.localHigh = open.localAddressHi;
-  cold.localLow = open.localAddressLo;
   cold.remoteHigh = open.remoteAddressHi;
   cold.remoteLow = open.remoteAddressLo;
   cold.localPort = open.localPort;
@@ -230,14 +228,20 @@ function merge(flow: u32, end: u32, open: MatchOpen, node: u32): u32 {
   hot.flags |= flags & (END_COUNTED | END_REPORTED);
   const isFirst = (hot.flags & (END_FRESH | END_MERGED)) === 0;
   hot.flags |= END_MERGED;
-  cold.identity = isFirst ? open.identity : min(cold.identity, open.identity);
-  if (isFirst || open.session >= cold.session) {
-    cold.session = open.session;
-    if (node !== 0) setNode(end, node);
-  }
+  const before = cold.from;
+  const identity = isFirst ? open.identity : min(before.identity, open.identity);
+  const isLatest = isFirst || open.session >= before.session;
+  setViewpoint(end, viewpointOfSession(cold.viewpoint, isLatest ? open.session : before.session, identity));
+  if (isLatest && node !== 0) setNode(end, node);
   coldFlowAt(flow).flags |= FLOW_RENAMED;
   improveRole(end, open);
   return end;
+}
+
+/** Takes over what the caller retains. */
+function setViewpoint(end: u32, viewpoint: u32): void {
+  releaseViewpoint(coldEndAt(end).viewpoint);
+  coldEndAt(end).viewpoint = viewpoint;
 }
 
 /** An open end is told again because its owner or its role became better known. */
@@ -281,8 +285,7 @@ export function claimSettled(boot: u64, session: u64, role: u8, isCounted: bool)
   endAt(end).flags = END_FRESH | END_SETTLED | END_CLOSED | END_EXISTING;
   if (isCounted) endAt(end).flags |= END_COUNTED;
   const cold = coldEndAt(end);
-  cold.boot = boot;
-  cold.session = session;
+  cold.viewpoint = viewpointWithoutAddress(boot, session);
   cold.role = role;
   flowAt(flow).setEnd(flowKey.slot, end);
   return end;

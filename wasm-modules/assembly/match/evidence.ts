@@ -14,15 +14,15 @@ export function witnessOf(flow: u32, slot: u8): u32 {
 
 /** False when `open` and `witness` cannot be two ends of one connection. */
 export function canFace(witness: u32, open: MatchOpen): bool {
-  if (witness === 0 || coldEndAt(witness).addressSpace !== open.addressSpace) return true;
+  if (witness === 0 || coldEndAt(witness).from.addressSpace !== open.addressSpace) return true;
   const cold = coldEndAt(witness);
   return (
     !isEndpoint(
       open.localAddressHi,
       open.localAddressLo,
       open.localPort,
-      cold.localHigh,
-      cold.localLow,
+      cold.from.localHigh,
+      cold.from.localLow,
       cold.localPort,
     ) &&
     !isEndpoint(
@@ -37,7 +37,7 @@ export function canFace(witness: u32, open: MatchOpen): bool {
 }
 
 export function mirrorsOpen(witness: u32, open: MatchOpen): bool {
-  if (witness === 0 || coldEndAt(witness).addressSpace !== open.addressSpace) return false;
+  if (witness === 0 || coldEndAt(witness).from.addressSpace !== open.addressSpace) return false;
   const cold = coldEndAt(witness);
   return (
     isEndpoint(
@@ -52,8 +52,8 @@ export function mirrorsOpen(witness: u32, open: MatchOpen): bool {
       open.remoteAddressHi,
       open.remoteAddressLo,
       open.remotePort,
-      cold.localHigh,
-      cold.localLow,
+      cold.from.localHigh,
+      cold.from.localLow,
       cold.localPort,
     )
   );
@@ -63,13 +63,13 @@ export function mirrorsEnd(witness: u32, end: u32): bool {
   if (witness === 0) return false;
   const a = coldEndAt(witness);
   const b = coldEndAt(end);
-  return a.addressSpace === b.addressSpace && isMirror(a, b);
+  return a.from.addressSpace === b.from.addressSpace && isMirror(a, b);
 }
 
 function isMirror(a: EndCold, b: EndCold): bool {
   return (
-    isEndpoint(a.localHigh, a.localLow, a.localPort, b.remoteHigh, b.remoteLow, b.remotePort) &&
-    isEndpoint(a.remoteHigh, a.remoteLow, a.remotePort, b.localHigh, b.localLow, b.localPort)
+    isEndpoint(a.from.localHigh, a.from.localLow, a.localPort, b.remoteHigh, b.remoteLow, b.remotePort) &&
+    isEndpoint(a.remoteHigh, a.remoteLow, a.remotePort, b.from.localHigh, b.from.localLow, b.localPort)
   );
 }
 

@@ -31,6 +31,7 @@ import { flowKey } from './flow-key';
 import { dropMember } from './fold-members';
 import { dropHistory } from './history';
 import { dropOwnTotals } from './own-numbers';
+import { releaseViewpoint } from './viewpoints';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
 export const FLOW_LINGER_NS: u64 = 600_000_000_000;
@@ -216,6 +217,7 @@ export function forgetEnd(end: u32): void {
   if (end === 0) return;
   releaseNode(endAt(end).node);
   releaseNode(coldEndAt(end).remoteNode);
+  releaseViewpoint(coldEndAt(end).viewpoint);
   dropCarried(end);
   giveEnd(end);
 }

@@ -2,10 +2,11 @@
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
 //   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (64 B)  key, linger list, flags
-//   End  (64 B, hot)    totals as last told, open count        EndCold  (88 B)  who told it, its tuple
+//   End  (64 B, hot)    totals as last told, open count        EndCold  (48 B)  who told it, its tuple
 //
 // Hot and cold rows are taken and given back together, so one handle names both.
 import { RowPool } from '../lib/row-pool';
+import { Viewpoint, viewpointAt } from './viewpoints';
 
 /** Per worker. */
 export const FLOW_COUNT_MAX: u32 = 1 << 22;
@@ -129,15 +130,11 @@ export class End {
 
 @unmanaged
 export class EndCold {
-  boot: u64;
   cookie: u64;
-  session: u64;
-  identity: u64;
-  addressSpace: u64;
-  localHigh: u64;
-  localLow: u64;
   remoteHigh: u64;
   remoteLow: u64;
+  /** Who told it, and at which local address (viewpoints.ts), retained. */
+  viewpoint: u32;
   localPort: u16;
   remotePort: u16;
   role: u8;
@@ -148,14 +145,19 @@ export class EndCold {
   carried: u32;
   /** By what name its remote address was asked for, retained; 0 = by none that is known. */
   remoteNode: u32;
+  pad0: u32;
+
+  get from(): Viewpoint {
+    return viewpointAt(this.viewpoint);
+  }
 
   /** Of an END_SETTLED end, which has no tuple: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
   get settledPair(): u64 {
-    return this.localHigh;
+    return this.remoteHigh;
   }
 
   set settledPair(pair: u64) {
-    this.localHigh = pair;
+    this.remoteHigh = pair;
   }
 }
 

@@ -174,10 +174,11 @@ function isLacking(end: u32): bool {
 function pairOfEnd(end: u32, isClient: bool): u64 {
   const cold = coldEndAt(end);
   if ((endAt(end).flags & END_SETTLED) !== 0) return cold.settledPair;
+  const from = cold.from;
   const pair = isClient
-    ? pairOf(cold.localHigh, cold.localLow, cold.remoteHigh, cold.remoteLow, cold.remotePort, cold.protocol)
-    : pairOf(cold.remoteHigh, cold.remoteLow, cold.localHigh, cold.localLow, cold.localPort, cold.protocol);
-  return pairInSpace(pair, cold.addressSpace);
+    ? pairOf(from.localHigh, from.localLow, cold.remoteHigh, cold.remoteLow, cold.remotePort, cold.protocol)
+    : pairOf(cold.remoteHigh, cold.remoteLow, from.localHigh, from.localLow, cold.localPort, cold.protocol);
+  return pairInSpace(pair, from.addressSpace);
 }
 
 function hasTuple(flow: u32): bool {

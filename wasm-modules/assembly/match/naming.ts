@@ -49,11 +49,11 @@ function hasTuple(end: u32): bool {
 function nodeOfEnd(end: u32, other: u32): u32 {
   if (!hasTuple(end)) {
     const cold = coldEndAt(other);
-    return nodeOfAddress(cold.remoteHigh, cold.remoteLow, cold.addressSpace, cold.remoteNode);
+    return nodeOfAddress(cold.remoteHigh, cold.remoteLow, cold.from.addressSpace, cold.remoteNode);
   }
   if (endAt(end).node !== 0) return endAt(end).node;
-  const cold = coldEndAt(end);
-  return nodeOfAddress(cold.localHigh, cold.localLow, cold.addressSpace, 0);
+  const from = coldEndAt(end).from;
+  return nodeOfAddress(from.localHigh, from.localLow, from.addressSpace, 0);
 }
 
 /** The server's own word first: on the way to it the port may have been translated. */

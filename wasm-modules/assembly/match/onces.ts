@@ -9,6 +9,7 @@ import { MATCH_ONCE_SIZE, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
+import { releaseViewpoint } from './viewpoints';
 
 let lists: usize = 0;
 
@@ -20,7 +21,10 @@ function listOf(shard: u32): BlockChain {
   return changetype<BlockChain>(lists + <usize>shard * offsetof<BlockChain>());
 }
 
-/** Keeps a copy whose `openNode` and `openRemoteNode` are `node` and `remoteNode`, retained. False when memory is used up. */
+/**
+ * Keeps a copy whose `openNode` and `openRemoteNode` are `node` and `remoteNode`, retained. The copy takes over what the record holds of its
+ * viewpoint. False when memory is used up.
+ */
 export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u32): bool {
   const address = listOf(shard).append(MATCH_ONCE_SIZE);
   if (address === 0) return false;
@@ -44,4 +48,5 @@ export function takeOnce(shard: u32): usize {
 export function releaseOnce(once: MatchOnce): void {
   releaseNode(once.openNode);
   releaseNode(once.openRemoteNode);
+  releaseViewpoint(once.openViewpoint);
 }

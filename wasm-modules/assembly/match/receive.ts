@@ -36,6 +36,7 @@ import { keepFold } from './folds';
 import { noteNameChange } from './naming';
 import { deferOnce } from './onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
+import { releaseViewpoint, viewpointOf } from './viewpoints';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; otherwise another session of its agent has it. */
 const ADDRESS_ENDED: u32 = 1;
@@ -95,7 +96,9 @@ function receiveOpen(from: u32, open: MatchOpen): void {
     return;
   }
   keyOfOpen(open, CloseReason.None);
+  open.viewpoint = viewpointOf(open);
   const end = claimEnd(open, node);
+  releaseViewpoint(open.viewpoint);
   setEndOfChannel(from, open.end, end);
   if (end === 0) return;
   endAt(end).openCount++;
@@ -136,11 +139,13 @@ function receiveOnce(from: u32, once: MatchOnce): void {
   const node = nodeOfChannel(from, once.openNode);
   const remoteNode = nodeOfChannel(from, once.openRemoteNode);
   keyOfOpen(once.open, once.reason);
+  once.openViewpoint = viewpointOf(once.open);
   if (flowKey.kind !== KeyKind.Tuple && deferOnce(flowKey.shard, once, node, remoteNode)) return;
   claimOnce(once, node, remoteNode);
+  releaseViewpoint(once.openViewpoint);
 }
 
-/** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`. */
+/** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`, its viewpoint in the record. */
 export function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
   const end = claimEnd(once.open, node);
   if (end === 0) return;
@@ -154,7 +159,7 @@ export function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
 /** The latest session's word, which is the one that the end keeps; another of the same socket changes nothing. */
 function nameRemote(end: u32, session: u64, node: u32): void {
   const cold = coldEndAt(end);
-  if (cold.session !== session || cold.remoteNode === node) return;
+  if (cold.from.session !== session || cold.remoteNode === node) return;
   retainNode(node);
   releaseNode(cold.remoteNode);
   cold.remoteNode = node;

@@ -15,7 +15,6 @@ import { EndTotals, MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
-import { tellerOf } from '../lib/teller';
 import { endOfChannel } from './channel-ends';
 import { beginTallies, emitTally } from './emit';
 import { coldEndAt, coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
@@ -225,7 +224,7 @@ export function sendTallies(flow: u32, edge: u32): void {
 }
 
 function emitEnding(ending: WaitingEnding, side: u8): void {
-  const teller = tellerOf(coldEndAt(ending.end).identity);
+  const teller = <u8>coldEndAt(ending.end).from.teller;
   if (ending.durationNs !== 0) emitTally(TallyKind.Duration, side, ending.reason, 0, teller, 1, ending.durationNs);
   if (ending.handshakeUs !== 0) {
     const kind = ending.role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;

@@ -6,6 +6,7 @@ import {
   announceFrame,
   close,
   closeFrame,
+  ipv4,
   once,
   onceFrame,
   open,
@@ -38,13 +39,14 @@ test('sockets come and go, memory stands still, and nothing is left when all hav
     fleet.tell(ref, announceFrame({ addressSpaces, processes: [process(1, { unit: `unit-${side}` })] }));
     return { side, ref };
   });
-  const memory = () => [0, 1].map((worker) => fleet.memoryBytes(worker));
-  const live: { handle: number; key: bigint }[][] = [];
-  let warmMemory: number[] = [];
+  const memory = () => fleet.counter(ReducerCounter.MemoryBytes);
+  const live: { localAddress: Uint8Array; handle: number; key: bigint }[][] = [];
+  let warmMemory = 0;
   let nextKey = 1n;
   for (let window = FIRST_WINDOW; window < FIRST_WINDOW + 3 * WARM_WINDOWS; window++) {
     const isEnding = window >= FIRST_WINDOW + 2 * WARM_WINDOWS;
     const begun = Array.from({ length: isEnding ? 0 : SOCKETS_PER_WINDOW }, (_, index) => ({
+      localAddress: ipv4(10, window % 256, index >> 8, index & 255),
       handle: (window % (LIFE_WINDOWS + 1)) * SOCKETS_PER_WINDOW + index + 1,
       key: (nextKey++ * 0x9e3779b97f4a7c15n) % 2n ** 64n,
     }));
@@ -55,9 +57,15 @@ test('sockets come and go, memory stands still, and nothing is left when all hav
       const last = totals({ bytesSent: 7n });
       const short = begun
         .slice(0, 200)
-        .map(({ key }) => once({ open: open({ ...ports, joinKey: ~key & 0xffffffffn, cookie: ~key & 0xffffffffn }) }));
+        .map(({ localAddress, key }) => ({
+          ...ports,
+          localAddress,
+          joinKey: ~key & 0xffffffffn,
+          cookie: ~key & 0xffffffffn,
+        }))
+        .map((short) => once({ open: open(short) }));
       fleet.tell(ref, closeFrame(ended.map(({ handle }) => close(handle, last))));
-      fleet.tell(ref, openFrame(begun.map(({ handle, key }) => open({ ...ports, handle, joinKey: key, cookie: key }))));
+      fleet.tell(ref, openFrame(begun.map(({ key, ...own }) => open({ ...ports, ...own, joinKey: key, cookie: key }))));
       fleet.tell(ref, wideFrame(begun.map(({ handle }) => ({ handle, totals: totals({ bytesSent: 5n }) }))));
       fleet.tell(ref, onceFrame(short));
       fleet.tell(ref, windowEnd(window));
@@ -66,7 +74,8 @@ test('sockets come and go, memory stands still, and nothing is left when all hav
     for (let worker = 0; worker < WORKERS; worker++) fleet.call(worker, 'match_committed', window);
     if (window === FIRST_WINDOW + WARM_WINDOWS) warmMemory = memory();
   }
-  assert.deepEqual(memory(), warmMemory);
+  // What the sockets of a window take is more; a shard that has more flows than ever doubles its slots.
+  assert(memory() - warmMemory < 1 << 20, `${memory()} bytes after ${warmMemory}`);
   const left = [
     ReducerCounter.SocketsLive,
     ReducerCounter.FlowsLive,

@@ -38,6 +38,7 @@ import { initHistories } from '../match/history';
 import { initOnces } from '../match/onces';
 import { initOwnTotals } from '../match/own-numbers';
 import { initWaitingTallies } from '../match/tallies';
+import { initViewpoints } from '../match/viewpoints';
 import {
   beginAggregateWindow,
   endAggregateHop,
@@ -71,6 +72,7 @@ export function reducer_init(
   initAggregate(worker, workers, firstWindow, outputLevels === 0 ? ALL_LEVELS : outputLevels, histogramLevels);
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
+  initViewpoints();
   initOnces();
   initBaselines();
   initCarried();
