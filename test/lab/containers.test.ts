@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { findCgroupRoot } from '../../host/agent/cgroup-paths.ts';
 import { Containerd, whyNoContainerd } from '../../host/agent/testing/containerd.ts';
+import { atPort, sumsOf } from './edge-sums.ts';
 import { Lab } from './lab.ts';
 import { Nginx } from './nginx.ts';
 import { waitFor } from './wait.ts';
@@ -91,12 +92,12 @@ describe('containers that share the network of their host', { skip, concurrency:
         const enter = `echo $$ > ${path}/cgroup.procs && exec curl -sS -H 'Connection: close' ${urls}`;
         await lab.network.host('cli').exec('sh', '-c', enter);
       }
-      const { edges } = await lab.edges('id_id');
-      const found = edges.filter(
-        ({ client, serverPort, connections }) =>
-          serverPort === PORT && client.kind === 'container' && names.has(client.role) && connections >= REQUESTS,
+      const found = atPort(await lab.edges('id_id'), PORT).filter(
+        ({ client }) => client.kind === 'container' && names.has(client.role),
       );
-      return found.length === groups.length ? found.map(({ client }) => client) : undefined;
+      const isTold = ([name]: readonly [string, string]): boolean =>
+        sumsOf(found.filter(({ client }) => client.role === name)).connections >= REQUESTS;
+      return groups.every(isTold) ? [...new Map(found.map(({ client }) => [client.id, client])).values()] : undefined;
     }, 'twenty connections of each, by its name');
     const told = clients.map(({ role, container }) => [role, container]).sort();
     const expected = [CART, SHOP, CRATE, UNKNOWN].map(({ id, name }) => [name, id]).sort();
