@@ -1,4 +1,5 @@
-// Why segments were sent again. The kernel's own counters of the namespace say how many of each kind there were.
+// Why segments were sent again. The kernel's own counters of the namespace say how many of each kind there were. A segment that the kernel
+// ran no program for is told with the next one, as that one's kind (bpf/README.md): by kind where all are of one, and the sum always.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { KernelEventType, type SocketEvent } from '../../host/wire/gen/kernel-events-layout.ts';
@@ -77,6 +78,8 @@ function find(type: KernelEventType, host: Host, port: number): Promise<SocketEv
 }
 
 test('holes in a stream are filled by fast retransmits', async () => {
+  // No probes.
+  client.sysctl('net.ipv4.tcp_early_retrans', 0);
   const port = await b.listen({ host: HOST });
   const socket = await a.connect({ host: HOST, port });
   const accepted = await b.accept();
@@ -89,12 +92,14 @@ test('holes in a stream are filled by fast retransmits', async () => {
   const expected = difference(countKinds(client), before);
   await a.close(socket);
   await b.close(accepted);
+  client.sysctl('net.ipv4.tcp_early_retrans', 3);
 
   const event = await find(KernelEventType.SocketClose, client, port);
   assert.ok(expected.fast > 0, 'the rule has cut holes');
-  assert.equal(event.retransmitsFast, expected.fast);
-  assert.equal(event.retransmitsSyn, 0);
-  assert.equal(event.retransmitsFast + event.retransmitsTimeout + event.retransmitsProbe, event.retransmits);
+  // A busy machine may make a timer run out.
+  if (expected.timeout === 0 && event.retransmitsTimeout === 0) assert.equal(event.retransmitsFast, expected.fast);
+  assert.deepEqual([event.retransmitsSyn, event.retransmitsProbe], [0, 0]);
+  assert.equal(event.retransmitsFast + event.retransmitsTimeout, event.retransmits);
 });
 
 test('a lost tail is probed, then its timer runs out', async () => {
@@ -112,7 +117,10 @@ test('a lost tail is probed, then its timer runs out', async () => {
   const event = await find(KernelEventType.SocketClose, client, port);
   const expected = difference(countKinds(client), before);
   assert.ok(expected.probe > 0 && expected.timeout > 0, JSON.stringify(expected));
-  assert.deepEqual(kindsOf(event), expected);
+  const { probe, timeout, ...others } = kindsOf(event);
+  assert.deepEqual(others, { fast: 0, syn: 0 });
+  assert.equal(probe + timeout, expected.probe + expected.timeout);
+  assert.ok(probe <= expected.probe, `${probe} of ${expected.probe} probes`);
 });
 
 test('a connect that is not answered repeats its SYN', async () => {
