@@ -49,8 +49,9 @@ inline u32 viewpoint_of(const records::match_open *open)
 		if (UNLIKELY(row == 0)) {
 			row = viewpoints.take();
 			const u8 teller = static_cast<u8>(stable_hash_pair(open->identity, 0));
-			*viewpoints.at(row) = {tag,  0,   open->boot, open->session, open->identity, open->address_space,
-					       high, low, teller,     0};
+			*viewpoints.at(row) = {
+				tag, 0,	     open->boot, open->session, open->identity, open->address_space, high,
+				low, teller, 0};
 			viewpoint_table.insert(tag, row);
 		}
 		last_viewpoint = row;
