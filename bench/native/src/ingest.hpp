@@ -277,7 +277,9 @@ inline void describe(const Session *session, const struct wire::open *open, u32 
 	to->role_source = open->role_source;
 	to->protocol = open->protocol;
 	to->ip_version = open->ip_version;
-	to->flags = open->flags;
+	to->flags = static_cast<u16>(open->flags);
+	to->shard = 0;
+	to->pad0 = 0;
 	const u32 start = static_cast<u32>(open->start_time_ns >> 24);
 	to->start_time = start == 0 && open->start_time_ns != 0 ? 1 : start;
 	to->identity = session->identity;

@@ -425,6 +425,8 @@ export interface MatchOpen {
   ipVersion: number;
   /** wire.OpenFlags. */
   flags: number;
+  /** Of the flow, which also chose the worker (lib/flow-place.ts). */
+  shard: number;
   /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
   startTime: number;
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
@@ -456,6 +458,8 @@ export const MATCH_OPEN_OFFSET = {
   protocol: 86,
   ipVersion: 87,
   flags: 88,
+  shard: 90,
+  pad0: 91,
   startTime: 92,
   identity: 96,
   remoteNode: 104,
@@ -479,7 +483,8 @@ export function readMatchOpen(view: DataView, offset: number): MatchOpen {
     roleSource: view.getUint8(offset + 85),
     protocol: view.getUint8(offset + 86),
     ipVersion: view.getUint8(offset + 87),
-    flags: view.getUint32(offset + 88, true),
+    flags: view.getUint16(offset + 88, true),
+    shard: view.getUint8(offset + 90),
     startTime: view.getUint32(offset + 92, true),
     identity: view.getBigUint64(offset + 96, true),
     remoteNode: view.getUint32(offset + 104, true),
@@ -503,7 +508,9 @@ export function writeMatchOpen(view: DataView, offset: number, value: MatchOpen)
   view.setUint8(offset + 85, value.roleSource);
   view.setUint8(offset + 86, value.protocol);
   view.setUint8(offset + 87, value.ipVersion);
-  view.setUint32(offset + 88, value.flags, true);
+  view.setUint16(offset + 88, value.flags, true);
+  view.setUint8(offset + 90, value.shard);
+  view.setUint8(offset + 91, 0);
   view.setUint32(offset + 92, value.startTime, true);
   view.setBigUint64(offset + 96, value.identity, true);
   view.setUint32(offset + 104, value.remoteNode, true);

@@ -339,7 +339,10 @@ export class MatchOpen {
   protocol: u8; // 86
   ipVersion: u8; // 87
   /** wire.OpenFlags. */
-  flags: u32; // 88
+  flags: u16; // 88
+  /** Of the flow, which also chose the worker (lib/flow-place.ts). */
+  shard: u8; // 90
+  pad0: u8; // 91
   /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
   startTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
@@ -382,6 +385,8 @@ if (offsetof<MatchOpen>("roleSource") !== 85) ERROR("MatchOpen must match schema
 if (offsetof<MatchOpen>("protocol") !== 86) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("ipVersion") !== 87) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("flags") !== 88) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("shard") !== 90) ERROR("MatchOpen must match schemas/records.fbs");
+if (offsetof<MatchOpen>("pad0") !== 91) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("startTime") !== 92) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("identity") !== 96) ERROR("MatchOpen must match schemas/records.fbs");
 if (offsetof<MatchOpen>("remoteNode") !== 104) ERROR("MatchOpen must match schemas/records.fbs");
@@ -512,7 +517,10 @@ export class MatchOnce {
   openProtocol: u8; // 86
   openIpVersion: u8; // 87
   /** wire.OpenFlags. */
-  openFlags: u32; // 88
+  openFlags: u16; // 88
+  /** Of the flow, which also chose the worker (lib/flow-place.ts). */
+  openShard: u8; // 90
+  openPad0: u8; // 91
   /** Reducer time in units of 2^24 ns (17 ms), modulo 2^32 (two years); 0 = unknown. */
   openStartTime: u32; // 92
   /** Hash of (node id, boot id, scope): two live sessions that differ in it may not report the same socket. */
@@ -567,6 +575,8 @@ if (offsetof<MatchOnce>("openRoleSource") !== 85) ERROR("MatchOnce must match sc
 if (offsetof<MatchOnce>("openProtocol") !== 86) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIpVersion") !== 87) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openFlags") !== 88) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openShard") !== 90) ERROR("MatchOnce must match schemas/records.fbs");
+if (offsetof<MatchOnce>("openPad0") !== 91) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openStartTime") !== 92) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openIdentity") !== 96) ERROR("MatchOnce must match schemas/records.fbs");
 if (offsetof<MatchOnce>("openRemoteNode") !== 104) ERROR("MatchOnce must match schemas/records.fbs");

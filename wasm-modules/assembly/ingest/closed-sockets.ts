@@ -21,7 +21,7 @@ import { FOLD_SIZE, Fold, ONCE_SIZE, Once, OpenFlags, SETTLED_SIZE, Settled, Tot
 import { count } from '../lib/counters';
 import { pairInSpace, shortTime } from '../lib/flow-place';
 import { isForeignAddress } from '../match/claimed-addresses';
-import { flowKey, keyOfOpen, keyOfSettled } from '../match/flow-key';
+import { flowKey, keyOfSettled, shardOfOpen } from '../match/flow-key';
 import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
@@ -56,8 +56,8 @@ export function applyOnces(session: Session, items: usize, itemCount: u32): void
       continue;
     }
     describe(session, once.open);
-    keyOfOpen(described, once.reason);
-    const worker = <u16>workerOfShard(flowKey.shard);
+    described.shard = shardOfOpen(described, once.reason);
+    const worker = <u16>workerOfShard(described.shard);
     const record = changetype<MatchOnce>(stageRecord(session, RecordKind.MatchOnce, MATCH_ONCE_SIZE, worker));
     memory.copy(changetype<usize>(record), changetype<usize>(described), MATCH_OPEN_SIZE);
     record.reason = once.reason;

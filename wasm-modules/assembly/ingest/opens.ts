@@ -14,7 +14,7 @@ import { OPEN_SIZE, Open, OpenFlags } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
 import { shortTime } from '../lib/flow-place';
 import { isForeignAddress } from '../match/claimed-addresses';
-import { flowKey, keyOfOpen } from '../match/flow-key';
+import { shardOfOpen } from '../match/flow-key';
 import { takeEndNumber } from './ends';
 import { isProtocol, isRole } from './limits';
 import { nodeNamed } from './named-addresses';
@@ -109,9 +109,9 @@ function applyOpen(session: Session, open: Open): void {
 
 function stageOpen(session: Session, socket: Socket, open: Open): void {
   describe(session, open);
-  keyOfOpen(described, CloseReason.None);
+  described.shard = shardOfOpen(described, CloseReason.None);
   if (socket.end === 0) {
-    socket.worker = <u8>workerOfShard(flowKey.shard);
+    socket.worker = <u8>workerOfShard(described.shard);
     socket.end = takeEndNumber(socket.worker);
   }
   described.end = socket.end;
@@ -157,7 +157,7 @@ export function describe(session: Session, open: Open): void {
   described.roleSource = open.roleSource;
   described.protocol = open.protocol;
   described.ipVersion = open.ipVersion;
-  described.flags = open.flags;
+  described.flags = <u16>open.flags;
   described.startTime = shortTime(open.startTimeNs);
   described.remoteNode = nodeNamed(session, open.remoteAddressHi, open.remoteAddressLo, described.addressSpace);
   retainNode(described.remoteNode);

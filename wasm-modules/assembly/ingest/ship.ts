@@ -24,7 +24,7 @@ import {
 } from '../gen/records';
 import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
-import { matchRecord } from '../match/receive';
+import { expectUpdates, matchRecord, matchUpdate } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
 import { giveNamedAddresses } from './named-addresses';
@@ -48,7 +48,13 @@ import { openWindow } from './windows';
 /** Records and rows that are shipped in one call, so that the frames of other sessions are not kept waiting. */
 const SHIPPED_PER_CALL: u32 = 8_192;
 
+/** Rows that are looked at before the first of them is shipped, so that the core waits for all of their ends at once. */
+const GROUP_SIZE: u32 = 16;
+
 let ownWorker: u32 = 0;
+/** Addresses of the rows of a group, and numbers of the ends of those that this worker matches. */
+const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 let budget: u32 = 0;
 /** One record for the own worker, header first. */
 const local: RecordHeader = changetype<RecordHeader>(memory.data(128, 8));
@@ -189,21 +195,47 @@ function send(header: RecordHeader, worker: u32): void {
 
 function shipRows(session: Session): bool {
   while (maySend()) {
-    const handle = takeDirty(session);
-    if (handle === 0) {
+    const size = takeGroup(session);
+    for (let index: u32 = 0; index < size; index++) shipRow(session, rowOfGroup(index));
+    if (size < GROUP_SIZE) {
       finishWindow(session);
       return true;
     }
-    const socket = socketAt(session, handle);
-    if (socket.state !== SocketState.Open) continue;
-    if ((socket.flags & SOCKET_MOVED) !== 0) {
-      shipUpdate(session, socket);
-      socket.toldWindow = session.endWindow;
-    }
-    socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
-    socket.reports = 0;
+    budget -= min(budget, size - 1);
   }
   return false;
+}
+
+/** Takes rows off the list, and has match look at those that it will be told of: less than GROUP_SIZE when the list is empty. */
+function takeGroup(session: Session): u32 {
+  let size: u32 = 0;
+  let localSize: u32 = 0;
+  while (size < GROUP_SIZE) {
+    const handle = takeDirty(session);
+    if (handle === 0) break;
+    const socket = socketAt(session, handle);
+    if (socket.state !== SocketState.Open) continue;
+    store<usize>(group + ((<usize>size) << 2), changetype<usize>(socket));
+    size++;
+    if (socket.worker !== ownWorker) continue;
+    store<u32>(groupEnds + ((<usize>localSize) << 2), socket.end);
+    localSize++;
+  }
+  expectUpdates(ownWorker, groupEnds, localSize);
+  return size;
+}
+
+function rowOfGroup(index: u32): Socket {
+  return changetype<Socket>(load<usize>(group + ((<usize>index) << 2)));
+}
+
+function shipRow(session: Session, socket: Socket): void {
+  if ((socket.flags & SOCKET_MOVED) !== 0) {
+    shipUpdate(session, socket);
+    socket.toldWindow = session.endWindow;
+  }
+  socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
+  socket.reports = 0;
 }
 
 function finishWindow(session: Session): void {
@@ -214,11 +246,12 @@ function finishWindow(session: Session): void {
 }
 
 function shipUpdate(session: Session, socket: Socket): void {
-  const isLocal = socket.worker === ownWorker;
-  const record = isLocal
-    ? beginLocal(RecordKind.MatchUpdate, MATCH_UPDATE_SIZE)
-    : beginRecord(socket.worker, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE);
-  const update = changetype<MatchUpdate>(record);
+  count(ReducerCounter.RecordsToMatch);
+  if (socket.worker === ownWorker) {
+    matchUpdate(ownWorker, socket.end, socket.totals, session.fromWindow);
+    return;
+  }
+  const update = changetype<MatchUpdate>(beginRecord(socket.worker, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE));
   update.end = socket.end;
   update.fromWindow = session.fromWindow;
   update.totalsBytesSent = socket.bytesSent;
@@ -228,8 +261,6 @@ function shipUpdate(session: Session, socket: Socket): void {
   update.totalsRetransmits = socket.retransmits;
   update.totalsSrttUs = socket.srttUs;
   update.totalsMinRttUs = 0;
-  count(ReducerCounter.RecordsToMatch);
-  if (isLocal) matchRecord(ownWorker, local);
 }
 
 function beginLocal(kind: u16, bytes: u32): usize {

@@ -1,5 +1,6 @@
 // Socket rows of a session by handle, in chunks that stay where they are: 64 bytes a socket, side by side for one agent, so an update is
 // one index and no hash.
+import { EndTotals } from '../gen/records';
 import { giveBlock, growBlock, takeBlock } from '../lib/arena';
 import { Session } from './session';
 
@@ -46,8 +47,14 @@ export class Socket {
   reports: u8;
   /** Low half of the cookie: tells a refreshed Open from a handle that is taken. */
   cookieLow: u32;
+
+  /** Its running totals, without `minRttUs`. */
+  get totals(): EndTotals {
+    return changetype<EndTotals>(changetype<usize>(this));
+  }
 }
 
+if (offsetof<Socket>('srttUs') !== offsetof<EndTotals>('srttUs')) ERROR('a socket row begins with its totals');
 if (offsetof<Socket>() !== 64) ERROR('a socket row is one cache line');
 
 /** The row of a handle, or 0 when its chunk does not exist. */

@@ -26,18 +26,24 @@ export class FlowKey {
 /** The key of the last `keyOf...` call. */
 export const flowKey: FlowKey = changetype<FlowKey>(memory.data(offsetof<FlowKey>(), 8));
 
-/** Fills `flowKey` for an end; `reason`: kernel.CloseReason of a Once, else 0. */
+/** `reason`: kernel.CloseReason of a Once, else 0. */
+export function shardOfOpen(open: MatchOpen, reason: u8): u8 {
+  if (isConnectFailure(reason)) return <u8>stableHashPair(open.boot, open.cookie);
+  return open.joinKey !== 0 ? shardOfJoinKey(open.joinKey) : shardOfEnds(open);
+}
+
+/** Fills `flowKey` for an end, whose shard `open` has; `reason`: as there. */
 export function keyOfOpen(open: MatchOpen, reason: u8): void {
   const isLower = isLocalLower(open);
+  const shard = open.shard;
   if (isConnectFailure(reason)) {
-    const socket = stableHashPair(open.boot, open.cookie);
-    setKey(KeyKind.Socket, socket, tupleHash(open, isLower, 1), <u8>socket);
+    setKey(KeyKind.Socket, stableHashPair(open.boot, open.cookie), tupleHash(open, isLower, 1), shard);
     flowKey.slot = 0;
   } else if (open.joinKey !== 0) {
-    setKey(KeyKind.Join, open.joinKey, 0, shardOfJoinKey(open.joinKey));
+    setKey(KeyKind.Join, open.joinKey, 0, shard);
     flowKey.slot = open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server);
   } else {
-    setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3), shardOf(open));
+    setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3), shard);
     flowKey.slot = <u8>!isLower;
   }
 }
@@ -58,7 +64,7 @@ function setKey(kind: u8, high: u64, low: u64, shard: u8): void {
   flowKey.shard = shard;
 }
 
-function shardOf(open: MatchOpen): u8 {
+function shardOfEnds(open: MatchOpen): u8 {
   return shardOfTuple(
     open.localAddressHi,
     open.localAddressLo,
