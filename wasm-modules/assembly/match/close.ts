@@ -35,6 +35,7 @@ import {
   lastTouchedFlow,
   lingerFlow,
   lingeringFlows,
+  lookAtTouched,
   takeTouchedFlow,
 } from './flow-table';
 import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
@@ -57,6 +58,8 @@ let isClosing = false;
 let shard: u32 = 0;
 /** The last flow that was touched before anything of the shard was claimed. */
 let touchedBefore: u32 = 0;
+/** Touched flows that were looked at and are still to be booked. */
+let ahead: u32 = 0;
 /** The pair of folds whose flows are being sent. */
 let judged: u32 = 0;
 
@@ -66,7 +69,7 @@ export function closeWindow(window: u32, budget: u32): bool {
   for (let done: u32 = 0; done < budget; done++) {
     if (isOutboxFull()) return false;
     if (closeShards(window)) continue;
-    const flow = takeTouchedFlow(0);
+    const flow = nextTouched(0);
     if (flow !== 0) bookFlow(flow, window);
     else if (!searchMembers(SEARCH_COUNT) && !sendHeld(window) && !bookFold(window)) {
       finish(window);
@@ -91,7 +94,7 @@ function closeShards(window: u32): bool {
       claimDeferred(changetype<MatchOnce>(once));
       return true;
     }
-    const flow = takeTouchedFlow(touchedBefore);
+    const flow = nextTouched(touchedBefore);
     if (flow !== 0) {
       bookFlow(flow, window);
       return true;
@@ -99,6 +102,12 @@ function closeShards(window: u32): bool {
     if (forgetCommitted(shard)) return true;
   }
   return false;
+}
+
+function nextTouched(until: u32): u32 {
+  if (ahead === 0) ahead = lookAtTouched(until);
+  if (ahead !== 0) ahead--;
+  return takeTouchedFlow(until);
 }
 
 function claimDeferred(once: MatchOnce): void {
