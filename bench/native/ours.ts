@@ -7,7 +7,7 @@ import { cpuNs } from '../lib/cpu-clock.ts';
 import { FIRST_WINDOW, type Input, type InputWindow, WINDOW_NS } from './input.ts';
 import type { StageTimes } from './stages.ts';
 
-/** Flows that the worker books before it looks after its connections again (host/reducer/worker-core.ts). */
+/** Flows that the worker books, and rows that it rolls up, before it looks after its connections again (host/reducer/worker-core.ts). */
 const CLOSE_ROWS_BUDGET = 4_096;
 const HASH_SEED = 0x0000_0001_0000_0001n;
 
@@ -47,7 +47,8 @@ export class Ours {
     exports.ingest_seal(window);
     while (exports.match_close(CLOSE_ROWS_BUDGET) !== 0);
     const rolling = cpuNs();
-    const address = exports.aggregate_close();
+    let address = 0;
+    while (address === 0) address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
     const forgetting = cpuNs();
     exports.match_committed(window);
     const stop = cpuNs();

@@ -43,7 +43,7 @@ interface ReducerExports {
   match_committed(window: number): void;
   match_close(budgetRows: number): number;
   aggregate_ready(): number;
-  aggregate_close(): number;
+  aggregate_close(budgetRows: number): number;
   output_bytes(): number;
   stats(): number;
 }

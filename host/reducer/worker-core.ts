@@ -2,7 +2,7 @@
  * The stages of one worker: a WASM instance, its sessions' frames in, records of other workers in and out, closed windows out. No I/O and
  * no clock: a thread, a replay and the simulator drive it alike, a bounded piece of work at a time.
  *
- *   open ──seal──▶ matching ──markers of all workers──▶ (match_close, sliced) ──▶ aggregating ──markers──▶ output, open
+ *   open ──seal──▶ matching ──markers of all workers──▶ (match_close, sliced) ──▶ aggregating ──markers──▶ (aggregate_close, sliced) ──▶ output, open
  */
 import { strict as assert } from 'node:assert';
 import { FRAME_BYTES_MAX } from '../wire/frame.ts';
@@ -11,7 +11,7 @@ import type { ReducerSession } from '../wire/reducer-session.ts';
 import type { MeshEnds } from './mesh.ts';
 import { ReducerModule, type ReducerModuleOptions } from './reducer-module.ts';
 
-/** Flows that are closed in one call, so that frames are not kept waiting. */
+/** Flows that are closed in one call, and rows that are rolled up, so that frames are not kept waiting. */
 const CLOSE_ROWS_BUDGET = 4_096;
 /** Above this the worker makes no new records until its peers have taken what there is. */
 const OUTBOX_BYTES_MAX = 1 << 20;
@@ -137,7 +137,8 @@ export class ReducerWorkerCore implements MeshEnds {
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }
     if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
-    const address = exports.aggregate_close();
+    const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
+    if (address === 0) return { kind: 'working' };
     const output = this.#module.bytes(address, exports.output_bytes() >>> 0).slice();
     this.#sealed = undefined;
     return { kind: 'closed', window: sealed.window, output };

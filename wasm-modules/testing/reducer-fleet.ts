@@ -116,9 +116,14 @@ export class ReducerFleet {
 
   /**
    * Closes the open window on all workers; the outputs by worker. `onMatched` may go on with the sessions of a worker that has closed the
-   * window in match, while others have not.
+   * window in match, while others have not, `onSlice` between two slices of a worker's roll-up.
    */
-  close(window: number, budget = 64, onMatched?: (worker: number) => void): Uint8Array[] {
+  close(
+    window: number,
+    budget = 64,
+    onMatched?: (worker: number) => void,
+    onSlice?: (worker: number) => void,
+  ): Uint8Array[] {
     for (let worker = 0; worker < this.#workers; worker++) this.call(worker, 'ingest_seal', window);
     this.#collectAll();
     const matching = new Set(Array.from({ length: this.#workers }, (_, worker) => worker));
@@ -140,7 +145,11 @@ export class ReducerFleet {
     }
     return this.#calls.map((_, worker) => {
       assert.equal(this.call(worker, 'aggregate_ready'), 1);
-      const address = this.call(worker, 'aggregate_close');
+      let address = 0;
+      while (address === 0) {
+        address = this.call(worker, 'aggregate_close', budget);
+        if (address === 0) onSlice?.(worker);
+      }
       return this.bytes(worker, address, this.call(worker, 'output_bytes')).slice();
     });
   }

@@ -71,6 +71,8 @@ export interface Block {
 }
 
 const ALL_LEVELS = 0x7f;
+/** Few, so that a close ends a slice wherever it can. */
+const CLOSE_ROWS = 3;
 /** Behind all records of one message in the scratch. */
 const TEXT_OFFSET = 1 << 16;
 
@@ -188,7 +190,8 @@ export class StageWorker {
   }
 
   close(window: number): Uint8Array {
-    const output = this.call('aggregateClose', window);
+    let output = 0;
+    while (output === 0) output = this.call('aggregateClose', window, CLOSE_ROWS);
     return this.bytesAt(output, this.call('outputBytes'));
   }
 }

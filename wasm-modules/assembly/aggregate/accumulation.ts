@@ -9,6 +9,7 @@ import { count } from '../lib/counters';
 import { addSample, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
 import { leafOfChannel, mapEdge } from './channel-edges';
 import { expirePairs } from './process-pairs';
+import { takeRow } from './slice';
 import { LEVEL_COUNT, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
 
 /** Levels whose RTT samples are collected on az_az. */
@@ -16,10 +17,17 @@ const COLLECTED_LEVELS: u32 = (1 << Level.AzAz) | (1 << Level.RoleAz) | (1 << Le
 
 let histogramLevels: u32 = 0;
 let windowOverflow: u32 = 0;
+/** Where rollUp or settleRows is: a row of a level's list, of which so many before it stay listed. */
+let level: u32 = 0;
+let index: u32 = 0;
+let kept: u32 = 0;
 
 export function initAccumulation(levels: u32): void {
   histogramLevels = levels;
   windowOverflow = 0;
+  level = 0;
+  index = 0;
+  kept = 0;
 }
 
 /** EdgeFlows of the open window that were added to an edge of (other). */
@@ -58,11 +66,12 @@ export function aggregateFlow(from: u32, record: usize): void {
   if (flow.rttUs !== 0) addRtt(leaf, flow.rttUs);
 }
 
-/** Brings the open window's sums of all leaves to all levels. Call once, before the output is written. */
-export function rollUp(): void {
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+/** Brings the closing window's sums of all leaves to all levels, slice by slice; true when all are. */
+export function rollUp(): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0) {
     const list = listOf(level);
-    for (let index: u32 = 0; index < list.count; index++) {
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
       const row = rowAt(list.at(index));
       if (row.moved === 0) continue;
       applyActive(row);
@@ -70,25 +79,32 @@ export function rollUp(): void {
       if (row.right !== 0) addRow(row.right, row);
     }
   }
+  level = 0;
+  return true;
 }
 
-/** The window `closed` is over: its sums become 0, `active` stands, and only rows with open flows stay in the lists. */
-export function settleRows(closed: u32): void {
-  windowOverflow = 0;
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+/** The window `closed` is over: its sums become 0, `active` stands, and only rows with open flows stay in the lists. True when all are through. */
+export function settleRows(closed: u32): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0, kept = 0) {
     const list = listOf(level);
-    const count = list.count;
-    list.count = 0;
-    for (let index: u32 = 0; index < count; index++) {
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
       const handle = list.at(index);
       const row = rowAt(handle);
       if (row.moved !== 0) clearRow(row);
       if (row.processes !== 0) row.processes = expirePairs(row.processes, closed);
-      row.listed = 0;
-      if (row.point.active !== 0) listRow(handle, row);
-      else row.idleSince = closed;
+      if (row.point.active !== 0) {
+        list.put(kept++, handle);
+      } else {
+        row.listed = 0;
+        row.idleSince = closed;
+      }
     }
+    list.count = kept;
   }
+  level = 0;
+  windowOverflow = 0;
+  return true;
 }
 
 /** True when the histogram of the level is for the output and not only on its way up. */

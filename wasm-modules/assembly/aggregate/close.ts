@@ -8,9 +8,10 @@ import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { expireEdges, initEdges } from './edges';
 import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from './limits';
 import { initProcessPairs } from './process-pairs';
+import { beginSlice } from './slice';
 import { initTallies, rollUpTallies, settleTallies } from './tallies';
 import { expireLeaves, initTree } from './tree';
-import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
+import { initWindowOutput, windowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
 
 /** Masks of levels have bit `Level`. */
 export const ALL_LEVELS: u32 = 0x7f;
@@ -36,20 +37,45 @@ export function initAggregate(
   initAccumulation(histogramLevels);
   initTallies(openWindow, histogramLevels, tallyCountMax);
   initWindowOutput(outputLevels);
+  step = 0;
 }
 
-/** Closes `window`; returns the address of its WindowOutput, valid until the next close. */
-export function aggregateClose(window: u32): usize {
-  rollUp();
-  rollUpTallies();
-  const output = writeWindowOutput(window);
-  settleRows(window);
-  settleTallies(window);
-  expireLeaves(window);
-  expireEdges(window);
-  closeEnrich(window);
-  openChannelWindow(window + 1);
-  return output;
+const LAST_STEP: u32 = 5;
+let step: u32 = 0;
+
+/**
+ * Closes `window`, at most about `rows` rows in a call. Returns 0 while there is more to do, then the address of its WindowOutput, valid until the
+ * next close. Nothing may be added to the window in between.
+ */
+export function aggregateClose(window: u32, rows: u32): usize {
+  beginSlice(rows);
+  while (step <= LAST_STEP) {
+    if (!closeStep(window)) return 0;
+    step++;
+  }
+  step = 0;
+  return windowOutput();
+}
+
+function closeStep(window: u32): bool {
+  switch (step) {
+    case 0:
+      return rollUp();
+    case 1:
+      return rollUpTallies();
+    case 2:
+      return writeWindowOutput(window);
+    case 3:
+      return settleRows(window);
+    case 4:
+      return settleTallies(window);
+    default:
+      expireLeaves(window);
+      expireEdges(window);
+      closeEnrich(window);
+      openChannelWindow(window + 1);
+      return true;
+  }
 }
 
 /** Bytes of the output that `aggregateClose` returned. */

@@ -19,6 +19,7 @@ import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { leafOfChannel } from './channel-edges';
 import { TALLY_COUNT_MAX, TALLY_IDLE_WINDOWS } from './limits';
+import { takeRow } from './slice';
 import { giveShare, initShares, mayLabel, mayTell, takeShare } from './tally-shares';
 import { LEVEL_COUNT, listRow, RowList, rowAt } from './tree';
 
@@ -83,6 +84,9 @@ let leaves: u32 = 0;
 let labelled: u32 = 0;
 let sweepCursor: u32 = 1;
 let window: u32 = 0;
+/** Where rollUpTallies or settleTallies is: a tally of a level's list. */
+let level: u32 = 0;
+let index: u32 = 0;
 
 export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = TALLY_COUNT_MAX): void {
   pool = RowPool.create(offsetof<TallyRow>(), LEVEL_COUNT * tallyCountMax);
@@ -95,6 +99,8 @@ export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = T
   labelled = 0;
   sweepCursor = 1;
   window = openWindow;
+  level = 0;
+  index = 0;
 }
 
 export function tallyAt(tally: u32): TallyRow {
@@ -182,20 +188,22 @@ function listTally(handle: u32, tally: TallyRow): void {
   tally.listed = 1;
   const list = talliesOf(tally.level);
   if (list.count === list.capacity) list.grow();
-  store<u32>(list.rows + <usize>list.count * 4, handle);
-  list.count++;
+  list.put(list.count++, handle);
 }
 
-/** Brings the open window's tallies of all leaves to all levels. Call once, before the output is written. */
-export function rollUpTallies(): void {
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+/** Brings the closing window's tallies of all leaves to all levels, slice by slice; true when all are. */
+export function rollUpTallies(): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0) {
     const list = talliesOf(level);
-    for (let index: u32 = 0; index < list.count; index++) {
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
       const tally = tallyAt(list.at(index));
       if (tally.left !== 0) addAbove(tally.left, tally);
       if (tally.right !== 0) addAbove(tally.right, tally);
     }
   }
+  level = 0;
+  return true;
 }
 
 function addAbove(handle: u32, tally: TallyRow): void {
@@ -210,16 +218,21 @@ function addAbove(handle: u32, tally: TallyRow): void {
   if (above.histogram !== 0) mergeHistogram(above.histogram, tally.histogram);
 }
 
-/** The window `closed` is over: its counts become 0, and a slice of what has been idle for long is freed. */
-export function settleTallies(closed: u32): void {
-  window = closed + 1;
-  for (let level: u32 = 0; level <= LEVEL_COUNT; level++) {
+/** The window `closed` is over: its counts become 0, and some of what has been idle for long is freed. True when all are through. */
+export function settleTallies(closed: u32): bool {
+  for (; level <= LEVEL_COUNT; level++, index = 0) {
     const list = talliesOf(level);
-    for (let index: u32 = 0; index < list.count; index++) settle(tallyAt(list.at(index)), closed);
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
+      settle(tallyAt(list.at(index)), closed);
+    }
     list.count = 0;
   }
+  level = 0;
+  window = closed + 1;
   expireTallies(closed);
   set(ReducerCounter.TalliesLive, leaves);
+  return true;
 }
 
 function settle(tally: TallyRow, closed: u32): void {

@@ -9,6 +9,7 @@ import { giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram } from './accumulation';
 import { ENTRY_BYTES, entryAt, entryHandle, pointKey, sortByKey, sortLabels, storeEntry } from './canonical-order';
+import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, TallyRow, talliesOf, tallyAt } from './tallies';
 import { rowAt } from './tree';
 
@@ -30,6 +31,14 @@ let labelsSize: usize = 0;
 let talliesSize: usize = 0;
 let labelsNamed: u32 = 0;
 let tallyTotal: u32 = 0;
+/** The tally that is next to be written: its level, its place in the order and its entry, and where its point and histogram belong. */
+let level: u32 = 0;
+let index: u32 = 0;
+let entry: usize = 0;
+let point: usize = 0;
+let histogram: usize = 0;
+let firstHistogram: usize = 0;
+let histogramCount: u32 = 0;
 
 /** How many there are; `levels` are put out, and hosts. To be called first, `endTallyOutput` last. */
 export function beginTallyOutput(levels: u32): u32 {
@@ -94,29 +103,39 @@ export function writeLabels(to: usize): void {
   }
 }
 
-/**
- * Writes the TallyPoints at `points` and their histograms at `histogramsEnd`, of which `histograms` is the first of the output. Nodes have their
- * indexes. Returns how many histograms were written.
- */
-export function writeTallies(points: usize, histograms: usize, histogramsEnd: usize): u32 {
-  let entry = tallies;
-  let point = points;
-  let histogram = histogramsEnd;
-  let written: u32 = 0;
-  for (let level: u32 = 0; level <= HOST_LEVEL; level++) {
+/** The TallyPoints belong at `points`, their histograms at `histogramsEnd`, of which `histograms` is the first of the output. */
+export function beginTallies(points: usize, histograms: usize, histogramsEnd: usize): void {
+  entry = tallies;
+  point = points;
+  firstHistogram = histograms;
+  histogram = histogramsEnd;
+  histogramCount = 0;
+  level = 0;
+  index = 0;
+}
+
+/** Writes points and histograms slice by slice, true when all are written. Nodes and labels have their indexes. */
+export function writeTallies(): bool {
+  for (; level <= HOST_LEVEL; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const count = talliesOf(level).count;
-    sortTallies(entry, level);
-    for (let index: u32 = 0; index < count; index++, entry += ENTRY_BYTES, point += TALLY_POINT_SIZE) {
+    for (; index < count; index++, entry += ENTRY_BYTES, point += TALLY_POINT_SIZE) {
+      if (!takeRow()) return false;
+      if (index === 0) sortTallies(entry, level);
       const tally = tallyAt(entryHandle(entry));
       writePoint(tally, changetype<TallyPoint>(point));
       if (!isShown(tally)) continue;
-      changetype<TallyPoint>(point).histogram = <u32>(histogram - histograms) + 1;
+      changetype<TallyPoint>(point).histogram = <u32>(histogram - firstHistogram) + 1;
       histogram += writeHistogram(tally.histogram, histogram);
-      written++;
+      histogramCount++;
     }
   }
-  return written;
+  return true;
+}
+
+/** How many histograms `writeTallies` has written. */
+export function talliesHistograms(): u32 {
+  return histogramCount;
 }
 
 function isPutOut(level: u32): bool {
@@ -149,6 +168,7 @@ function sortTallies(entries: usize, level: u32): void {
     storeEntry(entry, rowKey(tallyAt(entryHandle(entry))), entryHandle(entry));
   }
   sortByKey(entries, list.count);
+  takeRows(2 * list.count);
 }
 
 /** Place among the output's labels, plus 1; 0 = none. */

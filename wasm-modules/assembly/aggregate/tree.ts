@@ -79,6 +79,11 @@ export class RowList {
     return load<u32>(this.rows + <usize>index * 4);
   }
 
+  /** `index` is below `capacity`. */
+  put(index: u32, row: u32): void {
+    store<u32>(this.rows + <usize>index * 4, row);
+  }
+
   grow(): void {
     const bytes = <usize>this.capacity * 4;
     const grown = growBlock(this.rows, bytes, bytes, bytes === 0 ? LIST_BYTES_FIRST : bytes * 2);
@@ -149,8 +154,7 @@ export function listRow(handle: u32, row: Row): void {
   row.listed = 1;
   const list = listOf(row.level);
   if (list.count === list.capacity) list.grow();
-  store<u32>(list.rows + <usize>list.count * 4, handle);
-  list.count++;
+  list.put(list.count++, handle);
 }
 
 /** Frees, of a slice of all rows, the leaves that have been idle for EDGE_IDLE_WINDOWS, and what only they pointed to. */

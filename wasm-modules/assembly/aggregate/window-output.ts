@@ -20,12 +20,15 @@ import {
   storeEntry,
 } from './canonical-order';
 import { processesBytes, writeProcesses } from './process-pairs';
+import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, talliesOf, tallyAt } from './tallies';
 import {
+  beginTallies,
   beginTallyOutput,
   endTallyOutput,
   indexLabels,
   outputLabels,
+  talliesHistograms,
   tallyHistogramBytes,
   writeLabels,
   writeTallies,
@@ -34,6 +37,8 @@ import { LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
 
 /** In an entry of a row: its server port and protocol. */
 const SERVICE_OFFSET: usize = 12;
+/** What sorting a node costs, in rows. */
+const NODE_ROWS: u32 = 4;
 
 let outputLevels: u32 = 0;
 /** Marks the nodes of this output in `Node.outputSerial`. */
@@ -43,8 +48,41 @@ let blockSize: usize = 0;
 let bytes: u32 = 0;
 let histogramBytes: u32 = 0;
 
+/** What the next slice does. */
+enum Stage {
+  Begin,
+  Collect,
+  Arrange,
+  Names,
+  Points,
+  Tallies,
+  End,
+}
+
+let stage: Stage = Stage.Begin;
+/** The row that is next to be collected or written: its level and place in the level's list. */
+let level: u32 = 0;
+let index: u32 = 0;
+/** Entries of the output at hand: one of each node, one of each row, level by level, of which `entry` is next. */
+let nodes: usize = 0;
+let nodesSize: usize = 0;
+let named: u32 = 0;
+let rows: usize = 0;
+let rowsSize: usize = 0;
+let entry: usize = 0;
+let rowCount: u32 = 0;
+let tallyCount: u32 = 0;
+let nodeBytes: u32 = 0;
+let processBytes: u32 = 0;
+/** Where the next point and histogram belong, the first tally and the first histogram. */
+let point: usize = 0;
+let histogram: usize = 0;
+let tallies: usize = 0;
+let histograms: usize = 0;
+
 export function initWindowOutput(levels: u32): void {
   outputLevels = levels;
+  stage = Stage.Begin;
 }
 
 /** Bytes of the last output. */
@@ -52,24 +90,76 @@ export function windowOutputBytes(): u32 {
   return bytes;
 }
 
-/** Address of the WindowOutput; valid until the next one is written. Traps when memory is used up. */
-export function writeWindowOutput(window: u32): usize {
-  const rowCount = countRows();
-  const tallyCount = beginTallyOutput(outputLevels);
+/** Address of the last output; valid until the next one is begun. */
+export function windowOutput(): usize {
+  return block;
+}
+
+/** Writes the output of `window`, slice by slice; true when all of it is written. Traps when memory is used up. */
+export function writeWindowOutput(window: u32): bool {
+  if (stage === Stage.Begin) {
+    beginOutput();
+    stage = Stage.Collect;
+  }
+  if (stage === Stage.Collect) {
+    if (!collectRows(window)) return false;
+    stage = Stage.Arrange;
+  }
+  if (stage === Stage.Arrange) {
+    if (!takeRow()) return false;
+    arrangeNodes();
+    stage = Stage.Names;
+  }
+  if (stage === Stage.Names) {
+    if (!takeRow()) return false;
+    writeNames(window);
+    stage = Stage.Points;
+  }
+  if (stage === Stage.Points) {
+    if (!writePoints(window)) return false;
+    beginTallies(tallies, histograms, histogram);
+    stage = Stage.Tallies;
+  }
+  if (stage === Stage.Tallies) {
+    if (!writeTallies()) return false;
+    stage = Stage.End;
+  }
+  if (!takeRow()) return false;
+  endOutput(window);
+  stage = Stage.Begin;
+  return true;
+}
+
+function beginOutput(): void {
+  rowCount = countRows();
+  tallyCount = beginTallyOutput(outputLevels);
+  nodesSize = <usize>min(rowCount * 2 + talliesOf(HOST_LEVEL).count, nodeCount()) * ENTRY_BYTES;
+  rowsSize = <usize>rowCount * ENTRY_BYTES;
+  nodes = takeScratch(nodesSize);
+  rows = takeScratch(rowsSize);
+  entry = rows;
+  serial++;
+  named = 0;
+  histogramBytes = 0;
+  processBytes = 0;
+  level = 0;
+  index = 0;
+}
+
+/** Gives each node its place. */
+function arrangeNodes(): void {
   const hosts = talliesOf(HOST_LEVEL);
-  const nodesSize = <usize>min(rowCount * 2 + hosts.count, nodeCount()) * ENTRY_BYTES;
-  const rowsSize = <usize>rowCount * ENTRY_BYTES;
-  const nodes = takeScratch(nodesSize);
-  const rows = takeScratch(rowsSize);
-  let named = collectRows(rows, nodes);
-  for (let index: u32 = 0; index < hosts.count; index++)
-    named = collectNode(nodes, named, tallyAt(hosts.at(index)).row);
-  const nodeBytes = indexNodes(nodes, named);
+  for (let host: u32 = 0; host < hosts.count; host++) collectNode(tallyAt(hosts.at(host)).row);
+  nodeBytes = indexNodes();
+  takeRows(named * NODE_ROWS);
+}
+
+/** All that comes before the points. */
+function writeNames(window: u32): void {
   const labelBytes = indexLabels();
   const pointBytes = rowCount * EDGE_POINT_SIZE;
   histogramBytes += tallyHistogramBytes();
   bytes = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + pointBytes + tallyCount * TALLY_POINT_SIZE + histogramBytes;
-  const processBytes = leafProcessesBytes(window);
   bytes += processBytes;
   reserveBlock(bytes);
 
@@ -86,18 +176,22 @@ export function writeWindowOutput(window: u32): usize {
   output.labelBytes = labelBytes;
   output.processBytes = processBytes;
   output.pad0 = 0;
-  const points = block + WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes;
-  const tallies = points + pointBytes;
-  const histograms = tallies + tallyCount * TALLY_POINT_SIZE;
-  writeNodes(nodes, named, block + WINDOW_OUTPUT_SIZE);
+  writeNodes(block + WINDOW_OUTPUT_SIZE);
   writeLabels(block + WINDOW_OUTPUT_SIZE + nodeBytes);
-  const histogramsEnd = writePoints(output, rows, points, histograms);
-  output.histogramCount += writeTallies(tallies, histograms, histogramsEnd);
+  point = block + WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes;
+  tallies = point + pointBytes;
+  histograms = tallies + tallyCount * TALLY_POINT_SIZE;
+  histogram = histograms;
+  entry = rows;
+  takeRows(named + tallyCount);
+}
+
+function endOutput(window: u32): void {
+  changetype<WindowOutput>(block).histogramCount += talliesHistograms();
   endTallyOutput();
-  writeLeafProcesses(rows, window, block + bytes - processBytes);
+  writeLeafProcesses(window, block + bytes - processBytes);
   giveBlock(nodes, nodesSize);
   giveBlock(rows, rowsSize);
-  return block;
 }
 
 function isPutOut(level: u32): bool {
@@ -106,122 +200,111 @@ function isPutOut(level: u32): bool {
 
 function countRows(): u32 {
   let count: u32 = 0;
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
-    if (isPutOut(level)) count += listOf(level).count;
+  for (let each: u32 = 0; each < LEVEL_COUNT; each++) {
+    if (isPutOut(each)) count += listOf(each).count;
   }
   return count;
 }
 
-/** Fills `rows` level by level, and `nodes` with each node once; returns how many. Sets `histogramBytes`. */
-function collectRows(rows: usize, nodes: usize): u32 {
-  serial++;
-  histogramBytes = 0;
-  let named: u32 = 0;
-  let rowCount: u32 = 0;
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+/** Fills `rows` level by level, and `nodes` with each node once; adds up what their histograms and executables need. */
+function collectRows(window: u32): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const list = listOf(level);
-    for (let index: u32 = 0; index < list.count; index++) {
-      const row = rowAt(list.at(index));
-      storeRowEntry(entryAt(rows, rowCount++), list.at(index), row);
-      named = collectNode(nodes, named, row.clientNode);
-      named = collectNode(nodes, named, row.serverNode);
+    for (; index < list.count; index++, entry += ENTRY_BYTES) {
+      if (!takeRow()) return false;
+      const handle = list.at(index);
+      const row = rowAt(handle);
+      storeRowEntry(entry, handle, row);
+      collectNode(row.clientNode);
+      collectNode(row.serverNode);
       if (row.histogram !== 0 && hasHistogram(level)) histogramBytes += histogramRecordBytes(row.histogram);
+      if (row.processes !== 0) processBytes += processesBytes(row.processes, window);
     }
   }
-  return named;
+  level = 0;
+  return true;
 }
 
 /** The nodes stand in the key until they have an index; the service goes along behind the handle. */
-function storeRowEntry(entry: usize, handle: u32, row: Row): void {
-  storeEntry(entry, ((<u64>row.clientNode) << 32) | row.serverNode, handle);
-  store<u32>(entry, row.service, SERVICE_OFFSET);
+function storeRowEntry(to: usize, handle: u32, row: Row): void {
+  storeEntry(to, ((<u64>row.clientNode) << 32) | row.serverNode, handle);
+  store<u32>(to, row.service, SERVICE_OFFSET);
 }
 
-function collectNode(nodes: usize, count: u32, handle: u32): u32 {
+function collectNode(handle: u32): void {
   const node = nodeAt(handle);
-  if (node.outputSerial === serial) return count;
+  if (node.outputSerial === serial) return;
   node.outputSerial = serial;
-  storeEntry(entryAt(nodes, count), 0, handle);
-  return count + 1;
+  storeEntry(entryAt(nodes, named++), 0, handle);
 }
 
 /** Sorts the nodes and gives each its index; returns the bytes of their records. */
-function indexNodes(nodes: usize, count: u32): u32 {
-  sortNodes(nodes, count);
+function indexNodes(): u32 {
+  sortNodes(nodes, named);
   let size: u32 = 0;
-  for (let index: u32 = 0; index < count; index++) {
-    const handle = entryHandle(entryAt(nodes, index));
-    nodeAt(handle).outputIndex = index;
+  for (let place: u32 = 0; place < named; place++) {
+    const handle = entryHandle(entryAt(nodes, place));
+    nodeAt(handle).outputIndex = place;
     size += nodeRecordBytes(handle);
   }
   return size;
 }
 
-function writeNodes(nodes: usize, count: u32, to: usize): void {
+function writeNodes(to: usize): void {
   let at = to;
-  for (let index: u32 = 0; index < count; index++) at += writeNodeRecord(entryHandle(entryAt(nodes, index)), index, at);
+  for (let place: u32 = 0; place < named; place++) at += writeNodeRecord(entryHandle(entryAt(nodes, place)), place, at);
 }
 
-/** Returns where its last histogram ends. */
-function writePoints(output: WindowOutput, rows: usize, points: usize, histograms: usize): usize {
-  let entry = rows;
-  let point = points;
-  let histogram = histograms;
-  for (let level: u32 = 0; level < LEVEL_COUNT; level++) {
+/** The points of each level, sorted when its turn comes, and their histograms. */
+function writePoints(window: u32): bool {
+  const output = changetype<WindowOutput>(block);
+  for (; level < LEVEL_COUNT; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const count = listOf(level).count;
-    sortRows(entry, count);
-    for (let index: u32 = 0; index < count; index++, entry += ENTRY_BYTES, point += EDGE_POINT_SIZE) {
+    for (; index < count; index++, entry += ENTRY_BYTES, point += EDGE_POINT_SIZE) {
+      if (!takeRow()) return false;
+      if (index === 0) sortRows(entry, count);
       const row = rowAt(entryHandle(entry));
-      writePoint(row, load<u64>(entry), point, output.window);
+      writePoint(row, load<u64>(entry), point, window);
       if (row.histogram === 0 || !hasHistogram(level)) continue;
       changetype<EdgePoint>(point).histogram = <u32>(histogram - histograms) + 1;
       histogram += writeHistogram(row.histogram, histogram);
       output.histogramCount++;
     }
   }
-  return histogram;
+  level = 0;
+  return true;
 }
 
-function sortRows(rows: usize, count: u32): void {
-  for (let index: u32 = 0; index < count; index++) {
-    const entry = entryAt(rows, index);
-    const ends = load<u64>(entry);
+function sortRows(first: usize, count: u32): void {
+  for (let place: u32 = 0; place < count; place++) {
+    const row = entryAt(first, place);
+    const ends = load<u64>(row);
     const client = nodeAt(<u32>(ends >>> 32)).outputIndex;
     const server = nodeAt(<u32>ends).outputIndex;
-    store<u64>(entry, pointKey(client, server, load<u32>(entry, SERVICE_OFFSET)));
+    store<u64>(row, pointKey(client, server, load<u32>(row, SERVICE_OFFSET)));
   }
-  sortByKey(rows, count);
+  sortByKey(first, count);
+  takeRows(count);
 }
 
 function writePoint(row: Row, key: u64, to: usize, window: u32): void {
   memory.copy(to, changetype<usize>(row.point), EDGE_POINT_SIZE);
-  const point = changetype<EdgePoint>(to);
-  point.clientNode = clientIndexOf(key);
-  point.serverNode = serverIndexOf(key);
-  if (point.fromWindow === NOT_LATE) point.fromWindow = window;
-}
-
-function leafProcessesBytes(window: u32): u32 {
-  if (!isPutOut(Level.IdId)) return 0;
-  const leaves = listOf(Level.IdId);
-  let size: u32 = 0;
-  for (let index: u32 = 0; index < leaves.count; index++) {
-    const first = rowAt(leaves.at(index)).processes;
-    if (first !== 0) size += processesBytes(first, window);
-  }
-  return size;
+  const written = changetype<EdgePoint>(to);
+  written.clientNode = clientIndexOf(key);
+  written.serverNode = serverIndexOf(key);
+  if (written.fromWindow === NOT_LATE) written.fromWindow = window;
 }
 
 /** The leaves are the first of the sorted `rows`. */
-function writeLeafProcesses(rows: usize, window: u32, to: usize): void {
+function writeLeafProcesses(window: u32, to: usize): void {
   if (!isPutOut(Level.IdId)) return;
   let at = to;
   const count = listOf(Level.IdId).count;
-  for (let index: u32 = 0; index < count; index++) {
-    const first = rowAt(entryHandle(entryAt(rows, index))).processes;
-    if (first !== 0) at += writeProcesses(first, index, window, at);
+  for (let leaf: u32 = 0; leaf < count; leaf++) {
+    const first = rowAt(entryHandle(entryAt(rows, leaf))).processes;
+    if (first !== 0) at += writeProcesses(first, leaf, window, at);
   }
 }
 

@@ -7,7 +7,7 @@
 //   mesh_receive ...            until match_ready()
 //   match_close(budget) ...     until it returns 0; drain the outboxes after every call; then ingest takes k + 1
 //   mesh_receive ...            until aggregate_ready()
-//   aggregate_close()           the WindowOutput of k
+//   aggregate_close(rows) ...   until it returns the WindowOutput of k; frames may come in between
 // The outboxes are drained after every export that may fill them: session_frames, session_detach, ingest_seal, match_close.
 
 import { ALL_LEVELS, aggregateClose, initAggregate, outputBytes } from '../aggregate/close';
@@ -194,10 +194,11 @@ export function aggregate_ready(): u32 {
   return isAggregateReady() ? 1 : 0;
 }
 
-/** A WindowOutput of output_bytes, valid until the next export. */
-export function aggregate_close(): usize {
-  beginAggregateWindow();
-  return aggregateClose(openWindow() - 1);
+/** Does about `rows` rows (at least 1) of the close; 0 = call again, else a WindowOutput of output_bytes, valid until the next close. */
+export function aggregate_close(rows: u32): usize {
+  const output = aggregateClose(openWindow() - 1, max(rows, 1));
+  if (output !== 0) beginAggregateWindow();
+  return output;
 }
 
 export function output_bytes(): u32 {

@@ -122,6 +122,43 @@ test('two ends of a connection are one flow, booked once', () => {
   assert.equal(CloseReason.Closed, 1);
 });
 
+test('frames that are read between the slices of a roll-up belong to the next window, however many there are', () => {
+  const outputsOf = (budget: number, isBetween: boolean): { outputs: Uint8Array[]; slices: number } => {
+    const fleet = new ReducerFleet(MODULE, { openWindow: K });
+    const client = fleet.open(0, hello({ session: 1n, nodeId: 1n, nodeName: 'a' }));
+    const sockets = Array.from({ length: 20 }, (_, at) =>
+      open({ handle: at + 1, joinKey: BigInt(at + 1), cookie: BigInt(at + 1) }),
+    );
+    const told = (bytesSent: bigint) =>
+      wideFrame(sockets.map(({ handle }) => ({ handle, totals: totals({ bytesSent, srttUs: 90 }) })));
+    fleet.tell(client, Buffer.concat([announcement('curl'), openFrame(sockets), told(100n), windowEnd(K)]));
+    const next = [
+      announceFrame({ processes: [process(2, { unit: 'wget' })] }),
+      openFrame([open({ handle: 50, process: 2, joinKey: 99n, cookie: 99n })]),
+      told(1000n),
+      closeFrame(sockets.map(({ handle }) => close(handle, totals({ bytesSent: 1000n })))),
+      windowEnd(K + 1),
+    ];
+    const waiting = isBetween ? [...next] : [];
+    let slices = 0;
+    const first = fleet.close(K, budget, undefined, () => {
+      slices++;
+      const frame = waiting.shift();
+      if (frame !== undefined) fleet.tell(client, frame);
+    });
+    assert.equal(waiting.length, 0, 'not everything was told in between');
+    if (!isBetween) for (const frame of next) fleet.tell(client, frame);
+    return { outputs: [...first, ...fleet.close(K + 1, budget)], slices };
+  };
+  const whole = outputsOf(1_000_000, false);
+  const sliced = outputsOf(1, true);
+  assert.equal(whole.slices, 0);
+  assert(sliced.slices > 20, `${sliced.slices} slices`);
+  assert.deepEqual(sliced.outputs, whole.outputs);
+  const moved = edges(whole.outputs.slice(1)).reduce((sum, { fields }) => sum + (fields.get('forwardBytes') ?? 0n), 0n);
+  assert.equal(moved, 20n * 900n);
+});
+
 function narrow(handle: number, bytesSent: number) {
   return { handle, bytesSent, bytesReceived: 0, srttUs: 0, segmentsSent: 0, segmentsReceived: 0, retransmits: 0 };
 }
