@@ -13,6 +13,8 @@ import { ReducerModule, type ReducerModuleOptions } from './reducer-module.ts';
 
 /** Flows that are closed in one call, and rows that are rolled up, so that frames are not kept waiting. */
 const CLOSE_ROWS_BUDGET = 4_096;
+/** Bytes of a window's output that are copied in one step, first touches of their pages included. */
+const OUTPUT_COPY_BYTES_MAX = 1 << 22;
 /** Above this the worker makes no new records until its peers have taken what there is. */
 const OUTBOX_BYTES_MAX = 1 << 20;
 
@@ -27,12 +29,19 @@ export type CloseStep =
   | { kind: 'matched'; window: number }
   | { kind: 'closed'; window: number; output: Uint8Array<ArrayBuffer> };
 
+/** A WindowOutput on its way out of linear memory, where it stays until the next close. */
+interface WrittenOutput {
+  address: number;
+  copiedBytes: number;
+  output: Uint8Array<ArrayBuffer>;
+}
+
 export class ReducerWorkerCore implements MeshEnds {
   readonly #module: ReducerModule;
   readonly #workers: number;
   /** Bytes of each outbox that are in the ring already. */
   readonly #sentBytes: number[];
-  #sealed: { window: number; forgotten: number; isMatched: boolean } | undefined;
+  #sealed: { window: number; forgotten: number; isMatched: boolean; written?: WrittenOutput } | undefined;
   #inboxAddress = 0;
 
   constructor(options: ReducerModuleOptions) {
@@ -136,12 +145,24 @@ export class ReducerWorkerCore implements MeshEnds {
       sealed.isMatched = exports.match_close(CLOSE_ROWS_BUDGET) === 0;
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }
-    if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
-    const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
-    if (address === 0) return { kind: 'working' };
-    const output = this.#module.bytes(address, exports.output_bytes() >>> 0).slice();
+    if (sealed.written === undefined) {
+      if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
+      const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
+      if (address === 0) return { kind: 'working' };
+      sealed.written = { address, copiedBytes: 0, output: new Uint8Array(exports.output_bytes() >>> 0) };
+    }
+    if (!this.#copyOutput(sealed.written)) return { kind: 'working' };
     this.#sealed = undefined;
-    return { kind: 'closed', window: sealed.window, output };
+    return { kind: 'closed', window: sealed.window, output: sealed.written.output };
+  }
+
+  /** A piece of a window's output, which may be of a hundred megabytes; true when it was the last one. */
+  #copyOutput(written: WrittenOutput): boolean {
+    const { address, copiedBytes, output } = written;
+    const byteCount = Math.min(output.length - copiedBytes, OUTPUT_COPY_BYTES_MAX);
+    output.set(this.#module.bytes((address >>> 0) + copiedBytes, byteCount), copiedBytes);
+    written.copiedBytes += byteCount;
+    return written.copiedBytes === output.length;
   }
 
   outbox(worker: number): Uint8Array {
