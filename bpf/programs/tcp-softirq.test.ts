@@ -11,7 +11,8 @@ import { Lab } from './testing/lab.ts';
 import { Observer } from './testing/observer.ts';
 
 const CONNECTIONS = 1_000;
-const SKIPS = 10;
+/** Changes that the second program follows. */
+const RESCUED = 10;
 /** Tens of times what is needed on an idle machine. */
 const ROUNDS_MAX = 150;
 /** Not every kernel hides changes from both programs. */
@@ -38,10 +39,10 @@ test('a change of state for which the first program was skipped is followed by t
     const opened: SocketEvent[] = [];
     const closed = new Set<bigint>();
     const isShown = (stats: CollectorStats) =>
-      skipsOf(stats, 'tcp_state') >= SKIPS && (stats.endsRescued > 0 || rounds >= UNSEEN_ROUNDS);
+      stats.changesRescued >= RESCUED && (stats.endsRescued > 0 || rounds >= UNSEEN_ROUNDS);
     while (!isShown(observer.collector.stats())) {
       rounds += 1;
-      assert.ok(rounds <= ROUNDS_MAX, 'the kernel skipped too few programs for this test');
+      assert.ok(rounds <= ROUNDS_MAX, 'the second program has followed too few changes');
       await Promise.all([storm(), storm()]);
       const events = observer.drain();
       opened.push(...events.filter(({ type }) => OPENINGS.includes(type)));
@@ -66,8 +67,6 @@ test('a change of state for which the first program was skipped is followed by t
     const unseenMax = stats.endsRescued > 0 ? opened.length / 200 : 0;
     assert.ok(unseen <= unseenMax, `${unseen} of ${opened.length} ends were not told`);
     assert.ok(stats.changesRescued <= skips, 'the second program follows what the first did not see, and nothing else');
-    // Programs are skipped for sockets out of scope as well, those of other tests.
-    assert.ok(stats.changesRescued >= skips / 2);
   } finally {
     observer.close();
   }
