@@ -65,14 +65,16 @@ describe('a reducer that is scraped and pushes at the same time', { skip, concur
   const atPort = (metric: string, port: number, more = ''): string =>
     `sum by (job, tributary_level) (${metric}{server_port="${port}"${more}})`;
   /** Both scrapers, both levels. */
-  const everywhere = async (promql: string, expected: number): Promise<void> => {
+  const everywhere = async (promql: string, truth: number | (() => Promise<number>)): Promise<void> => {
+    let expected = 0;
     await waitFor(
       async () => {
+        expected = typeof truth === 'number' ? truth : await truth();
         const samples = await prometheus.query(promql);
         return samples.length === 4 && samples.every(({ value }) => value === expected) ? true : undefined;
       },
-      `${promql} to be ${expected}`,
-      { detail: () => prometheus.log.slice(-2_000) },
+      `${promql} to be what is true`,
+      { detail: () => `${expected}\n${prometheus.log.slice(-2_000)}` },
     );
   };
 
@@ -93,7 +95,7 @@ describe('a reducer that is scraped and pushes at the same time', { skip, concur
   });
 
   test('as many round-trip times in the buckets as there are samples', async () => {
-    await everywhere(atPort('tributary_tcp_rtt_duration_seconds_bucket', PORT, ',le="+Inf"'), await rttCount());
+    await everywhere(atPort('tributary_tcp_rtt_duration_seconds_bucket', PORT, ',le="+Inf"'), rttCount);
     const seconds = await prometheus.value(
       'histogram_quantile(0.5, sum by (le) (tributary_tcp_rtt_duration_seconds_bucket{tributary_level="az_az"}))',
     );
