@@ -10,6 +10,12 @@ import { waitFor } from './wait.ts';
 
 const METRICS_PORT = 9464;
 
+/** Connects to an address and a port as often as it is told, and prints the name of the error of each. */
+const CONNECT_ERRORS = `import errno, socket, sys
+address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+print(*(errno.errorcode[socket.socket(family).connect_ex((address, port))] for _ in range(count)))`;
+
 /** Labels and values of one metric. */
 type Series = { labels: Record<string, string>; value: number };
 
@@ -145,6 +151,32 @@ describe('the health of TCP connections', { concurrency: false }, () => {
     await untilSum('tributary_tcp_connect_error_count_total', { ...at, error_type: 'ECONNREFUSED' }, COUNT);
     const phase = { tributary_tcp_connection_phase: 'establish' };
     await untilSum('tributary_tcp_reset_received_count_total', { ...at, ...phase }, COUNT);
+  });
+
+  test('connects that a router turns away: by the errno that the application was told', async () => {
+    const turnedAway = [
+      { port: 7311, protocol: 'ipv4', reject: 'icmp net-unreachable', error: 'ENETUNREACH' },
+      { port: 7312, protocol: 'ipv4', reject: 'icmp host-unreachable', error: 'EHOSTUNREACH' },
+      { port: 7313, protocol: 'ipv6', reject: 'icmpv6 addr-unreachable', error: 'EHOSTUNREACH' },
+      { port: 7314, protocol: 'ipv6', reject: 'icmpv6 admin-prohibited', error: 'EACCES' },
+    ];
+    // Otherwise the kernel leaves answers out that follow each other too fast.
+    await server.exec('sysctl', '-q', '-w', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0');
+    for (const { port, protocol, reject } of turnedAway)
+      await server.nft(`add rule inet loss i meta nfproto ${protocol} tcp dport ${port} reject with ${reject}`);
+    await Promise.all(
+      turnedAway.map(async ({ port, protocol, error }, index) => {
+        const address = protocol === 'ipv4' ? server.v4 : server.v6;
+        const told = await client.exec('python3', '-c', CONNECT_ERRORS, address, `${port}`, `${index + 1}`);
+        assert.deepEqual(told.trim().split(' '), Array(index + 1).fill(error));
+      }),
+    );
+    await server.nft('flush chain inet loss i');
+    for (const [index, { port, error }] of turnedAway.entries()) {
+      const at = { server_port: String(port), tributary_side: 'client' };
+      await untilSum('tributary_tcp_connect_error_count_total', { ...at, error_type: error }, index + 1);
+      await untilSum('tributary_tcp_connect_error_count_total', at, index + 1);
+    }
   });
 
   test('a connect without an answer: its SYNs, and the timeout', async () => {
