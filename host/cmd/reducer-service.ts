@@ -131,8 +131,8 @@ export class ReducerService {
       await nameOption('prometheus.listen', this.#startExports(credentials));
       await nameOption('reducer.listen', this.#reducer.start(credentials));
     } catch (error) {
-      // The one that leaves something behind.
-      await this.#api.stop();
+      // Those that leave something behind.
+      await Promise.all([this.#api.stop(), this.#exports?.stop()]);
       throw error;
     }
     this.#exports?.tellSelf(this.#readSelf());

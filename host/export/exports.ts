@@ -12,7 +12,7 @@ import type { TcpAddress } from './prometheus-server.ts';
 /** Of `top -H` and of the files in /proc/PID/task. */
 export const THREAD_NAME = 'export';
 /** Longer than the exporter waits for what is queued: a thread that makes points answers late. */
-const STOP_TIMEOUT_MS = 4_000;
+const STOP_TIMEOUT_MS = 3_400;
 
 export interface ExportsDependencies {
   log: Logger;

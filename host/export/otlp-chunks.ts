@@ -6,6 +6,7 @@ import { type MetricsBatch, pointCounter } from './otlp-metrics.ts';
 /**
  * Points of one POST. With names of usual length a point is 700 bytes, so this is 1.4 MiB: below the 4 MiB that a gRPC receiver takes by default, to which
  * a collector may pass it on. With the longest names it is 6 KiB, and all of them are below the 20 MiB of a collector's HTTP receiver.
+ * A row with more points than that, one with thousands of names of DNS, is a chunk of its own.
  */
 export const CHUNK_POINTS_MAX = 2_048;
 
