@@ -75,6 +75,8 @@ export type SumField = (typeof SUM_FIELDS)[number];
 export interface EdgeRow {
   key: Buffer;
   isHost: boolean;
+  /** False: it has tallies alone, as a host has, and a piece of a row that is told in several. */
+  hasColumns: boolean;
   level: Level;
   protocol: number;
   serverPort: number;
@@ -286,6 +288,7 @@ function toRow(point: EdgePoint, client: Node, server: Node, histogram: Histogra
   return {
     key: keyOf(point, client, server),
     isHost: false,
+    hasColumns: true,
     level: point.level as Level,
     protocol: point.protocol,
     serverPort: point.serverPort,
@@ -322,6 +325,7 @@ function hostRow(host: Node): EdgeRow {
     ...place,
     key: Buffer.concat([HOST_KEY, keyOf(place, host, host)]),
     isHost: true,
+    hasColumns: false,
     client: host,
     server: host,
     ...NOTHING,

@@ -6,7 +6,7 @@ import { seededRandom } from '../lib/random.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { decodeHosts, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
-import { CHUNK_POINTS_MAX, splitBatch } from './otlp-chunks.ts';
+import { CHUNK_BYTES_MAX, CHUNK_POINTS_MAX, type Chunk, halveChunk, splitBatch } from './otlp-chunks.ts';
 import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
@@ -28,8 +28,11 @@ function countPoints(batch: MetricsBatch): number {
 }
 
 test('a window without rows is one chunk of our own readings', () => {
-  const batch = batchOf([]);
-  assert.deepEqual(splitBatch(batch, 'otel'), [batch]);
+  const chunks = splitBatch(batchOf([]), 'otel');
+  assert.deepEqual(
+    chunks.map(({ rows, self, points }) => [rows, self, points]),
+    [[[], SELF, SELF.length]],
+  );
 });
 
 test('chunks are the rows in their order, each as full as a whole row allows', () => {
@@ -68,4 +71,78 @@ test('chunks are the rows in their order, each as full as a whole row allows', (
     const withNext = countPoints({ ...chunk, rows: [...chunk.rows, next] });
     assert.ok(withNext > CHUNK_POINTS_MAX, `seed ${seed}: chunk ${index} has room for one row more`);
   }
+});
+
+/** A window of one host and one edge; the edge has `count` tallies with labels of `labelBytes`. */
+function batchOfNames(count: number, labelBytes: number): MetricsBatch {
+  const batch = batchOf([
+    encodeWindowOutput(
+      4,
+      [{ id: 'a' }, { id: 'b' }],
+      [{ level: Level.IdId, forwardBytes: 5n, active: 3n }],
+      [{ kind: TallyKind.AcceptOverflow, clientNode: 0 }],
+    ),
+  ]);
+  const [edge, host] = batch.rows;
+  const tallies = new Map(
+    Array.from({ length: count }, (_, index) => {
+      const label = String(index).padStart(labelBytes, 'x');
+      return [label, { kind: TallyKind.DnsTimeout, side: 1, code: 1, label, count: 1, sum: 0, histogram: undefined }];
+    }),
+  );
+  return { ...batch, rows: [{ ...edge, tallies }, host] };
+}
+
+/** What pieces of rows tell together: rows with their columns, and all labels. */
+function told(chunks: readonly Chunk[]): { columns: Buffer[]; labels: string[] } {
+  const rows = chunks.flatMap((chunk) => chunk.rows);
+  const labels = rows.flatMap(({ tallies }) => [...tallies.values()].map(({ label }) => label));
+  return { columns: rows.filter(({ hasColumns }) => hasColumns).map(({ key }) => key), labels };
+}
+
+for (const [limit, count, labelBytes] of [
+  ['points', 3 * CHUNK_POINTS_MAX, 8],
+  ['bytes', 1_500, 10_000],
+] as const) {
+  test(`a row with more tallies than the ${limit} of a chunk is told in several, its columns once`, () => {
+    const batch = batchOfNames(count, labelBytes);
+    const chunks = splitBatch(batch, 'otel');
+    assert.ok(chunks.length >= 4, `${chunks.length} chunks`);
+    for (const chunk of chunks) {
+      assert.ok(countPoints(chunk) <= CHUNK_POINTS_MAX, `${countPoints(chunk)} points`);
+      assert.ok(chunk.bytes <= CHUNK_BYTES_MAX, `${chunk.bytes} bytes`);
+    }
+    const { columns, labels } = told(chunks);
+    assert.deepEqual(columns, [batch.rows[0].key]);
+    assert.deepEqual(labels, [...batch.rows[0].tallies.keys(), '']);
+    // Bytes, active and each name once; what a row has open is told by its columns alone.
+    assert.equal(
+      chunks.reduce((total, chunk) => total + countPoints(chunk), 0),
+      countPoints(batch),
+    );
+  });
+}
+
+test('a chunk is halved down to our own readings, the columns of a row and single tallies, and loses none', () => {
+  const batch = batchOfNames(40, 100);
+  let chunks = splitBatch(batch, 'otel');
+  const { columns, labels } = told(chunks);
+  for (let sizes = 0; sizes < chunks.length; ) {
+    sizes = chunks.length;
+    for (const chunk of chunks) {
+      const halves = halveChunk(chunk, 'otel');
+      if (halves.length > 1)
+        assert.ok(
+          halves.every(({ bytes }) => bytes < chunk.bytes),
+          `${chunk.bytes}`,
+        );
+    }
+    chunks = chunks.flatMap((chunk) => halveChunk(chunk, 'otel'));
+  }
+  assert.equal(chunks.length, 1 + 1 + 40 + 1);
+  assert.deepEqual(told(chunks), { columns, labels });
+  assert.deepEqual(
+    chunks.flatMap(({ self }) => self),
+    SELF,
+  );
 });

@@ -1,32 +1,153 @@
-// A closed window in pieces that a receiver takes, so that one which was refused is sent again without those that arrived.
-import type { EdgeRow } from './edge-rows.ts';
-import type { Profile } from './gen/metrics.ts';
-import { type MetricsBatch, pointCounter } from './otlp-metrics.ts';
-
 /**
- * Points of one POST. With names of usual length a point is 700 bytes, so this is 1.4 MiB: below the 4 MiB that a gRPC receiver takes by default, to which
- * a collector may pass it on. With the longest names it is 6 KiB, and all of them are below the 20 MiB of a collector's HTTP receiver.
- * A row with more points than that, one with thousands of names of DNS, is a chunk of its own.
+ * A closed window in pieces that a receiver takes, so that one which was refused is sent again without those that arrived.
+ *
+ *   rows ─▶ pieces: a row, or its columns and its tallies apart when together they are more than a chunk ─▶ chunks of adjacent pieces
  */
-export const CHUNK_POINTS_MAX = 2_048;
+import type { EdgeRow, Node } from './edge-rows.ts';
+import type { Profile } from './gen/metrics.ts';
+import type { Histogram } from './histogram.ts';
+import { END_ATTRIBUTES, type MetricsBatch, pointCounter } from './otlp-metrics.ts';
+import type { TalliesByKey, Tally } from './tallies.ts';
 
-/** In the order of the rows; the first one has our own readings too. A row is in one chunk, and there is at least one. */
-export function splitBatch(batch: MetricsBatch, profile: Profile): MetricsBatch[] {
-  const countPoints = pointCounter(profile);
-  const chunks: MetricsBatch[] = [];
+/** Points of one POST. With names of usual length a point is 700 bytes, so this is 1.4 MiB. */
+export const CHUNK_POINTS_MAX = 2_048;
+/**
+ * Bytes of one POST, for long names: what a gRPC receiver takes by default, to which a collector may pass it on. The HTTP receiver of a collector
+ * takes 20 MiB.
+ */
+export const CHUNK_BYTES_MAX = 4 << 20;
+
+// Bytes in protobuf, no fewer than they are; texts come on top.
+/** Resource, and names and descriptions of all metrics. */
+const HEAD_BYTES = 32_768;
+/** Times, value and framing of a point. */
+const POINT_BYTES = 64;
+const ATTRIBUTE_BYTES = 64;
+/** Level, transport, port, and what tells the points of one metric apart. */
+const ROW_ATTRIBUTES = 5;
+/** Side, code, and the words of a label. */
+const TALLY_ATTRIBUTES = 5;
+const BUCKET_BYTES = 5;
+const SELF_BYTES = POINT_BYTES + 4 * ATTRIBUTE_BYTES;
+
+export interface Chunk extends MetricsBatch {
+  points: number;
+  /** Of its POST, at most. */
+  bytes: number;
+}
+
+interface Size {
+  points: number;
+  bytes: number;
+}
+
+/** In the order of the rows; the first one has our own readings too. There is at least one, and what cannot be split may be larger than `bytesMax`. */
+export function splitBatch(batch: MetricsBatch, profile: Profile, bytesMax = CHUNK_BYTES_MAX): Chunk[] {
+  const meter = new RowMeter(profile);
+  const chunks: Chunk[] = [];
   let rows: EdgeRow[] = [];
-  let points = batch.self.length;
+  let size = sized(batch.self.length, SELF_BYTES);
   const end = (): void => {
-    chunks.push({ ...batch, rows, self: chunks.length === 0 ? batch.self : [] });
+    const { points, bytes } = size;
+    chunks.push({ ...batch, rows, self: chunks.length === 0 ? batch.self : [], points, bytes: HEAD_BYTES + bytes });
     rows = [];
-    points = 0;
+    size = NOTHING;
   };
+  const pieceBytesMax = bytesMax - HEAD_BYTES;
   for (const row of batch.rows) {
-    const count = countPoints(row);
-    if (points > 0 && points + count > CHUNK_POINTS_MAX) end();
-    rows.push(row);
-    points += count;
+    for (const piece of splitRow(row, meter, pieceBytesMax)) {
+      if (size.points > 0 && !fits(sum(size, piece.size), pieceBytesMax)) end();
+      rows.push(piece.row);
+      size = sum(size, piece.size);
+    }
   }
   if (rows.length > 0 || chunks.length === 0) end();
   return chunks;
+}
+
+/** `chunk` in several, or as it is when it cannot be split. */
+export function halveChunk(chunk: Chunk, profile: Profile): Chunk[] {
+  return splitBatch(chunk, profile, HEAD_BYTES + (chunk.bytes - HEAD_BYTES) / 2);
+}
+
+interface Piece {
+  row: EdgeRow;
+  size: Size;
+}
+
+function* splitRow(row: EdgeRow, meter: RowMeter, bytesMax: number): Generator<Piece> {
+  const whole = meter.ofRow(row);
+  if (fits(whole, bytesMax) || row.tallies.size === 0) return yield { row, size: whole };
+  const startPiece = (hasColumns: boolean) => ({ ...row, hasColumns, tallies: new Map() as TalliesByKey });
+  let piece = startPiece(row.hasColumns);
+  let size = meter.ofColumns(row);
+  for (const [key, tally] of row.tallies) {
+    const more = meter.ofTally(row, tally);
+    if (size.points > 0 && !fits(sum(size, more), bytesMax)) {
+      yield { row: piece, size };
+      piece = startPiece(false);
+      size = NOTHING;
+    }
+    piece.tallies.set(key, tally);
+    size = sum(size, more);
+  }
+  yield { row: piece, size };
+}
+
+const NOTHING: Size = { points: 0, bytes: 0 };
+
+function sized(points: number, pointBytes: number): Size {
+  return { points, bytes: points * pointBytes };
+}
+
+function sum(a: Size, b: Size): Size {
+  return { points: a.points + b.points, bytes: a.bytes + b.bytes };
+}
+
+function fits({ points, bytes }: Size, bytesMax: number): boolean {
+  return points <= CHUNK_POINTS_MAX && bytes <= bytesMax;
+}
+
+/** Estimates what rows are as points: no less than they are. Rows share their nodes, so each of those is measured once. */
+class RowMeter {
+  readonly #countPoints: (row: EdgeRow) => number;
+  readonly #nodeBytes = new Map<Node, number>();
+
+  constructor(profile: Profile) {
+    this.#countPoints = pointCounter(profile);
+  }
+
+  ofRow(row: EdgeRow): Size {
+    let size = this.ofColumns(row);
+    for (const tally of row.tallies.values()) size = sum(size, this.ofTally(row, tally));
+    return size;
+  }
+
+  ofColumns(row: EdgeRow): Size {
+    const points = this.#countPoints(row);
+    return { points, bytes: points * this.#pointBytes(row) + histogramBytes(row.histogram) };
+  }
+
+  ofTally(row: EdgeRow, { label, histogram }: Tally): Size {
+    const own = TALLY_ATTRIBUTES * ATTRIBUTE_BYTES + Buffer.byteLength(label) + histogramBytes(histogram);
+    return { points: 1, bytes: this.#pointBytes(row) + own };
+  }
+
+  #pointBytes({ client, server }: EdgeRow): number {
+    return POINT_BYTES + ROW_ATTRIBUTES * ATTRIBUTE_BYTES + this.#ofNode(client) + this.#ofNode(server);
+  }
+
+  #ofNode(node: Node): number {
+    const known = this.#nodeBytes.get(node);
+    if (known !== undefined) return known;
+    // How it was resolved, and what it has.
+    let bytes = ATTRIBUTE_BYTES;
+    for (const id of END_ATTRIBUTES) if (node[id] !== '') bytes += ATTRIBUTE_BYTES + Buffer.byteLength(node[id]);
+    this.#nodeBytes.set(node, bytes);
+    return bytes;
+  }
+}
+
+function histogramBytes(histogram: Histogram | undefined): number {
+  return histogram === undefined ? 0 : POINT_BYTES + BUCKET_BYTES * histogram.counts.length;
 }

@@ -12,8 +12,8 @@ import type { CumulativeSums } from './cumulative-sums.ts';
 import { type EdgeRow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { ExportQueue, type WindowBatch } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
-import { splitBatch } from './otlp-chunks.ts';
-import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
+import { CHUNK_BYTES_MAX, type Chunk, halveChunk, splitBatch } from './otlp-chunks.ts';
+import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { reducerResource } from './resource.ts';
 
 export interface OtlpExporterOptions {
@@ -34,12 +34,18 @@ export interface OtlpExporterDependencies {
 
 /** ExportResultCode.SUCCESS of OpenTelemetry's core package. */
 const EXPORT_SUCCESS = 0;
+/** Status of a request that is larger than a receiver or a proxy takes (RFC 9110, 15.5.14). */
+const TOO_LARGE = 413;
+/** Status of data that a receiver does not understand, and that is not to be sent again (OTLP, failures); also what a collector says of a long body. */
+const BAD = 400;
 const RETRY_CHECK_MS = 200;
 /** How long stop() waits for the batch in flight and the rest. */
 const STOP_TIMEOUT_MS = 3_000;
 export const CUMULATIVE_BATCHES_MAX = 2;
 /** Chunks on their way at once: with one, a window of 100 000 series would wait 270 times for a receiver that is far away. */
 const CHUNKS_IN_FLIGHT_MAX = 4;
+/** What a receiver has no room for is halved, and later chunks are made as small, but not smaller than this. */
+const CHUNK_BYTES_MIN = 65_536;
 
 /** A batch as it was when its window closed: a retry tells the same. */
 interface Content {
@@ -48,8 +54,13 @@ interface Content {
 }
 
 interface ExportFailure {
-  /** What the stock exporter says of it. */
-  error: Error | undefined;
+  /** What the stock exporter says of it; `code` is the status of an answer over HTTP. */
+  error: (Error & { code?: unknown; data?: unknown }) | undefined;
+}
+
+interface UnsentChunk extends Chunk {
+  /** The receiver said that there is something wrong with it. */
+  isRefused?: boolean;
 }
 
 export class OtlpExporter {
@@ -59,7 +70,13 @@ export class OtlpExporter {
   readonly #queue: ExportQueue<Content>;
   readonly #processStartNs: bigint;
   /** What has not arrived of the first batch since it was in flight for the first time. */
-  #unsent: MetricsBatch[] = [];
+  #unsent: UnsentChunk[] = [];
+  /** A part of that batch has arrived, so what is refused of it is refused for itself. */
+  #hasArrivedInPart = false;
+  #chunkBytesMax = CHUNK_BYTES_MAX;
+  #pointsRefused = 0;
+  /** Of a point of that batch. */
+  #lastRefusal: Error | undefined;
   #windowNs = 0n;
   #incarnation = 0n;
   #timer: NodeJS.Timeout | undefined;
@@ -142,6 +159,7 @@ export class OtlpExporter {
       { metric: 'exports', attributes: { reason: 'success' }, value: this.#queue.successes },
       { metric: 'exports', attributes: { reason: 'failure' }, value: this.#queue.failures },
       { metric: 'exports', attributes: { reason: this.isDelta ? 'merged' : 'superseded' }, value: this.#queue.merged },
+      { metric: 'exportRefused', attributes: {}, value: this.#pointsRefused },
     ];
   }
 
@@ -150,12 +168,15 @@ export class OtlpExporter {
     if (this.#isStopped) return;
     const batch = this.#queue.next(clock().ms);
     if (batch === undefined) return;
-    if (this.#unsent.length === 0) this.#unsent = this.#split(batch);
+    if (this.#unsent.length === 0) {
+      this.#unsent = this.#split(batch);
+      this.#hasArrivedInPart = false;
+    }
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
     void this.#send(batch);
   }
 
-  #split({ firstWindow, lastWindow, content }: WindowBatch<Content>): MetricsBatch[] {
+  #split({ firstWindow, lastWindow, content }: WindowBatch<Content>): Chunk[] {
     const startWindow = (row: EdgeRow): number => (this.isDelta ? firstWindow : row.fromWindow);
     const batch = {
       startNs: (row: EdgeRow) => BigInt(startWindow(row)) * this.#windowNs,
@@ -165,7 +186,7 @@ export class OtlpExporter {
       self: content.self,
       processStartNs: this.#processStartNs,
     };
-    return splitBatch(batch, this.#options.profile);
+    return splitBatch(batch, this.#options.profile, this.#chunkBytesMax);
   }
 
   async #send(batch: WindowBatch<Content>): Promise<void> {
@@ -173,9 +194,14 @@ export class OtlpExporter {
     while (this.#unsent.length > 0 && failure === undefined) {
       if (this.#isStopped) return;
       const chunks = this.#unsent.splice(0, CHUNKS_IN_FLIGHT_MAX);
-      const failures = await Promise.all(chunks.map((chunk) => this.#post(chunk)));
-      this.#unsent.unshift(...chunks.filter((_, index) => failures[index] !== undefined));
-      failure = failures.find((each) => each !== undefined);
+      const results = await Promise.all(chunks.map((chunk) => this.#post(chunk)));
+      this.#hasArrivedInPart ||= results.includes(undefined);
+      for (const [index, result] of results.entries()) {
+        if (result === undefined || this.#giveWay(chunks[index], result)) continue;
+        // Behind the others, so that they have their turn before it.
+        this.#unsent.push(chunks[index]);
+        failure = result;
+      }
     }
     if (failure === undefined) this.#arrived(batch);
     else this.#failed(batch, failure);
@@ -183,8 +209,31 @@ export class OtlpExporter {
     this.#pump();
   }
 
+  /**
+   * A chunk that is refused for what it is would be refused for ever, and hold back all windows after it. One that is too large is sent in
+   * halves at once; one that is bad, when it was refused twice. What is too large or bad by itself is not sent again, if the receiver took
+   * something else of the batch: one that takes nothing is waited for, as one that is away. True when the chunk is not to be sent again as it is.
+   */
+  #giveWay(chunk: UnsentChunk, { error }: ExportFailure): boolean {
+    const isTooLarge = error?.code === TOO_LARGE || (error?.code === BAD && /too large/i.test(String(error.data)));
+    if (!isTooLarge && error?.code !== BAD) return false;
+    if (!isTooLarge && chunk.isRefused !== true) {
+      chunk.isRefused = true;
+      return false;
+    }
+    const halves = halveChunk(chunk, this.#options.profile);
+    if (halves.length > 1) {
+      if (isTooLarge) this.#chunkBytesMax = Math.max(CHUNK_BYTES_MIN, Math.min(this.#chunkBytesMax, chunk.bytes / 2));
+      this.#unsent.unshift(...halves.map((half) => ({ ...half, isRefused: true })));
+    } else if (this.#hasArrivedInPart) {
+      this.#pointsRefused += chunk.points;
+      this.#lastRefusal = error;
+    } else return false;
+    return true;
+  }
+
   /** Undefined when it has arrived. */
-  #post(chunk: MetricsBatch): Promise<ExportFailure | undefined> {
+  #post(chunk: Chunk): Promise<ExportFailure | undefined> {
     const metrics = toResourceMetrics(chunk, reducerResource(this.#incarnation), this.#options.profile);
     const { promise, resolve } = Promise.withResolvers<ExportFailure | undefined>();
     this.#exporter.export(metrics, ({ code, error }) => resolve(code === EXPORT_SUCCESS ? undefined : { error }));
@@ -194,6 +243,14 @@ export class OtlpExporter {
   #arrived({ firstWindow, lastWindow, content }: WindowBatch<Content>): void {
     const { log, onExported } = this.#dependencies;
     const { size: series } = content.rows;
+    if (this.#lastRefusal !== undefined) {
+      const pointsRefused = this.#pointsRefused;
+      log.warn(
+        { err: this.#lastRefusal, window: lastWindow, pointsRefused },
+        'the receiver refused points of a window',
+      );
+      this.#lastRefusal = undefined;
+    }
     log.info({ window: lastWindow, firstWindow, series }, `exported window=${lastWindow}`);
     onExported(this.#queue.succeeded());
   }

@@ -102,12 +102,12 @@ function metricsIn(profile: Profile): NamedMetric[] {
   });
 }
 
-/** Tells how many points `toResourceMetrics` makes of a row. Each of its tallies counts as one, whether or not it is one. */
+/** Tells how many points `toResourceMetrics` makes of a row without its tallies. */
 export function pointCounter(profile: Profile): (row: EdgeRow) => number {
   const metrics = metricsIn(profile);
   return (row) => {
-    let count = row.tallies.size;
-    if (row.isHost) return count;
+    if (!row.hasColumns) return 0;
+    let count = 0;
     for (const { metric, transport } of metrics) if (isOf(row, transport)) count += countPoints(metric, row);
     return count;
   };
@@ -137,7 +137,7 @@ export function metricData(
   rows: readonly AttributedRow[],
   times: BatchTimes,
 ): MetricData {
-  const edges = rows.filter(({ row }) => !row.isHost && isOf(row, metric.transport));
+  const edges = rows.filter(({ row }) => row.hasColumns && isOf(row, metric.transport));
   return metric.instrument === 'exponential_histogram'
     ? histogramData(metric, name, edges, times)
     : sumData(metric, name, edges, times);
@@ -238,7 +238,7 @@ function rowAttributes(row: EdgeRow, profile: Profile): Attributes {
   return attributes;
 }
 
-const END_ATTRIBUTES = [
+export const END_ATTRIBUTES = [
   ...['id', 'role', 'zone', 'host', 'address', 'process'],
   ...['container', 'containerName', 'imageName', 'imageTag'],
   ...['podUid', 'podQos', 'podNamespace', 'podName'],

@@ -797,6 +797,15 @@ export const SELF_METRICS = {
     prometheus: 'tributary_export_window_count_total',
     attributes: ['reason'],
   },
+  exportRefused: {
+    name: 'tributary.export.point.refused',
+    instrument: 'counter',
+    unit: '{point}',
+    source: 'export',
+    description: 'Points that the receiver refused for themselves, too large or bad, while it took others of the same window; they are not told again.',
+    prometheus: 'tributary_export_point_refused_total',
+    attributes: [],
+  },
   exportQueue: {
     name: 'tributary.export.queue.length',
     instrument: 'updowncounter',
