@@ -15,7 +15,7 @@ export const CUMULATIVE_ROWS_MAX = 65_536;
 /** A row is about 30 samples, and a scrape of a million would take longer than the ten seconds that a Prometheus waits. */
 export const PROMETHEUS_ROWS_MAX = 10_000;
 /** Distinct tallies for each row that may be kept; further ones add up in (other), without their labels. One is up to 35 samples. */
-const TALLIES_PER_ROW = 2;
+export const TALLIES_PER_ROW = 2;
 export const STALE_NS = 900_000_000_000n;
 
 export interface CumulativeSumsOptions {
@@ -93,7 +93,8 @@ export class CumulativeSums {
   }
 }
 
-function countedTallies({ client, tallies }: EdgeRow): number {
+/** Of a row, as far as they count for the limit. */
+export function countedTallies({ client, tallies }: EdgeRow): number {
   return client.kind === NodeKind.Other ? 0 : tallies.size;
 }
 

@@ -9,9 +9,10 @@ import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { CumulativeSums } from './cumulative-sums.ts';
-import { type EdgeRow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
+import { type EdgeRow, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { ExportQueue, type WindowBatch } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
+import { countTallies, MergedIncrements } from './merged-increments.ts';
 import { CHUNK_BYTES_MAX, type Chunk, halveChunk, splitBatch } from './otlp-chunks.ts';
 import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { reducerResource } from './resource.ts';
@@ -46,6 +47,8 @@ export const CUMULATIVE_BATCHES_MAX = 2;
 const CHUNKS_IN_FLIGHT_MAX = 4;
 /** What a receiver has no room for is halved, and later chunks are made as small, but not smaller than this. */
 const CHUNK_BYTES_MIN = 65_536;
+/** Take as much memory. */
+const TALLIES_LIKE_A_ROW = 4;
 
 /** A batch as it was when its window closed: a retry tells the same. */
 interface Content {
@@ -68,6 +71,7 @@ export class OtlpExporter {
   readonly #dependencies: OtlpExporterDependencies;
   readonly #exporter = new OTLPMetricExporter();
   readonly #queue: ExportQueue<Content>;
+  readonly #increments = new MergedIncrements();
   readonly #processStartNs: bigint;
   /** What has not arrived of the first batch since it was in flight for the first time. */
   #unsent: UnsentChunk[] = [];
@@ -89,13 +93,10 @@ export class OtlpExporter {
     this.#processStartNs = dependencies.clock().unixNs;
     this.#queue = new ExportQueue({
       merge: this.isDelta
-        ? (older, newer) => ({
-            rows: mergeRows(settleActive(older.rows, newer.rows), newer.rows.values()),
-            self: newer.self,
-          })
+        ? (older, newer) => ({ rows: this.#increments.add(older.rows, newer.rows), self: newer.self })
         : (_, newer) => newer,
       random: dependencies.random,
-      rowsOf: ({ rows }) => rows.size,
+      rowsOf: ({ rows }) => rows.size + countTallies(rows) / TALLIES_LIKE_A_ROW,
       // Cumulative sums tell all that was before: one batch in flight and the newest are enough.
       ...(this.isDelta ? {} : { countMax: CUMULATIVE_BATCHES_MAX }),
     });
@@ -160,6 +161,7 @@ export class OtlpExporter {
       { metric: 'exports', attributes: { reason: 'failure' }, value: this.#queue.failures },
       { metric: 'exports', attributes: { reason: this.isDelta ? 'merged' : 'superseded' }, value: this.#queue.merged },
       { metric: 'exportRefused', attributes: {}, value: this.#pointsRefused },
+      { metric: 'seriesOverflow', attributes: { stage: 'merge' }, value: this.#increments.overflow },
     ];
   }
 
@@ -267,10 +269,4 @@ function toDiagLogger(log: Logger): DiagLogger {
   const warn = (message: string, ...details: unknown[]): void => log.warn({ details }, message);
   const ignore = (): void => {};
   return { error: warn, warn, info: ignore, debug: ignore, verbose: ignore };
-}
-
-/** An edge that the newer window does not mention has no open connection. */
-function settleActive(older: RowsByKey, newer: RowsByKey): RowsByKey {
-  for (const [key, row] of older) if (!newer.has(key)) row.active = 0;
-  return older;
 }
