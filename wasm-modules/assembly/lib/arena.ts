@@ -2,6 +2,8 @@
 // shrinks (a session's rows, staged records, outboxes). A block is a power of two, so that a freed one fits the next of its class;
 // its free list is threaded through the block itself. Memory grows in steps: growing is cheap, a grow per request is not.
 
+/** What chains of records are made of, and pages of rows where such a block is free: so what waited once serves the rows that came of it. */
+export const PAGE_BYTES: u32 = 1 << 15;
 /** Smallest block, as a power of two. */
 const BLOCK_SHIFT_MIN: u32 = 6;
 const BLOCK_SHIFT_MAX: u32 = 31;
@@ -19,6 +21,20 @@ export function allocate(bytes: usize): usize {
   const address = reserve(bytes);
   if (address === 0) unreachable();
   return address;
+}
+
+/** `allocate`, but in a freed page where `bytes` fill more than half of one. What is left of it becomes blocks. */
+export function allocateInPage(bytes: usize): usize {
+  const isFitting = bytes > PAGE_BYTES / 2 && bytes <= PAGE_BYTES;
+  if (!isFitting || load<usize>(freeBlocks + blockShift(PAGE_BYTES) * sizeof<usize>()) === 0) return allocate(bytes);
+  const page = takeBlock(PAGE_BYTES);
+  let at = <usize>align64(bytes);
+  while (at < PAGE_BYTES) {
+    const size: usize = 1 << (31 - clz<u32>(PAGE_BYTES - <u32>at));
+    giveBlock(page + at, size);
+    at += size;
+  }
+  return page;
 }
 
 /** `bytes` of zeros, 64-aligned, or 0 when memory is used up. */

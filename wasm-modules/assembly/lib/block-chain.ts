@@ -2,11 +2,9 @@
 //
 //   for (let record = chain.front(); record !== 0; record = chain.front()) { ...; chain.pass(bytesOf(record)); }
 //
-// All chains have blocks of one size, so that what passes from one to another finds its memory there; no other table takes that size, or
-// rows that are looked at together would lie between records.
-import { giveBlock, takeBlock } from './arena';
+// All blocks are pages (arena.ts), so that what passes from one chain to another, or becomes rows, finds its memory there.
+import { giveBlock, PAGE_BYTES, takeBlock } from './arena';
 
-const BLOCK_BYTES: u32 = 1 << 15;
 const BLOCK_HEADER_BYTES: u32 = 16;
 
 @unmanaged
@@ -34,8 +32,8 @@ export class BlockChain {
 
   /** `bytes` of zeros behind the last record, a multiple of 8 and less than a block; 0 when memory is used up. */
   append(bytes: u32): usize {
-    if (this.last === 0 || changetype<Block>(this.last).used + bytes > BLOCK_BYTES) {
-      const block = takeBlock(BLOCK_BYTES);
+    if (this.last === 0 || changetype<Block>(this.last).used + bytes > PAGE_BYTES) {
+      const block = takeBlock(PAGE_BYTES);
       if (block === 0) return 0;
       changetype<Block>(block).used = BLOCK_HEADER_BYTES;
       if (this.last === 0) {
@@ -57,7 +55,7 @@ export class BlockChain {
       if (this.at < changetype<Block>(this.first).used) return this.first + this.at;
       // Read before it is given back: a free block keeps its list where `next` is.
       const next = changetype<Block>(this.first).next;
-      giveBlock(this.first, BLOCK_BYTES);
+      giveBlock(this.first, PAGE_BYTES);
       this.first = next;
       this.at = BLOCK_HEADER_BYTES;
     }

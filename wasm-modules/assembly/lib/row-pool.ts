@@ -1,7 +1,7 @@
 // Rows of one size by dense handle, in pages that are allocated as they are needed, so that a row stays where it is and an unused
 // limit costs nothing. Handle 0 is no row. A freed row is given out again, newest first; its bytes stay as they were, only the first
 // four hold the free list meanwhile.
-import { allocate } from './arena';
+import { allocate, allocateInPage } from './arena';
 
 const PAGE_ROWS_SHIFT: u32 = 9;
 const PAGE_ROWS: u32 = 1 << PAGE_ROWS_SHIFT;
@@ -76,6 +76,6 @@ export class RowPool {
 
   private ensurePage(handle: u32): void {
     const slot = this.pageSlot(handle);
-    if (load<usize>(slot) === 0) store<usize>(slot, allocate(<usize>PAGE_ROWS * this.rowBytes));
+    if (load<usize>(slot) === 0) store<usize>(slot, allocateInPage(<usize>PAGE_ROWS * this.rowBytes));
   }
 }

@@ -1,40 +1,41 @@
 // What a channel calls an end, as a dense number, and which row that is here. 0 = refused, or closed.
-import { allocate, growBlock } from '../lib/arena';
+import { allocate, PAGE_BYTES, takeBlock } from '../lib/arena';
 
-const FIRST_BYTES: usize = 1 << 12;
+/** Numbers of a page, as a power of two. */
+const PAGE_SHIFT: u32 = 13;
+/** Of a channel: more than a worker has memory for sockets. */
+const PAGE_COUNT_MAX: u32 = (1 << 26) >>> PAGE_SHIFT;
 
-@unmanaged
-class ChannelEnds {
-  block: usize;
-  bytes: usize;
-}
+if (PAGE_BYTES !== 4 << PAGE_SHIFT) ERROR('a page of numbers is a page of the arena');
 
+/** Pages by channel, each of rows by number. */
 let channels: usize = 0;
 
 export function initChannelEnds(workers: u32): void {
-  channels = allocate(<usize>workers * offsetof<ChannelEnds>());
+  channels = allocate(<usize>workers * PAGE_COUNT_MAX * sizeof<usize>());
 }
 
-function channelOf(from: u32): ChannelEnds {
-  return changetype<ChannelEnds>(channels + <usize>from * offsetof<ChannelEnds>());
+/** The address of the page of a number. */
+function pageSlot(from: u32, end: u32): usize {
+  return channels + ((<usize>from * PAGE_COUNT_MAX + (end >>> PAGE_SHIFT)) << 2);
+}
+
+function rowSlot(page: usize, end: u32): usize {
+  return page + ((<usize>end & ((1 << PAGE_SHIFT) - 1)) << 2);
 }
 
 export function endOfChannel(from: u32, end: u32): u32 {
-  const channel = channelOf(from);
-  const offset = (<usize>end) << 2;
-  return offset < channel.bytes ? load<u32>(channel.block + offset) : 0;
+  const page = load<usize>(pageSlot(from, end));
+  return page === 0 ? 0 : load<u32>(rowSlot(page, end));
 }
 
 /** Traps when memory is used up. */
 export function setEndOfChannel(from: u32, end: u32, row: u32): void {
-  const channel = channelOf(from);
-  const offset = (<usize>end) << 2;
-  while (offset >= channel.bytes) {
-    const bytes = channel.bytes === 0 ? FIRST_BYTES : channel.bytes * 2;
-    const grown = growBlock(channel.block, channel.bytes, channel.bytes, bytes);
-    if (grown === 0) unreachable();
-    channel.block = grown;
-    channel.bytes = bytes;
+  const slot = pageSlot(from, end);
+  if (load<usize>(slot) === 0) {
+    const page = takeBlock(PAGE_BYTES);
+    if (page === 0) unreachable();
+    store<usize>(slot, page);
   }
-  store<u32>(channel.block + offset, row);
+  store<u32>(rowSlot(load<usize>(slot), end), row);
 }
