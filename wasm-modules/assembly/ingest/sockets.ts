@@ -65,8 +65,10 @@ export function socketRow(session: Session, handle: u32): usize {
   return base === 0 ? 0 : base + <usize>(handle & (CHUNK_ROWS - 1)) * offsetof<Socket>();
 }
 
+/** The row of a handle for which `ensureSocket` was true. */
 export function socketAt(session: Session, handle: u32): Socket {
-  return changetype<Socket>(socketRow(session, handle));
+  const chunk = load<usize>(session.chunks + <usize>(handle >>> CHUNK_SHIFT) * sizeof<usize>());
+  return changetype<Socket>(chunk + <usize>(handle & (CHUNK_ROWS - 1)) * offsetof<Socket>());
 }
 
 /** Makes the row of `handle` (below SOCKET_COUNT_MAX) exist; false when memory is used up. */

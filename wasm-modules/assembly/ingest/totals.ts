@@ -46,32 +46,54 @@ import { canStage, stageRecord } from './staging';
 let allowanceWindow: u32 = 0;
 let allowance: u64 = 0;
 
-/** RefusalReason of an item that names `handle`; marks its row as named. Every item begins with its handle. */
-function claimRow(session: Session, handle: u32): u8 {
-  if (handle >= SOCKET_COUNT_MAX) return handle === 0 ? RefusalReason.UnknownHandle : RefusalReason.None;
-  const row = socketRow(session, handle);
-  if (row === 0) return RefusalReason.UnknownHandle;
-  const socket = changetype<Socket>(row);
-  if (socket.state === SocketState.Free) return RefusalReason.UnknownHandle;
-  if ((socket.flags & SOCKET_IN_BATCH) !== 0) return RefusalReason.UpdateRepeated;
-  socket.flags |= SOCKET_IN_BATCH;
+/** What a batch tells of a socket; every item begins with its handle. */
+interface Item {
+  /** RefusalReason of what it says of an open `socket`. */
+  refusalOf(session: Session, socket: Socket): u8;
+}
+
+/**
+ * RefusalReason of a batch whose items have `size` bytes. A batch names a socket once: rows are marked as named, and who applies the batch
+ * takes the marks off. T: an Item.
+ */
+function checkItems<T extends Item>(session: Session, items: usize, size: u32, itemCount: u32): u8 {
+  allowanceWindow = u32.MAX_VALUE;
+  for (let index: u32 = 0; index < itemCount; index++) {
+    const item = items + <usize>index * size;
+    const handle = load<u32>(item);
+    if (handle >= SOCKET_COUNT_MAX) continue;
+    const row = socketRow(session, handle);
+    if (row === 0) return refuseItems(session, items, size, index, RefusalReason.UnknownHandle);
+    const socket = changetype<Socket>(row);
+    const state = socket.state;
+    const flags = socket.flags;
+    if (state === SocketState.Free) return refuseItems(session, items, size, index, RefusalReason.UnknownHandle);
+    if ((flags & SOCKET_IN_BATCH) !== 0) return refuseItems(session, items, size, index, RefusalReason.UpdateRepeated);
+    socket.flags = flags | SOCKET_IN_BATCH;
+    if (state !== SocketState.Open) continue;
+    const reason = changetype<T>(item).refusalOf(session, socket);
+    if (reason !== RefusalReason.None) return refuseItems(session, items, size, index + 1, reason);
+  }
   return RefusalReason.None;
 }
 
 /** Takes the marks of the items before `end` off again. */
-function unclaimRows(session: Session, items: usize, size: u32, end: u32): void {
+function refuseItems(session: Session, items: usize, size: u32, end: u32, reason: u8): u8 {
   for (let index: u32 = 0; index < end; index++) {
     const handle = load<u32>(items + <usize>index * size);
     if (handle < SOCKET_COUNT_MAX) socketAt(session, handle).flags &= ~SOCKET_IN_BATCH;
   }
+  return reason;
 }
 
-/** The open row of `handle`, or 0 when the socket was refused: then its reports are ignored. */
+/** The open row of `handle`, its mark taken off; 0, and counted, when the socket was refused: then its reports are ignored. */
 function openRow(session: Session, handle: u32): usize {
   if (handle < SOCKET_COUNT_MAX) {
     const socket = socketAt(session, handle);
+    socket.flags &= ~SOCKET_IN_BATCH;
     if (socket.state === SocketState.Open) return changetype<usize>(socket);
   }
+  count(ReducerCounter.SocketReportsIgnored);
   return 0;
 }
 
@@ -83,58 +105,35 @@ function allowanceOf(session: Session, socket: Socket): u64 {
   return allowance;
 }
 
-/** RefusalReason of a batch of `kind` whose items have `size` bytes, by one check per item. */
-function checkItems(
-  session: Session,
-  items: usize,
-  size: u32,
-  itemCount: u32,
-  check: (session: Session, socket: Socket, item: usize) => u8,
-): u8 {
-  allowanceWindow = u32.MAX_VALUE;
-  for (let index: u32 = 0; index < itemCount; index++) {
-    const item = items + <usize>index * size;
-    const handle = load<u32>(item);
-    let reason = claimRow(session, handle);
-    let claimed = index;
-    if (reason === RefusalReason.None) {
-      claimed++;
-      const row = openRow(session, handle);
-      if (row !== 0) reason = check(session, changetype<Socket>(row), item);
-    }
-    if (reason !== RefusalReason.None) {
-      unclaimRows(session, items, size, claimed);
-      return reason;
-    }
+@unmanaged
+class NarrowItem extends UpdateNarrow {
+  refusalOf(session: Session, socket: Socket): u8 {
+    if (socket.reports >= REPORT_COUNT_MAX) return RefusalReason.UpdateRepeated;
+    const most = max(<u64>max(this.bytesSent, this.bytesReceived), u16.MAX_VALUE);
+    if (most > allowanceOf(session, socket)) return RefusalReason.TotalsRate;
+    return isRoomAbove(socket, most) ? RefusalReason.None : RefusalReason.TotalsFell;
   }
-  unclaimRows(session, items, size, itemCount);
-  return RefusalReason.None;
+}
+
+/** True when each total may rise by `rise`. All bits of all totals together are at least the greatest of them, and mostly small enough. */
+function isRoomAbove(socket: Socket, rise: u64): bool {
+  const room = u64.MAX_VALUE - rise;
+  const bits =
+    socket.bytesSent | socket.bytesReceived | socket.segmentsSent | socket.segmentsReceived | socket.retransmits;
+  if (bits <= room) return true;
+  const most = max(max(socket.bytesSent, socket.bytesReceived), max(socket.segmentsSent, socket.segmentsReceived));
+  return max(most, socket.retransmits) <= room;
 }
 
 export function checkNarrows(session: Session, items: usize, itemCount: u32): u8 {
-  return checkItems(session, items, UPDATE_NARROW_SIZE, itemCount, checkNarrow);
-}
-
-function checkNarrow(session: Session, socket: Socket, item: usize): u8 {
-  const update = changetype<UpdateNarrow>(item);
-  if (socket.reports >= REPORT_COUNT_MAX) return RefusalReason.UpdateRepeated;
-  const most = max(<u64>max(update.bytesSent, update.bytesReceived), u16.MAX_VALUE);
-  if (most > allowanceOf(session, socket)) return RefusalReason.TotalsRate;
-  const room = u64.MAX_VALUE - most;
-  const isWrapping = socket.bytesSent > room || socket.bytesReceived > room || socket.segmentsSent > room;
-  return isWrapping || socket.segmentsReceived > room || socket.retransmits > room
-    ? RefusalReason.TotalsFell
-    : RefusalReason.None;
+  return checkItems<NarrowItem>(session, items, UPDATE_NARROW_SIZE, itemCount);
 }
 
 export function applyNarrows(session: Session, items: usize, itemCount: u32): void {
   for (let index: u32 = 0; index < itemCount; index++) {
     const update = changetype<UpdateNarrow>(items + <usize>index * UPDATE_NARROW_SIZE);
     const row = openRow(session, update.handle);
-    if (row === 0) {
-      count(ReducerCounter.SocketReportsIgnored);
-      continue;
-    }
+    if (row === 0) continue;
     const socket = changetype<Socket>(row);
     socket.bytesSent += update.bytesSent;
     socket.bytesReceived += update.bytesReceived;
@@ -146,24 +145,23 @@ export function applyNarrows(session: Session, items: usize, itemCount: u32): vo
   }
 }
 
-export function checkWides(session: Session, items: usize, itemCount: u32): u8 {
-  return checkItems(session, items, UPDATE_WIDE_SIZE, itemCount, checkWide);
+@unmanaged
+class WideItem extends UpdateWide {
+  refusalOf(session: Session, socket: Socket): u8 {
+    if (socket.reports >= REPORT_COUNT_MAX) return RefusalReason.UpdateRepeated;
+    return checkTotals(socket, changetype<EndTotals>(this.totals), allowanceOf(session, socket));
+  }
 }
 
-function checkWide(session: Session, socket: Socket, item: usize): u8 {
-  if (socket.reports >= REPORT_COUNT_MAX) return RefusalReason.UpdateRepeated;
-  const totals = changetype<EndTotals>(changetype<UpdateWide>(item).totals);
-  return checkTotals(socket, totals, allowanceOf(session, socket));
+export function checkWides(session: Session, items: usize, itemCount: u32): u8 {
+  return checkItems<WideItem>(session, items, UPDATE_WIDE_SIZE, itemCount);
 }
 
 export function applyWides(session: Session, items: usize, itemCount: u32): void {
   for (let index: u32 = 0; index < itemCount; index++) {
     const update = changetype<UpdateWide>(items + <usize>index * UPDATE_WIDE_SIZE);
     const row = openRow(session, update.handle);
-    if (row === 0) {
-      count(ReducerCounter.SocketReportsIgnored);
-      continue;
-    }
+    if (row === 0) continue;
     const socket = changetype<Socket>(row);
     copyTotals(socket, changetype<EndTotals>(update.totals));
     noteMove(session, update.handle, socket);
@@ -187,26 +185,25 @@ function copyTotals(socket: Socket, totals: EndTotals): void {
 
 export function checkBaselines(session: Session, items: usize, itemCount: u32): u8 {
   if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_BASELINE_SIZE))) return RefusalReason.Memory;
-  return checkItems(session, items, BASELINE_SIZE, itemCount, checkBaseline);
+  return checkItems<BaselineItem>(session, items, BASELINE_SIZE, itemCount);
 }
 
 /** History, of any size: but only of a socket that was just told as existing and has told nothing else. */
-function checkBaseline(_session: Session, socket: Socket, item: usize): u8 {
-  const kind = changetype<Baseline>(item).kind;
-  if (kind !== BaselineKind.Adopted && kind !== BaselineKind.Committed) return RefusalReason.EnumValue;
-  const isFirst =
-    (socket.flags & (SOCKET_NEW | SOCKET_EXISTING)) === (SOCKET_NEW | SOCKET_EXISTING) && socket.reports === 0;
-  return isFirst ? RefusalReason.None : RefusalReason.UpdateRepeated;
+@unmanaged
+class BaselineItem extends Baseline {
+  refusalOf(_session: Session, socket: Socket): u8 {
+    if (this.kind !== BaselineKind.Adopted && this.kind !== BaselineKind.Committed) return RefusalReason.EnumValue;
+    const isFirst =
+      (socket.flags & (SOCKET_NEW | SOCKET_EXISTING)) === (SOCKET_NEW | SOCKET_EXISTING) && socket.reports === 0;
+    return isFirst ? RefusalReason.None : RefusalReason.UpdateRepeated;
+  }
 }
 
 export function applyBaselines(session: Session, items: usize, itemCount: u32): void {
   for (let index: u32 = 0; index < itemCount; index++) {
     const baseline = changetype<Baseline>(items + <usize>index * BASELINE_SIZE);
     const row = openRow(session, baseline.handle);
-    if (row === 0) {
-      count(ReducerCounter.SocketReportsIgnored);
-      continue;
-    }
+    if (row === 0) continue;
     const socket = changetype<Socket>(row);
     copyTotals(socket, changetype<EndTotals>(baseline.totals));
     socket.reports = 1;
@@ -221,14 +218,16 @@ export function applyBaselines(session: Session, items: usize, itemCount: u32): 
 
 export function checkCloses(session: Session, items: usize, itemCount: u32): u8 {
   if (!canStage(session, <u64>itemCount * (RECORD_HEADER_SIZE + MATCH_CLOSE_SIZE))) return RefusalReason.Memory;
-  return checkItems(session, items, CLOSE_SIZE, itemCount, checkClose);
+  return checkItems<CloseItem>(session, items, CLOSE_SIZE, itemCount);
 }
 
-function checkClose(session: Session, socket: Socket, item: usize): u8 {
-  const close = changetype<Close>(item);
-  if (close.reason === CloseReason.None || close.reason > CloseReason.ConnectOther) return RefusalReason.EnumValue;
-  if (close.phase > ConnectionPhase.Close) return RefusalReason.EnumValue;
-  return checkTotals(socket, changetype<EndTotals>(close.totals), allowanceOf(session, socket));
+@unmanaged
+class CloseItem extends Close {
+  refusalOf(session: Session, socket: Socket): u8 {
+    if (this.reason === CloseReason.None || this.reason > CloseReason.ConnectOther) return RefusalReason.EnumValue;
+    if (this.phase > ConnectionPhase.Close) return RefusalReason.EnumValue;
+    return checkTotals(socket, changetype<EndTotals>(this.totals), allowanceOf(session, socket));
+  }
 }
 
 export function applyCloses(session: Session, items: usize, itemCount: u32): void {
@@ -236,7 +235,6 @@ export function applyCloses(session: Session, items: usize, itemCount: u32): voi
     const close = changetype<Close>(items + <usize>index * CLOSE_SIZE);
     const row = openRow(session, close.handle);
     if (row === 0) {
-      count(ReducerCounter.SocketReportsIgnored);
       if (close.handle < SOCKET_COUNT_MAX) socketAt(session, close.handle).state = SocketState.Free;
       continue;
     }
