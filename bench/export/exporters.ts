@@ -85,6 +85,7 @@ abstract class Exporter {
           OTEL_EXPORTER_OTLP_METRICS_TIMEOUT: String(EXPORT_TIMEOUT_MS),
         },
         onExported: (window) => this.exported.resolve(window),
+        hold: () => {},
         fail: (error) => this.exported.reject(error),
       },
     );

@@ -203,7 +203,11 @@ export class ReducerService {
         temporality: this.#hasOtlp ? temporalityFrom(environment) : undefined,
         prometheus: prometheus && { address: prometheus, insecure },
       },
-      { log, environment, onExported: (window) => this.#reducer.exported(window), fail },
+      {
+        ...{ log, environment, fail },
+        onExported: (window) => this.#reducer.exported(window),
+        hold: (isHeld) => this.#reducer.hold(isHeld),
+      },
     );
   }
 

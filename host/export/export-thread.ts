@@ -42,8 +42,8 @@ export type FromThread =
   | { kind: 'not_started'; code: string; message: string }
   /** Every window up to and with this one has arrived. */
   | { kind: 'exported'; window: number }
-  /** Windows that wait for the OTLP exporter. */
-  | { kind: 'queue'; length: number }
+  /** Windows that the thread has taken since its start, and how many of them wait for the OTLP exporter. */
+  | { kind: 'queue'; taken: number; length: number }
   /** A line of pino without time and process, of any level: the level of the reducer's log may change. */
   | { kind: 'log'; line: string }
   | { kind: 'stopped' };
@@ -55,6 +55,7 @@ class ExportThread {
   readonly #exporter: OtlpExporter | undefined;
   readonly #prometheus: PrometheusServer | undefined;
   #self: readonly SelfReading[] = [];
+  #taken = 0;
 
   constructor({ incarnation, temporality, prometheus }: ExportThreadOptions, port: MessagePort) {
     this.#port = port;
@@ -115,6 +116,7 @@ class ExportThread {
     if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
       this.#sums.add(closed.window, closed.windowNs, rows);
     this.#exporter?.push(closed, rows);
+    this.#taken++;
     this.#tellQueue();
   }
 
@@ -137,7 +139,7 @@ class ExportThread {
   }
 
   #tellQueue(): void {
-    if (this.#exporter !== undefined) this.#post({ kind: 'queue', length: this.#exporter.queueLength });
+    this.#post({ kind: 'queue', taken: this.#taken, length: this.#exporter?.queueLength ?? 0 });
   }
 
   #post(message: FromThread): void {

@@ -9,7 +9,7 @@ import { pino } from 'pino';
 import { waitFor } from '../../test/lab/wait.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import type { ExportThreadOptions } from './export-thread.ts';
-import { Exports } from './exports.ts';
+import { Exports, POSTED_WINDOWS_MAX } from './exports.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
 const LEVELS = new Set([Level.AzAz]);
@@ -24,6 +24,7 @@ interface Line {
 class Bench {
   readonly exported: number[] = [];
   readonly failures: Error[] = [];
+  readonly holds: boolean[] = [];
   readonly lines: Line[] = [];
   readonly exports: Exports;
 
@@ -35,6 +36,7 @@ class Bench {
         log: pino({ formatters: { level: (level) => ({ level }) } }, { write }),
         environment,
         onExported: (window) => this.exported.push(window),
+        hold: (isHeld) => this.holds.push(isHeld),
         fail: (error) => this.failures.push(error),
       },
     );
@@ -90,6 +92,36 @@ test('a window is exported once the agents were told of the one before, and its 
   assert.equal(said[0].err?.type, 'OTLPExporterError');
   assert.deepEqual(bench.failures, []);
 });
+
+for (const [name, options] of [
+  ['OTLP', OTLP],
+  ['a Prometheus', { prometheus: { address: { host: '127.0.0.1', port: 0 }, insecure: false } }],
+] as const) {
+  test(`no window is to be closed while the thread of ${name} has not taken the last ones, counted`, async (context) => {
+    const bench = new Bench(options, await startReceiver(context, [400]));
+    context.after(() => bench.exports.stop());
+    const address = await bench.exports.start();
+    const push = (count: number): void => {
+      for (let window = 0; window < count; window++) bench.close(7 + window);
+    };
+    // Before this returns to the event loop it hears nothing from the thread.
+    push(POSTED_WINDOWS_MAX - 1);
+    assert.deepEqual(bench.holds, []);
+    push(3);
+    assert.deepEqual(bench.holds, [true]);
+    assert.equal(bench.exports.queueLength, POSTED_WINDOWS_MAX + 2);
+    await waitFor(() => bench.holds.length === 2 || undefined, 'the thread to take them');
+    assert.deepEqual(bench.holds, [true, false]);
+    bench.exports.tellSelf([]);
+    if (address !== undefined) {
+      const url = `http://127.0.0.1:${address.port}/metrics`;
+      await waitFor(
+        async () => (await (await fetch(url)).text()).includes('\ntributary_export_hold_count_total{') || undefined,
+        'the count',
+      );
+    }
+  });
+}
 
 test('an address that must not be used is a usage error, and an error in the thread is told once', async (context) => {
   const forbidden = new Bench({ prometheus: { address: { host: '0.0.0.0', port: 0 }, insecure: false } });

@@ -13,6 +13,8 @@ import type { TcpAddress } from './prometheus-server.ts';
 export const THREAD_NAME = 'export';
 /** Longer than the exporter waits for what is queued: a thread that makes points answers late. */
 const STOP_TIMEOUT_MS = 3_400;
+/** Closed windows on their way to the thread, each as large as the workers wrote it: with more of them no further one is to be closed. */
+export const POSTED_WINDOWS_MAX = 4;
 
 export interface ExportsDependencies {
   log: Logger;
@@ -20,6 +22,8 @@ export interface ExportsDependencies {
   environment: NodeJS.ProcessEnv;
   /** Every window up to and with this one has arrived. */
   onExported: (window: number) => void;
+  /** True: no window is to be closed, until it is called with false. */
+  hold: (isHeld: boolean) => void;
   /** The thread has died. */
   fail: (error: Error) => void;
 }
@@ -33,7 +37,12 @@ export class Exports {
   #started = Promise.withResolvers<TcpAddress | undefined>();
   #stopped = Promise.withResolvers<void>();
   #isStopping = false;
-  #queueLength = 0;
+  /** Windows, since the start. */
+  #posted = 0;
+  #taken = 0;
+  #holds = 0;
+  /** Windows that the thread has. */
+  #queued = 0;
 
   constructor(options: ExportThreadOptions, dependencies: ExportsDependencies) {
     this.#options = options;
@@ -41,9 +50,13 @@ export class Exports {
     this.#threadLog = dependencies.log.child({}, { serializers: { err: (error) => error } });
   }
 
-  /** Windows that wait for the OTLP exporter. */
+  /** Windows that wait for the thread or for its OTLP exporter. */
   get queueLength(): number {
-    return this.#queueLength;
+    return this.#untaken + this.#queued;
+  }
+
+  get #untaken(): number {
+    return this.#posted - this.#taken;
   }
 
   /** Returns where a Prometheus may scrape. Throws UsageError when the address is taken or must not be used. */
@@ -65,7 +78,10 @@ export class Exports {
 
   /** The reducer's own readings: what is exported until the next ones come. */
   tellSelf(readings: readonly SelfReading[]): void {
-    this.#post({ kind: 'self', readings });
+    this.#post({
+      kind: 'self',
+      readings: [...readings, { metric: 'exportHolds', attributes: {}, value: this.#holds }],
+    });
   }
 
   /** `levels`: what of the window is exported. */
@@ -74,6 +90,10 @@ export class Exports {
     const outputs = closed.outputs.map((output) => new Uint8Array(output));
     const buffers = outputs.map(({ buffer }) => buffer);
     this.#post({ kind: 'window', closed: { ...closed, outputs }, levels }, buffers);
+    this.#posted++;
+    if (this.#untaken !== POSTED_WINDOWS_MAX) return;
+    this.#holds++;
+    this.#dependencies.hold(true);
   }
 
   /** The agents were told that everything up to and with `window` is committed. */
@@ -101,13 +121,19 @@ export class Exports {
       case 'exported':
         return this.#dependencies.onExported(message.window);
       case 'queue':
-        this.#queueLength = message.length;
-        return;
+        return this.#took(message.taken, message.length);
       case 'log':
         return this.#write(message.line);
       case 'stopped':
         return this.#stopped.resolve();
     }
+  }
+
+  #took(taken: number, queued: number): void {
+    const isHeld = this.#untaken >= POSTED_WINDOWS_MAX;
+    this.#taken = taken;
+    this.#queued = queued;
+    if (isHeld && this.#untaken < POSTED_WINDOWS_MAX) this.#dependencies.hold(false);
   }
 
   #write(line: string): void {

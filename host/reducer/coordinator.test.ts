@@ -533,3 +533,32 @@ test('when node names are verified, a certificate has to stand for the name, and
   lenient.say(hello('web-3', 3n), 0, ['web-1']);
   assert.equal(lenient.admissions.length, 1);
 });
+
+test('while who exports has not taken the last windows none is sealed, and nobody is late for that', () => {
+  const { bench, agents } = benchOf('a');
+  const { openWindow } = bench.coordinator;
+  const sealedBefore = bench.sealed.length;
+  bench.coordinator.hold(true);
+  for (let window = openWindow; window < openWindow + 3; window++) bench.tell(agents[0], window);
+  bench.until(endOf(openWindow + 3));
+  assert.equal(bench.sealed.length, sealedBefore);
+  bench.coordinator.hold(false);
+  bench.until(bench.nowMs + 1_000);
+  assert.deepEqual(
+    bench.sealed.slice(sealedBefore, sealedBefore + 3).map(({ window, isLate }) => [window, isLate]),
+    [0, 1, 2].map((more) => [openWindow + more, false]),
+  );
+});
+
+test('a stop does not wait for who exports', () => {
+  const { bench, agents } = benchOf('a');
+  const { openWindow } = bench.coordinator;
+  bench.coordinator.hold(true);
+  bench.tell(agents[0], openWindow);
+  bench.until(endOf(openWindow) + LATENESS_MS);
+  assert.ok(bench.sealed.every(({ window }) => window < openWindow));
+  bench.coordinator.stop(at(bench.nowMs));
+  bench.leave(agents[0], true);
+  bench.until(bench.nowMs + 1_000);
+  assert.equal(bench.sealed.at(-1)?.window, openWindow);
+});

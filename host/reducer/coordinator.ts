@@ -113,6 +113,7 @@ export class Coordinator {
   #toldWindowMax = 0;
   /** The window in which the reducer was asked to stop. */
   #stopWindow: number | undefined;
+  #isHeld = false;
   #actions: CoordinatorAction[] = [];
 
   constructor(options: CoordinatorOptions) {
@@ -211,6 +212,14 @@ export class Coordinator {
    */
   stop(now: Instant): void {
     this.#stopWindow = this.#windowAt(now);
+  }
+
+  /**
+   * While true no window is sealed, whatever the time: who exports has not taken the last ones. Agents wait with the next window, and put together
+   * what they cannot send. A stop does not wait.
+   */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
   }
 
   /** The first agents may come before `listening` says that all can: they wait. */
@@ -423,6 +432,7 @@ export class Coordinator {
   }
 
   #isReady(now: Instant): boolean {
+    if (this.#isHeld) return false;
     const { replay, latenessNs } = this.#options;
     const isComplete = this.#watermark.awaitedCount === 0;
     if (replay !== undefined) {

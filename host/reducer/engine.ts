@@ -96,6 +96,11 @@ export class Engine {
     this.#perform(this.coordinator.exported(window));
   }
 
+  /** While true no window is sealed. */
+  hold(isHeld: boolean): void {
+    this.coordinator.hold(isHeld);
+  }
+
   readCounters(): Promise<WorkerReading[]> {
     return this.pool.readCounters();
   }

@@ -137,6 +137,11 @@ export class Reducer {
     this.#engine.exported(window);
   }
 
+  /** While true no window is closed. */
+  hold(isHeld: boolean): void {
+    this.#engine.hold(isHeld);
+  }
+
   /** For connections from now on; those that exist go on. */
   renew(credentials: Credentials): void {
     this.#engine.renew(credentials);

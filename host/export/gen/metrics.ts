@@ -797,6 +797,15 @@ export const SELF_METRICS = {
     prometheus: 'tributary_export_window_count_total',
     attributes: ['reason'],
   },
+  exportHolds: {
+    name: 'tributary.export.hold.count',
+    instrument: 'counter',
+    unit: '{hold}',
+    source: 'export',
+    description: 'Times that no window was closed for a while, because the export thread had not taken the last ones.',
+    prometheus: 'tributary_export_hold_count_total',
+    attributes: [],
+  },
   exportRefused: {
     name: 'tributary.export.point.refused',
     instrument: 'counter',
