@@ -357,6 +357,26 @@ test('a session resumes at the worker of its twin, whoever accepted the connecti
   assert.deepEqual(bench.disconnected, [agents[1].connection]);
 });
 
+test('workers keep the agents that they accept, and hand them over when one has an eighth more than another', () => {
+  const { bench } = benchOf();
+  const loads = [0, 0];
+  let handedOver = 0;
+  const join = (acceptor: number): void => {
+    const id = loads[0] + loads[1] + 1;
+    const { worker } = bench.join(hello(`n${id}`, BigInt(id), { firstWindow: FIRST }), acceptor);
+    loads[worker]++;
+    if (worker !== acceptor) handedOver++;
+  };
+  for (let agent = 0; agent < 10; agent++) join(0);
+  assert.deepEqual([loads, handedOver], [[5, 5], 5], 'few agents are spread one by one');
+  for (let agent = 0; agent < 190; agent++) join(Math.floor(agent / 2) % 2);
+  const handedOverBefore = handedOver;
+  for (let agent = 0; agent < 200; agent++) join(Math.floor(agent / 5) % 2);
+  assert.equal(handedOver, handedOverBefore, 'runs of five are no uneven spread among a hundred each');
+  for (let agent = 0; agent < 200; agent++) join(0);
+  assert.ok(loads[0] > loads[1] && loads[0] <= 1 + loads[1] * 1.125, `${loads}`);
+});
+
 test('an agent that restarted takes over when it has told its first window; a second live one is refused', () => {
   const { bench, agents } = benchOf('a');
   const twinOfA = hello('a', 9n, { firstWindow: FIRST });

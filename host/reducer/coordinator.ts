@@ -20,6 +20,8 @@ export const RECOVERY_MS = 3_000;
 /** A session that left without Goodbye keeps its twin this long. */
 export const SESSION_GRACE_MS = 300_000;
 export const SESSION_COUNT_MAX = 4_096;
+/** A worker keeps the agents that it accepts until it has this share more than another. */
+const SPREAD_SHARE_MAX = 1 / 8;
 
 export type CoordinatorAction =
   | { kind: 'tell'; worker: number; message: ToWorker }
@@ -263,7 +265,7 @@ export class Coordinator {
       return this.#refuse(waiting, GoodbyeReason.NodeName);
     const known = this.#twinOfSession.get(hello.session);
     // A twin cannot move, so a session that comes back on another worker's connection is handed to the worker of its twin.
-    const place = known?.worker ?? this.#leastLoaded(acceptorOf(connection));
+    const place = known?.worker ?? this.#placeFor(acceptorOf(connection));
     const verdict = this.#registry.arrive(hello, { connection, place }, now.ms);
     if (verdict.kind === 'refuse') return this.#refuse(waiting, verdict.reason);
     const succeeded = verdict.kind === 'open' && verdict.succeeds !== undefined ? verdict.succeeds : hello.session;
@@ -323,12 +325,12 @@ export class Coordinator {
     return window;
   }
 
-  /** The accepting worker when no other has fewer twins. */
-  #leastLoaded(acceptor: number): number {
+  /** The accepting worker, unless the spread is uneven: all bytes of an agent that is handed over go from thread to thread. */
+  #placeFor(acceptor: number): number {
     const loads = new Array<number>(this.#options.workers).fill(0);
     for (const twin of this.#twins.values()) loads[twin.worker]++;
     const least = Math.min(...loads);
-    return loads[acceptor] === least ? acceptor : loads.indexOf(least);
+    return loads[acceptor] <= least * (1 + SPREAD_SHARE_MAX) ? acceptor : loads.indexOf(least);
   }
 
   #told({ twin: id, window, listeners, listenersOmitted }: FromWorker & { kind: 'told' }, now: Instant): void {
