@@ -96,6 +96,8 @@ class WorkerThread {
   readonly #core: ReducerWorkerCore;
   readonly #node: WorkerNode;
   readonly #accepted = new Map<ConnectionId, Accepted>();
+  /** What a peer is told until the end of the turn leaves in one piece. */
+  readonly #corked = new Set<Connection>();
   readonly #listeners: Listener[] = [];
   #nextSerial = 1;
   readonly #handshakes: HandshakeCounts = {};
@@ -211,7 +213,7 @@ class WorkerThread {
       accepted.owner = owner;
       this.#node.handOver(id);
     }
-    if (!accepted.connection.send(bytes)) this.#relay(owner, { kind: 'blocked', connection: id });
+    if (!this.#write(accepted.connection, bytes)) this.#relay(owner, { kind: 'blocked', connection: id });
   }
 
   /** News first: whoever hears on a connection that something was received finds the coordinator informed of it. */
@@ -238,7 +240,16 @@ class WorkerThread {
   #send(id: ConnectionId, bytes: Uint8Array): void {
     const accepted = this.#accepted.get(id);
     if (accepted === undefined) this.#perform(this.#node.disconnected(id, this.#clock()));
-    else if (!accepted.connection.send(bytes)) this.#node.blocked(id, this.#clock());
+    else if (!this.#write(accepted.connection, bytes)) this.#node.blocked(id, this.#clock());
+  }
+
+  #write(connection: Connection, bytes: Uint8Array): boolean {
+    if (!this.#corked.has(connection)) {
+      this.#corked.add(connection);
+      connection.cork();
+      this.#schedule();
+    }
+    return connection.send(bytes);
   }
 
   #schedule(): void {
@@ -251,6 +262,8 @@ class WorkerThread {
     this.#isScheduled = false;
     const { actions, isBusy } = this.#node.work(this.#clock());
     if (actions.length > 0) this.#perform(actions);
+    for (const connection of this.#corked) connection.uncork();
+    this.#corked.clear();
     if (isBusy) this.#schedule();
     else if (!this.#isScheduled) this.#mesh.sleep();
   }

@@ -63,7 +63,15 @@ export class AgentLink {
     this.#channel.retry();
   }
 
+  /** Frames of one window go to the kernel together, which costs both ends less than one after the other. */
   #perform(actions: readonly AgentAction[]): void {
+    const connection = this.#connection;
+    connection?.cork();
+    this.#carryOut(actions);
+    connection?.uncork();
+  }
+
+  #carryOut(actions: readonly AgentAction[]): void {
     for (const action of actions) {
       switch (action.kind) {
         case 'connect':

@@ -39,6 +39,15 @@ export class Connection {
     return !this.#socket.writable || this.#socket.write(bytes);
   }
 
+  /** What is sent from now on leaves in one piece, with `uncork`. */
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
   /** After what was sent. Nothing is reported any more but `closed`. */
   close(): void {
     if (this.#socket.connecting) this.#socket.destroy();

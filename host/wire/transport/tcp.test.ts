@@ -2,17 +2,35 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createConnection } from 'node:net';
+import { type AddressInfo, createConnection, createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { formatAddress, isLocal, type ListenAddress, parseListenAddress } from './address.ts';
-import type { Connection, ConnectionEvents } from './connection.ts';
+import { Connection, type ConnectionEvents } from './connection.ts';
 import { assertReachable, type ConnectEvents, connect, Listener, type ListenerDependencies } from './tcp.ts';
 import { giveToGroup } from './unix-socket.ts';
 
 const ANY_PORT = { host: '127.0.0.1', port: 0 };
+
+type Write = Parameters<Socket['_write']>;
+type Writev = Parameters<NonNullable<Socket['_writev']>>;
+
+/** Counts what it hands to the kernel. */
+class CountingSocket extends Socket {
+  writes = 0;
+
+  override _write(...args: Write): void {
+    this.writes++;
+    super._write(...args);
+  }
+
+  override _writev(...args: Writev): void {
+    this.writes++;
+    super._writev?.(...args);
+  }
+}
 
 test('addresses are read in four forms and printed as they are read', () => {
   const cases: [string, ListenAddress, string][] = [
@@ -222,6 +240,40 @@ test('a reader that does not read makes send return false, and drained follows w
   slow.destroy();
   await server.isClosed.promise;
   await listener.stop();
+});
+
+test('what is sent while a connection is corked is one write', async (context) => {
+  const server = createServer((peer) => peer.pipe(peer)).listen(0, '127.0.0.1');
+  context.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = new CountingSocket().connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  const connection = new Connection(socket);
+  const echoed = Promise.withResolvers<void>();
+  let bytes = '';
+  connection.listen({
+    bytes: (piece) => {
+      bytes += Buffer.from(piece).toString();
+      if (bytes.length === 6) echoed.resolve();
+    },
+    drained: () => {},
+    closed: () => {},
+  });
+  connection.cork();
+  for (const text of ['a', 'b', 'c']) connection.send(Buffer.from(text));
+  assert.equal(socket.writes, 0);
+  connection.uncork();
+  assert.equal(socket.writes, 1);
+  for (const text of ['d', 'e', 'f']) connection.send(Buffer.from(text));
+  await echoed.promise;
+  assert.deepEqual([bytes, socket.writes], ['abcdef', 4]);
+  connection.cork();
+  connection.send(Buffer.from('g'));
+  const closed = once(socket, 'close');
+  connection.close();
+  await closed;
+  assert.equal(socket.writes, 5, 'a close sends what was corked');
 });
 
 test('a connect that is given up or refused is reported as closed', async () => {
