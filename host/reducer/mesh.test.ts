@@ -6,7 +6,6 @@ import { seededRandom } from '../lib/random.ts';
 import { allocateDoorbells } from './doorbell.ts';
 import { allocateRings, type MeshMemory } from './mesh.ts';
 import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
-import { wholeRecordBytes } from './record-block.ts';
 import type { MeshReport, MeshTask } from './testing/mesh-peer.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -43,20 +42,6 @@ test('a writer that asked for room is to be rung once', () => {
   writer.awaitRoom();
   assert.equal(reader.advance(8), true);
   assert.equal(reader.advance(8), false);
-});
-
-test('a block is cut between records', () => {
-  const block = new Uint8Array(48);
-  const view = new DataView(block.buffer);
-  for (const [offset, size] of [
-    [0, 16],
-    [16, 24],
-    [40, 8],
-  ])
-    view.setUint32(offset, size, true);
-  const cuts = [0, 15, 16, 39, 40, 47, 48, 100].map((room) => wholeRecordBytes(block, room));
-  assert.deepEqual(cuts, [0, 0, 16, 16, 40, 40, 48, 48]);
-  assert.equal(wholeRecordBytes(block.subarray(0, 32), 32), 16);
 });
 
 /** Runs a mesh of real threads; the report of each. */

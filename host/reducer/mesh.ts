@@ -1,26 +1,25 @@
 /**
- * One worker's place in the mesh: a ring to and a ring from every other worker. It moves whole records and never waits: what does not fit
- * stays in the outbox in WASM memory, what the receiver cannot take yet stays in the ring. Reading does not depend on writing, so two
+ * One worker's place in the mesh: a ring to and a ring from every other worker. It moves bytes, whether a record ends there or not, and never
+ * waits: what does not fit stays in the outbox in WASM memory, what the receiver cannot take yet stays in the ring. Reading does not depend on writing, so two
  * workers whose rings are full both ways still drain each other.
  */
 import { type Doorbells, Sleeper } from './doorbell.ts';
 import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
-import { wholeRecordBytes } from './record-block.ts';
 
 /** At least 64 records: the greatest fixed record on the way to match takes 168 bytes. */
 const MESH_BATCH_BYTES = 64 * 168;
-/** The most that is copied and handed to the receiver in one call. */
-const MESH_RECEIVE_BYTES_MAX = 256 * 1024;
+/** The most that is copied and handed to the receiver in one call: more than any record, and it stays in the cache until it is read. */
+const MESH_RECEIVE_BYTES_MAX = 64 * 1024;
 
 /** The ends of the mesh inside a worker: its records out, records of others in. */
 export interface MeshEnds {
-  /** What waits for `worker`, whole records. Valid until the next call into the stages. */
+  /** What waits for `worker`. Valid until the next call into the stages. */
   outbox(worker: number): Uint8Array;
   /** The first `byteCount` bytes of the outbox have gone. */
   sent(worker: number, byteCount: number): void;
   /** Room for a block; valid until `receive`. */
   inbox(byteCount: number): Uint8Array;
-  /** Takes the block in the inbox. Returns the bytes consumed; fewer means that the channel waits for a window. */
+  /** Takes the records in the inbox. Returns the bytes consumed; fewer means that the channel waits for a window, or the last record is not whole. */
   receive(from: number, byteCount: number): number;
 }
 
@@ -124,7 +123,7 @@ export class Mesh {
     // The reader may make room between the look and the wish to be rung, so look again.
     writer.awaitRoom();
     peer.fullAtBytes = writer.freeBytes;
-    return wholeRecordBytes(waiting, peer.fullAtBytes);
+    return Math.min(waiting.length, peer.fullAtBytes);
   }
 
   #receiveFrom(peer: Peer): boolean {
@@ -135,12 +134,10 @@ export class Mesh {
       if (available === 0 || available === peer.refusedAtBytes) return moved;
       const block = ends.inbox(Math.min(available, MESH_RECEIVE_BYTES_MAX));
       peer.reader.copyInto(block);
-      // A copy that was cut short may end within a record.
-      const byteCount = block.length === available ? available : wholeRecordBytes(block, block.length);
-      const consumed = ends.receive(peer.worker, byteCount);
+      const consumed = ends.receive(peer.worker, block.length);
       if (peer.reader.advance(consumed)) doorbells.ring(peer.worker);
       moved ||= consumed > 0;
-      if (consumed < byteCount) peer.refusedAtBytes = available - consumed;
+      if (consumed === 0) peer.refusedAtBytes = available;
     }
   }
 

@@ -78,7 +78,7 @@ class NumberedRecords implements MeshEnds {
   receive(from: number, byteCount: number): number {
     const view = viewOf(this.#inbox);
     let consumed = 0;
-    while (consumed < byteCount) {
+    while (consumed < byteCount && consumed + view.getUint32(consumed, true) <= byteCount) {
       const number = view.getUint32(consumed + 8, true);
       if (this.#mustHold(from, number)) break;
       if (number !== this.#expected.get(from)) this.outOfOrder++;

@@ -170,7 +170,10 @@ export function mesh_outbox_clear(worker: u32): void {
   clearOutbox(worker);
 }
 
-/** Whole records from another worker, at an 8-aligned address. Returns the bytes consumed; less = the channel waits for match_close. */
+/**
+ * Records from another worker, at an 8-aligned address. Returns the bytes consumed; less = the channel waits for match_close, or the last record
+ * is not whole.
+ */
 export function mesh_receive(from: u32, address: usize, bytes: u32): u32 {
   return receiveBlock(from, address, bytes);
 }

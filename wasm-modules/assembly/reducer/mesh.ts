@@ -7,13 +7,26 @@ import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
-import { MARKER_RECORD_SIZE, MarkerRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import {
+  MARKER_RECORD_SIZE,
+  MATCH_UPDATE_SIZE,
+  MarkerRecord,
+  MatchUpdate,
+  RECORD_HEADER_SIZE,
+  RecordHeader,
+  RecordKind,
+} from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
-import { matchRecord } from '../match/receive';
+import { expectUpdates, matchRecord, matchUpdate } from '../match/receive';
 
 const HOP_MATCH: u32 = 1;
 const HOP_AGGREGATE: u32 = 2;
+
+/** Updates that match looks at before the first of them. */
+const GROUP_SIZE: u32 = 16;
+const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+const UPDATE_BYTES: u32 = RECORD_HEADER_SIZE + MATCH_UPDATE_SIZE;
 
 @unmanaged
 class Channel {
@@ -75,16 +88,46 @@ export function isAggregateReady(): bool {
   return true;
 }
 
-/** Takes whole records of worker `from`; returns the bytes consumed: less when the channel waits. */
+/** Takes records of worker `from`; returns the bytes consumed: less when the channel waits, or the last record is not whole. */
 export function receiveBlock(from: u32, address: usize, bytes: u32): u32 {
   const channel = channelOf(from);
-  let at: u32 = 0;
-  while (at < bytes && (channel.isAtMatchEnd === 0 || channel.isAtAggregateEnd === 0)) {
-    const header = changetype<RecordHeader>(address + at);
+  const end = address + bytes;
+  let at = address;
+  while (isWhole(at, end) && (channel.isAtMatchEnd === 0 || channel.isAtAggregateEnd === 0)) {
+    const header = changetype<RecordHeader>(at);
+    if (header.kind === RecordKind.MatchUpdate) {
+      at = receiveUpdates(from, at, end);
+      continue;
+    }
     at += header.size;
     receiveRecord(from, channel, header);
   }
+  return <u32>(at - address);
+}
+
+function isWhole(at: usize, end: usize): bool {
+  return at < end && at + changetype<RecordHeader>(at).size <= end;
+}
+
+/** Takes the updates that follow one another at `address`, at most GROUP_SIZE and at least the first; returns where the last one ends. */
+function receiveUpdates(from: u32, address: usize, end: usize): usize {
+  let size: u32 = 0;
+  let at = address;
+  while (size < GROUP_SIZE && isWhole(at, end) && changetype<RecordHeader>(at).kind === RecordKind.MatchUpdate) {
+    store<u32>(groupEnds + ((<usize>size) << 2), updateAt(at).end);
+    size++;
+    at += UPDATE_BYTES;
+  }
+  expectUpdates(from, groupEnds, size);
+  for (let record = address; record < at; record += UPDATE_BYTES) {
+    const update = updateAt(record);
+    matchUpdate(from, update.end, update.totals, update.fromWindow);
+  }
   return at;
+}
+
+function updateAt(record: usize): MatchUpdate {
+  return changetype<MatchUpdate>(record + RECORD_HEADER_SIZE);
 }
 
 function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void {
