@@ -16,6 +16,7 @@ function settings(
     ...others,
     reducer: {
       ...{ listen: [{ host: '127.0.0.1', port: 4400 }], workers: undefined, level: ['az_az'], verifyNodeNames: false },
+      seriesBudget: 100_000,
       ...{ window: 10n * SECOND_NS, lateness: 5n * SECOND_NS },
       ...reducer,
     },
@@ -30,6 +31,7 @@ test('what nobody set is left out, and there is a worker for each processor', ()
     windowNs: 10n * SECOND_NS,
     latenessNs: 5n * SECOND_NS,
     levels: ['az_az'],
+    seriesBudget: 100_000,
     insecure: false,
   });
 });

@@ -21,7 +21,7 @@ export function resolveReducerOptions({
   prometheus,
   reducer,
 }: ReducerSettings): ReducerServiceOptions {
-  const { listen, workers = defaultWorkers(), window, lateness, level, verifyNodeNames } = reducer;
+  const { listen, workers = defaultWorkers(), window, lateness, level, seriesBudget, verifyNodeNames } = reducer;
   const tls = parseTlsFiles(files, insecure);
   checkLateness('reducer', window, lateness);
   checkDistinct([
@@ -31,6 +31,7 @@ export function resolveReducerOptions({
   ]);
   return {
     ...{ listen, api: api.address, workers, windowNs: window, latenessNs: lateness, levels: level, insecure },
+    seriesBudget,
     ...(tls === undefined ? {} : { tls }),
     ...(verifyNodeNames ? { verifyNodeNames } : {}),
     ...(api.tokenFile === undefined ? {} : { apiTokenFile: api.tokenFile }),

@@ -49,6 +49,7 @@ test('what every stage received, sent, lost and left out has a reading', () => {
   );
   assert.equal(read('eventsLost', { stage: 'match', reason: 'linger_evicted' }), ReducerCounter.FlowsEvicted);
   assert.equal(read('seriesOverflow', { stage: 'aggregate' }), ReducerCounter.EdgeFlowsToOther);
+  assert.equal(read('seriesOverflow', { stage: 'budget' }), ReducerCounter.RowsToOther);
   assert.equal(read('agentBlind', {}), ReducerCounter.AgentBlindMs / 1000);
   assert.equal(read('windows', { reason: 'late' }), 1);
   assert.equal(read('series', { level: 'az_az' }), 4);

@@ -94,6 +94,7 @@ export function readSelf(
     reading('windows', { reason: 'late' }, windows.late),
     ...Object.entries(series).map(([level, count]) => reading('series', { level }, count ?? 0)),
     reading('seriesOverflow', { stage: 'aggregate' }, counts.EdgeFlowsToOther),
+    reading('seriesOverflow', { stage: 'budget' }, counts.RowsToOther),
   ];
 }
 

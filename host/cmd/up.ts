@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { resolveAgentOptions } from '../agent/options.ts';
 import { readEdges } from '../api/edges.ts';
-import type { Configuration } from '../config/definition.ts';
+import { type Configuration, SERIES_BUDGET_MAX } from '../config/definition.ts';
 import { addConfiguration, checked, type Load, type Loaded } from '../config/load.ts';
 import { Reload } from '../config/reload.ts';
 import { formatDuration } from '../lib/duration.ts';
@@ -73,7 +73,11 @@ async function runIn(directory: string, configuration: Configured, { log, heldLo
   const { window, lateness } = up;
   const options = resolveReducerOptions({
     ...{ api, prometheus, insecure: false, tls: {} },
-    reducer: { listen: [socket], workers: 1, window, lateness, level: ['az_az'], verifyNodeNames: false },
+    reducer: {
+      ...{ listen: [socket], workers: 1, window, lateness, level: ['az_az'], verifyNodeNames: false },
+      // All connections of this host are shown.
+      seriesBudget: SERIES_BUDGET_MAX,
+    },
   });
   let show = (): void => {};
   const reducer = new ReducerService(

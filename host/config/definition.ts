@@ -25,6 +25,8 @@ import { nameOptions, option, type ValuesOf } from './option.ts';
 
 /** As many as reducer.wasm has channels for. */
 export const WORKER_COUNT_MAX = 64;
+/** More than all their workers can have at a level. */
+export const SERIES_BUDGET_MAX = WORKER_COUNT_MAX * 2 ** 20;
 /** One for each processor, up to this many; more have to be asked for. */
 const DEFAULT_WORKER_COUNT_MAX = 8;
 /** What the names of nodes and zones are cut to in every table of the reducer. */
@@ -183,6 +185,11 @@ export const TREE = {
       default: '5s',
     }),
     level: option({ kind: listOf(level()), description: 'levels that are exported', default: ['az_az'] }),
+    seriesBudget: option({
+      kind: wholeNumber(1, SERIES_BUDGET_MAX),
+      description: 'rows of each level in a window; what exceeds them adds up in (other)',
+      default: 100_000,
+    }),
     verifyNodeNames: option({
       kind: boolean(),
       description: 'take an agent with a certificate only under a name that the certificate stands for',

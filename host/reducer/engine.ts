@@ -19,6 +19,8 @@ export interface EngineOptions extends Omit<CoordinatorOptions, 'start'> {
   hashSeed: bigint;
   /** Histograms of single nodes too. */
   idHistograms?: boolean;
+  /** Rows of a level that all workers put out, beside those of (other); without it as many as there are. */
+  seriesBudget?: number;
 }
 
 export interface EngineDependencies {
@@ -56,7 +58,7 @@ export class Engine {
     const module = await compileReducer();
     const start = clock();
     const coordinator = new Coordinator({ ...this.#options, start });
-    const { workers, hashSeed, incarnation, windowNs, latenessNs, idHistograms = false } = this.#options;
+    const { workers, hashSeed, incarnation, windowNs, latenessNs, idHistograms = false, seriesBudget } = this.#options;
     const receive = (worker: number, message: FromWorker): void => this.receive(worker, message);
     const poolOptions = {
       module,
@@ -67,6 +69,7 @@ export class Engine {
       latenessNs,
       openWindow: coordinator.openWindow,
       idHistograms,
+      seriesBudget,
     };
     const { relayed = noConnections, refused = () => {} } = this.#dependencies;
     const pool = new WorkerPool(poolOptions, { receive, relayed, refused, fail });

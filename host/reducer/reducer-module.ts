@@ -27,6 +27,7 @@ interface ReducerExports {
     openWindow: number,
     outputLevels: number,
     histogramLevels: number,
+    seriesBudget: number,
   ): void;
   frame_inbox(bytes: number): number;
   session_open(address: number, bytes: number): number;
@@ -63,6 +64,8 @@ export interface ReducerModuleOptions {
   openWindow: number;
   /** A histogram for each pair of ids too: in a fleet it costs more than it tells. */
   idHistograms?: boolean;
+  /** Rows of a level that all workers put out, beside those of (other); without it as many as there are. */
+  seriesBudget?: number;
 }
 
 /** One instance. Addresses are byte offsets of linear memory, valid until the next call that may allocate. */
@@ -72,7 +75,7 @@ export class ReducerModule {
   #view: DataView;
 
   constructor(options: ReducerModuleOptions) {
-    const { module, worker, workers, hashSeed, windowNs, openWindow, idHistograms = false } = options;
+    const { module, worker, workers, hashSeed, windowNs, openWindow, idHistograms = false, seriesBudget = 0 } = options;
     this.exports = new WebAssembly.Instance(module, {}).exports as ReducerExports;
     const [seedLo, seedHi] = [Number(BigInt.asIntN(32, hashSeed)), Number(BigInt.asIntN(32, hashSeed >> 32n))];
     this.exports.reducer_init(
@@ -84,6 +87,7 @@ export class ReducerModule {
       openWindow,
       OUTPUT_LEVELS,
       idHistograms ? HISTOGRAM_LEVELS | ID_LEVELS : HISTOGRAM_LEVELS,
+      seriesBudget,
     );
     this.#bytes = new Uint8Array(this.exports.memory.buffer);
     this.#view = new DataView(this.exports.memory.buffer);

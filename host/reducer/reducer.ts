@@ -27,6 +27,8 @@ export interface ReducerOptions {
   recoveryMs?: number;
   /** Histograms of RTT at the id levels too; a single host can afford them. */
   idHistograms?: boolean;
+  /** Rows of a level in a window; what exceeds them is added to (other). Without it as many as there are. */
+  seriesBudget?: number;
 }
 
 export interface ReducerDependencies {
@@ -61,14 +63,14 @@ export class Reducer {
 
   constructor(options: ReducerOptions, dependencies: ReducerDependencies) {
     const { log, clock, random64, fail } = dependencies;
-    const { workers, windowNs, latenessNs, recoveryMs, idHistograms, verifyNodeNames } = options;
+    const { workers, windowNs, latenessNs, recoveryMs, idHistograms, seriesBudget, verifyNodeNames } = options;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#limitedLog = new LimitedLog(log);
     this.#incarnation = random64();
     this.#engine = new Engine(
       {
-        ...{ workers, windowNs, latenessNs, recoveryMs, idHistograms, verifyNodeNames },
+        ...{ workers, windowNs, latenessNs, recoveryMs, idHistograms, seriesBudget, verifyNodeNames },
         ...{ incarnation: this.#incarnation, hashSeed: random64() },
       },
       {

@@ -3,6 +3,8 @@
  * no clock: a thread, a replay and the simulator drive it alike, a bounded piece of work at a time.
  *
  *   open ──seal──▶ matching ──markers of all workers──▶ (match_close, sliced) ──▶ aggregating ──markers──▶ (aggregate_close, sliced) ──▶ output, open
+ *
+ * Between two slices aggregate_close may wait for what other workers say of their rows (docs/protocol.md, section 7).
  */
 import { strict as assert } from 'node:assert';
 import { FRAME_BYTES_MAX } from '../wire/frame.ts';
@@ -146,6 +148,7 @@ export class ReducerWorkerCore implements MeshEnds {
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }
     if (sealed.written === undefined) {
+      // Not before all records of the window are here, nor while other workers have to say how many rows they have.
       if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
       const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
       if (address === 0) return { kind: 'working' };

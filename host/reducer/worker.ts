@@ -30,6 +30,7 @@ export interface WorkerThreadOptions {
   latenessNs: bigint;
   openWindow: number;
   idHistograms: boolean;
+  seriesBudget: number | undefined;
   mesh: MeshMemory;
   /** Ports to the other workers, by their number. */
   peers: (MessagePort | undefined)[];

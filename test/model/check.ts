@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mergeOutputs, printPoint } from '../../wasm-modules/testing/window-output.ts';
 import { generateScript } from './generate.ts';
 import { type FleetPlan, planFleet } from './plan.ts';
-import { runProduct } from './product.ts';
+import { type ProductOptions, runProduct } from './product.ts';
 import { ReferenceModel } from './reference-sessions.ts';
 import type { Step } from './script.ts';
 
@@ -16,14 +16,14 @@ interface Rows {
 const WORKERS = [1, 2, 4];
 const LINES_SHOWN_MAX = 20;
 
-function productRows(script: readonly Step[], module: WebAssembly.Module, workers: number, seed: number): Rows[] {
-  const closed = runProduct(script, { module, workers, seed });
+function productRows(script: readonly Step[], options: ProductOptions): Rows[] {
+  const closed = runProduct(script, options);
   return [...closed].map(([window, outputs]) => ({ window, lines: mergeOutputs(outputs).map(printPoint) }));
 }
 
 /** What the model says of every window of a fleet. */
-export function referenceRows(script: readonly Step[]): Rows[] {
-  const model = new ReferenceModel();
+export function referenceRows(script: readonly Step[], seriesBudget: number): Rows[] {
+  const model = new ReferenceModel(seriesBudget);
   const rows: Rows[] = [];
   for (const step of script) {
     const lines = model.run(step);
@@ -35,8 +35,9 @@ export function referenceRows(script: readonly Step[]): Rows[] {
 /** What the first window that differs has on one side alone; undefined when every window is alike. */
 export function differenceOf(plan: FleetPlan, module: WebAssembly.Module): string | undefined {
   const script = generateScript(plan);
-  const alone = productRows(script, module, 1, plan.seed);
-  const reference = referenceRows(script);
+  const { seed, seriesBudget } = plan;
+  const alone = productRows(script, { module, workers: 1, seed, seriesBudget });
+  const reference = referenceRows(script, seriesBudget);
   assert.equal(alone.length, reference.length);
   for (const [index, { window, lines }] of alone.entries()) {
     const differing = onlyIn(lines, reference[index].lines, ['product  ', 'reference']);
@@ -44,7 +45,7 @@ export function differenceOf(plan: FleetPlan, module: WebAssembly.Module): strin
   }
   // Lines, their order and all: the bytes of the merged output.
   for (const workers of WORKERS.slice(1)) {
-    const together = productRows(script, module, workers, plan.seed + workers);
+    const together = productRows(script, { module, workers, seed: seed + workers, seriesBudget });
     for (const [index, { window, lines }] of together.entries()) {
       if (lines.join('\n') === alone[index].lines.join('\n')) continue;
       const differing = onlyIn(lines, alone[index].lines, [`${workers} workers`, '1 worker ']);

@@ -43,14 +43,17 @@ test(`${FLEETS} random fleets give the rows of the reference model, with 1, 2 an
 });
 
 test('the fleets have both ends, one end, late bytes, residuals, failures, resets, datagrams, names and hosts', () => {
-  const lines = Array.from({ length: 60 }, (_, index) => referenceRows(generateScript(planFleet(index + 1))))
-    .flat()
+  const plans = Array.from({ length: 60 }, (_, index) => planFleet(index + 1));
+  const lines = plans
+    .flatMap((plan) => referenceRows(generateScript(plan), plan.seriesBudget))
     .flatMap((rows) => rows.lines)
     .join('\n');
   for (const field of FIELDS) assert.match(lines, new RegExp(` ${field},[1-9]`));
   assert.match(lines, / 17\/443 /, 'datagrams');
   assert.match(lines, /name-1\|name-1\|\|9\|/, 'an end that was asked for by name');
   assert.match(lines, /^7 host-1\|/m, 'what a host counted');
+  for (let level = 0; level < 7; level++)
+    assert.match(lines, new RegExp(`^${level} [^|]*\\|\\(other\\)\\|`, 'm'), `level ${level} is over its budget`);
 });
 
 test('a reducer that takes the wrong one of two late ends is caught', async (context) => {

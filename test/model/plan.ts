@@ -51,6 +51,8 @@ export interface ConnectionPlan {
 export interface FleetPlan {
   seed: number;
   windows: number;
+  /** Rows of a level; of most fleets some levels have more. */
+  seriesBudget: number;
   hosts: HostPlan[];
   connections: ConnectionPlan[];
 }
@@ -74,7 +76,8 @@ export function planFleet(seed: number): FleetPlan {
   );
   const count = 1 + random.below(isLong ? 4 : random.pick([4, 20, 60]));
   const connections = Array.from({ length: count }, () => planConnection(hosts.length, windows, random.uint32()));
-  return { seed, windows, hosts, connections };
+  const seriesBudget = random.pick([1, 4, 10, 30, 10_000]);
+  return { seed, windows, seriesBudget, hosts, connections };
 }
 
 function planHost(index: number, windows: number, seed: number): HostPlan {

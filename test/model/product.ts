@@ -45,6 +45,8 @@ export interface ProductOptions {
   workers: number;
   /** Of the tables' hashes and of the order of turns; changes nothing that comes out. */
   seed: number;
+  /** Rows of a level. */
+  seriesBudget: number;
 }
 
 /** Outputs by closed window, one for each worker. Throws when a frame, a socket or an agent is refused. */
@@ -64,7 +66,7 @@ class Product {
   #nowNs = START_NS;
   #serial = 1;
 
-  constructor({ module, workers, seed }: ProductOptions) {
+  constructor({ module, workers, seed, seriesBudget }: ProductOptions) {
     this.#random = new Random(seed);
     const times = { windowNs: WINDOW_NS, latenessNs: LATENESS_NS };
     const incarnation = INCARNATION;
@@ -81,6 +83,7 @@ class Product {
         windowNs: WINDOW_NS,
         openWindow,
         idHistograms: true,
+        seriesBudget,
       });
       const mesh = new Mesh({ worker, memory, doorbells: new Doorbells(memory.doorbells), ends: core, wake: () => {} });
       return { index: worker, core, node: new WorkerNode({ incarnation, ...times, openWindow }, { core, mesh }) };

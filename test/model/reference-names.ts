@@ -19,7 +19,7 @@ export interface Node {
 }
 
 const KIND = { container: 1, service: 2, process: 3, host: 4, privateAddress: 5, publicAddress: 6, dnsName: 9 };
-const NOTHING: Node = {
+export const NOTHING: Node = {
   ...{ kind: 0, id: '', role: '', zone: '', host: '', address: '' },
   ...{ process: '', container: '', containerName: '', image: '', executable: '' },
 };

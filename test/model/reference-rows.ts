@@ -2,7 +2,7 @@
  * The reference model, second half: the news of flows summed into rows of seven levels (docs/architecture.md, step 8).
  */
 import type { FlowNews, Tallied } from './reference-flows.ts';
-import type { Node } from './reference-names.ts';
+import { NOTHING, type Node } from './reference-names.ts';
 
 /** Client end first, in the order of records.Level. */
 const LEVELS = [
@@ -22,8 +22,13 @@ const LEAST_BUCKET = -160;
 /** In place of a level. */
 const HOST_LEVEL = 7;
 
-interface Row {
+export interface Row {
   head: string;
+  level: number;
+  client: Node;
+  server: Node;
+  protocol: number;
+  serverPort: number;
   sums: Map<string, bigint>;
   fromWindow: number;
   rttMinUs: number;
@@ -33,32 +38,39 @@ interface Row {
   tallies: Map<string, Counted>;
 }
 
-interface Counted {
+export interface Counted {
   count: bigint;
   sum: bigint;
   buckets: Map<number, number>;
 }
 
-/** One line of text for each row, in no order; hosts, which have tallies alone, as rows of a level 7. */
-export function rowsOf(news: readonly FlowNews[], hosts: readonly { host: Node; tallied: Tallied }[]): string[] {
+/** In no order; hosts, which have tallies alone, as rows of a level 7. */
+export function rowsOf(news: readonly FlowNews[], hosts: readonly { host: Node; tallied: Tallied }[]): Row[] {
   const rows = new Map<string, Row>();
   for (const flow of news) {
     for (const [level, [client, server]] of LEVELS.entries()) {
-      const place = `${printNode(flow.client, client)} -> ${printNode(flow.server, server)}`;
-      const head = `${level} ${place} ${flow.protocol}/${flow.serverPort}`;
-      addFlow(rowAt(rows, head, flow.fromWindow), flow, level === 0);
+      const { protocol, serverPort } = flow;
+      const ends = { client: nodeAt(flow.client, client), server: nodeAt(flow.server, server) };
+      addFlow(rowAt(rows, { level, ...ends, protocol, serverPort }, flow.fromWindow), flow, level === 0);
     }
   }
   for (const { host, tallied } of hosts) {
-    const node = printNode(host, 'id');
-    addTally(rowAt(rows, `${HOST_LEVEL} ${node} -> ${node} 0/0`, 0), tallied);
+    const place = { level: HOST_LEVEL, client: host, server: host, protocol: 0, serverPort: 0 };
+    addTally(rowAt(rows, place, 0), tallied);
   }
-  return [...rows.values()].map(printRow);
+  return [...rows.values()];
 }
 
-function rowAt(rows: Map<string, Row>, head: string, fromWindow: number): Row {
+/** The row of `rows` at this place; an empty one when there was none. */
+export function rowAt(
+  rows: Map<string, Row>,
+  place: Pick<Row, 'level' | 'client' | 'server' | 'protocol' | 'serverPort'>,
+  fromWindow: number,
+): Row {
+  const { level, client, server, protocol, serverPort } = place;
+  const head = `${level} ${printNode(client)} -> ${printNode(server)} ${protocol}/${serverPort}`;
   const row: Row = rows.get(head) ?? {
-    ...{ head, sums: new Map(), fromWindow, rttMinUs: 0, rttMaxUs: 0, buckets: new Map() },
+    ...{ head, ...place, sums: new Map(), fromWindow, rttMinUs: 0, rttMaxUs: 0, buckets: new Map() },
     ...{ processes: [new Set(), new Set()], tallies: new Map() },
   };
   rows.set(head, row);
@@ -94,7 +106,7 @@ function addTally(row: Row, { kind, side, code, label, count, sum }: Tallied): v
   if (sum > 0n) addTo(counted.buckets, bucketOf(Number(sum) / Number(count) / 1e9), Number(count));
 }
 
-function addTo(buckets: Map<number, number>, bucket: number, count: number): void {
+export function addTo(buckets: Map<number, number>, bucket: number, count: number): void {
   buckets.set(bucket, (buckets.get(bucket) ?? 0) + count);
 }
 
@@ -103,14 +115,19 @@ function bucketOf(value: number): number {
   return Math.max(LEAST_BUCKET, Math.ceil(Math.log2(value) * BUCKETS_PER_DOUBLING) - 1);
 }
 
-function printNode(node: Node, level: 'id' | 'az' | 'role'): string {
-  const { id, role, zone, kind, host, address, process, container, containerName, image } = node;
-  if (level === 'role') return ['', role, '', kind, '', '', '', '', '', '', ''].join('|');
-  if (level === 'az') return ['', role, zone, kind, '', '', '', '', '', '', ''].join('|');
+/** What a level shows of a node. */
+function nodeAt(node: Node, level: 'id' | 'az' | 'role'): Node {
+  if (level === 'id') return node;
+  const { kind, role, zone } = node;
+  return { ...NOTHING, kind, role, zone: level === 'az' ? zone : '' };
+}
+
+function printNode({ id, role, zone, kind, host, address, process, container, containerName, image }: Node): string {
   return [id, role, zone, kind, host, address, process, container, containerName, image, ''].join('|');
 }
 
-function printRow({ head, sums, fromWindow, rttMinUs, rttMaxUs, buckets, processes, tallies }: Row): string {
+/** A line of text. */
+export function printRow({ head, sums, fromWindow, rttMinUs, rttMaxUs, buckets, processes, tallies }: Row): string {
   const values = new Map(sums)
     .set('fromWindow', BigInt(fromWindow))
     .set('rttMinUs', BigInt(rttMinUs))

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import type { Once, Open, Tally, Totals } from '../../host/wire/gen/wire-layout.ts';
 import type { Announce } from '../../host/wire/gen/wire-tables.ts';
+import { ReferenceBudget } from './reference-budget.ts';
 import { type End, ReferenceFlows, type Tallied } from './reference-flows.ts';
 import { type Node, nodeOfOwner } from './reference-names.ts';
-import { rowsOf } from './reference-rows.ts';
+import { printRow, rowsOf } from './reference-rows.ts';
 import type { Frame, Session, Step } from './script.ts';
 
 /** One session as the reducer mirrors it. */
@@ -33,6 +34,11 @@ export class ReferenceModel {
   readonly #tellers = new Map<bigint, Teller>();
   readonly #flows = new ReferenceFlows(this.#tellers);
   #hostTallies: { host: Node; tallied: Tallied }[] = [];
+  readonly #budget: ReferenceBudget;
+
+  constructor(seriesBudget: number) {
+    this.#budget = new ReferenceBudget(seriesBudget);
+  }
 
   /** The rows of the window that a step closes. */
   run(step: Step): string[] | undefined {
@@ -53,11 +59,11 @@ export class ReferenceModel {
 
   #close(window: number): string[] {
     for (const teller of this.#tellers.values()) this.#hear(teller, window);
-    const rows = rowsOf(this.#flows.close(window), this.#hostTallies);
+    const rows = this.#budget.bound(window, rowsOf(this.#flows.close(window), this.#hostTallies));
     this.#hostTallies = [];
     // The window in which an agent leaves still knows its addresses.
     for (const teller of this.#tellers.values()) if (teller.isGone) teller.addresses.clear();
-    return rows;
+    return rows.map(printRow);
   }
 
   /** A channel is read up to the end of the open window, and what an agent tells of earlier windows counts for this one. */

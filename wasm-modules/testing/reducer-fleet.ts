@@ -19,6 +19,7 @@ export interface FleetOptions {
   seed?: number;
   windowNs?: number;
   openWindow: number;
+  seriesBudget?: number;
   /** Decides the portions; without it everything crosses at once. */
   random?: Random;
 }
@@ -43,7 +44,7 @@ export class ReducerFleet {
 
   constructor(
     module: WebAssembly.Module,
-    { workers = 1, seed = 1, windowNs = WINDOW_NS, openWindow, random }: FleetOptions,
+    { workers = 1, seed = 1, windowNs = WINDOW_NS, openWindow, random, seriesBudget = 0 }: FleetOptions,
   ) {
     this.#workers = workers;
     this.#random = random;
@@ -52,7 +53,19 @@ export class ReducerFleet {
       const exports = new WebAssembly.Instance(module).exports;
       this.#memories.push(exports.memory as WebAssembly.Memory);
       this.#calls.push(exports as Record<string, Call>);
-      this.call(worker, 'reducer_init', worker, workers, seed, seed ^ 0x5bd1e995, windowNs, openWindow, 0, 0x7f);
+      this.call(
+        worker,
+        'reducer_init',
+        worker,
+        workers,
+        seed,
+        seed ^ 0x5bd1e995,
+        windowNs,
+        openWindow,
+        0,
+        0x7f,
+        seriesBudget,
+      );
     }
   }
 
@@ -143,15 +156,23 @@ export class ReducerFleet {
       assert(round < CLOSE_ROUNDS_MAX, 'records stay on the way');
       this.#deliver(true);
     }
-    return this.#calls.map((_, worker) => {
-      assert.equal(this.call(worker, 'aggregate_ready'), 1);
-      let address = 0;
-      while (address === 0) {
-        address = this.call(worker, 'aggregate_close', budget);
+    return this.#closeAggregate(window, budget, onSlice);
+  }
+
+  #closeAggregate(window: number, budget: number, onSlice?: (worker: number) => void): Uint8Array[] {
+    const outputs = new Array<Uint8Array | undefined>(this.#workers).fill(undefined);
+    for (let round = 0; outputs.includes(undefined); round++) {
+      assert(round < CLOSE_ROUNDS_MAX, `window ${window} does not close`);
+      for (let worker = 0; worker < this.#workers; worker++) {
+        if (outputs[worker] !== undefined || this.call(worker, 'aggregate_ready') === 0) continue;
+        const address = this.call(worker, 'aggregate_close', budget);
+        this.#collect(worker);
         if (address === 0) onSlice?.(worker);
+        else outputs[worker] = this.bytes(worker, address, this.call(worker, 'output_bytes')).slice();
       }
-      return this.bytes(worker, address, this.call(worker, 'output_bytes')).slice();
-    });
+      this.#deliver(true);
+    }
+    return outputs.filter((output) => output !== undefined);
   }
 
   /** Sum over the workers. */

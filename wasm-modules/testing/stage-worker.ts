@@ -31,6 +31,7 @@ export interface StageOptions {
   edgeCountMax?: number;
   histogramCountMax?: number;
   tallyCountMax?: number;
+  seriesBudget?: number;
 }
 
 /** What an agent knows of an owner; absent texts are empty. */
@@ -102,6 +103,7 @@ export class StageWorker {
       options.edgeCountMax ?? 1 << 16,
       options.histogramCountMax ?? 1 << 14,
       options.tallyCountMax ?? 1 << 14,
+      options.seriesBudget ?? 0,
     );
   }
 
@@ -190,10 +192,34 @@ export class StageWorker {
   }
 
   close(window: number): Uint8Array {
-    let output = 0;
-    while (output === 0) output = this.call('aggregateClose', window, CLOSE_ROWS);
-    return this.bytesAt(output, this.call('outputBytes'));
+    return closeTogether([this], window)[0];
   }
+
+  /** A slice of the window's close; its output, once that is whole. */
+  closeSlice(window: number): Uint8Array | undefined {
+    const output = this.call('aggregateClose', window, CLOSE_ROWS);
+    return output === 0 ? undefined : this.bytesAt(output, this.call('outputBytes'));
+  }
+
+  /** What waits for worker `to`. */
+  takeOutbox(to: number): Uint8Array {
+    const bytes = this.bytesAt(this.call('outboxAddress', to), this.call('outboxBytes', to));
+    this.call('clearOutbox', to);
+    return bytes;
+  }
+}
+
+/** The outputs of all `workers`, which tell each other how many rows they have when there is a budget. */
+export function closeTogether(workers: readonly StageWorker[], window: number): Uint8Array[] {
+  const outputs = new Map<StageWorker, Uint8Array>();
+  while (outputs.size < workers.length) {
+    for (const worker of workers) {
+      const output = outputs.has(worker) ? undefined : worker.closeSlice(window);
+      if (output !== undefined) outputs.set(worker, output);
+      for (const other of workers) if (other !== worker) other.receive(worker.worker, worker.takeOutbox(other.worker));
+    }
+  }
+  return workers.map((worker) => outputs.get(worker) ?? new Uint8Array(0));
 }
 
 /** The two loads of 8 bytes as which WASM sees an address of 16. */

@@ -730,7 +730,7 @@ export const SELF_METRICS = {
     instrument: 'counter',
     unit: '{record}',
     source: 'reducer',
-    description: 'What a limit left out or added to (other): flows of a window in aggregate, rows of a window in export, rows of windows that wait as one in merge, agents whose facts are not told in agents.',
+    description: 'What a limit left out or added to (other): flows of a window in aggregate, rows of a window and level in budget, rows of a window in export, rows of windows that wait as one in merge, agents whose facts are not told in agents.',
     prometheus: 'tributary_series_overflow_total',
     attributes: ['stage'],
   },

@@ -146,6 +146,7 @@ export function encodeWindowOutput(
     labelCount: labels.length,
     labelBytes,
     processBytes: 0,
+    foldedLevels: 0,
   };
   writeWindowOutput(view, 0, head);
   return bytes.slice(0, end);

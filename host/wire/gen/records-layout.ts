@@ -16,6 +16,7 @@ export const RecordKind = {
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,
+  SeriesCounts: 24,
   Marker: 32,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
@@ -189,6 +190,8 @@ export const ReducerCounter = {
   ProcessPairsRefused: 131,
   /** Aggregate: tallies that were refused because their teller had its share of the table. */
   TalliesOverShare: 134,
+  /** Aggregate: rows of a level that its budget left out; their window was added to (other). */
+  RowsToOther: 135,
   /** Index of LossKind.None: one counter for each kind of loss that agents tell (wire.Loss), over all sessions. */
   AgentLost: 136,
   End: 150,
@@ -960,6 +963,34 @@ export function writeMarkerRecord(view: DataView, offset: number, value: MarkerR
   view.setUint32(offset + 4, value.hop, true);
 }
 
+/** While all workers choose which rows of a level are put out: how many rows of the sender there are by one digit of their keys, then 256 uint32. */
+export interface SeriesCounts {
+  /** Counts up; the same on all workers. */
+  round: number;
+  level: number;
+}
+
+/** Bytes. */
+export const SERIES_COUNTS_SIZE = 8;
+
+/** Byte offset of each field. */
+export const SERIES_COUNTS_OFFSET = {
+  round: 0,
+  level: 4,
+} as const;
+
+export function readSeriesCounts(view: DataView, offset: number): SeriesCounts {
+  return {
+    round: view.getUint32(offset, true),
+    level: view.getUint32(offset + 4, true),
+  };
+}
+
+export function writeSeriesCounts(view: DataView, offset: number, value: SeriesCounts): void {
+  view.setUint32(offset, value.round, true);
+  view.setUint32(offset + 4, value.level, true);
+}
+
 /** An edge of the finest level, announced on match -> aggregate. Handles are of this channel. */
 export interface EdgeRecord {
   edge: number;
@@ -1206,6 +1237,8 @@ export interface WindowOutput {
   labelCount: number;
   labelBytes: number;
   processBytes: number;
+  /** Bits by Level: those with rows of this worker that were added to Other because their level was over its budget. */
+  foldedLevels: number;
 }
 
 /** Bytes. */
@@ -1224,7 +1257,7 @@ export const WINDOW_OUTPUT_OFFSET = {
   labelCount: 32,
   labelBytes: 36,
   processBytes: 40,
-  pad0: 44,
+  foldedLevels: 44,
 } as const;
 
 export function readWindowOutput(view: DataView, offset: number): WindowOutput {
@@ -1240,6 +1273,7 @@ export function readWindowOutput(view: DataView, offset: number): WindowOutput {
     labelCount: view.getUint32(offset + 32, true),
     labelBytes: view.getUint32(offset + 36, true),
     processBytes: view.getUint32(offset + 40, true),
+    foldedLevels: view.getUint32(offset + 44, true),
   };
 }
 
@@ -1255,7 +1289,7 @@ export function writeWindowOutput(view: DataView, offset: number, value: WindowO
   view.setUint32(offset + 32, value.labelCount, true);
   view.setUint32(offset + 36, value.labelBytes, true);
   view.setUint32(offset + 40, value.processBytes, true);
-  view.setUint32(offset + 44, 0, true);
+  view.setUint32(offset + 44, value.foldedLevels, true);
 }
 
 /**

@@ -10,7 +10,7 @@ import { addSample, giveHistogram, mergeHistogram, takeHistogram } from '../lib/
 import { leafOfChannel, mapEdge } from './channel-edges';
 import { expirePairs } from './process-pairs';
 import { takeRow } from './slice';
-import { LEVEL_COUNT, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
+import { LEVEL_COUNT, LISTED, listOf, listRow, NOT_LATE, Row, rowAt } from './tree';
 
 /** Levels whose RTT samples are collected on az_az. */
 const COLLECTED_LEVELS: u32 = (1 << Level.AzAz) | (1 << Level.RoleAz) | (1 << Level.AzRole) | (1 << Level.RoleRole);
@@ -77,6 +77,7 @@ export function rollUp(): bool {
       applyActive(row);
       if (row.left !== 0) addRow(row.left, row);
       if (row.right !== 0) addRow(row.right, row);
+      row.activeDelta = 0;
     }
   }
   level = 0;
@@ -95,6 +96,7 @@ export function settleRows(closed: u32): bool {
       if (row.processes !== 0) row.processes = expirePairs(row.processes, closed);
       if (row.point.active !== 0) {
         list.put(kept++, handle);
+        row.listed = LISTED;
       } else {
         row.listed = 0;
         row.idleSince = closed;
@@ -199,7 +201,7 @@ function addRow(handle: u32, row: Row): void {
   if (row.histogram !== 0 && row.level >= Level.AzAz) addHistogram(above, row.histogram);
 }
 
-function addPoint(above: EdgePoint, point: EdgePoint): void {
+export function addPoint(above: EdgePoint, point: EdgePoint): void {
   if (point.fromWindow < above.fromWindow) above.fromWindow = point.fromWindow;
   above.forwardBytes += point.forwardBytes;
   above.reverseBytes += point.reverseBytes;

@@ -1,4 +1,4 @@
-// Start and window's end of the aggregate stage: roll up, write the output, forget what is idle.
+// Start and window's end of the aggregate stage: roll up, fold what the budgets leave out, write the output, forget what is idle.
 
 import { closeEnrich } from '../enrich/lifecycle';
 import { Level } from '../gen/records';
@@ -8,6 +8,7 @@ import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { expireEdges, initEdges } from './edges';
 import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from './limits';
 import { initProcessPairs } from './process-pairs';
+import { boundSeries, initSeriesBudget, isAwaitingCounts } from './series-budget';
 import { beginSlice } from './slice';
 import { initTallies, rollUpTallies, settleTallies } from './tallies';
 import { expireLeaves, initTree } from './tree';
@@ -28,19 +29,21 @@ export function initAggregate(
   edgeCountMax: u32 = EDGE_COUNT_MAX,
   histogramCountMax: u32 = HISTOGRAM_COUNT_MAX,
   tallyCountMax: u32 = TALLY_COUNT_MAX,
+  seriesBudget: u32 = 0,
 ): void {
   initEdges(worker, workers, openWindow, edgeCountMax);
   initChannelEdges(openWindow);
-  initTree(edgeCountMax);
+  initTree(edgeCountMax, openWindow);
   initProcessPairs();
   initHistograms(histogramCountMax);
   initAccumulation(histogramLevels);
   initTallies(openWindow, histogramLevels, tallyCountMax);
+  initSeriesBudget(worker, workers, outputLevels, seriesBudget);
   initWindowOutput(outputLevels);
   step = 0;
 }
 
-const LAST_STEP: u32 = 5;
+const LAST_STEP: u32 = 6;
 let step: u32 = 0;
 
 /**
@@ -57,6 +60,11 @@ export function aggregateClose(window: u32, rows: u32): usize {
   return windowOutput();
 }
 
+/** True while `aggregateClose` can do nothing before other workers' counts have come. What it has to say to them is in the outboxes. */
+export function isCloseWaiting(): bool {
+  return isAwaitingCounts();
+}
+
 function closeStep(window: u32): bool {
   switch (step) {
     case 0:
@@ -64,10 +72,12 @@ function closeStep(window: u32): bool {
     case 1:
       return rollUpTallies();
     case 2:
-      return writeWindowOutput(window);
+      return boundSeries(window);
     case 3:
-      return settleRows(window);
+      return writeWindowOutput(window);
     case 4:
+      return settleRows(window);
+    case 5:
       return settleTallies(window);
     default:
       expireLeaves(window);

@@ -17,14 +17,18 @@ import { hashPair } from '../lib/hash';
 import { addSamplesNs, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
 import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
+import { hasHistogram } from './accumulation';
 import { leafOfChannel } from './channel-edges';
+import { foldHistogram, shownRows } from './fold';
 import { TALLY_COUNT_MAX, TALLY_IDLE_WINDOWS } from './limits';
 import { takeRow } from './slice';
 import { giveShare, initShares, mayLabel, mayTell, takeShare } from './tally-shares';
-import { LEVEL_COUNT, listRow, RowList, rowAt } from './tree';
+import { FOLDED, LEVEL_COUNT, listOf, listRow, otherRowOf, RowList, rowAt } from './tree';
 
 /** In place of a level: the tally of a host, `row` being its node. */
 export const HOST_LEVEL: u32 = LEVEL_COUNT;
+/** Whose share of the table the tallies of (other) take that are folded. */
+const OTHER_TELLER: u8 = 0;
 /** Tallies of a leaf that are looked at before the table is asked. */
 const NEAR_COUNT_MAX: u32 = 8;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
@@ -84,9 +88,10 @@ let leaves: u32 = 0;
 let labelled: u32 = 0;
 let sweepCursor: u32 = 1;
 let window: u32 = 0;
-/** Where rollUpTallies or settleTallies is: a tally of a level's list. */
+/** Where rollUpTallies, foldTallies or settleTallies is: a tally of a level's list, of which foldTallies has kept so many. */
 let level: u32 = 0;
 let index: u32 = 0;
+let kept: u32 = 0;
 
 export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = TALLY_COUNT_MAX): void {
   pool = RowPool.create(offsetof<TallyRow>(), LEVEL_COUNT * tallyCountMax);
@@ -101,6 +106,7 @@ export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = T
   window = openWindow;
   level = 0;
   index = 0;
+  kept = 0;
 }
 
 export function tallyAt(tally: u32): TallyRow {
@@ -216,6 +222,51 @@ function addAbove(handle: u32, tally: TallyRow): void {
   if ((histogramLevels & needed) === 0) return;
   if (above.histogram === 0) above.histogram = takeHistogram();
   if (above.histogram !== 0) mergeHistogram(above.histogram, tally.histogram);
+}
+
+/** Adds the tallies of rows that are folded to those of (other) of their level, slice by slice; true when all are. */
+export function foldTallies(closed: u32): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0, kept = 0) {
+    const list = talliesOf(level);
+    if (shownRows(level) === listOf(level).count) continue;
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
+      const handle = list.at(index);
+      const tally = tallyAt(handle);
+      if (rowAt(tally.row).listed !== FOLDED) {
+        list.put(kept++, handle);
+        continue;
+      }
+      foldTally(tally);
+      settle(tally, closed);
+    }
+    list.count = kept;
+  }
+  level = 0;
+  return true;
+}
+
+/** What (other) has no room for is lost, and counted, like what a leaf has no room for. */
+function foldTally(tally: TallyRow): void {
+  const handle = tallyOfOther(tally);
+  if (handle === 0) return;
+  const other = tallyAt(handle);
+  listTally(handle, other);
+  other.count += tally.count;
+  other.sum += tally.sum;
+  if (tally.histogram === 0 || !hasHistogram(tally.level)) return;
+  other.histogram = foldHistogram(tally.histogram, other.histogram);
+  tally.histogram = 0;
+}
+
+/** The same tally of (other) of the level, made at the leaf (other) and above it when it is new; 0 when it finds no room. */
+function tallyOfOther(tally: TallyRow): u32 {
+  const service = rowAt(tally.row).service;
+  const leaf = otherRowOf(Level.IdId, service);
+  let known = findOfLeaf(leaf, tally.what, tally.label);
+  if (known === 0) known = makeTally(Level.IdId, leaf, tally.what, tally.label, OTHER_TELLER);
+  if (known === 0) return 0;
+  return findTally(tally.level, otherRowOf(tally.level, service), tally.what, tallyAt(known).label);
 }
 
 /** The window `closed` is over: its counts become 0, and some of what has been idle for long is freed. True when all are through. */

@@ -21,6 +21,8 @@ import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './limits';
 import { dropPairs } from './process-pairs';
 
 export const LEVEL_COUNT: u32 = 7;
+export const LISTED: u8 = 1;
+export const FOLDED: u8 = 2;
 
 @unmanaged
 export class Row {
@@ -33,7 +35,7 @@ export class Row {
   /** Server port | protocol << 16. */
   service: u32;
   level: u8;
-  /** 1 = in its level's list: it moved in the open window, or has open flows. */
+  /** LISTED = in its level's list: it moved in the open window, or has open flows; FOLDED = and it is left out of that window's output. */
   listed: u8;
   /** 1 = something was added in the open window. */
   moved: u8;
@@ -48,19 +50,28 @@ export class Row {
   histogram: u32;
   /** Tells who had the handle before. */
   generation: u32;
-  /** Of a leaf that is not listed: the last window in which it moved or had open flows. */
+  /** Of a row that is not listed: the last window in which it moved or had open flows. */
   idleSince: u32;
   /** Of a leaf: its first tally (tallies.ts), most of them few; 0 = none. */
   tallies: u32;
   /** Of a leaf: its first pair of executables (process-pairs.ts); 0 = none. */
   processes: u32;
-  /** What the open window adds to `point.active`. */
+  /** What the open window adds to `point.active`; once it is added, of (other): what the rows that are folded into it have open. */
   activeDelta: i64;
   /** An EdgePoint, whose sums are of the open window and whose `active` stands. */
   private pointStart: u64;
 
   get point(): EdgePoint {
     return changetype<EdgePoint>(changetype<usize>(this) + offsetof<Row>('pointStart'));
+  }
+
+  /** The window since which every window has listed it. */
+  get since(): u32 {
+    return load<u32>(changetype<usize>(this) + SINCE_OFFSET);
+  }
+
+  set since(window: u32) {
+    store<u32>(changetype<usize>(this) + SINCE_OFFSET, window);
   }
 
   isIdleLeaf(): bool {
@@ -97,10 +108,11 @@ const LIST_BYTES_FIRST: usize = 4096;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
 
-/** Five cache lines: the head, and an EdgePoint in four. */
+/** Five cache lines: the head, an EdgePoint, and behind it `since`. */
 const ROW_BYTES: usize = 320;
-if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE > 320)
-  ERROR('a row is a head of 64 bytes and an EdgePoint');
+const SINCE_OFFSET: usize = 64 + EDGE_POINT_SIZE;
+if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 4 > 320)
+  ERROR('a row is a head of 64 bytes, an EdgePoint and a window');
 
 /** `from_window` of a point in which nothing was late. */
 export const NOT_LATE: u32 = 0xffffffff;
@@ -112,8 +124,9 @@ let lists: usize = 0;
 let sweepCursor: u32 = 1;
 let leafCountMax: u32 = 0;
 let leaves: u32 = 0;
+let openWindow: u32 = 0;
 
-export function initTree(edgeCountMax: u32): void {
+export function initTree(edgeCountMax: u32, firstWindow: u32): void {
   const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
   pool = RowPool.create(ROW_BYTES, rowCountMax);
   table = OpenTable.create(rowCountMax);
@@ -121,6 +134,7 @@ export function initTree(edgeCountMax: u32): void {
   sweepCursor = 1;
   leafCountMax = edgeCountMax;
   leaves = 0;
+  openWindow = firstWindow;
 }
 
 export function rowAt(row: u32): Row {
@@ -144,6 +158,19 @@ export function otherLeaf(service: u32, window: u32): u32 {
   return known !== 0 ? known : createLeaf(other, other, otherService, window);
 }
 
+/** The row (other) to (other) of the level and of the row's protocol, port 0: what a row that has no place of its own is added to. */
+export function otherRowOf(level: u32, service: u32): u32 {
+  const leaf = otherLeaf(service, openWindow);
+  if (level === Level.IdId) return leaf;
+  if (level === Level.IdAz) return rowAt(leaf).left;
+  if (level === Level.AzId) return rowAt(leaf).right;
+  const azAz = rowAt(rowAt(leaf).left).left;
+  if (level === Level.AzAz) return azAz;
+  const roleAz = rowAt(azAz).left;
+  if (level === Level.RoleAz) return roleAz;
+  return level === Level.AzRole ? rowAt(azAz).right : rowAt(roleAz).left;
+}
+
 export function listOf(level: u32): RowList {
   return changetype<RowList>(lists + <usize>level * offsetof<RowList>());
 }
@@ -151,7 +178,8 @@ export function listOf(level: u32): RowList {
 /** Puts the row into its level's list. Traps when memory is used up. */
 export function listRow(handle: u32, row: Row): void {
   if (row.listed !== 0) return;
-  row.listed = 1;
+  row.listed = LISTED;
+  if (row.since === 0 || row.idleSince + 1 !== openWindow) row.since = openWindow;
   const list = listOf(row.level);
   if (list.count === list.capacity) list.grow();
   list.put(list.count++, handle);
@@ -159,6 +187,7 @@ export function listRow(handle: u32, row: Row): void {
 
 /** Frees, of a slice of all rows, the leaves that have been idle for EDGE_IDLE_WINDOWS, and what only they pointed to. */
 export function expireLeaves(closed: u32): void {
+  openWindow = closed + 1;
   const end = pool.end;
   let rows = min(end, max(SWEEP_ROWS_MIN, end >>> 4));
   for (; rows !== 0; rows--) {

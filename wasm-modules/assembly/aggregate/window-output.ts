@@ -1,5 +1,5 @@
 // Writes the WindowOutput of a closed window: the nodes and labels that its points name, the points of every level that is put out, the tallies
-// of their rows and of hosts, and the histograms of both, in canonical order (canonical-order.ts). A point for each row that moved or has open flows; a row that lost its last
+// of their rows and of hosts, and the histograms of both, in canonical order (canonical-order.ts). A point for each row that moved or has open flows and is not folded; a row that lost its last
 // open flow moved, so the 0 is told once.
 
 import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
@@ -19,6 +19,7 @@ import {
   sortNodes,
   storeEntry,
 } from './canonical-order';
+import { foldedLevels, shownRows } from './fold';
 import { processesBytes, writeProcesses } from './process-pairs';
 import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, talliesOf, tallyAt } from './tallies';
@@ -33,7 +34,7 @@ import {
   writeLabels,
   writeTallies,
 } from './tally-output';
-import { LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
+import { FOLDED, LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
 
 /** In an entry of a row: its server port and protocol. */
 const SERVICE_OFFSET: usize = 12;
@@ -175,7 +176,7 @@ function writeNames(window: u32): void {
   output.labelCount = outputLabels();
   output.labelBytes = labelBytes;
   output.processBytes = processBytes;
-  output.pad0 = 0;
+  output.foldedLevels = foldedLevels();
   writeNodes(block + WINDOW_OUTPUT_SIZE);
   writeLabels(block + WINDOW_OUTPUT_SIZE + nodeBytes);
   point = block + WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes;
@@ -201,7 +202,7 @@ function isPutOut(level: u32): bool {
 function countRows(): u32 {
   let count: u32 = 0;
   for (let each: u32 = 0; each < LEVEL_COUNT; each++) {
-    if (isPutOut(each)) count += listOf(each).count;
+    if (isPutOut(each)) count += shownRows(each);
   }
   return count;
 }
@@ -211,15 +212,17 @@ function collectRows(window: u32): bool {
   for (; level < LEVEL_COUNT; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const list = listOf(level);
-    for (; index < list.count; index++, entry += ENTRY_BYTES) {
+    for (; index < list.count; index++) {
       if (!takeRow()) return false;
       const handle = list.at(index);
       const row = rowAt(handle);
+      if (row.listed === FOLDED) continue;
       storeRowEntry(entry, handle, row);
       collectNode(row.clientNode);
       collectNode(row.serverNode);
       if (row.histogram !== 0 && hasHistogram(level)) histogramBytes += histogramRecordBytes(row.histogram);
       if (row.processes !== 0) processBytes += processesBytes(row.processes, window);
+      entry += ENTRY_BYTES;
     }
   }
   level = 0;
@@ -261,7 +264,7 @@ function writePoints(window: u32): bool {
   const output = changetype<WindowOutput>(block);
   for (; level < LEVEL_COUNT; level++, index = 0) {
     if (!isPutOut(level)) continue;
-    const count = listOf(level).count;
+    const count = shownRows(level);
     for (; index < count; index++, entry += ENTRY_BYTES, point += EDGE_POINT_SIZE) {
       if (!takeRow()) return false;
       if (index === 0) sortRows(entry, count);
@@ -294,6 +297,7 @@ function writePoint(row: Row, key: u64, to: usize, window: u32): void {
   const written = changetype<EdgePoint>(to);
   written.clientNode = clientIndexOf(key);
   written.serverNode = serverIndexOf(key);
+  written.active += row.activeDelta;
   if (written.fromWindow === NOT_LATE) written.fromWindow = window;
 }
 
@@ -301,7 +305,7 @@ function writePoint(row: Row, key: u64, to: usize, window: u32): void {
 function writeLeafProcesses(window: u32, to: usize): void {
   if (!isPutOut(Level.IdId)) return;
   let at = to;
-  const count = listOf(Level.IdId).count;
+  const count = shownRows(Level.IdId);
   for (let leaf: u32 = 0; leaf < count; leaf++) {
     const first = rowAt(entryHandle(entryAt(rows, leaf))).processes;
     if (first !== 0) at += writeProcesses(first, leaf, window, at);

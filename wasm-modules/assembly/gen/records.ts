@@ -16,6 +16,7 @@ export namespace RecordKind {
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
+  export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
 
@@ -184,6 +185,8 @@ export namespace ReducerCounter {
   export const ProcessPairsRefused: u16 = 131;
   /** Aggregate: tallies that were refused because their teller had its share of the table. */
   export const TalliesOverShare: u16 = 134;
+  /** Aggregate: rows of a level that its budget left out; their window was added to (other). */
+  export const RowsToOther: u16 = 135;
   /** Index of LossKind.None: one counter for each kind of loss that agents tell (wire.Loss), over all sessions. */
   export const AgentLost: u16 = 136;
   export const End: u16 = 150;
@@ -810,6 +813,21 @@ if (offsetof<MarkerRecord>() !== 8) ERROR("MarkerRecord must match schemas/recor
 if (offsetof<MarkerRecord>("window") !== 0) ERROR("MarkerRecord must match schemas/records.fbs");
 if (offsetof<MarkerRecord>("hop") !== 4) ERROR("MarkerRecord must match schemas/records.fbs");
 
+/** While all workers choose which rows of a level are put out: how many rows of the sender there are by one digit of their keys, then 256 uint32. */
+@unmanaged
+export class SeriesCounts {
+  /** Counts up; the same on all workers. */
+  round: u32; // 0
+  level: u32; // 4
+}
+
+/** Bytes. */
+export const SERIES_COUNTS_SIZE: u32 = 8;
+
+if (offsetof<SeriesCounts>() !== 8) ERROR("SeriesCounts must match schemas/records.fbs");
+if (offsetof<SeriesCounts>("round") !== 0) ERROR("SeriesCounts must match schemas/records.fbs");
+if (offsetof<SeriesCounts>("level") !== 4) ERROR("SeriesCounts must match schemas/records.fbs");
+
 /** An edge of the finest level, announced on match -> aggregate. Handles are of this channel. */
 @unmanaged
 export class EdgeRecord {
@@ -950,7 +968,8 @@ export class WindowOutput {
   labelCount: u32; // 32
   labelBytes: u32; // 36
   processBytes: u32; // 40
-  pad0: u32; // 44
+  /** Bits by Level: those with rows of this worker that were added to Other because their level was over its budget. */
+  foldedLevels: u32; // 44
 }
 
 /** Bytes. */
@@ -968,7 +987,7 @@ if (offsetof<WindowOutput>("tallyCount") !== 28) ERROR("WindowOutput must match 
 if (offsetof<WindowOutput>("labelCount") !== 32) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("labelBytes") !== 36) ERROR("WindowOutput must match schemas/records.fbs");
 if (offsetof<WindowOutput>("processBytes") !== 40) ERROR("WindowOutput must match schemas/records.fbs");
-if (offsetof<WindowOutput>("pad0") !== 44) ERROR("WindowOutput must match schemas/records.fbs");
+if (offsetof<WindowOutput>("foldedLevels") !== 44) ERROR("WindowOutput must match schemas/records.fbs");
 
 /**
  * One count of one row of one level, or of one host, for one window, in the order (level, client, server, protocol and port, kind, side,

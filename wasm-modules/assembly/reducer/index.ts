@@ -6,11 +6,12 @@
 //   ingest_seal(k)              from here on session_frames consumes nothing
 //   mesh_receive ...            until match_ready()
 //   match_close(budget) ...     until it returns 0; drain the outboxes after every call; then ingest takes k + 1
-//   mesh_receive ...            until aggregate_ready()
+//   mesh_receive ...            until aggregate_ready(), again whenever that is 0
 //   aggregate_close(rows) ...   until it returns the WindowOutput of k; frames may come in between
-// The outboxes are drained after every export that may fill them: session_frames, session_detach, ingest_seal, match_close.
+// The outboxes are drained after every export that may fill them: session_frames, session_detach, ingest_seal, match_close, aggregate_close.
 
-import { ALL_LEVELS, aggregateClose, initAggregate, outputBytes } from '../aggregate/close';
+import { ALL_LEVELS, aggregateClose, initAggregate, isCloseWaiting, outputBytes } from '../aggregate/close';
+import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from '../aggregate/limits';
 import { initEnrich } from '../enrich/lifecycle';
 import { ReducerCounter } from '../gen/records';
 import { initEnds } from '../ingest/ends';
@@ -24,6 +25,7 @@ import { advanceWindow, initWindows, isWindowSealed, openWindow, sealWindow } fr
 import { arenaBytes, giveBlock, takeBlock } from '../lib/arena';
 import { countersAddress, set } from '../lib/counters';
 import { seedHashes } from '../lib/hash';
+import { HISTOGRAM_COUNT_MAX } from '../lib/histogram';
 import { clearOutbox, initOutboxes, outboxAddress, outboxBytes, setUnbounded } from '../lib/outbox';
 import { initBaselines } from '../match/baselines';
 import { initCarried } from '../match/carried';
@@ -51,7 +53,7 @@ import {
 
 /**
  * Once, before all others. `workers`: 1 to 64. `windowNs`: length of a window. `outputLevels` and `histogramLevels`: bits by records.Level;
- * 0 output levels means all.
+ * 0 output levels means all. `seriesBudget`: rows of a level that all workers put out, beside those of (other); 0 means as many as there are.
  */
 export function reducer_init(
   worker: u32,
@@ -62,6 +64,7 @@ export function reducer_init(
   firstWindow: u32,
   outputLevels: u32,
   histogramLevels: u32,
+  seriesBudget: u32,
 ): void {
   seedHashes(seedLow, seedHigh);
   initShards(workers);
@@ -69,7 +72,17 @@ export function reducer_init(
   initOutboxes(workers);
   initMesh(worker, workers);
   initEnrich(worker, firstWindow);
-  initAggregate(worker, workers, firstWindow, outputLevels === 0 ? ALL_LEVELS : outputLevels, histogramLevels);
+  initAggregate(
+    worker,
+    workers,
+    firstWindow,
+    outputLevels === 0 ? ALL_LEVELS : outputLevels,
+    histogramLevels,
+    EDGE_COUNT_MAX,
+    HISTOGRAM_COUNT_MAX,
+    TALLY_COUNT_MAX,
+    seriesBudget,
+  );
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
   initViewpoints();
@@ -192,9 +205,9 @@ export function match_close(budget: u32): u32 {
   return 0;
 }
 
-/** 1 when everything of the last closed window has reached aggregate. */
+/** 1 when everything of the last closed window has reached aggregate, and what other workers have to say of their rows. */
 export function aggregate_ready(): u32 {
-  return isAggregateReady() ? 1 : 0;
+  return isAggregateReady() && !isCloseWaiting() ? 1 : 0;
 }
 
 /** Does about `rows` rows (at least 1) of the close; 0 = call again, else a WindowOutput of output_bytes, valid until the next close. */

@@ -4,6 +4,7 @@
 // match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
@@ -151,6 +152,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.EdgeTally: {
       aggregateTally(from, record);
+      break;
+    }
+    case RecordKind.SeriesCounts: {
+      receiveSeriesCounts(record);
       break;
     }
     case RecordKind.Marker: {

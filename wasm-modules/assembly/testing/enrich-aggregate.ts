@@ -2,6 +2,7 @@
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { initAggregate } from '../aggregate/close';
+import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { initEnrich } from '../enrich/lifecycle';
@@ -10,6 +11,7 @@ import { RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { countersAddress } from '../lib/counters';
 import { seedHashes } from '../lib/hash';
+import { initOutboxes } from '../lib/outbox';
 
 export { aggregateClose, outputBytes } from '../aggregate/close';
 export { announceEdge, edgeOf, edgeWorker, releaseEdge, retainEdge } from '../aggregate/edges';
@@ -30,6 +32,7 @@ export {
   writeHistogram,
 } from '../lib/histogram';
 export { initTexts, internText, releaseText, textAddress, textBytes } from '../lib/intern';
+export { clearOutbox, outboxAddress, outboxBytes } from '../lib/outbox';
 export { countersAddress };
 
 const SCRATCH_BYTES: usize = 1 << 20;
@@ -53,7 +56,9 @@ export function init(
   edgeCountMax: u32,
   histogramCountMax: u32,
   tallyCountMax: u32,
+  seriesBudget: u32,
 ): void {
+  initOutboxes(workers);
   seedHashes(seed, (<u64>seed) << 32);
   initEnrich(worker, openWindow, nodeCountMax, textBytesMax, claimCountMax);
   initAggregate(
@@ -65,6 +70,7 @@ export function init(
     edgeCountMax,
     histogramCountMax,
     tallyCountMax,
+    seriesBudget,
   );
 }
 
@@ -79,6 +85,7 @@ export function receive(from: u32, block: usize, bytes: u32): void {
     else if (header.kind === RecordKind.EdgeFlow) aggregateFlow(from, record);
     else if (header.kind === RecordKind.EdgeTally) aggregateTally(from, record);
     else if (header.kind === RecordKind.Label) receiveLabel(from, record);
+    else if (header.kind === RecordKind.SeriesCounts) receiveSeriesCounts(record);
     else unreachable();
     at += header.size;
   }
