@@ -13,6 +13,8 @@ const FIRST = 100;
 class Bench {
   readonly sums: CumulativeSums;
   window = FIRST;
+  /** az_az is over its budget: what a window does not mention is in (other). */
+  isFolding = false;
 
   constructor(options: CumulativeSumsOptions = {}) {
     this.sums = new CumulativeSums(options);
@@ -36,7 +38,7 @@ class Bench {
       })),
     );
     const rows = decodeWindow([encodeWindowOutput(this.window, nodes, told, counted)], new Set([Level.AzAz]));
-    this.sums.add(this.window, SECOND_NS, rows);
+    this.sums.add(this.window, SECOND_NS, rows, new Set(this.isFolding ? [Level.AzAz] : []));
     if (isCommitted) this.sums.committed(this.window);
     this.window++;
   }
@@ -98,6 +100,48 @@ test('an edge that no window mentions is dropped in time, counted, and starts ag
   assert.equal(bench.reading('seriesExpired'), 1);
   bench.close({ gone: forward(2) });
   assert.deepEqual([bench.row('gone')?.sums.forwardBytes, bench.row('gone')?.fromWindow], [2, FIRST + 4]);
+});
+
+test('an edge that a window over its budget left out starts anew when it is told again', () => {
+  const bench = new Bench();
+  bench.isFolding = true;
+  const told = (name: string) => [bench.row(name)?.sums.forwardBytes, bench.row(name)?.fromWindow];
+  bench.close({ curl: { ...forward(8), active: 2n }, wget: forward(1) });
+  bench.close({ wget: forward(2) });
+  assert.deepEqual([told('curl'), bench.row('curl')?.active], [[8, FIRST], 0]);
+  bench.close({ curl: { ...forward(3), active: 2n }, wget: forward(4) });
+  assert.deepEqual([told('curl'), bench.row('curl')?.active], [[3, FIRST + 2], 2]);
+  assert.deepEqual(told('wget'), [7, FIRST]);
+  bench.isFolding = false;
+  bench.close({ curl: forward(1) });
+  bench.close({ curl: forward(1), wget: forward(1) });
+  assert.deepEqual(
+    [told('curl'), told('wget')],
+    [
+      [5, FIRST + 2],
+      [8, FIRST],
+    ],
+  );
+});
+
+test('an edge that was left out goes on while a receiver may not know its sums of before', () => {
+  const bench = new Bench({ isScraped: true });
+  bench.isFolding = true;
+  const total = () => [bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.fromWindow];
+  bench.close({ curl: forward(8) });
+  bench.close();
+  bench.close({ curl: forward(1) });
+  assert.deepEqual(total(), [9, FIRST], 'nobody has scraped it');
+  bench.sums.scraped();
+  bench.close({ curl: forward(2) }, false);
+  bench.sums.scraped();
+  bench.close({}, false);
+  bench.close({ curl: forward(4) }, false);
+  assert.deepEqual(total(), [15, FIRST], 'its last window is not committed');
+  bench.sums.scraped();
+  bench.close();
+  bench.close({ curl: forward(16) });
+  assert.deepEqual(total(), [16, bench.window - 1]);
 });
 
 test('an edge stays until its last change is committed, however long that takes', () => {

@@ -5,8 +5,11 @@
  * A window mentions each edge that moved or has an open connection. An edge that none has mentioned for `staleNs` is dropped, so that edges
  * that are gone do not fill the table; the sums of one that comes back start at zero, as its `fromWindow` says. It is dropped no earlier than
  * its last change is committed: a receiver that was away is told of it first.
+ *
+ * Where a level is over its budget, a window is silent of edges that moved, so what such a window leaves out has ended: an edge that is told
+ * again starts anew, from that window. While a receiver may not know its sums of before, it goes on instead, and no byte is lost.
  */
-import { NodeKind } from '../wire/gen/records-layout.ts';
+import { type Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { addInto, boundRows, boundTallies, copyRow, type EdgeRow, type RowsByKey } from './edge-rows.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 
@@ -23,12 +26,18 @@ export interface CumulativeSumsOptions {
   rowsMax?: number;
   /** Nanoseconds; STALE_NS by default. */
   staleNs?: bigint;
+  /** Somebody asks for the sums now and then, and knows what `scraped` returned. */
+  isScraped?: boolean;
 }
 
 interface CumulativeRow extends EdgeRow {
   /** The newest window that mentioned the edge. `fromWindow` is the first one since it was last dropped. */
   lastWindow: number;
+  /** A window whose level was over its budget did not mention it. */
+  hasEnded: boolean;
 }
+
+const NO_LEVELS: ReadonlySet<Level> = new Set();
 
 export class CumulativeSums {
   readonly #rowsMax: number;
@@ -36,31 +45,39 @@ export class CumulativeSums {
   /** The row that was mentioned longest ago is the first. */
   readonly #rows = new Map<string, CumulativeRow>();
   #committed = -1;
+  #lastWindow = -1;
+  #scraped: number;
   /** Of all rows but those of (other). */
   #tallies = 0;
   #overflow = 0;
   #expired = 0;
 
-  constructor({ rowsMax = CUMULATIVE_ROWS_MAX, staleNs = STALE_NS }: CumulativeSumsOptions = {}) {
+  constructor({ rowsMax = CUMULATIVE_ROWS_MAX, staleNs = STALE_NS, isScraped = false }: CumulativeSumsOptions = {}) {
     this.#rowsMax = rowsMax;
     this.#staleNs = staleNs;
+    this.#scraped = isScraped ? -1 : Number.MAX_SAFE_INTEGER;
   }
 
-  /** Takes the rows of a closed window, which stay as they are. */
-  add(window: number, windowNs: number, rows: RowsByKey): void {
+  /** Takes the rows of a closed window, which stay as they are. `foldedLevels`: those that were over their budget. */
+  add(window: number, windowNs: number, rows: RowsByKey, foldedLevels: ReadonlySet<Level> = NO_LEVELS): void {
     this.#dropStale(window - Math.ceil(Number(this.#staleNs) / windowNs));
+    this.#dropEnded(rows);
+    this.#lastWindow = window;
     const inRows = boundRows(rows, this.#rows, this.#rowsMax);
     const bounds = { count: this.#tallies, countMax: this.#rowsMax * TALLIES_PER_ROW };
     const bounded = boundTallies(inRows.rows, this.#rows, bounds);
     this.#overflow += inRows.overflow + bounded.overflow;
     // An edge that the window does not mention has no open connection.
     for (const [key, row] of this.#rows)
-      if (row.active !== 0 && !bounded.rows.has(key)) this.#rows.set(key, { ...row, active: 0 });
+      if (!bounded.rows.has(key)) {
+        const hasEnded = row.hasEnded || (foldedLevels.has(row.level) && row.client.kind !== NodeKind.Other);
+        if (row.active !== 0 || hasEnded !== row.hasEnded) this.#rows.set(key, { ...row, active: 0, hasEnded });
+      }
     for (const [key, row] of bounded.rows) {
       const known = this.#rows.get(key);
       this.#rows.delete(key);
-      const total = { ...sum(known, row), fromWindow: known?.fromWindow ?? window, lastWindow: window };
-      this.#rows.set(key, total);
+      const total = { ...sum(known, row), fromWindow: known?.fromWindow ?? window };
+      this.#rows.set(key, { ...total, lastWindow: window, hasEnded: false });
       this.#tallies += countedTallies(total) - (known === undefined ? 0 : countedTallies(known));
     }
   }
@@ -75,11 +92,27 @@ export class CumulativeSums {
     return new Map(this.#rows);
   }
 
+  /** The same, for a receiver that asked. */
+  scraped(): RowsByKey {
+    this.#scraped = Math.max(this.#scraped, this.#lastWindow);
+    return this.snapshot();
+  }
+
   readings(): SelfReading[] {
     return [
       { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
       { metric: 'seriesExpired', attributes: { stage: 'export' }, value: this.#expired },
     ];
+  }
+
+  #dropEnded(rows: RowsByKey): void {
+    const told = Math.min(this.#committed, this.#scraped);
+    for (const key of rows.keys()) {
+      const known = this.#rows.get(key);
+      if (known === undefined || !known.hasEnded || known.lastWindow > told) continue;
+      this.#rows.delete(key);
+      this.#tallies -= countedTallies(known);
+    }
   }
 
   #dropStale(window: number): void {

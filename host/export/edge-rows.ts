@@ -115,6 +115,17 @@ export function decodeWindow(outputs: readonly Uint8Array[], levels: ReadonlySet
   return rows;
 }
 
+/** Levels of which some worker's rows were added to (other), because all workers had more than the budget. */
+export function foldedLevels(outputs: readonly Uint8Array[]): ReadonlySet<Level> {
+  const levels = new Set<Level>();
+  for (const output of outputs) {
+    const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
+    const { foldedLevels: bits } = readWindowOutput(view, 0);
+    for (const level of Object.values(Level)) if (((bits >> level) & 1) !== 0) levels.add(level);
+  }
+  return levels;
+}
+
 /** Number of points of an output in each level, by level. */
 export function countRows(output: Uint8Array): number[] {
   const view = new DataView(output.buffer, output.byteOffset, output.byteLength);

@@ -11,7 +11,7 @@ import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, PROMETHEUS_ROWS_MAX } from './cumulative-sums.ts';
-import { decodeHosts, decodeWindow, mergeRows } from './edge-rows.ts';
+import { decodeHosts, decodeWindow, foldedLevels, mergeRows } from './edge-rows.ts';
 import { OtlpExporter } from './otlp-exporter.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 import { PrometheusServer, type PrometheusServerOptions, type TcpAddress } from './prometheus-server.ts';
@@ -61,10 +61,10 @@ class ExportThread {
     this.#port = port;
     const write = (line: string): void => this.#post({ kind: 'log', line });
     this.#log = pino({ base: undefined, timestamp: false, level: 'trace' }, { write });
-    this.#sums = new CumulativeSums(prometheus && { rowsMax: PROMETHEUS_ROWS_MAX });
+    this.#sums = new CumulativeSums(prometheus && { rowsMax: PROMETHEUS_ROWS_MAX, isScraped: true });
     this.#exporter = temporality === undefined ? undefined : this.#createExporter(temporality);
     const snapshot = () => ({
-      rows: [...this.#sums.snapshot().values()],
+      rows: [...this.#sums.scraped().values()],
       self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],
       resource: reducerResource(incarnation),
     });
@@ -114,7 +114,7 @@ class ExportThread {
   #export(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
     const rows = mergeRows(decodeWindow(closed.outputs, levels), decodeHosts(closed.outputs).values());
     if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
-      this.#sums.add(closed.window, closed.windowNs, rows);
+      this.#sums.add(closed.window, closed.windowNs, rows, foldedLevels(closed.outputs));
     this.#exporter?.push(closed, rows);
     this.#taken++;
     this.#tellQueue();
