@@ -6,15 +6,17 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { after, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { zstdDecompressSync } from 'node:zlib';
 import { pino } from 'pino';
 import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { readEdges } from '../api/edges.ts';
+import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import { startClock } from '../lib/clock.ts';
 import { seededRandom } from '../lib/random.ts';
 import { recordFleet } from '../reducer/testing/recorded-fleet.ts';
-import { ReducerService } from './reducer-service.ts';
+import { NodeKind } from '../wire/gen/records-layout.ts';
+import { ReducerService, type ReducerServiceOptions } from './reducer-service.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
 /** More than a pipe holds. */
@@ -108,30 +110,102 @@ test('a reader that is late gets all of it', async () => {
   assert.equal(await text(late.stdout), readFileSync(SAMPLE_LINES, 'utf8'));
 });
 
-test('a running reducer is told the same, at once, as if it had just happened', {
-  timeout: 240_000,
-}, async (context) => {
+/** A reducer with an API and a listener for Prometheus, both on this host; returns where the latter is. */
+async function startService(
+  context: TestContext,
+  name: string,
+  options: Partial<ReducerServiceOptions>,
+): Promise<{ service: ReducerService; address: { path: string }; metrics: string; failures: Error[] }> {
   const failures: Error[] = [];
-  const address = { path: join(FOLDER, 'agents') };
+  const lines: string[] = [];
+  const address = { path: join(FOLDER, `${name}-agents`) };
   const service = new ReducerService(
     {
-      ...{ listen: [address], api: { path: join(FOLDER, 'api') }, insecure: false, workers: 2, levels: ['az_az'] },
-      ...{ windowNs: 10_000_000_000n, latenessNs: 1_000_000n },
+      ...{
+        listen: [address],
+        api: { path: join(FOLDER, `${name}-api`) },
+        insecure: false,
+        workers: 2,
+        levels: ['az_az'],
+      },
+      ...{ windowNs: 10_000_000_000n, latenessNs: 1_000_000n, prometheus: { host: '127.0.0.1', port: 0 } },
+      ...options,
     },
-    { log: pino({ level: 'silent' }), environment: {}, fail: (error) => failures.push(error) },
+    {
+      log: pino({ level: 'info' }, { write: (line: string) => void lines.push(line) }),
+      environment: {},
+      fail: (error) => failures.push(error),
+    },
   );
   await service.start();
   context.after(() => service.stop());
+  const metrics = lines.join('').match(/http:\/\/[^ "]*\/metrics/)?.[0];
+  assert(metrics !== undefined);
+  return { service, address, metrics, failures };
+}
+
+/** Tells the fleet to the service, and waits until it has closed all that was told. */
+async function tellFleet({ store }: ReducerService, { path }: { path: string }): Promise<void> {
   const clock = startClock();
-  const { code, err } = await run(...paths, '--reducer', `unix:${address.path}`);
+  const { code, err } = await run(...paths, '--reducer', `unix:${path}`);
   assert.equal(code, 0, err);
   assert.match(err, /recordings told to unix:/);
   const toldAtMs = clock().ms;
-  const told = (): typeof truth => sumsOf([readEdges(service.store, 'role_role', 1_000)]);
+  const told = (): typeof truth => sumsOf([readEdges(store, 'role_role', 1_000)]);
   while (told().reverseBytes < truth.reverseBytes) {
     assert.ok(clock().ms - toldAtMs < PATIENCE_MS, `${JSON.stringify(told())} of ${JSON.stringify(truth)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   assert.deepEqual(told(), truth);
+}
+
+test('a running reducer is told the same, at once, as if it had just happened', {
+  timeout: 240_000,
+}, async (context) => {
+  const { service, address, failures } = await startService(context, 'alike', {});
+  await tellFleet(service, address);
   assert.deepEqual(failures, []);
 });
+
+test('of a fleet with more edges than the budget every level adds up to the truth, with (other), in the API and for a Prometheus', {
+  timeout: 240_000,
+}, async (context) => {
+  const levels = Object.keys(LEVEL_NAMES) as LevelName[];
+  const seriesBudget = 5;
+  const { service, address, metrics, failures } = await startService(context, 'over', { levels, seriesBudget });
+  await tellFleet(service, address);
+  for (const level of levels) {
+    const answer = readEdges(service.store, level, 1_000);
+    assert.deepEqual(sumsOf([answer]), truth, level);
+    for (const { rows } of service.store.readEach(LEVEL_NAMES[level], 1_000)) {
+      const named = [...rows.values()].filter(({ client }) => client.kind !== NodeKind.Other);
+      assert(named.length <= seriesBudget, `${named.length} rows of ${level}`);
+      assert(rows.size - named.length <= 1, level);
+    }
+  }
+  const id = readEdges(service.store, 'id_id', 1_000).edges;
+  assert(id.some(({ client, server }) => client.role === '(other)' && server.role === '(other)'));
+  await assertScraped(metrics, levels);
+  assert.deepEqual(failures, []);
+});
+
+/** The bytes of each level, and that rows were added to (other); counters come a second later. */
+async function assertScraped(metrics: string, levels: readonly LevelName[]): Promise<void> {
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  let text = '';
+  const sum = (pattern: RegExp): number =>
+    text
+      .split('\n')
+      .filter((line) => pattern.test(line))
+      .reduce((total, line) => total + Number(line.split(' ').at(-1)), 0);
+  const bytes = truth.forwardBytes + truth.reverseBytes;
+  const overflow = /^tributary_series_overflow_total\{.*tributary_stage="budget"/;
+  const isWhole = (): boolean =>
+    sum(overflow) > 0 &&
+    levels.every((level) => sum(new RegExp(`^tributary_flow_io_bytes_total\\{.*tributary_level="${level}"`)) === bytes);
+  while (!isWhole()) {
+    assert(performance.now() < deadlineMs, `${bytes} bytes, and rows in (other):\n${text}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    text = await (await fetch(metrics)).text();
+  }
+}
