@@ -206,6 +206,39 @@ test('a window closes when its last agent has told it, but never before its end'
   );
 });
 
+for (const windowMs of [1_000, 60_000, 300_000]) {
+  test(`windows of ${windowMs / 1_000} s close when all agents told them, late without one that is silent, and soon without one that is gone`, () => {
+    const latenessMs = 500;
+    const start = at((FIRST + 0.5) * windowMs);
+    const times = { windowNs: BigInt(windowMs) * 1_000_000n, latenessNs: BigInt(latenessMs) * 1_000_000n };
+    const bench = new Bench(2, { ...times, start, recoveryMs: 0 });
+    bench.nowMs = start.ms;
+    const [prompt, silent] = [1n, 2n].map((session) =>
+      bench.join(hello(`n${session}`, session, { firstWindow: FIRST })),
+    );
+    const ahead = bench.join(hello('ahead', 3n, { firstWindow: FIRST + 3_600 }));
+    assert.equal(ahead.firstWindow, FIRST);
+    const tell = (agents: { twin: number; worker: number }[], window: number): void => {
+      bench.until((window + 1) * windowMs + 200);
+      for (const agent of agents) bench.tell(agent, window);
+    };
+    tell([prompt, silent, ahead], FIRST);
+    tell([prompt, ahead], FIRST + 1);
+    bench.until((FIRST + 2) * windowMs + latenessMs);
+    bench.leave(silent);
+    tell([prompt, ahead], FIRST + 2);
+    assert.deepEqual(
+      bench.sealed.map(({ window, atMs, isLate }) => [window, atMs - (window + 1) * windowMs, isLate]).slice(0, 2),
+      [
+        [FIRST, 200, false],
+        [FIRST + 1, latenessMs, true],
+      ],
+    );
+    const last = bench.sealed.at(-1);
+    assert.deepEqual([last?.window, last?.atMs, last?.isLate], [FIRST + 2, (FIRST + 3) * windowMs + 200, false]);
+  });
+}
+
 test('an agent that is late three times in a row is not waited for until it has caught up', () => {
   const { bench, agents } = benchOf('prompt', 'slow');
   const [prompt, slow] = agents;
