@@ -274,6 +274,10 @@ struct bpf_iter__tcp {
 	struct sock_common *sk_common;
 };
 
+/* Since Linux 5.15, when a walk of TCP began to lock each socket that it comes to. */
+struct bpf_tcp_iter_state {
+};
+
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;

@@ -29,9 +29,9 @@ static __always_inline void read_owner_of_socket(struct socket_owner *owner, con
 }
 
 /* Tells a connection that is older than the agent, or whose SocketOpen found the ring full, once. Without the socket's
- * lock (descriptors) the two reads of the key may straddle a segment, or the totals a FIN: the next walk adopts the
- * socket then. */
-static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk, enum totals_reader reader)
+ * lock the two reads of the key may straddle a segment, or the totals a FIN: the next walk adopts the socket then. The
+ * last one tells a socket that is always amid some change without its last number, or a busy one were never told. */
+static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk, enum totals_reader reader, int is_last)
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
 	struct tcp_sock *tcp = as_tcp(sk);
@@ -47,7 +47,7 @@ static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk, e
 	state->join_key = read_join_key(tcp, state);
 	if (state->start_time_ns == 0) state->health.retransmits_known = tcp->total_retrans;
 	struct tcp_totals totals;
-	if (read_totals(&totals, tcp, state, reader)) return;
+	if (read_totals(&totals, tcp, state, reader) && !is_last) return;
 	look_again(tcp);
 	if (state->join_key != read_join_key(tcp, state)) return;
 	if (write_event(meta, announcement_type(state), tcp, state, &totals)) state->opening = OPENING_TOLD;
@@ -59,16 +59,17 @@ int adopt_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? tcp_in_walk(common) : 0;
-	if (tcp) adopt(ctx->meta, (struct sock *)tcp, READER_HOLDS_LOCK);
+	if (tcp) adopt(ctx->meta, (struct sock *)tcp, reader_in_walk(), 0);
 	return 0;
 }
 
-/* All sockets that some process holds, in every namespace, also those that no process has entered. */
+/* All sockets that some process holds, in every namespace, also those that no process has entered. Comes after
+ * adopt_tcp. */
 SEC("?iter/task_file")
 int adopt_descriptors(struct bpf_iter__task_file *ctx)
 {
 	struct sock *sk = sock_of_file(ctx->file);
-	if (sk) adopt(ctx->meta, sk, READER_HOLDS_NONE);
+	if (sk) adopt(ctx->meta, sk, READER_HOLDS_NONE, 1);
 	return 0;
 }
 

@@ -89,6 +89,17 @@ struct socket_state {
 	__u8 pad0[3];
 };
 
+/* Loads before it are done before those after it. x86 loads in the order of the program. eBPF has no instruction for it
+ * that all kernels with BTF take; the kernel's clock is read under a sequence counter, which orders all loads in the
+ * same way: smp_rmb() in ktime_get_mono_fast_ns(). */
+static __always_inline void order_loads(void)
+{
+#ifdef __TARGET_ARCH_arm64
+	bpf_ktime_get_ns();
+#endif
+	barrier();
+}
+
 #ifdef SOCKET_VIEWS
 #include "socket_views.h"
 #else

@@ -64,7 +64,7 @@ static __always_inline struct tcp_sock *tcp_in_walk(void *sk)
 /* What is loaded from now on is what the kernel holds now. */
 static __always_inline void look_again(const struct tcp_sock *tcp)
 {
-	barrier();
+	order_loads();
 }
 
 /* A context field is read once: the verifier knows after a test that this copy is not null, and nothing of the next. */

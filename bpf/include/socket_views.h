@@ -131,6 +131,7 @@ static __always_inline struct tcp_sock *tcp_in_walk(const void *sk)
 
 static __always_inline void look_again(const struct tcp_sock *tcp)
 {
+	order_loads();
 	view_socket((const void *)address_of_view(tcp), VIEW_OF_WALK);
 }
 

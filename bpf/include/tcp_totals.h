@@ -57,10 +57,22 @@ enum totals_reader {
 	READER_HOLDS_NONE,
 };
 
+/* Of iter/tcp. */
+static __always_inline enum totals_reader reader_in_walk(void)
+{
+	return bpf_core_type_exists(struct bpf_tcp_iter_state) ? READER_HOLDS_LOCK : READER_HOLDS_NONE;
+}
+
 /* The role must be known, because it decides about the SYN. Returns whether the socket may have been amid a change:
  * the number of a FIN is counted before its flag is set, so then the last number counts as one, and what it really was
  * shows in the next totals. Such a change has the lock while the counters are read, and all of it shows once it has
- * not: so the counters come first, then the lock, then the flags. */
+ * not: so the counters come first, then the lock, then the flags.
+ *
+ * What that takes of the processor: the reader's loads stay in this order (look_again), and who changed the socket has
+ * stored the lock before the counter and the flag before the release of the lock. x86 stores in the order of the
+ * program. On arm64 the release orders the flag, but taking a lock orders what follows after its load, not after its
+ * store (Documentation/memory-barriers.txt, "lock acquisition functions"): the counter may show before the lock does,
+ * for as long as a store waits. No reader can tell, and a FIN that is read then counts as a byte. */
 static __always_inline int read_totals(struct tcp_totals *totals, const struct tcp_sock *tcp,
 				       const struct socket_state *state, enum totals_reader reader)
 {

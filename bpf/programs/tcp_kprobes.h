@@ -126,7 +126,7 @@ static __always_inline int walk_namespace(struct bpf_iter__tcp *ctx, int also_id
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? tcp_in_walk(common) : 0;
 	struct socket_state *state = tcp ? find_state(tcp) : 0;
-	if (state) tell_totals(ctx->meta, tcp, state, READER_HOLDS_LOCK, also_idle);
+	if (state) tell_totals(ctx->meta, tcp, state, reader_in_walk(), also_idle);
 	return 0;
 }
 
