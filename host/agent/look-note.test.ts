@@ -43,6 +43,17 @@ test('the note of a namespace is removed once its path leads to no namespace, or
   assert.deepEqual(notes.sort(), ['agent.seen', `agent-netns:${stays.inode}-a.seen`].sort());
 });
 
+test('a note that nobody finishes is removed at a later start, and one that is being written stays', (context) => {
+  const folder = makeFolder(context);
+  const names = ['agent.seen.next', 'agent-netns:7-a.seen.next', 'agent-cgroup:9-b.seen.next', 'other.next'];
+  for (const name of names) writeFileSync(join(folder, name), '');
+  new LookNote({ node: 'a' }, folder);
+  assert.deepEqual(readdirSync(folder).sort(), names.toSorted());
+  context.mock.timers.enable({ apis: ['Date'], now: Date.now() + 3_600_000 });
+  new LookNote({ node: 'a' }, folder);
+  assert.deepEqual(readdirSync(folder), ['other.next']);
+});
+
 test('the own note stays although its path has gone', (context) => {
   const folder = makeFolder(context);
   new LookNote({ node: 'a', scope: { kind: 'netns', path: join(folder, 'gone'), inode: 7 } }, folder).touch(1_000);

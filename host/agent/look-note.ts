@@ -9,6 +9,9 @@ const STATE_FOLDER = '/run/tributary';
 /** Looked through at each start; what is beyond them is looked through once some of them are gone. */
 const NOTE_COUNT_MAX = 4_096;
 const OF_SCOPE = /^agent-(?:netns|cgroup):(\d+)-.*\.seen$/;
+/** What an agent writes in less than a millisecond, unless it is killed. */
+const UNFINISHED = /^agent.*\.seen\.next$/;
+const UNFINISHED_MS_MAX = 60_000;
 
 /** What is looked at. */
 export interface Look {
@@ -22,13 +25,14 @@ export class LookNote {
   readonly #path: string;
   readonly #scopePath: string;
 
-  /** Removes the notes of scopes that do not exist any more. */
+  /** Removes the notes of scopes that do not exist any more, and those that nobody finishes. */
   constructor({ scope, node }: Look, folder = STATE_FOLDER) {
     mkdirSync(folder, { recursive: true, mode: 0o755 });
     const name = scope === undefined ? 'agent' : `agent-${scope.kind}:${scope.inode}-${node}`;
     this.#path = join(folder, `${name.replaceAll('/', '_')}.seen`);
     this.#scopePath = scope?.path ?? '';
     removeNotesOfGone(folder, this.#path);
+    removeUnfinished(folder);
   }
 
   /** Milliseconds since the last look in this boot; 0 when there was none. */
@@ -52,6 +56,16 @@ function removeNotesOfGone(folder: string, own: string): void {
   for (const name of names.slice(0, NOTE_COUNT_MAX)) {
     const path = join(folder, name);
     if (path !== own && isGone(path, Number(name.match(OF_SCOPE)?.[1]))) rmSync(path, { force: true });
+  }
+}
+
+function removeUnfinished(folder: string): void {
+  const names = readdirSync(folder).filter((name) => UNFINISHED.test(name));
+  for (const name of names.slice(0, NOTE_COUNT_MAX)) {
+    const path = join(folder, name);
+    // Not the time that the note tells, which is set.
+    const changedMs = statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? Infinity;
+    if (Date.now() - changedMs > UNFINISHED_MS_MAX) rmSync(path, { force: true });
   }
 }
 
