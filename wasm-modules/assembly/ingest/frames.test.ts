@@ -341,3 +341,23 @@ test('a Hello is refused when it is none, has no window length, or facts beyond 
   const facts = { findings: new Array(64).fill(finding), hooks: new Array(64).fill(hook) };
   assert.ok(fleet.tryOpen(0, encodeHello(hello(facts))) >= 0);
 });
+
+test('rows that have closed since they moved count for a slice of shipping, too', (context) => {
+  const world = new TwoHosts(MODULE);
+  const agent = world.agent(1, 'curl');
+  const count = 20_000;
+  for (let first = 1; first <= count; first += 1_000) {
+    const handles = Array.from({ length: 1_000 }, (_, index) => first + index);
+    world.say(
+      agent,
+      openFrame(handles.map((handle) => clientEnd({ handle, cookie: BigInt(handle), joinKey: BigInt(handle) }))),
+    );
+    world.say(agent, closeFrame(handles.map((handle) => close(handle, totals({})))));
+  }
+  const { mock } = context.mock.method(world.fleet, 'call');
+  world.end(agent);
+  const slices = mock.calls.filter(({ arguments: [, name] }) => name === 'session_frames').length;
+  // wasm-modules/assembly/ingest/ship.ts, SHIPPED_PER_CALL: an open and a close for each row, and the row itself.
+  assert.equal(slices, Math.ceil((3 * count) / 8_192));
+  assert.equal(world.fleet.state(agent).reachedWindow, K);
+});

@@ -197,20 +197,23 @@ function shipRows(session: Session): bool {
   while (maySend()) {
     const size = takeGroup(session);
     for (let index: u32 = 0; index < size; index++) shipRow(session, rowOfGroup(index));
-    if (size < GROUP_SIZE) {
+    if (session.dirtyHead === 0) {
       finishWindow(session);
       return true;
     }
-    budget -= min(budget, size - 1);
+    budget -= min(budget, GROUP_SIZE - 1);
   }
   return false;
 }
 
-/** Takes rows off the list, and has match look at those that it will be told of: less than GROUP_SIZE when the list is empty. */
+/**
+ * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. Returns how many are open: rows
+ * that have closed since they moved are told already.
+ */
 function takeGroup(session: Session): u32 {
   let size: u32 = 0;
   let localSize: u32 = 0;
-  while (size < GROUP_SIZE) {
+  for (let taken: u32 = 0; taken < GROUP_SIZE; taken++) {
     const handle = takeDirty(session);
     if (handle === 0) break;
     const socket = socketAt(session, handle);
