@@ -49,6 +49,8 @@ const FNV_PRIME: u32 = 0x01000193;
 /** In an entry of a row: the hash of its names, or CHOSEN. */
 const HASH_OFFSET: usize = 12;
 const CHOSEN: u32 = 0xffffffff;
+/** Keys that are counted in the time of a row. */
+const KEYS_PER_ROW: u32 = 8;
 const COUNTS_BYTES: usize = <usize>DIGIT_VALUES * 4;
 
 @unmanaged
@@ -325,7 +327,7 @@ function countDigit(): bool {
     const counts = own + <usize>level * COUNTS_BYTES;
     if (index === 0) memory.fill(counts, 0, COUNTS_BYTES);
     for (; index < choice.count; index++) {
-      if (!takeRow()) return false;
+      if (index % KEYS_PER_ROW === 0 && !takeRow()) return false;
       const key = load<u64>(candidateAt(choice, index));
       if (key === 0 || (key >>> 1) >>> (digit * 8 + 7) !== choice.leastKey) continue;
       const at = counts + (<usize>(key >>> (digit * 8)) & 255) * 4;
