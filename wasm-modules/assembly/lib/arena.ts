@@ -4,6 +4,8 @@
 
 /** What chains of records are made of, and pages of rows where such a block is free: so what waited once serves the rows that came of it. */
 export const PAGE_BYTES: u32 = 1 << 15;
+/** Pages that are taken from new memory at once, so that what else grows meanwhile does not lie between single pages. */
+const PAGES_AT_ONCE: u32 = 16;
 /** Smallest block, as a power of two. */
 const BLOCK_SHIFT_MIN: u32 = 6;
 const BLOCK_SHIFT_MAX: u32 = 31;
@@ -23,18 +25,25 @@ export function allocate(bytes: usize): usize {
   return address;
 }
 
-/** `allocate`, but in a freed page where `bytes` fill more than half of one. What is left of it becomes blocks. */
+/** `allocate`, but in the smallest freed block that holds `bytes`, up to a page. What is left of it becomes smaller blocks. */
 export function allocateInPage(bytes: usize): usize {
-  const isFitting = bytes > PAGE_BYTES / 2 && bytes <= PAGE_BYTES;
-  if (!isFitting || load<usize>(freeBlocks + blockShift(PAGE_BYTES) * sizeof<usize>()) === 0) return allocate(bytes);
-  const page = takeBlock(PAGE_BYTES);
-  let at = <usize>align64(bytes);
-  while (at < PAGE_BYTES) {
-    const size: usize = 1 << (31 - clz<u32>(PAGE_BYTES - <u32>at));
-    giveBlock(page + at, size);
+  for (let size = blockBytes(bytes); size <= PAGE_BYTES; size <<= 1) {
+    if (load<usize>(freeBlocks + blockShift(size) * sizeof<usize>()) === 0) continue;
+    const block = takeBlock(size);
+    giveParts(block + <usize>align64(bytes), block + size);
+    return block;
+  }
+  return allocate(bytes);
+}
+
+/** Gives what lies between, as blocks. */
+function giveParts(from: usize, to: usize): void {
+  let at = from;
+  while (at < to) {
+    const size: usize = 1 << (31 - clz<u32>(<u32>(to - at)));
+    giveBlock(at, size);
     at += size;
   }
-  return page;
 }
 
 /** `bytes` of zeros, 64-aligned, or 0 when memory is used up. */
@@ -49,7 +58,14 @@ export function takeBlock(bytes: usize): usize {
     memory.fill(freed, 0, size);
     return freed;
   }
-  return reserve(size);
+  return size === PAGE_BYTES ? reservePage() : reserve(size);
+}
+
+function reservePage(): usize {
+  const pages = reserve(PAGES_AT_ONCE * PAGE_BYTES);
+  if (pages === 0) return reserve(PAGE_BYTES);
+  for (let page = PAGES_AT_ONCE - 1; page > 0; page--) giveBlock(pages + page * PAGE_BYTES, PAGE_BYTES);
+  return pages;
 }
 
 /** `bytes` must be what the block was taken with, or rounds to the same power of two. */
