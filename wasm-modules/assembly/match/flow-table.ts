@@ -22,6 +22,7 @@ import {
   FLOW_FINISHED,
   FLOW_LINGERING,
   flowAt,
+  flowKeyAt,
   giveEnd,
   giveFlow,
   initFlows,
@@ -91,8 +92,8 @@ export function nextFlow(): u32 {
 
 function matchKey(from: u32): u32 {
   for (let flow = from; flow !== 0; flow = walked.next()) {
-    const cold = coldFlowAt(flow);
-    if (cold.keyHigh === flowKey.high && cold.keyLow === flowKey.low && cold.kind === flowKey.kind) return flow;
+    const key = flowKeyAt(flow);
+    if (key.high === flowKey.high && key.low === flowKey.low && coldFlowAt(flow).kind === flowKey.kind) return flow;
   }
   return 0;
 }
@@ -105,9 +106,10 @@ export function addFlow(generation: u16): u32 {
     giveFlow(flow);
     return 0;
   }
+  const key = flowKeyAt(flow);
+  key.high = flowKey.high;
+  key.low = flowKey.low;
   const cold = coldFlowAt(flow);
-  cold.keyHigh = flowKey.high;
-  cold.keyLow = flowKey.low;
   cold.kind = flowKey.kind;
   cold.shard = flowKey.shard;
   cold.generation = generation;
@@ -120,7 +122,7 @@ export function touchFlow(flow: u32): void {
   if ((cold.flags & FLOW_DIRTY) !== 0) return;
   if ((cold.flags & FLOW_LINGERING) !== 0) unlinkLingering(flow);
   cold.flags |= FLOW_DIRTY;
-  flowAt(flow).nextDirty = dirtyHead;
+  flowAt(flow).next = dirtyHead;
   dirtyHead = flow;
 }
 
@@ -135,7 +137,7 @@ export function lastTouchedFlow(): u32 {
  */
 export function lookAtTouched(until: u32): u32 {
   let size: u32 = 0;
-  for (let flow = dirtyHead; flow !== until && size < LOOK_AHEAD_COUNT; flow = flowAt(flow).nextDirty) {
+  for (let flow = dirtyHead; flow !== until && size < LOOK_AHEAD_COUNT; flow = flowAt(flow).next) {
     store<u32>(lookedAt + ((<usize>size) << 2), flow);
     size++;
   }
@@ -156,7 +158,7 @@ export function lookAtTouched(until: u32): u32 {
 export function takeTouchedFlow(until: u32): u32 {
   const flow = dirtyHead;
   if (flow === until) return 0;
-  dirtyHead = flowAt(flow).nextDirty;
+  dirtyHead = flowAt(flow).next;
   coldFlowAt(flow).flags &= ~FLOW_DIRTY;
   return flow;
 }
@@ -169,9 +171,9 @@ export function lingerFlow(flow: u32, window: u32, isFinished: bool): void {
   cold.lingerWindow = window;
   const list = listOf(flow);
   cold.lingerPrevious = list.tail;
-  cold.lingerNext = 0;
+  flowAt(flow).next = 0;
   if (list.tail === 0) list.head = flow;
-  else coldFlowAt(list.tail).lingerNext = flow;
+  else flowAt(list.tail).next = flow;
   list.tail = flow;
   list.count++;
   lingering++;
@@ -180,10 +182,11 @@ export function lingerFlow(flow: u32, window: u32, isFinished: bool): void {
 function unlinkLingering(flow: u32): void {
   const cold = coldFlowAt(flow);
   const list = listOf(flow);
-  if (cold.lingerPrevious === 0) list.head = cold.lingerNext;
-  else coldFlowAt(cold.lingerPrevious).lingerNext = cold.lingerNext;
-  if (cold.lingerNext === 0) list.tail = cold.lingerPrevious;
-  else coldFlowAt(cold.lingerNext).lingerPrevious = cold.lingerPrevious;
+  const next = flowAt(flow).next;
+  if (cold.lingerPrevious === 0) list.head = next;
+  else flowAt(cold.lingerPrevious).next = next;
+  if (next === 0) list.tail = cold.lingerPrevious;
+  else coldFlowAt(next).lingerPrevious = cold.lingerPrevious;
   cold.flags &= ~(FLOW_LINGERING | FLOW_FINISHED);
   list.count--;
   lingering--;
@@ -226,12 +229,12 @@ function forgetUpTo(list: LingerList, window: u32): void {
 
 /** Gives a flow back that is on no list. */
 export function forgetFlow(flow: u32): void {
-  const cold = coldFlowAt(flow);
+  const key = flowKeyAt(flow);
   dropHistory(flow);
   dropExported(flow);
   dropOwnTotals(flow);
   dropMember(flow);
-  tableOf(cold.shard).remove(hashPair(cold.keyHigh, cold.keyLow), flow);
+  tableOf(coldFlowAt(flow).shard).remove(hashPair(key.high, key.low), flow);
   forgetEnd(flowAt(flow).end0);
   forgetEnd(flowAt(flow).end1);
   giveFlow(flow);

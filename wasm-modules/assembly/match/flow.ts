@@ -1,10 +1,11 @@
 // A flow is a connection with up to two ends, in two slots. Which slot an end takes follows from what it says alone (flow-key.ts), so
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
-//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (64 B)  key, linger list, flags
-//   End  (64 B, hot)    totals as last told, open count        EndCold  (48 B)  who told it, its tuple
+//   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (32 B)  flags, linger list    FlowKey (16 B)
+//   End  (64 B, hot)    totals as last told, open count        EndCold  (40 B)  who told it, its tuple
 //
-// Hot and cold rows are taken and given back together, so one handle names both.
+// Rows of one thing are taken and given back together, so one handle names all. What few flows have is in rows of its own, of which FlowExtras
+// (16 B) has the numbers.
 import { RowPool } from '../lib/row-pool';
 import { Viewpoint, viewpointAt } from './viewpoints';
 
@@ -41,7 +42,8 @@ export class Flow {
   end0: u32;
   end1: u32;
   edge: u32;
-  nextDirty: u32;
+  /** On the list of those that the open window touched, or of those that linger: a flow is on one of them at most. */
+  next: u32;
 
   endAt(slot: u32): u32 {
     return slot === 0 ? this.end0 : this.end1;
@@ -54,12 +56,30 @@ export class Flow {
 }
 
 @unmanaged
+export class FlowKey {
+  high: u64;
+  low: u64;
+}
+
+/** Rows that few flows have; 0 = none. */
+@unmanaged
+class FlowExtras {
+  /** What was left out at the start (history.ts). */
+  history: u32;
+  /** What earlier incarnations exported (exported.ts). */
+  exported: u32;
+  /** Its membership in a pair of folds (fold-members.ts). */
+  member: u32;
+  /** The ends' totals at the last close, where they are not what is booked (own-numbers.ts). */
+  own: u32;
+
+  get isEmpty(): bool {
+    return (this.history | this.exported | this.member | this.own) === 0;
+  }
+}
+
+@unmanaged
 export class FlowCold {
-  keyHigh: u64;
-  keyLow: u64;
-  lingerNext: u32;
-  lingerPrevious: u32;
-  lingerWindow: u32;
   /** The version of names (naming.ts) with which `edge` was found. */
   namedVersion: u32;
   flags: u16;
@@ -69,19 +89,72 @@ export class FlowCold {
   shard: u8;
   clientSlot: u8;
   pad0: u8;
-  /** Row of what was left out at the start (history.ts); 0 = nothing. */
-  history: u32;
-  /** Row of what earlier incarnations exported (exported.ts); 0 = nothing. */
-  exported: u32;
-  /** Row of its membership in a pair of folds (fold-members.ts); 0 = none. */
-  member: u32;
+  lingerPrevious: u32;
+  lingerWindow: u32;
   /** When the first of its ends says that it began (MatchOpen.start_time); 0 = nobody knows. */
   beginTime: u32;
-  /** Row of the ends' totals at the last close, where they are not what is booked (own-numbers.ts); 0 = they are. */
-  own: u32;
   /** First of the tallies that wait for its booking (tallies.ts); 0 = none. */
   tallies: u32;
+  /** Row of FlowExtras; 0 = all are 0. */
+  private extras: u32;
+
+  get history(): u32 {
+    return this.extras === 0 ? 0 : extrasAt(this.extras).history;
+  }
+
+  set history(row: u32) {
+    if (this.extras === 0 && row === 0) return;
+    this.openExtras().history = row;
+    this.closeExtras();
+  }
+
+  get exported(): u32 {
+    return this.extras === 0 ? 0 : extrasAt(this.extras).exported;
+  }
+
+  set exported(row: u32) {
+    if (this.extras === 0 && row === 0) return;
+    this.openExtras().exported = row;
+    this.closeExtras();
+  }
+
+  get member(): u32 {
+    return this.extras === 0 ? 0 : extrasAt(this.extras).member;
+  }
+
+  set member(row: u32) {
+    if (this.extras === 0 && row === 0) return;
+    this.openExtras().member = row;
+    this.closeExtras();
+  }
+
+  get own(): u32 {
+    return this.extras === 0 ? 0 : extrasAt(this.extras).own;
+  }
+
+  set own(row: u32) {
+    if (this.extras === 0 && row === 0) return;
+    this.openExtras().own = row;
+    this.closeExtras();
+  }
+
+  /** There are as many as flows, so there is always one. */
+  private openExtras(): FlowExtras {
+    if (this.extras === 0) {
+      this.extras = extras.take();
+      memory.fill(extras.at(this.extras), 0, offsetof<FlowExtras>());
+    }
+    return extrasAt(this.extras);
+  }
+
+  private closeExtras(): void {
+    if (!extrasAt(this.extras).isEmpty) return;
+    extras.give(this.extras);
+    this.extras = 0;
+  }
 }
+
+if (offsetof<FlowCold>() !== 32) ERROR('a row of FlowCold has 32 bytes');
 
 /** Told something in the open window. */
 export const END_REPORTED: u16 = 1;
@@ -141,11 +214,8 @@ export class EndCold {
   roleSource: u8;
   closeReason: u8;
   protocol: u8;
-  /** Row of the totals with which it began; 0 = none. */
-  carried: u32;
   /** By what name its remote address was asked for, retained; 0 = by none that is known. */
   remoteNode: u32;
-  pad0: u32;
 
   get from(): Viewpoint {
     return viewpointAt(this.viewpoint);
@@ -163,12 +233,16 @@ export class EndCold {
 
 let flows: RowPool = changetype<RowPool>(0);
 let coldFlows: RowPool = changetype<RowPool>(0);
+let flowKeys: RowPool = changetype<RowPool>(0);
+let extras: RowPool = changetype<RowPool>(0);
 let ends: RowPool = changetype<RowPool>(0);
 let coldEnds: RowPool = changetype<RowPool>(0);
 
 export function initFlows(): void {
   flows = RowPool.create(offsetof<Flow>(), FLOW_COUNT_MAX);
   coldFlows = RowPool.create(offsetof<FlowCold>(), FLOW_COUNT_MAX);
+  flowKeys = RowPool.create(offsetof<FlowKey>(), FLOW_COUNT_MAX);
+  extras = RowPool.create(offsetof<FlowExtras>(), FLOW_COUNT_MAX);
   ends = RowPool.create(offsetof<End>(), END_COUNT_MAX);
   coldEnds = RowPool.create(offsetof<EndCold>(), END_COUNT_MAX);
 }
@@ -181,6 +255,14 @@ export function coldFlowAt(flow: u32): FlowCold {
   return changetype<FlowCold>(coldFlows.at(flow));
 }
 
+export function flowKeyAt(flow: u32): FlowKey {
+  return changetype<FlowKey>(flowKeys.at(flow));
+}
+
+function extrasAt(row: u32): FlowExtras {
+  return changetype<FlowExtras>(extras.at(row));
+}
+
 export function endAt(end: u32): End {
   return changetype<End>(ends.at(end));
 }
@@ -189,11 +271,12 @@ export function coldEndAt(end: u32): EndCold {
   return changetype<EndCold>(coldEnds.at(end));
 }
 
-/** A zeroed flow, or 0 when FLOW_COUNT_MAX is reached. */
+/** A flow without a key, zeroed otherwise, or 0 when FLOW_COUNT_MAX is reached. */
 export function takeFlow(): u32 {
   const flow = flows.take();
   if (flow === 0) return 0;
   coldFlows.take();
+  flowKeys.take();
   memory.fill(flows.at(flow), 0, offsetof<Flow>());
   memory.fill(coldFlows.at(flow), 0, offsetof<FlowCold>());
   return flow;
@@ -205,6 +288,7 @@ export function giveFlow(flow: u32): void {
   flowAt(flow).end1 = 0;
   flows.give(flow);
   coldFlows.give(flow);
+  flowKeys.give(flow);
 }
 
 /** A zeroed end, or 0 when END_COUNT_MAX is reached. */

@@ -22,6 +22,7 @@ import {
   FLOW_UNORIENTED,
   flowAt,
   flowEnd,
+  flowKeyAt,
 } from './flow';
 import { KeyKind } from './flow-key';
 import { clearNewPairs, FoldPair, findPair, hasNewPairs, isNewShard, pairAt, Sum, touchPair } from './fold-pairs';
@@ -191,10 +192,12 @@ function isTold(end: u32): bool {
 
 /** An order of flows that is alike on every worker and in every run. */
 function precedes(a: u32, b: u32): bool {
+  const leftKey = flowKeyAt(a);
+  const rightKey = flowKeyAt(b);
+  if (leftKey.high !== rightKey.high) return leftKey.high < rightKey.high;
+  if (leftKey.low !== rightKey.low) return leftKey.low < rightKey.low;
   const left = coldFlowAt(a);
   const right = coldFlowAt(b);
-  if (left.keyHigh !== right.keyHigh) return left.keyHigh < right.keyHigh;
-  if (left.keyLow !== right.keyLow) return left.keyLow < right.keyLow;
   return left.kind !== right.kind ? left.kind < right.kind : left.generation < right.generation;
 }
 

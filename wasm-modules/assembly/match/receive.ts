@@ -54,7 +54,7 @@ export function expectUpdates(from: u32, ends: usize, size: u32): void {
   let seen: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
     const flow = load<u32>(ends + ((<usize>index) << 2));
-    if (flow !== 0) seen |= coldFlowAt(flow).flags | flowAt(flow).nextDirty;
+    if (flow !== 0) seen |= coldFlowAt(flow).flags | flowAt(flow).next;
   }
   // Nobody needs the sum, but without it nobody would need the loads.
   store<u32>(ends, seen);
