@@ -41,11 +41,14 @@ export function countFlow(flow: u32, client: u32, server: u32, out: EdgeFlow): v
   countConnection(flow, client, server, out);
   const isSettled = hasFlag(client, END_SETTLED) || hasFlag(server, END_SETTLED);
   countClose(flow, client, server, isSettled, out);
-  const isDatagrams = client !== 0 && coldEndAt(client).protocol === IPPROTO_UDP;
+  if (!isSettled && isClosed(client) && isClosed(server)) judgeFlow(flow, client, server, out);
+}
+
+/** Both ends have told all. Before that nobody needs the cold row of an end. */
+function judgeFlow(flow: u32, client: u32, server: u32, out: EdgeFlow): void {
+  const isDatagrams = coldEndAt(client).protocol === IPPROTO_UDP;
   if (isDatagrams && (isHalfSeen(client) || isHalfSeen(server))) return;
-  if (!isSettled && isClosed(client) && isClosed(server) && mark(flow, FLOW_JUDGED)) {
-    judgeResidual(endAt(client), endAt(server), isDatagrams, out);
-  }
+  if (mark(flow, FLOW_JUDGED)) judgeResidual(endAt(client), endAt(server), isDatagrams, out);
 }
 
 /** Of datagrams there is no history that could be asked for: what passed before the look would be loss. */
