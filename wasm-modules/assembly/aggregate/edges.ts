@@ -47,7 +47,7 @@ class Edge {
   touched: u32;
 }
 
-let pool: RowPool = changetype<RowPool>(0);
+const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 let ownWorker: u32 = 0;
 let workers: u32 = 1;
@@ -56,7 +56,7 @@ let window: u32 = 0;
 let sweepCursor: u32 = 1;
 
 export function initEdges(worker: u32, workerCount: u32, openWindow: u32, edgeCountMax: u32): void {
-  pool = RowPool.create(offsetof<Edge>(), edgeCountMax + OTHER_EDGE_COUNT);
+  pool.begin(offsetof<Edge>(), edgeCountMax + OTHER_EDGE_COUNT);
   table = OpenTable.create(edgeCountMax + OTHER_EDGE_COUNT);
   ownWorker = worker;
   workers = workerCount;
@@ -123,7 +123,7 @@ export function expireEdges(closed: u32): void {
 }
 
 function edgeAt(edge: u32): Edge {
-  return changetype<Edge>(pool.at(edge));
+  return pool.row<Edge>(edge);
 }
 
 function hashEdge(clientNode: u32, serverNode: u32, service: u32): u32 {

@@ -77,7 +77,7 @@ export class TallyRow {
 
 if (offsetof<TallyRow>() !== 64) ERROR('a tally is one cache line');
 
-let pool: RowPool = changetype<RowPool>(0);
+const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 /** RowList of each level and of hosts. */
 let lists: usize = 0;
@@ -94,7 +94,7 @@ let index: u32 = 0;
 let kept: u32 = 0;
 
 export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = TALLY_COUNT_MAX): void {
-  pool = RowPool.create(offsetof<TallyRow>(), LEVEL_COUNT * tallyCountMax);
+  pool.begin(offsetof<TallyRow>(), LEVEL_COUNT * tallyCountMax);
   table = OpenTable.create(LEVEL_COUNT * tallyCountMax);
   lists = allocate(<usize>(LEVEL_COUNT + 1) * offsetof<RowList>());
   histogramLevels = levels;
@@ -110,7 +110,7 @@ export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = T
 }
 
 export function tallyAt(tally: u32): TallyRow {
-  return changetype<TallyRow>(pool.at(tally));
+  return pool.row<TallyRow>(tally);
 }
 
 /** The tallies of a level, or of HOST_LEVEL, that counted in the open window. */

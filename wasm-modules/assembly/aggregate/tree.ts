@@ -117,7 +117,7 @@ if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 4 > 320)
 /** `from_window` of a point in which nothing was late. */
 export const NOT_LATE: u32 = 0xffffffff;
 
-let pool: RowPool = changetype<RowPool>(0);
+const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 /** RowList of each level. */
 let lists: usize = 0;
@@ -128,7 +128,7 @@ let openWindow: u32 = 0;
 
 export function initTree(edgeCountMax: u32, firstWindow: u32): void {
   const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
-  pool = RowPool.create(ROW_BYTES, rowCountMax);
+  pool.begin(ROW_BYTES, rowCountMax);
   table = OpenTable.create(rowCountMax);
   lists = allocate(<usize>LEVEL_COUNT * offsetof<RowList>());
   sweepCursor = 1;

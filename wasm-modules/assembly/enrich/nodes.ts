@@ -85,7 +85,7 @@ if (offsetof<Node>('kind') !== 8 || offsetof<Node>('pod') !== 48)
   ERROR('the identity of a node is one block of 44 bytes');
 if (offsetof<Node>() !== 104) ERROR('a node is a multiple of 8 bytes');
 
-let pool: RowPool = changetype<RowPool>(0);
+const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 let draft: Node = changetype<Node>(0);
 let draftRefusals: u32 = 0;
@@ -101,7 +101,7 @@ export function initNodes(
   textBytesMax: u32 = TEXT_BYTES_MAX,
 ): void {
   initTexts(TEXT_COUNT_MAX, textBytesMax);
-  pool = RowPool.create(offsetof<Node>(), nodeCountMax);
+  pool.begin(offsetof<Node>(), nodeCountMax);
   table = OpenTable.create(nodeCountMax);
   draft = changetype<Node>(allocate(offsetof<Node>()));
   window = openWindow;
@@ -122,7 +122,7 @@ export function unknownNode(): u32 {
 }
 
 export function nodeAt(node: u32): Node {
-  return changetype<Node>(pool.at(node));
+  return pool.row<Node>(node);
 }
 
 export function isOther(node: u32): bool {

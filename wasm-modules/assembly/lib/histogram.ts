@@ -18,10 +18,10 @@ const COUNTS_OFFSET: usize = 8;
 const ROW_BYTES: usize = COUNTS_OFFSET + (HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN + 1) * 4;
 const HIGHEST_OFFSET: usize = 4;
 
-let pool: RowPool = changetype<RowPool>(0);
+const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 
 export function initHistograms(countMax: u32): void {
-  pool = RowPool.create(ROW_BYTES, countMax);
+  pool.begin(ROW_BYTES, countMax);
   initBuckets();
 }
 

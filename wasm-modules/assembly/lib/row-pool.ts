@@ -19,11 +19,18 @@ export class RowPool {
   /** `rowBytes`: a multiple of 8. `countMax`: rows at once. */
   static create(rowBytes: usize, countMax: u32): RowPool {
     const pool = changetype<RowPool>(allocate(offsetof<RowPool>()));
-    pool.pages = allocate(((<usize>countMax >>> PAGE_ROWS_SHIFT) + 1) * sizeof<usize>());
-    pool.rowBytes = rowBytes;
-    pool.countMax = countMax;
-    pool.fresh = 1;
+    pool.begin(rowBytes, countMax);
     return pool;
+  }
+
+  /** As `create`, for a pool in static memory: where it lies is a constant of the code then. */
+  begin(rowBytes: usize, countMax: u32): void {
+    this.pages = allocate(((<usize>countMax >>> PAGE_ROWS_SHIFT) + 1) * sizeof<usize>());
+    this.rowBytes = rowBytes;
+    this.countMax = countMax;
+    this.fresh = 1;
+    this.freeHead = 0;
+    this.liveCount = 0;
   }
 
   get live(): u32 {
@@ -41,6 +48,11 @@ export class RowPool {
 
   at(handle: u32): usize {
     return load<usize>(this.pageSlot(handle)) + <usize>(handle & (PAGE_ROWS - 1)) * this.rowBytes;
+  }
+
+  /** `at` of a pool whose rows are T: their size is a constant of the code. */
+  row<T>(handle: u32): T {
+    return changetype<T>(load<usize>(this.pageSlot(handle)) + <usize>(handle & (PAGE_ROWS - 1)) * offsetof<T>());
   }
 
   /** The row of a handle that another worker gives out; 0 when it is beyond the limit. Not for pools that `take`. */

@@ -231,44 +231,44 @@ export class EndCold {
   }
 }
 
-let flows: RowPool = changetype<RowPool>(0);
-let coldFlows: RowPool = changetype<RowPool>(0);
-let flowKeys: RowPool = changetype<RowPool>(0);
-let extras: RowPool = changetype<RowPool>(0);
-let ends: RowPool = changetype<RowPool>(0);
-let coldEnds: RowPool = changetype<RowPool>(0);
+const flows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
+const coldFlows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
+const flowKeys: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
+const extras: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
+const ends: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
+const coldEnds: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 
 export function initFlows(): void {
-  flows = RowPool.create(offsetof<Flow>(), FLOW_COUNT_MAX);
-  coldFlows = RowPool.create(offsetof<FlowCold>(), FLOW_COUNT_MAX);
-  flowKeys = RowPool.create(offsetof<FlowKey>(), FLOW_COUNT_MAX);
-  extras = RowPool.create(offsetof<FlowExtras>(), FLOW_COUNT_MAX);
-  ends = RowPool.create(offsetof<End>(), END_COUNT_MAX);
-  coldEnds = RowPool.create(offsetof<EndCold>(), END_COUNT_MAX);
+  flows.begin(offsetof<Flow>(), FLOW_COUNT_MAX);
+  coldFlows.begin(offsetof<FlowCold>(), FLOW_COUNT_MAX);
+  flowKeys.begin(offsetof<FlowKey>(), FLOW_COUNT_MAX);
+  extras.begin(offsetof<FlowExtras>(), FLOW_COUNT_MAX);
+  ends.begin(offsetof<End>(), END_COUNT_MAX);
+  coldEnds.begin(offsetof<EndCold>(), END_COUNT_MAX);
 }
 
 export function flowAt(flow: u32): Flow {
-  return changetype<Flow>(flows.at(flow));
+  return flows.row<Flow>(flow);
 }
 
 export function coldFlowAt(flow: u32): FlowCold {
-  return changetype<FlowCold>(coldFlows.at(flow));
+  return coldFlows.row<FlowCold>(flow);
 }
 
 export function flowKeyAt(flow: u32): FlowKey {
-  return changetype<FlowKey>(flowKeys.at(flow));
+  return flowKeys.row<FlowKey>(flow);
 }
 
 function extrasAt(row: u32): FlowExtras {
-  return changetype<FlowExtras>(extras.at(row));
+  return extras.row<FlowExtras>(row);
 }
 
 export function endAt(end: u32): End {
-  return changetype<End>(ends.at(end));
+  return ends.row<End>(end);
 }
 
 export function coldEndAt(end: u32): EndCold {
-  return changetype<EndCold>(coldEnds.at(end));
+  return coldEnds.row<EndCold>(end);
 }
 
 /** A flow without a key, zeroed otherwise, or 0 when FLOW_COUNT_MAX is reached. */

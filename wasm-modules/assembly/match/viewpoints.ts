@@ -39,19 +39,19 @@ export class Viewpoint {
 
 if (offsetof<Viewpoint>() !== 64) ERROR('a viewpoint is one cache line');
 
-let rows: RowPool = changetype<RowPool>(0);
+const rows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 /** The last that was asked for, 0 = none: the sockets of a host are told one after another, and mostly have one address. */
 let lastRow: u32 = 0;
 
 export function initViewpoints(): void {
-  rows = RowPool.create(offsetof<Viewpoint>(), VIEWPOINT_COUNT_MAX);
+  rows.begin(offsetof<Viewpoint>(), VIEWPOINT_COUNT_MAX);
   table = OpenTable.create(VIEWPOINT_COUNT_MAX);
   lastRow = 0;
 }
 
 export function viewpointAt(row: u32): Viewpoint {
-  return changetype<Viewpoint>(rows.at(row));
+  return rows.row<Viewpoint>(row);
 }
 
 /** The one from which `open` is told, retained. */
