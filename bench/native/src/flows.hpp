@@ -70,6 +70,7 @@ enum EndFlag : u16 {
 	END_COUNTED = 16,
 	END_CLOSED = 32,
 	END_MERGED = 128,
+	END_CARRIES = 256,
 	END_CLOSING = 512,
 };
 
@@ -256,26 +257,33 @@ inline void touch_flow(u32 flow)
 	dirty_flows = flow;
 }
 
-// The one after the next is fetched meanwhile, and of the next its ends and its slot.
+// Forgets the oldest flow of the list; false when there is none up to `window`. The one after the next is fetched
+// meanwhile, and of the next its ends and its slot.
+inline bool forget_oldest(LingerList &list, u32 window)
+{
+	const u32 flow = list.head;
+	if (flow == 0) return false;
+	FlowCold *cold = cold_flows.at(flow);
+	if (cold->linger_window > window) return false;
+	const u32 next = cold->linger_next;
+	if (next != 0) {
+		const FlowCold *coming = cold_flows.at(next);
+		prefetch_to_write(cold_flows.at(coming->linger_next));
+		prefetch_to_write(flows.at(coming->linger_next));
+		flow_tables[coming->shard].prefetch_slot(flow_tag(coming->key_high));
+		for (u32 end : flows.at(next)->ends) {
+			prefetch_to_write(ends.at(end));
+			prefetch_to_write(cold_ends.at(end));
+		}
+	}
+	unlink_lingering(cold);
+	forget_flow(flow);
+	return true;
+}
+
 inline void forget_up_to(LingerList &list, u32 window)
 {
-	while (list.head != 0) {
-		const u32 flow = list.head;
-		FlowCold *cold = cold_flows.at(flow);
-		if (cold->linger_window > window) return;
-		const u32 next = cold->linger_next;
-		if (next != 0) {
-			const FlowCold *coming = cold_flows.at(next);
-			prefetch_to_write(cold_flows.at(coming->linger_next));
-			prefetch_to_write(flows.at(coming->linger_next));
-			flow_tables[coming->shard].prefetch_slot(flow_tag(coming->key_high));
-			for (u32 end : flows.at(next)->ends) {
-				prefetch_to_write(ends.at(end));
-				prefetch_to_write(cold_ends.at(end));
-			}
-		}
-		unlink_lingering(cold);
-		forget_flow(flow);
+	while (forget_oldest(list, window)) {
 	}
 }
 
@@ -292,8 +300,9 @@ inline void expire_lingering(u32 window)
 	}
 }
 
-// What finished up to the committed window is exported and no agent tells it again.
-inline void forget_committed(u32 shard)
+// What finished up to the committed window is exported and no agent tells it again. Forgets one flow of it; false when
+// there is none.
+inline bool forget_committed(u32 shard)
 {
-	forget_up_to(linger_lists[shard * 2 + 1], committed_window);
+	return forget_oldest(linger_lists[shard * 2 + 1], committed_window);
 }

@@ -112,7 +112,8 @@ template <typename T> inline void unclaim_rows(const Session *session, const Bat
 	}
 }
 
-// Reason why a batch is refused whole. A row that a batch names is marked, since a batch names a socket once.
+// Reason why a batch is refused whole. A row that a batch names is marked, since a batch names a socket once; who applies
+// the batch takes the marks off.
 template <auto CHECK, typename T> inline u8 check_items(const Session *session, const Batch<T> &batch)
 {
 	Allowance allowance{session};
@@ -138,14 +139,15 @@ template <auto CHECK, typename T> inline u8 check_items(const Session *session, 
 			return reason;
 		}
 	}
-	unclaim_rows(session, batch, batch.size);
 	return records::REFUSAL_REASON_NONE;
 }
 
+// The open row of `handle`, its mark taken off.
 inline Socket *open_row(const Session *session, u32 handle)
 {
 	if (LIKELY(handle < SOCKET_COUNT_MAX)) {
 		Socket *socket = socket_at(session, handle);
+		socket->flags &= ~SOCKET_IN_BATCH;
 		if (LIKELY(socket->state == SOCKET_OPEN)) return socket;
 	}
 	count(records::REDUCER_COUNTER_SOCKET_REPORTS_IGNORED);
@@ -157,7 +159,11 @@ inline u8 check_narrow(const Socket *socket, const wire::update_narrow *update, 
 	if (UNLIKELY(socket->reports >= REPORT_COUNT_MAX)) return records::REFUSAL_REASON_UPDATE_REPEATED;
 	const u64 most = greatest<u64>(greatest(update->bytes_sent, update->bytes_received), 0xffff);
 	if (UNLIKELY(most > allowance.of(socket))) return records::REFUSAL_REASON_TOTALS_RATE;
+	// All bits of all totals together are at least the greatest of them, and mostly small enough.
 	const u64 room = ~0ull - most;
+	const u64 bits = socket->bytes_sent | socket->bytes_received | socket->segments_sent |
+			 socket->segments_received | socket->retransmits;
+	if (LIKELY(bits <= room)) return records::REFUSAL_REASON_NONE;
 	const bool is_wrapping = socket->bytes_sent > room || socket->bytes_received > room ||
 				 socket->segments_sent > room || socket->segments_received > room ||
 				 socket->retransmits > room;

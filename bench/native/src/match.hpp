@@ -40,6 +40,7 @@ inline void report(u32 end, u64 bytes_sent, u64 bytes_received, u64 segments_sen
 {
 	End *hot = ends.at(end);
 	if (UNLIKELY(hot->flow == 0)) return;
+	if (UNLIKELY((hot->flags & END_CARRIES) != 0)) __builtin_trap();
 	raise(hot->bytes_sent, bytes_sent);
 	raise(hot->bytes_received, bytes_received);
 	raise(hot->segments_sent, segments_sent);
@@ -182,6 +183,8 @@ static_assert(sizeof(OnceBlock) <= ONCE_BLOCK_BYTES, "a block of the arena");
 struct OnceList {
 	OnceBlock *first;
 	OnceBlock *last;
+	// Of the first block.
+	u64 claimed;
 };
 
 inline OnceList once_lists[SHARD_COUNT];
@@ -206,19 +209,20 @@ inline void defer_once(u32 shard, const records::match_once *once, u32 from_wind
 	prefetch_to_write(kept + 1);
 }
 
-inline void claim_shard(u8 shard)
+// False when nothing waits in the shard.
+inline bool claim_next(u8 shard)
 {
 	OnceList &list = once_lists[shard];
-	for (OnceBlock *block = list.first; block != nullptr;) {
-		for (u64 index = 0; index < block->used; index++) {
-			const records::match_once *once = block->items + index;
-			claim_once(once, flow_tag(once->open.join_key), shard);
-		}
-		OnceBlock *next = block->next;
-		give_block(block, ONCE_BLOCK_BYTES);
-		block = next;
-	}
-	list.first = list.last = nullptr;
+	OnceBlock *block = list.first;
+	if (block == nullptr) return false;
+	const records::match_once *once = block->items + list.claimed++;
+	claim_once(once, flow_tag(once->open.join_key), shard);
+	if (list.claimed < block->used) return true;
+	list.claimed = 0;
+	list.first = block->next;
+	if (list.first == nullptr) list.last = nullptr;
+	give_block(block, ONCE_BLOCK_BYTES);
+	return true;
 }
 
 struct StagedGroup {
@@ -291,8 +295,7 @@ inline void ship_staged(Session *session, u32 from_window)
 	session->staged_bytes = 0;
 }
 
-// One group of rows that moved: rows, then their ends, then the flows of these are fetched before the first is worked
-// on.
+// Group by group of rows that moved: their ends, then the flows of these are looked at before the first is worked on.
 inline void ship_rows(Session *session, u32 window, u32 from_window)
 {
 	Socket *sockets[GROUP];
@@ -304,15 +307,18 @@ inline void ship_rows(Session *session, u32 window, u32 from_window)
 			session->dirty_head = socket->next_dirty;
 			socket->flags &= ~SOCKET_DIRTY;
 			if (UNLIKELY(socket->state != SOCKET_OPEN)) continue;
-			prefetch(channel_ends.items + socket->end);
+			look_at(channel_ends.items + socket->end);
 			sockets[size++] = socket;
 		}
 		for (u32 index = 0; index < size; index++) {
 			numbers[index] = channel_end(sockets[index]->end);
-			prefetch_to_write(ends.at(numbers[index]));
+			look_at(ends.at(numbers[index]));
 		}
-		for (u32 index = 0; index < size; index++)
-			prefetch_to_write(cold_flows.at(ends.at(numbers[index])->flow));
+		for (u32 index = 0; index < size; index++) {
+			const u32 flow = ends.at(numbers[index])->flow;
+			look_at(cold_flows.at(flow));
+			look_at(flows.at(flow));
+		}
 		for (u32 index = 0; index < size; index++) {
 			Socket *socket = sockets[index];
 			if ((socket->flags & SOCKET_MOVED) != 0) {
@@ -583,45 +589,77 @@ inline void book_flow(u32 flow, u32 window)
 	if (!is_active) linger_flow(flow, cold, window, has_flag(client, END_CLOSED) && has_flag(server, END_CLOSED));
 }
 
-inline void prefetch_flow(u32 flow)
+// Looks at the rows of the flows that were touched last, and of their ends; returns how many they are.
+inline u32 look_at_touched(u32 until)
 {
-	prefetch_to_write(flows.at(flow));
-	prefetch_to_write(cold_flows.at(flow));
+	u32 looked[GROUP];
+	u32 size = 0;
+	for (u32 flow = dirty_flows; flow != until && size < GROUP; flow = flows.at(flow)->next_dirty) {
+		look_at(cold_flows.at(flow));
+		looked[size++] = flow;
+	}
+	for (u32 index = 0; index < size; index++) {
+		const Flow *hot = flows.at(looked[index]);
+		if (hot->ends[0] != 0) look_at(ends.at(hot->ends[0]));
+		if (hot->ends[1] != 0) look_at(ends.at(hot->ends[1]));
+		prefetch_to_write(channel_edges.at(hot->edge));
+	}
+	return size;
 }
 
-// Books the flows that were touched since `until` was: the one after the next is fetched meanwhile, and of the next its
-// ends and its edge.
-inline void book_touched(u32 window, u32 until)
+// Where a close is: its shard, SHARD_COUNT when all are through; the flow that was touched last before anything of a shard
+// was claimed; how many flows were looked at and are still to be booked.
+struct Close {
+	bool is_open;
+	u32 shard;
+	u32 touched_before;
+	u32 ahead;
+};
+
+inline Close closing;
+
+// 0 when none is left.
+inline u32 take_touched(u32 until)
 {
-	u32 flow = dirty_flows;
-	dirty_flows = until;
-	if (flow != until) prefetch_flow(flows.at(flow)->next_dirty);
-	while (flow != until) {
-		const u32 next = flows.at(flow)->next_dirty;
-		cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
-		if (next != 0) {
-			const Flow *coming = flows.at(next);
-			prefetch_flow(coming->next_dirty);
-			prefetch_to_write(ends.at(coming->ends[0]));
-			prefetch_to_write(ends.at(coming->ends[1]));
-			prefetch_to_write(channel_edges.at(coming->edge));
+	if (closing.ahead == 0) closing.ahead = look_at_touched(until);
+	const u32 flow = dirty_flows;
+	if (flow == until) return 0;
+	closing.ahead--;
+	dirty_flows = flows.at(flow)->next_dirty;
+	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
+	return flow;
+}
+
+// Claims, books or forgets one flow of a shard; false when all shards are through.
+inline bool close_shards(u32 window)
+{
+	for (; closing.shard < SHARD_COUNT; closing.shard++) {
+		if (claim_next(static_cast<u8>(closing.shard))) return true;
+		const u32 flow = take_touched(closing.touched_before);
+		if (flow != 0) {
+			book_flow(flow, window);
+			return true;
 		}
-		book_flow(flow, window);
-		flow = next;
+		if (forget_committed(closing.shard)) return true;
 	}
+	return false;
 }
 
 // Shard by shard what waits is claimed and booked, and what is committed leaves its rows to the next shard; then come
-// the flows that were touched in the window.
-inline void close_match(u32 window)
+// the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
+inline bool close_match(u32 window, u32 budget)
 {
-	const u32 touched_before = dirty_flows;
-	for (u32 shard = 0; shard < SHARD_COUNT; shard++) {
-		claim_shard(static_cast<u8>(shard));
-		book_touched(window, touched_before);
-		forget_committed(shard);
+	if (!closing.is_open) closing = {true, 0, dirty_flows, 0};
+	for (u32 done = 0; done < budget; done++) {
+		if (close_shards(window)) continue;
+		const u32 flow = take_touched(0);
+		if (flow == 0) {
+			closing.is_open = false;
+			waiting_endings = 0;
+			expire_lingering(window);
+			return true;
+		}
+		book_flow(flow, window);
 	}
-	book_touched(window, 0);
-	waiting_endings = 0;
-	expire_lingering(window);
+	return false;
 }

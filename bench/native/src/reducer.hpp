@@ -112,8 +112,12 @@ inline void close_aggregate()
 	announce_epoch = open_window / EPOCH_WINDOWS + 1;
 }
 
+// Flows that are booked before a worker looks after its connections again (host/reducer/worker-core.ts).
+constexpr u32 CLOSE_ROWS_BUDGET = 4096;
+
 inline void close_window()
 {
-	close_match(open_window);
+	while (!close_match(open_window, CLOSE_ROWS_BUDGET)) {
+	}
 	open_window++;
 }
