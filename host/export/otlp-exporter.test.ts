@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import { pino } from 'pino';
+import { onFreePort } from '../../test/parts/free-port.ts';
 import { requirePart } from '../../test/parts/go-program.ts';
 import { startOtelCollector } from '../../test/parts/otelcol.ts';
 import { startClock } from '../lib/clock.ts';
@@ -139,12 +140,8 @@ class Bench {
 
 async function startBench(context: TestContext, options: BenchOptions = {}): Promise<Bench> {
   const directory = mkdtempSync(join(tmpdir(), 'tributary-otlp-'));
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  const collector = await startOtelCollector({ directory, port });
-  const gate = new Gate(port);
+  const collector = await onFreePort((port) => startOtelCollector({ directory, port }));
+  const gate = new Gate(Number(new URL(collector.endpoint).port));
   await once(gate.server, 'listening');
   context.after(async () => {
     gate.server.closeAllConnections();

@@ -10,8 +10,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
 import { waitFor } from '../../test/lab/wait.ts';
+import { onFreePort } from '../../test/parts/free-port.ts';
 import { requirePart } from '../../test/parts/go-program.ts';
-import { checkMetrics, findFreePort, Prometheus, type PrometheusOptions } from '../../test/parts/prometheus.ts';
+import { checkMetrics, Prometheus, type PrometheusOptions } from '../../test/parts/prometheus.ts';
 import { createAuthority, issueCertificate, type KeyPair } from '../tls/authority.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
@@ -93,8 +94,7 @@ async function startPrometheus(
   { folder: directory, url }: Bench,
   options: Partial<PrometheusOptions> = {},
 ): Promise<Prometheus> {
-  const port = await findFreePort();
-  const prometheus = await Prometheus.start({ directory, port, targets: [url], ...options });
+  const prometheus = await onFreePort((port) => Prometheus.start({ directory, port, targets: [url], ...options }));
   context.after(() => prometheus.stop());
   return prometheus;
 }
@@ -144,8 +144,11 @@ test('a Prometheus reads sums, levels, histograms, own counters and the resource
     ['target_info{service_name="tributary-reducer",service_instance_id="00000000000000ab"}', 1],
   ] as const)
     await prometheus.until(promql, expected);
-  const median = await prometheus.value('histogram_quantile(0.5, tributary_tcp_rtt_duration_seconds_bucket)');
-  assert.ok(median !== undefined && median > 2 ** -12 && median <= 2 ** -11, `median ${median}`);
+  const median = await waitFor(
+    () => prometheus.value('histogram_quantile(0.5, tributary_tcp_rtt_duration_seconds_bucket)'),
+    'a median',
+  );
+  assert.ok(median > 2 ** -12 && median <= 2 ** -11, `median ${median}`);
 });
 
 test('promtool has nothing to say about a scrape', { skip: part.skip }, async (context) => {
@@ -255,7 +258,9 @@ test('a scraper that reads nothing keeps no other waiting, and too many at once 
   assert.ok((bench.scrapes('busy') ?? 0) >= 1);
   silent[0].destroy();
   await waitFor(async () => ((await statusOf()) === 200 ? true : undefined), 'an answer');
-  assert.equal(bench.scrapes('aborted'), 1);
+  // On a machine so busy that they were silent for too long the others have lost their places as well.
+  const aborted = bench.scrapes('aborted') ?? 0;
+  assert.ok(aborted >= 1 && aborted <= SCRAPES_MAX, `${aborted} were aborted`);
 });
 
 test('beyond loopback it takes a certificate of the authority or --insecure', { skip: part.skip }, async (context) => {

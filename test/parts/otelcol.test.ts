@@ -1,6 +1,5 @@
 import { strict as assert } from 'node:assert';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -8,6 +7,7 @@ import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { AggregationTemporality, DataPointType, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { waitFor } from '../lab/wait.ts';
+import { onFreePort } from './free-port.ts';
 import { requirePart } from './go-program.ts';
 import { startOtelCollector } from './otelcol.ts';
 
@@ -18,10 +18,9 @@ test('an export confirmed to the exporter stands in the file of the collector, a
 }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'otelcol-'));
   t.after(() => rmSync(directory, { recursive: true }));
-  const port = await findFreePort();
   const lines = (): string[] => readFileSync(join(directory, 'otlp-metrics.jsonl'), 'utf8').split('\n').slice(0, -1);
   for (const [index, value] of [3, 2 ** 53 - 1].entries()) {
-    const collector = await startOtelCollector({ directory, port });
+    const collector = await onFreePort((port) => startOtelCollector({ directory, port }));
     const result = await exportSum(`${collector.endpoint}/v1/metrics`, value);
     assert.equal(result.code, 0, String(result.error));
     // Not by stopping it: a collector that has just become ready may not listen to signals yet, and ends without writing.
@@ -48,8 +47,8 @@ test('an export confirmed to the exporter stands in the file of the collector, a
 test('a port that is taken is told with the words of the collector', { skip: part.skip }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'otelcol-'));
   t.after(() => rmSync(directory, { recursive: true }));
-  const port = await findFreePort();
-  const first = await startOtelCollector({ directory, port });
+  const first = await onFreePort((port) => startOtelCollector({ directory, port }));
+  const port = Number(new URL(first.endpoint).port);
   t.after(() => first.stop());
   await assert.rejects(startOtelCollector({ directory, port }), /address already in use/);
 });
@@ -80,13 +79,4 @@ async function exportSum(url: string, value: number): Promise<{ code: number; er
   const result = await promise;
   await exporter.shutdown();
   return result;
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP server has a port');
-  return address.port;
 }

@@ -2,7 +2,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { requirePart } from './go-program.ts';
@@ -113,15 +112,6 @@ async function fetchText(url: string): Promise<string> {
   const body = await response.text();
   if (!response.ok) throw new Error(`${url}: ${response.status} ${body}`);
   return body;
-}
-
-export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP server has a port');
-  return address.port;
 }
 
 /** `promtool check metrics`: empty when it has nothing to say about the text of a scrape. */
