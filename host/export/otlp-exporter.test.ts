@@ -287,6 +287,18 @@ for (const [who, status, complaint] of [
   });
 }
 
+test('points that a receiver rejects of what it takes are counted, and the window is committed', {
+  skip: part.skip,
+}, async (context) => {
+  const bench = await startBench(context);
+  // ExportMetricsServiceResponse { partial_success { rejected_data_points: 5, error_message: "x" } }
+  bench.gate.complaint = '\x0a\x05\x08\x05\x12\x01x';
+  bench.gate.verdict = () => 200;
+  bench.close(FIRST, { forwardBytes: 1n });
+  await bench.until(() => bench.committed.length === 1, 'commit');
+  assert.equal(bench.refused, 5);
+});
+
 for (const status of [400, 413]) {
   test(`what a receiver refuses for itself (${status}) holds back neither the rest of the window nor the next one, counted`, {
     skip: part.skip,

@@ -45,6 +45,8 @@ const STOP_TIMEOUT_MS = 3_000;
 export const CUMULATIVE_BATCHES_MAX = 2;
 /** Chunks on their way at once: with one, a window of 100 000 series would wait 270 times for a receiver that is far away. */
 const CHUNKS_IN_FLIGHT_MAX = 4;
+/** In the partial success of an answer (OTLP, partial success), as the stock exporter logs it. */
+const REJECTED_POINTS = /"rejectedDataPoints":"?(\d+)/;
 /** What a receiver has no room for is halved, and later chunks are made as small, but not smaller than this. */
 const CHUNK_BYTES_MIN = 65_536;
 /** Take as much memory. */
@@ -113,8 +115,7 @@ export class OtlpExporter {
   }
 
   start(): void {
-    // Also what a receiver rejects of a batch that it accepts: the stock exporter says so here and nowhere else.
-    diag.setLogger(toDiagLogger(this.#dependencies.log), DiagLogLevel.WARN);
+    diag.setLogger(this.#diagLogger(), DiagLogLevel.WARN);
     this.#timer = setInterval(() => this.#pump(), RETRY_CHECK_MS);
   }
 
@@ -163,6 +164,17 @@ export class OtlpExporter {
       { metric: 'exportRefused', attributes: {}, value: this.#pointsRefused },
       { metric: 'seriesOverflow', attributes: { stage: 'merge' }, value: this.#increments.overflow },
     ];
+  }
+
+  /** Also hears what a receiver rejects of a chunk that it takes: the stock exporter says so here and nowhere else. */
+  #diagLogger(): DiagLogger {
+    const { log } = this.#dependencies;
+    const warn = (message: string, ...details: unknown[]): void => {
+      this.#pointsRefused += Number(REJECTED_POINTS.exec(String(details[0]))?.[1] ?? 0);
+      log.warn({ details }, message);
+    };
+    const ignore = (): void => {};
+    return { error: warn, warn, info: ignore, debug: ignore, verbose: ignore };
   }
 
   #pump(): void {
@@ -263,10 +275,4 @@ export class OtlpExporter {
     const retryInMs = Math.round(this.#queue.failed(ms) - ms);
     log.warn({ err, window, retryInMs, queued: this.#queue.length }, 'export failed');
   }
-}
-
-function toDiagLogger(log: Logger): DiagLogger {
-  const warn = (message: string, ...details: unknown[]): void => log.warn({ details }, message);
-  const ignore = (): void => {};
-  return { error: warn, warn, info: ignore, debug: ignore, verbose: ignore };
 }

@@ -811,7 +811,7 @@ export const SELF_METRICS = {
     instrument: 'counter',
     unit: '{point}',
     source: 'export',
-    description: 'Points that the receiver refused for themselves, too large or bad, while it took others of the same window; they are not told again.',
+    description: 'Points that the receiver refused for themselves, too large or bad, while it took others of the same window, and those that it rejected of a request that it took; they are not told again.',
     prometheus: 'tributary_export_point_refused_total',
     attributes: [],
   },
