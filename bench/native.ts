@@ -73,6 +73,7 @@ try {
       ['stage', 'ours', 'native', 'clang wasm', 'ours / native', 'clang wasm / native', 'ours / clang wasm'],
       STAGES.map((stage) => stageRow(stage, times)),
     );
+    console.log(`longest call while all sockets open: ${(times.openingCallNs / 1e6).toFixed(1)} ms of CPU`);
   }
   report.finish();
 } catch (error) {

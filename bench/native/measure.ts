@@ -38,6 +38,8 @@ export interface CaseTimes {
   native: StageTimes[];
   /** Empty without `object`. */
   clangWasm: StageTimes[];
+  /** Longest call of ours that took frames, in the window in which all sockets open. CPU ns. */
+  openingCallNs: number;
 }
 
 /** The sides do not say the same of a window, or say nothing. */
@@ -50,7 +52,7 @@ interface Answer {
 }
 
 interface Side {
-  name: keyof Omit<CaseTimes, 'records'>;
+  name: keyof Omit<CaseTimes, 'records' | 'openingCallNs'>;
   run(window: InputWindow): Promise<Answer>;
 }
 
@@ -60,9 +62,10 @@ export async function measureCase(options: CaseOptions, tools: CaseTools): Promi
   const peer = new Peer(tools.binary, tools.folder);
   try {
     await peer.name(input.names());
-    const sides = [inThread('ours', new Ours(tools.module, input)), nativeSide(peer, tools.folder, tools.alter)];
+    const ours = new Ours(tools.module, input);
+    const sides = [inThread('ours', ours), nativeSide(peer, tools.folder, tools.alter)];
     if (tools.object !== undefined) sides.push(inThread('clangWasm', new ClangWasm(tools.object, input)));
-    return await runRounds(options, input, sides, tools.progress);
+    return await runRounds(options, input, { sides, ours }, tools.progress);
   } finally {
     await peer.stop();
   }
@@ -71,10 +74,10 @@ export async function measureCase(options: CaseOptions, tools: CaseTools): Promi
 async function runRounds(
   { rounds, warmup }: CaseOptions,
   input: Input,
-  sides: Side[],
+  { sides, ours }: { sides: Side[]; ours: Ours },
   progress: CaseTools['progress'],
 ): Promise<CaseTimes> {
-  const measured: CaseTimes = { records: 0, ours: [], native: [], clangWasm: [] };
+  const measured: CaseTimes = { records: 0, ours: [], native: [], clangWasm: [], openingCallNs: 0 };
   // The first window opens what lives.
   for (let round = -warmup - 1; round < rounds; round++) {
     progress?.(round < 0 ? `warm-up ${round + warmup + 2} of ${warmup + 1}` : `round ${round + 1} of ${rounds}`);
@@ -82,6 +85,7 @@ async function runRounds(
     const answers = new Map<Side['name'], Answer>();
     for (const side of rotate(sides, round + warmup + 1)) answers.set(side.name, await side.run(window));
     compare(window, answers);
+    if (round === -warmup - 1) measured.openingCallNs = ours.longestCallNs;
     if (round < 0) continue;
     measured.records = window.records;
     for (const [name, { times }] of answers) measured[name].push(times);
