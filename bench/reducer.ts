@@ -87,7 +87,17 @@ report.table(
 );
 report.table(
   'how long agents wait for what they told, from the end of the window; memory, RSS',
-  ['case', 'receipt p50', 'receipt p99', 'commit p50', 'commit most', 'bytes/record', 'B/socket', 'KiB/agent'],
+  [
+    'case',
+    'receipt p50',
+    'receipt p99',
+    'commit p50',
+    'commit most',
+    'bytes/record',
+    'B/socket',
+    'KiB/agent',
+    'tallies refused',
+  ],
   [...results].map(([name, list]) => waitRow(name, list)),
 );
 report.table(
@@ -178,6 +188,7 @@ function waitRow(name: string, list: Measured[]): string[] {
     median((one) => one.wireBytes / one.records, 1),
     median((one) => one.bytesPerSocket, 0),
     median((one) => one.bytesPerAgent / 1024, 0),
+    median((one) => one.talliesRefused, 0),
   ];
 }
 

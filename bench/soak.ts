@@ -124,12 +124,12 @@ async function watch(service: Service, lateBefore: number): Promise<void> {
       rssMib = Math.max(rssMib, readProcessUse(service.pid).rssMib);
     }
     const busyNs = service.cpuTimes().workersNs - began.workersNs;
-    const sum = await service.metrics();
+    const metrics = await service.metrics();
     told.push({
       busy: busyNs / 1e6 / (performance.now() - began.atMs) / workers,
       rssMib,
-      active: sum('tributary_flow_active', { tributary_level: 'az_az' }),
-      late: lateWindows(sum) - lateBefore,
+      active: metrics.sum('tributary_flow_active', { tributary_level: 'az_az' }),
+      late: lateWindows(metrics) - lateBefore,
     });
     report.progress(`minute ${told.length} of ${minutes}: ${rssMib.toFixed(0)} MiB`);
   }

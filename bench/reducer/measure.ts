@@ -9,8 +9,11 @@ import type { FleetOptions, Mix } from './fleet.ts';
 import { FleetHandle } from './fleet-handle.ts';
 import type { FleetReport } from './fleet-process.ts';
 import type { ProbeReport, ProbeSettings } from './probe-process.ts';
-import { Service } from './service.ts';
+import { type Metrics, Service, sampleOf } from './service.ts';
 
+const LOST = 'tributary_events_lost_total';
+/** What a lack of room for them takes from is told apart from bytes, connections and open flows. */
+const TALLY_REASONS = ['tally_limit', 'histogram_limit'];
 const PROBE = join(import.meta.dirname, 'probe-process.ts');
 
 export interface MeasureOptions extends FleetOptions {
@@ -42,6 +45,8 @@ export interface Measured {
   reconnects: number;
   bytesPerSocket: number;
   bytesPerAgent: number;
+  /** Tallies and histograms of them that found no room, since the start: a fleet may have more edges than these tables have rows. */
+  talliesRefused: number;
 }
 
 export async function measure(options: MeasureOptions): Promise<Measured> {
@@ -64,11 +69,15 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const after = reading(service, fleet);
     const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
     // Each frame costs the worker more than a hundred records, so these rounds are no part of what is counted.
-    probe = new Probe({ port: service.port, windowMs, nodeId: agents + 1 });
+    probe = await Probe.start({ port: service.port, windowMs, nodeId: agents + 1 });
     await fleet.perform({ kind: 'rounds', count: rounds });
-    const delaysMs = await probe.take();
+    const { delaysMs, lost: probeLost } = await probe.take();
     await sleep(windowMs);
-    await check(service, fleet.report, { mix, sockets, agents: agents + 1, lateBefore });
+    const metrics = await check(service, fleet.report, { mix, sockets, agents: agents + 1, lateBefore });
+    const talliesRefused = metrics
+      .nonzero(LOST)
+      .filter(isTally)
+      .reduce((sum, line) => sum + sampleOf(line), 0);
     const records = (sum: typeof told) => sum.updates + sum.opens + sum.closes + sum.onces;
     return {
       updates: told.updates - toldBefore.told.updates,
@@ -80,9 +89,16 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
       generatorNs: after.generatorNs - before.generatorNs,
       softirqMs: after.softirqMs - before.softirqMs,
       wallMs: after.wallMs - before.wallMs,
-      ...{ receiptMs, commitMs, delaysMs, coalesced: coalesced - toldBefore.coalesced, reconnects: lost.length },
+      ...{
+        receiptMs,
+        commitMs,
+        delaysMs,
+        coalesced: coalesced - toldBefore.coalesced,
+        reconnects: lost.length + probeLost.length,
+      },
       bytesPerSocket: ((liveRss - idleRss) * 2 ** 20) / sockets,
       bytesPerAgent: ((idleRss - startRss) * 2 ** 20) / agents,
+      talliesRefused,
     };
   } finally {
     probe?.stop();
@@ -91,8 +107,8 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   }
 }
 
-export function lateWindows(sum: Awaited<ReturnType<Service['metrics']>>): number {
-  return sum('tributary_reducer_window_count_total', { tributary_reason: 'late' });
+export function lateWindows(metrics: Metrics): number {
+  return metrics.sum('tributary_reducer_window_count_total', { tributary_reason: 'late' });
 }
 
 function reading(service: Service, fleet: FleetHandle) {
@@ -110,13 +126,14 @@ export interface Expected {
   lateBefore: number;
 }
 
-/** Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice. */
+/** Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice, tallies apart. */
 export async function check(
   service: Service,
   { told, frames, lost }: FleetReport,
   { mix, sockets, agents, lateBefore }: Expected,
-) {
-  const sum = await service.metrics();
+): Promise<Metrics> {
+  const metrics = await service.metrics();
+  const sum = metrics.sum.bind(metrics);
   const level = { tributary_level: 'az_az' };
   const bytes = (direction: string) =>
     sum('tributary_flow_io_bytes_total', { ...level, tributary_flow_direction: direction });
@@ -130,35 +147,50 @@ export async function check(
       sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' }) -
       sum('tributary_reducer_frame_count_total', { tributary_reason: 'repeated' }) +
       sum('tributary_reducer_socket_refused_total'),
-    lost: sum('tributary_events_lost_total'),
-    late: lateWindows(sum) - lateBefore,
+    lost: metrics.nonzero(LOST).filter((line) => !isTally(line)),
+    late: lateWindows(metrics) - lateBefore,
     agents: sum('tributary_reducer_agent_active'),
   };
   const expected = {
     ...{ forwardBytes: told.forwardBytes, reverseBytes: told.reverseBytes, connections: told.connections },
-    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: 0, late: 0, agents },
+    ...{ active: mix === 'short' ? 0 : sockets / 2, refused: 0, lost: [], late: 0, agents },
   };
   // Empty windows go on, so there may be more frames by now.
   const accepted = sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' });
-  if (JSON.stringify(found) === JSON.stringify(expected) && accepted >= frames) return;
+  if (JSON.stringify(found) === JSON.stringify(expected) && accepted >= frames) return metrics;
   throw new Error(
     `void, the reducer counted otherwise than was told\ntold  ${JSON.stringify({ ...expected, frames })}\nfound ${JSON.stringify({ ...found, frames: accepted })}\n${lost.join('\n')}`,
   );
 }
 
+function isTally(line: string): boolean {
+  return TALLY_REASONS.some((reason) => line.includes(`tributary_reason="${reason}"`));
+}
+
 class Probe {
   readonly #child: ChildProcess;
 
-  constructor(settings: ProbeSettings) {
+  /** Resolves when it is welcome. */
+  static async start(settings: ProbeSettings): Promise<Probe> {
+    const probe = new Probe(settings);
+    await probe.#told();
+    return probe;
+  }
+
+  private constructor(settings: ProbeSettings) {
     this.#child = fork(PROBE, [JSON.stringify(settings)]);
   }
 
   /** What it has timed. */
   async take(): Promise<ProbeReport> {
+    this.#child.send('report');
+    return await this.#told();
+  }
+
+  async #told(): Promise<ProbeReport> {
     const { promise, resolve, reject } = Promise.withResolvers<ProbeReport>();
     const ended = (code: number | null) => reject(new Error(`the probe ended with ${code}`));
     this.#child.once('message', resolve).once('exit', ended);
-    this.#child.send('report');
     const report = await promise;
     this.#child.off('exit', ended);
     return report;

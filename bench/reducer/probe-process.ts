@@ -14,8 +14,13 @@ export interface ProbeSettings {
   nodeId: number;
 }
 
-/** Asked for with any message: from the sending of each frame to its receipt, ms. */
-export type ProbeReport = number[];
+/** Told with the first Welcome, and when any message asks for it. */
+export interface ProbeReport {
+  /** From the sending of each frame to its receipt, ms. */
+  delaysMs: number[];
+  /** Connections that ended since the first Welcome; a frame that was under way waited for the next one. */
+  lost: string[];
+}
 
 const TICK_MS = 1;
 
@@ -23,7 +28,7 @@ const settings = JSON.parse(process.argv[2]) as ProbeSettings;
 const windowNs = BigInt(settings.windowMs) * 1_000_000n;
 const clock = startClock();
 const frame = { kind: FrameKind.Loss, payload: nothingLost() };
-const delaysMs: ProbeReport = [];
+const report: ProbeReport = { delaysMs: [], lost: [] };
 let nextWindow: number | undefined;
 let sentMs: number | undefined;
 
@@ -37,7 +42,7 @@ const options = { address: { host: '127.0.0.1', port: settings.port }, insecure:
 const link = new AgentLink(options, { clock, handle: heard });
 link.start();
 setInterval(tick, TICK_MS);
-process.on('message', () => process.send?.(delaysMs));
+process.on('message', () => process.send?.(report));
 process.on('disconnect', () => process.exit());
 
 function nothingLost(): Uint8Array {
@@ -51,8 +56,9 @@ function currentWindow(): number {
 }
 
 function heard(news: AgentNews): void {
-  if (news.kind === 'lost') throw new Error(`the probe lost its reducer: ${news.reason} ${news.detail}`);
+  if (news.kind === 'lost' && nextWindow !== undefined) report.lost.push(`the probe: ${news.reason} ${news.detail}`);
   if (news.kind !== 'welcome' || news.resume) return;
+  if (nextWindow === undefined) process.send?.(report);
   nextWindow = currentWindow();
   link.offer([snapshotBegin(nextWindow), snapshotEnd(nextWindow)]);
 }
@@ -61,7 +67,7 @@ function heard(news: AgentNews): void {
 function tick(): void {
   if (nextWindow === undefined) return;
   if (sentMs !== undefined && link.channel.keptBytes === 0) {
-    delaysMs.push(performance.now() - sentMs);
+    report.delaysMs.push(performance.now() - sentMs);
     sentMs = undefined;
   }
   const window = currentWindow() - 1;

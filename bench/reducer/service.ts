@@ -6,11 +6,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readThreadTimes } from '../lib/machine.ts';
 
 const MAIN = join(import.meta.dirname, '..', '..', 'host', 'cmd', 'main.ts');
 /** What Linux shows of Node's worker threads; the reducer has no others. */
 const WORKER_THREAD = 'WorkerThread';
+/** A scrape that waits too long for the export thread is cut off; it is tried again for so long. */
+const SCRAPE_MS_MAX = 300_000;
 
 export interface ServiceOptions {
   workers: number;
@@ -25,6 +28,31 @@ export interface CpuTimes {
   workersNs: number;
   /** Of the whole process with the main thread, the compiler's and the collector's, ns. */
   processNs: number;
+}
+
+/** One scrape. */
+export class Metrics {
+  readonly #lines: readonly string[];
+
+  constructor(text: string) {
+    this.#lines = text.split('\n');
+  }
+
+  /** Of the samples that have all of `labels`. */
+  sum(name: string, labels: Record<string, string> = {}): number {
+    return this.#samples(name)
+      .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+      .reduce((sum, line) => sum + sampleOf(line), 0);
+  }
+
+  /** Samples that are not 0, as they were told. */
+  nonzero(name: string): string[] {
+    return this.#samples(name).filter((line) => sampleOf(line) !== 0);
+  }
+
+  #samples(name: string): string[] {
+    return this.#lines.filter((line) => line.startsWith(`${name}{`));
+  }
 }
 
 export class Service {
@@ -83,15 +111,18 @@ export class Service {
     return { workersNs: sum(workers), processNs: sum(threads) };
   }
 
-  /** Sum of the samples of one metric that have all of `labels`. */
-  async metrics(): Promise<(name: string, labels?: Record<string, string>) => number> {
-    const answer = await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`);
-    const lines = (await answer.text()).split('\n');
-    return (name, labels = {}) =>
-      lines
-        .filter((line) => line.startsWith(`${name}{`))
-        .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
-        .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  async metrics(): Promise<Metrics> {
+    const untilMs = performance.now() + SCRAPE_MS_MAX;
+    for (;;) {
+      const { pid } = this;
+      try {
+        const answer = await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`);
+        return new Metrics(await answer.text());
+      } catch (error) {
+        if (performance.now() > untilMs) throw new Error(`reducer ${pid} tells no metrics`, { cause: error });
+        await sleep(1_000);
+      }
+    }
   }
 
   async stop(): Promise<void> {
@@ -120,4 +151,9 @@ export class Service {
     this.#child.once('exit', () => ready.reject(new Error(`the reducer did not start\n${this.#lines.join('\n')}`)));
     await ready.promise;
   }
+}
+
+/** The value of a sample as it was told. */
+export function sampleOf(line: string): number {
+  return Number(line.slice(line.lastIndexOf(' ') + 1));
 }
