@@ -24,7 +24,8 @@ import {
 } from '../gen/records';
 import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
-import { expectUpdates, matchRecord, matchUpdate } from '../match/receive';
+import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
+import { matchRecord, matchUpdate } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
 import { giveNamedAddresses } from './named-addresses';
@@ -48,11 +49,8 @@ import { openWindow } from './windows';
 /** Records and rows that are shipped in one call, so that the frames of other sessions are not kept waiting. */
 const SHIPPED_PER_CALL: u32 = 8_192;
 
-/** Rows that are looked at before the first of them is shipped, so that the core waits for all of their ends at once. */
-const GROUP_SIZE: u32 = 16;
-
 let ownWorker: u32 = 0;
-/** Addresses of the rows of a group, and numbers of the ends of those that this worker matches. */
+/** Addresses of a group of rows or staged records, and numbers of the ends of the rows that this worker matches. */
 const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 let budget: u32 = 0;
@@ -94,7 +92,10 @@ function maySend(): bool {
 }
 
 function shipStaged(session: Session): bool {
+  let ahead: u32 = 0;
   while (maySend()) {
+    if (ahead === 0) ahead = lookAtStaged(session);
+    ahead--;
     const header = nextStaged(session);
     if (header === 0) {
       session.phase = Phase.ShipRows;
@@ -103,6 +104,25 @@ function shipStaged(session: Session): bool {
     shipRecord(session, changetype<RecordHeader>(header));
   }
   return false;
+}
+
+/** Has match look at the next records, as far as they are for this worker. Returns how many they are, one when there is none. */
+function lookAtStaged(session: Session): u32 {
+  const staged = session.staged;
+  let size: u32 = 0;
+  let localSize: u32 = 0;
+  for (
+    let address = staged.rewind();
+    address !== 0 && size < GROUP_SIZE;
+    address = staged.next(changetype<RecordHeader>(address).size)
+  ) {
+    size++;
+    if (changetype<RecordHeader>(address).pad0 !== ownWorker) continue;
+    store<u32>(group + ((<usize>localSize) << 2), <u32>address);
+    localSize++;
+  }
+  expectRecords(ownWorker, group, localSize);
+  return max(size, 1);
 }
 
 function shipRecord(session: Session, header: RecordHeader): void {
@@ -224,7 +244,7 @@ function takeGroup(session: Session): u32 {
     store<u32>(groupEnds + ((<usize>localSize) << 2), socket.end);
     localSize++;
   }
-  expectUpdates(ownWorker, groupEnds, localSize);
+  expectEnds(ownWorker, groupEnds, localSize);
   return size;
 }
 

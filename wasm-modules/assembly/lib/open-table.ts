@@ -72,6 +72,12 @@ export class OpenTable {
     return this.probe(entry, tag, tag & entry.mask);
   }
 
+  /** Where the row lies at which `first` begins to look, u32; 0 there is none. It stands until the table changes. */
+  home(tag: u32): usize {
+    const entry = this.namedBy(tag);
+    return slotAt(entry.slots, tag & entry.mask) + 4;
+  }
+
   /** The next row of the tag given to `first`, or 0. The table must not have changed in between. */
   next(): u32 {
     const entry = this.namedBy(this.walkTag);

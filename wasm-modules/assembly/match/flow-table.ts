@@ -86,6 +86,11 @@ export function firstFlow(): u32 {
   return matchKey(walked.first(walkedTag));
 }
 
+/** Where the table says which flow `firstFlow` looks at first, u32; 0 there is none. It stands until a flow is added or forgotten. */
+export function slotOfKey(): usize {
+  return tableOf(flowKey.shard).home(hashPair(flowKey.high, flowKey.low));
+}
+
 export function nextFlow(): u32 {
   return matchKey(walked.next());
 }

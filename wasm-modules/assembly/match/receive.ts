@@ -29,7 +29,7 @@ import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED, flowAt } from './flow';
+import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
 import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
@@ -40,25 +40,6 @@ import { releaseViewpoint, viewpointOf } from './viewpoints';
 
 /** `MatchHostAddress.ended`: no longer an address of the host; otherwise another session of its agent has it. */
 const ADDRESS_ENDED: u32 = 1;
-
-/**
- * Updates of `size` ends of worker `from` come next. Loads their rows and flows, so that the core waits for all of them at once and not for one
- * after another. `ends`: their numbers, u32 each, which are overwritten.
- */
-export function expectUpdates(from: u32, ends: usize, size: u32): void {
-  for (let index: u32 = 0; index < size; index++) {
-    const slot = ends + ((<usize>index) << 2);
-    const end = endOfChannel(from, load<u32>(slot));
-    store<u32>(slot, end === 0 ? 0 : endAt(end).flow);
-  }
-  let seen: u32 = 0;
-  for (let index: u32 = 0; index < size; index++) {
-    const flow = load<u32>(ends + ((<usize>index) << 2));
-    if (flow !== 0) seen |= coldFlowAt(flow).flags | flowAt(flow).next;
-  }
-  // Nobody needs the sum, but without it nobody would need the loads.
-  store<u32>(ends, seen);
-}
 
 /** What a MatchUpdate of worker `from` says. */
 export function matchUpdate(from: u32, end: u32, totals: EndTotals, fromWindow: u32): void {

@@ -8,26 +8,17 @@ import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
-import {
-  MARKER_RECORD_SIZE,
-  MATCH_UPDATE_SIZE,
-  MarkerRecord,
-  MatchUpdate,
-  RECORD_HEADER_SIZE,
-  RecordHeader,
-  RecordKind,
-} from '../gen/records';
+import { MARKER_RECORD_SIZE, MarkerRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
-import { expectUpdates, matchRecord, matchUpdate } from '../match/receive';
+import { expectRecords, GROUP_SIZE } from '../match/look-ahead';
+import { matchRecord } from '../match/receive';
 
 const HOP_MATCH: u32 = 1;
 const HOP_AGGREGATE: u32 = 2;
 
-/** Updates that match looks at before the first of them. */
-const GROUP_SIZE: u32 = 16;
-const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
-const UPDATE_BYTES: u32 = RECORD_HEADER_SIZE + MATCH_UPDATE_SIZE;
+/** Where a group of records lies. */
+const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 @unmanaged
 class Channel {
@@ -94,12 +85,10 @@ export function receiveBlock(from: u32, address: usize, bytes: u32): u32 {
   const channel = channelOf(from);
   const end = address + bytes;
   let at = address;
+  let groupEnd = address;
   while (isWhole(at, end) && (channel.isAtMatchEnd === 0 || channel.isAtAggregateEnd === 0)) {
+    if (at >= groupEnd) groupEnd = lookAtGroup(from, at, end);
     const header = changetype<RecordHeader>(at);
-    if (header.kind === RecordKind.MatchUpdate) {
-      at = receiveUpdates(from, at, end);
-      continue;
-    }
     at += header.size;
     receiveRecord(from, channel, header);
   }
@@ -110,25 +99,16 @@ function isWhole(at: usize, end: usize): bool {
   return at < end && at + changetype<RecordHeader>(at).size <= end;
 }
 
-/** Takes the updates that follow one another at `address`, at most GROUP_SIZE and at least the first; returns where the last one ends. */
-function receiveUpdates(from: u32, address: usize, end: usize): usize {
-  let size: u32 = 0;
+/** Has match look at the records at `address`; returns where the last of them ends. */
+function lookAtGroup(from: u32, address: usize, end: usize): usize {
   let at = address;
-  while (size < GROUP_SIZE && isWhole(at, end) && changetype<RecordHeader>(at).kind === RecordKind.MatchUpdate) {
-    store<u32>(groupEnds + ((<usize>size) << 2), updateAt(at).end);
-    size++;
-    at += UPDATE_BYTES;
+  let size: u32 = 0;
+  for (; size < GROUP_SIZE && isWhole(at, end); size++) {
+    store<u32>(group + ((<usize>size) << 2), <u32>at);
+    at += changetype<RecordHeader>(at).size;
   }
-  expectUpdates(from, groupEnds, size);
-  for (let record = address; record < at; record += UPDATE_BYTES) {
-    const update = updateAt(record);
-    matchUpdate(from, update.end, update.totals, update.fromWindow);
-  }
+  expectRecords(from, group, size);
   return at;
-}
-
-function updateAt(record: usize): MatchUpdate {
-  return changetype<MatchUpdate>(record + RECORD_HEADER_SIZE);
 }
 
 function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void {

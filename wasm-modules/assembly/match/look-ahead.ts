@@ -1,0 +1,75 @@
+// What match is told next is looked at before: rows that a group of records needs are loaded side by side, so that the core waits for all of
+// them at once and not for one after another. No result depends on it.
+
+import { CloseReason } from '../gen/kernel-events';
+import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import { endOfChannel } from './channel-ends';
+import { coldEndAt, coldFlowAt, endAt, flowAt, flowKeyAt } from './flow';
+import { keyOfOpen } from './flow-key';
+import { slotOfKey } from './flow-table';
+
+/** Records or rows that are looked at before the first of them is worked on. */
+export const GROUP_SIZE: u32 = 16;
+
+const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
+const seen: usize = memory.data(4, 4);
+
+/** `size` records of worker `from` come next, at most GROUP_SIZE. `headers`: where they lie, u32 each. */
+export function expectRecords(from: u32, headers: usize, size: u32): void {
+  let endCount: u32 = 0;
+  let openCount: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    const header = changetype<RecordHeader>(<usize>load<u32>(headers + ((<usize>index) << 2)));
+    const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
+    if (header.kind === RecordKind.MatchUpdate || header.kind === RecordKind.MatchClose) {
+      // Both begin with the number of their end.
+      store<u32>(ends + ((<usize>endCount) << 2), load<u32>(record));
+      endCount++;
+    } else if (header.kind === RecordKind.MatchOpen) {
+      keyOfOpen(changetype<MatchOpen>(record), CloseReason.None);
+      store<u32>(slots + ((<usize>openCount) << 2), <u32>slotOfKey());
+      openCount++;
+    }
+  }
+  if (endCount !== 0) expectEnds(from, ends, endCount);
+  if (openCount !== 0) expectFlows(openCount);
+}
+
+/** The rows of `size` ends of worker `from`, and their flows. `numbers`: those of the ends, u32 each, which are overwritten. */
+export function expectEnds(from: u32, numbers: usize, size: u32): void {
+  for (let index: u32 = 0; index < size; index++) {
+    const slot = numbers + ((<usize>index) << 2);
+    const end = endOfChannel(from, load<u32>(slot));
+    store<u32>(slot, end === 0 ? 0 : endAt(end).flow);
+  }
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    const flow = load<u32>(numbers + ((<usize>index) << 2));
+    if (flow !== 0) sum |= coldFlowAt(flow).flags | flowAt(flow).next;
+  }
+  store<u32>(seen, sum);
+}
+
+/** The flows that the first `size` of `slots` name, and of each the end that it has. */
+function expectFlows(size: u32): void {
+  for (let index: u32 = 0; index < size; index++) {
+    const slot = slots + ((<usize>index) << 2);
+    store<u32>(slot, load<u32>(<usize>load<u32>(slot)));
+  }
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    const slot = slots + ((<usize>index) << 2);
+    const flow = load<u32>(slot);
+    if (flow === 0) continue;
+    const hot = flowAt(flow);
+    sum |= coldFlowAt(flow).flags | <u32>flowKeyAt(flow).low;
+    store<u32>(slot, hot.end0 !== 0 ? hot.end0 : hot.end1);
+  }
+  for (let index: u32 = 0; index < size; index++) {
+    const end = load<u32>(slots + ((<usize>index) << 2));
+    if (end !== 0) sum |= endAt(end).flags | coldEndAt(end).role;
+  }
+  store<u32>(seen, sum);
+}
