@@ -154,14 +154,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     'a closed flow of one end lingers',
     `${MATCH}/close.ts`,
     'if (!isActive) lingerFlow(',
-    'if (!isActive && (client === 0 || server === 0)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
+    'if (!isActive && (hot.end0 === 0 || hot.end1 === 0)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
   ),
   rule(
     3,
     'a closed flow of two ends lingers until it is committed',
     `${MATCH}/close.ts`,
     'if (!isActive) lingerFlow(',
-    'if (!isActive && isClosed(client) && isClosed(server)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
+    'if (!isActive && isClosed(hot.end0) && isClosed(hot.end1)) forgetFlow(flow);\n  else if (!isActive) lingerFlow(',
   ),
   rule(
     3,

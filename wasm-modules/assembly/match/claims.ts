@@ -15,6 +15,7 @@ import { MatchOpen, ReducerCounter, RefusalReason } from '../gen/records';
 import { OpenFlags } from '../gen/wire';
 import { count, countRefusal } from '../lib/counters';
 import { dropBaseline } from './baselines';
+import { BriefFlow, findBrief, takeBrief } from './brief-flows';
 import { carryTotals, giveTotals, keepTotals } from './carried';
 import { canFace, mirrorsEnd, mirrorsOpen, witnessOf } from './evidence';
 import {
@@ -35,7 +36,7 @@ import {
   takeEnd,
 } from './flow';
 import { flowKey, KeyKind } from './flow-key';
-import { addFlow, firstFlow, forgetEnd, nextFlow, touchFlow } from './flow-table';
+import { addFlow, firstFlow, forgetEnd, keyTag, nextFlow, touchFlow } from './flow-table';
 import { dropTallies } from './tallies';
 import { releaseViewpoint, retainViewpoint, viewpointOfSession, viewpointWithoutAddress } from './viewpoints';
 
@@ -46,28 +47,35 @@ const IPPROTO_UDP: u8 = 17;
 
 /** The end that claims its slot under the key in `flowKey`; 0 when it is refused. `node`: its owner here. `open` has its viewpoint. */
 export function claimEnd(open: MatchOpen, node: u32): u32 {
-  const flow = flowKey.kind === KeyKind.Tuple ? flowOfTuple(open) : flowOfKey();
+  const tag = keyTag();
+  let flow = flowKey.kind === KeyKind.Tuple ? flowOfTuple(tag, open) : firstFlow(tag);
+  if (flow === 0 && flowKey.kind !== KeyKind.Tuple) {
+    const brief = findBrief(tag);
+    if (brief !== 0 && !isToldAgain(changetype<BriefFlow>(brief), open)) return refuse(RefusalReason.Ambiguous);
+    flow = brief !== 0 ? takeBrief(changetype<BriefFlow>(brief)) : addFlow(0);
+  }
   if (flow === 0) return refuse(RefusalReason.FlowLimit);
   const end = claimSlot(flow, open, node);
   if (end !== 0 || (flowAt(flow).end0 | flowAt(flow).end1) === 0) touchFlow(flow);
   return end;
 }
 
-function flowOfKey(): u32 {
-  const flow = firstFlow();
-  return flow !== 0 ? flow : addFlow(0);
+/** Both sides of a kept flow are taken, and closed before the open window. */
+function isToldAgain(brief: BriefFlow, open: MatchOpen): bool {
+  const cold = brief.coldEnd(flowKey.slot);
+  return cold.cookie === open.cookie && cold.from.boot === open.boot;
 }
 
 /**
  * Connections of one tuple follow one another, and each end tells its own in order: its n-th takes the n-th generation, whenever the
  * other end tells.
  */
-function flowOfTuple(open: MatchOpen): u32 {
+function flowOfTuple(tag: u32, open: MatchOpen): u32 {
   const slot = flowKey.slot;
   let generations: u32 = 0;
   let last: u32 = 0;
   let lastOfSlot: u32 = 0;
-  for (let flow = firstFlow(); flow !== 0; flow = nextFlow()) {
+  for (let flow = firstFlow(tag); flow !== 0; flow = nextFlow()) {
     generations++;
     if (last === 0 || coldFlowAt(flow).generation > coldFlowAt(last).generation) last = flow;
     const end = flowAt(flow).endAt(slot);
@@ -78,7 +86,7 @@ function flowOfTuple(open: MatchOpen): u32 {
   if (lastOfSlot !== 0 && lastOfSlot === last && goesOn(last, open)) return last;
   if (lastOfSlot !== 0 && !mayFollow(flowAt(lastOfSlot).endAt(slot), open)) return lastOfSlot;
   let free: u32 = 0;
-  for (let flow = firstFlow(); flow !== 0; flow = nextFlow()) {
+  for (let flow = firstFlow(tag); flow !== 0; flow = nextFlow()) {
     const generation = coldFlowAt(flow).generation;
     if (lastOfSlot !== 0 && generation <= coldFlowAt(lastOfSlot).generation) continue;
     if (free === 0 || generation < coldFlowAt(free).generation) free = flow;
@@ -195,7 +203,8 @@ function reopen(end: u32, open: MatchOpen, node: u32): void {
   improveRole(end, open);
 }
 
-function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
+/** An end for the side in `flowKey`, which nobody has; 0 when it is refused. */
+export function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
   const end = takeEnd();
   if (end === 0) return refuse(RefusalReason.FlowLimit);
   const hot = endAt(end);
@@ -275,7 +284,12 @@ function flagsOf(open: MatchOpen): u16 {
 
 /** A closed socket of an earlier incarnation of the reducer claims its slot, if nobody alive does. Returns the end, or 0. */
 export function claimSettled(boot: u64, session: u64, role: u8, isCounted: bool): u32 {
-  const flow = flowOfKey();
+  const tag = keyTag();
+  let flow = firstFlow(tag);
+  if (flow === 0) {
+    if (findBrief(tag) !== 0) return 0;
+    flow = addFlow(0);
+  }
   if (flow === 0) return refuse(RefusalReason.FlowLimit);
   if (flowAt(flow).endAt(flowKey.slot) !== 0) return 0;
   touchFlow(flow);

@@ -1,5 +1,5 @@
 // The end of a window in match: every flow that was touched is booked, named and sent to its edge; then it stays, lingers or is forgotten.
-// Shard by shard what waits in onces.ts is claimed, its flows are booked, and those that are committed leave their rows to the next shard; then
+// Shard by shard what waits in onces.ts is claimed or booked as brief flows, its flows are booked, and those that are committed leave their rows to the next shard; then
 // come the flows that were touched in the window. Sliced by a budget of flows, so that a worker is never away for long.
 
 import { releaseEdge, retainEdge } from '../aggregate/edges';
@@ -9,6 +9,7 @@ import { EDGE_FLOW_SIZE, EdgeFlow, MatchOnce, ReducerCounter } from '../gen/reco
 import { set } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { isOutboxFull } from '../lib/outbox';
+import { beginBriefs, briefFlows, expireBriefs, findBrief, forgetCommittedBrief, keepBrief } from './brief-flows';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
@@ -23,6 +24,7 @@ import {
   FLOW_ACTIVE,
   FLOW_BOOKED,
   flowAt,
+  hasRoomForFlow,
   liveEnds,
   liveFlows,
   NO_WINDOW,
@@ -30,6 +32,7 @@ import {
 import { keyOfOpen } from './flow-key';
 import {
   expireLingering,
+  firstFlow,
   forgetCommitted,
   forgetFlow,
   lastTouchedFlow,
@@ -44,11 +47,12 @@ import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
 import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
 import { beginNaming, findEdge, isStale } from './naming';
-import { releaseOnce, takeOnce } from './onces';
+import { pairOnces } from './once-pairs';
+import { releaseOnce, TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
-import { claimOnce } from './receive';
-import { finishTallies, sendTallies } from './tallies';
+import { claimOnce, flowOfPair } from './receive';
+import { finishTallies, giveTallies, sendTallies, waitingTallies } from './tallies';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
@@ -58,6 +62,9 @@ let isClosing = false;
 let shard: u32 = 0;
 /** The last flow that was touched before anything of the shard was claimed. */
 let touchedBefore: u32 = 0;
+/** The connections among what waits in the shard were looked for; there is room to keep them. */
+let isPaired = false;
+let hasBriefs = false;
 /** Touched flows that were looked at and are still to be booked. */
 let ahead: u32 = 0;
 /** The pair of folds whose flows are being sent. */
@@ -89,9 +96,14 @@ function beginClose(): void {
 /** Claims, books or forgets one flow of a shard; false when all shards are through. */
 function closeShards(window: u32): bool {
   for (; shard < SHARD_COUNT; shard++) {
+    if (!isPaired) {
+      isPaired = true;
+      const pairs = pairOnces(shard);
+      if (pairs !== 0) hasBriefs = beginBriefs(shard, window, pairs);
+    }
     const once = takeOnce(shard);
     if (once !== 0) {
-      claimDeferred(changetype<MatchOnce>(once));
+      claimDeferred(changetype<WaitingOnce>(once), window);
       return true;
     }
     const flow = nextTouched(touchedBefore);
@@ -99,7 +111,9 @@ function closeShards(window: u32): bool {
       bookFlow(flow, window);
       return true;
     }
-    if (forgetCommitted(shard)) return true;
+    if (forgetCommitted(shard) || forgetCommittedBrief(shard)) return true;
+    isPaired = false;
+    hasBriefs = false;
   }
   return false;
 }
@@ -110,21 +124,50 @@ function nextTouched(until: u32): u32 {
   return takeTouchedFlow(until);
 }
 
-function claimDeferred(once: MatchOnce): void {
+function claimDeferred(waiting: WaitingOnce, window: u32): void {
+  const once = waiting.once;
+  if (waiting.other !== 0) {
+    const other = changetype<WaitingOnce>(waiting.other);
+    if (hasBriefs && isUnknown(once, waiting.tag) && hasRoomForFlow()) {
+      other.other = TAKEN_ONCE;
+      bookBrief(once, other.once, waiting.tag, window);
+      return;
+    }
+    other.other = 0;
+  }
   keyOfOpen(once.open, once.reason);
   claimOnce(once, once.openNode, once.openRemoteNode);
   releaseOnce(once);
+}
+
+/** Of its key there is no flow. */
+function isUnknown(once: MatchOnce, tag: u32): bool {
+  keyOfOpen(once.open, once.reason);
+  return firstFlow(tag) === 0 && findBrief(tag) === 0;
+}
+
+/** Both are told and booked in one go, so that their rows are given back before the next ones are taken. */
+function bookBrief(once: MatchOnce, other: MatchOnce, tag: u32, window: u32): void {
+  const before = waitingTallies();
+  const flow = flowOfPair(once, other);
+  releaseOnce(once);
+  releaseOnce(other);
+  takeTouchedFlow(0);
+  bookNews(flow, window);
+  giveTallies(before);
+  keepBrief(flow, tag);
 }
 
 function finish(window: u32): void {
   isClosing = false;
   finishTallies();
   expireLingering(window);
+  expireBriefs(window);
   applyClaims();
   endHostAddresses();
-  set(ReducerCounter.FlowsLive, liveFlows());
-  set(ReducerCounter.EndsLive, liveEnds());
-  set(ReducerCounter.FlowsLingering, lingeringFlows());
+  set(ReducerCounter.FlowsLive, liveFlows() + briefFlows());
+  set(ReducerCounter.EndsLive, liveEnds() + 2 * briefFlows());
+  set(ReducerCounter.FlowsLingering, lingeringFlows() + briefFlows());
 }
 
 function bookFlow(flow: u32, window: u32): void {
@@ -133,6 +176,13 @@ function bookFlow(flow: u32, window: u32): void {
     forgetFlow(flow);
     return;
   }
+  const isActive = bookNews(flow, window);
+  if (!isActive) lingerFlow(flow, window, isClosed(hot.end0) && isClosed(hot.end1));
+}
+
+/** Books what is new of a flow and sends it; true when an end of it is open. */
+function bookNews(flow: u32, window: u32): bool {
+  const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
   if ((cold.flags & FLOW_BOOKED) === 0) orientFlow(flow);
   const client = hot.endAt(cold.clientSlot);
@@ -150,7 +200,7 @@ function bookFlow(flow: u32, window: u32): void {
   if (cold.tallies !== 0) tellTallies(flow, edge);
   beginEndWindow(client);
   beginEndWindow(server);
-  if (!isActive) lingerFlow(flow, window, isClosed(client) && isClosed(server));
+  return isActive;
 }
 
 /** Judges one pair of folds, or sends the news of one flow that waited for it; false when there is none left. */

@@ -75,20 +75,30 @@ function tableOf(shard: u32): OpenTable {
   return changetype<OpenTable>(load<usize>(tables + <usize>shard * sizeof<usize>()));
 }
 
+/** For how many windows a flow of which one end was seen is kept. */
+export function windowsToLinger(): u32 {
+  return lingerWindows;
+}
+
 export function lingeringFlows(): u32 {
   return lingering;
 }
 
-/** The first flow with the key in `flowKey`, or 0; `nextFlow` gives further generations. */
-export function firstFlow(): u32 {
+/** Of the key in `flowKey`, in the tables of flows. */
+export function keyTag(): u32 {
+  return hashPair(flowKey.high, flowKey.low);
+}
+
+/** The first flow with the key in `flowKey`, or 0; `nextFlow` gives further generations. `tag`: keyTag(). */
+export function firstFlow(tag: u32): u32 {
   walked = tableOf(flowKey.shard);
-  walkedTag = hashPair(flowKey.high, flowKey.low);
-  return matchKey(walked.first(walkedTag));
+  walkedTag = tag;
+  return matchKey(walked.first(tag));
 }
 
 /** Where the table says which flow `firstFlow` looks at first, u32; 0 there is none. It stands until a flow is added or forgotten. */
 export function slotOfKey(): usize {
-  return tableOf(flowKey.shard).home(hashPair(flowKey.high, flowKey.low));
+  return tableOf(flowKey.shard).home(keyTag());
 }
 
 export function nextFlow(): u32 {
@@ -105,12 +115,21 @@ function matchKey(from: u32): u32 {
 
 /** A new flow with the key in `flowKey`, which `firstFlow` was asked for; 0 when a limit is reached. */
 export function addFlow(generation: u16): u32 {
+  const flow = newFlow(generation);
+  if (flow === 0 || insertFlow(flow)) return flow;
+  giveFlow(flow);
+  return 0;
+}
+
+/** Puts a flow into the table whose key is in `flowKey`, which `firstFlow` was asked for; false when memory is used up. */
+export function insertFlow(flow: u32): bool {
+  return walked.insert(walkedTag, flow);
+}
+
+/** A flow with the key in `flowKey` that is in no table; 0 when a limit is reached. */
+export function newFlow(generation: u16): u32 {
   const flow = takeFlow();
   if (flow === 0) return 0;
-  if (!walked.insert(walkedTag, flow)) {
-    giveFlow(flow);
-    return 0;
-  }
   const key = flowKeyAt(flow);
   key.high = flowKey.high;
   key.low = flowKey.low;
@@ -215,6 +234,10 @@ export function noteCommitted(window: u32): void {
   committed = window;
 }
 
+export function committedWindow(): u32 {
+  return committed;
+}
+
 /** Forgets one flow of the shard that is committed; false when there is none. */
 export function forgetCommitted(shard: u32): bool {
   return forgetOldest(listAt(shard * 2 + 1), committed);
@@ -235,11 +258,16 @@ function forgetUpTo(list: LingerList, window: u32): void {
 /** Gives a flow back that is on no list. */
 export function forgetFlow(flow: u32): void {
   const key = flowKeyAt(flow);
+  tableOf(coldFlowAt(flow).shard).remove(hashPair(key.high, key.low), flow);
+  dropFlow(flow);
+}
+
+/** Gives a flow back that is on no list and in no table. */
+export function dropFlow(flow: u32): void {
   dropHistory(flow);
   dropExported(flow);
   dropOwnTotals(flow);
   dropMember(flow);
-  tableOf(coldFlowAt(flow).shard).remove(hashPair(key.high, key.low), flow);
   forgetEnd(flowAt(flow).end0);
   forgetEnd(flowAt(flow).end1);
   giveFlow(flow);

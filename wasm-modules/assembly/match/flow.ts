@@ -271,6 +271,11 @@ export function coldEndAt(end: u32): EndCold {
   return coldEnds.row<EndCold>(end);
 }
 
+/** True when a flow and both its ends can be taken. */
+export function hasRoomForFlow(): bool {
+  return !flows.isFull() && ends.live + 2 <= END_COUNT_MAX;
+}
+
 /** A flow without a key, zeroed otherwise, or 0 when FLOW_COUNT_MAX is reached. */
 export function takeFlow(): u32 {
   const flow = flows.take();

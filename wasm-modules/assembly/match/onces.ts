@@ -11,13 +11,30 @@ import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { releaseViewpoint } from './viewpoints';
 
+/** Behind it: the MatchOnce. */
+@unmanaged
+export class WaitingOnce {
+  /** Of its key in the tables; set where `other` is. */
+  tag: u32;
+  /** The WaitingOnce of the other side, when these two are all that claim their key in the list; 0 = not so. TAKEN_ONCE: claimed with the other. */
+  other: u32;
+
+  get once(): MatchOnce {
+    return changetype<MatchOnce>(changetype<usize>(this) + offsetof<WaitingOnce>());
+  }
+}
+
+export const TAKEN_ONCE: u32 = 1;
+
+export const WAITING_ONCE_BYTES: u32 = <u32>offsetof<WaitingOnce>() + MATCH_ONCE_SIZE;
+
 let lists: usize = 0;
 
 export function initOnces(): void {
   lists = allocate(<usize>SHARD_COUNT * offsetof<BlockChain>());
 }
 
-function listOf(shard: u32): BlockChain {
+export function oncesOf(shard: u32): BlockChain {
   return changetype<BlockChain>(lists + <usize>shard * offsetof<BlockChain>());
 }
 
@@ -26,9 +43,9 @@ function listOf(shard: u32): BlockChain {
  * viewpoint. False when memory is used up.
  */
 export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u32): bool {
-  const address = listOf(shard).append(MATCH_ONCE_SIZE);
+  const address = oncesOf(shard).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
-  const kept = changetype<MatchOnce>(address);
+  const kept = changetype<WaitingOnce>(address).once;
   memory.copy(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
   kept.openNode = node;
   kept.openRemoteNode = remoteNode;
@@ -37,12 +54,14 @@ export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u3
   return true;
 }
 
-/** Address of the next that waits in the shard, or 0; it stands until the next call. Then `releaseOnce` it. */
+/** Address of the next WaitingOnce of the shard, or 0; it stands until the next call. Then `releaseOnce` it. */
 export function takeOnce(shard: u32): usize {
-  const list = listOf(shard);
-  const once = list.front();
-  if (once !== 0) list.pass(MATCH_ONCE_SIZE);
-  return once;
+  const list = oncesOf(shard);
+  for (let waiting = list.front(); waiting !== 0; waiting = list.front()) {
+    list.pass(WAITING_ONCE_BYTES);
+    if (changetype<WaitingOnce>(waiting).other !== TAKEN_ONCE) return waiting;
+  }
+  return 0;
 }
 
 export function releaseOnce(once: MatchOnce): void {

@@ -128,9 +128,13 @@ function totalsOf(row: u32, isClient: bool): usize {
 
 export function dropOwnTotals(flow: u32): void {
   const cold = coldFlowAt(flow);
-  if (cold.own === 0) return;
-  rows.give(cold.own);
+  giveOwnTotals(cold.own);
   cold.own = 0;
+}
+
+/** `row`: that of a flow, or 0. */
+export function giveOwnTotals(row: u32): void {
+  if (row !== 0) rows.give(row);
 }
 
 /** Of folds: what is booked of them, because the other end may have told the rest of their sockets on another edge. */

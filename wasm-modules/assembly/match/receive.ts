@@ -28,10 +28,10 @@ import { addBaseline } from './baselines';
 import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
-import { claimEnd, claimSettled, refreshEnd } from './claims';
+import { claimEnd, claimSettled, occupy, refreshEnd } from './claims';
 import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
 import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
-import { forgetEnd, touchFlow } from './flow-table';
+import { forgetEnd, newFlow, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
 import { deferOnce } from './onces';
@@ -154,7 +154,20 @@ function receiveOnce(from: u32, once: MatchOnce): void {
 /** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`, its viewpoint in the record. */
 export function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
   const end = claimEnd(once.open, node);
-  if (end === 0) return;
+  if (end !== 0) tellOnce(end, once, remoteNode);
+}
+
+/** A flow of both ends of a connection of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
+export function flowOfPair(once: MatchOnce, other: MatchOnce): u32 {
+  keyOfOpen(once.open, once.reason);
+  const flow = newFlow(0);
+  tellOnce(occupy(flow, once.open, once.openNode), once, once.openRemoteNode);
+  keyOfOpen(other.open, other.reason);
+  tellOnce(occupy(flow, other.open, other.openNode), other, other.openRemoteNode);
+  return flow;
+}
+
+function tellOnce(end: u32, once: MatchOnce, remoteNode: u32): void {
   nameRemote(end, once.openSession, remoteNode);
   noteBegin(end, once.open);
   keepOnce(end, once);

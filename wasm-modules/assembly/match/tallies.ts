@@ -3,7 +3,7 @@
 // nothing is compared with what came before. Endings are no increments: two agents that look at one socket both tell its ending, and one counts.
 //
 // A close sends all that waits, so rows are not given back one by one: each window begins with the first row again, and they are written and
-// read one after another.
+// read one after another. Only those of a flow that is told and booked in one go leave their rows to the next such flow.
 
 import { addHostTally, tallyIdentity } from '../aggregate/tallies';
 import { labelOfChannel } from '../enrich/label-channel';
@@ -249,6 +249,16 @@ export function finishTallies(): void {
   }
   hostTallies = 0;
   waiting = 0;
+}
+
+/** How many wait; `giveTallies` takes it. */
+export function waitingTallies(): u32 {
+  return waiting;
+}
+
+/** Gives the rows of those back that wait since there were `before`, and were sent. */
+export function giveTallies(before: u32): void {
+  waiting = before;
 }
 
 /** `end` lost its side of `flow`, and what it told leaves with it. */

@@ -28,6 +28,7 @@ import { seedHashes } from '../lib/hash';
 import { HISTOGRAM_COUNT_MAX } from '../lib/histogram';
 import { clearOutbox, initOutboxes, outboxAddress, outboxBytes, setUnbounded } from '../lib/outbox';
 import { initBaselines } from '../match/baselines';
+import { initBriefFlows } from '../match/brief-flows';
 import { initCarried } from '../match/carried';
 import { initChannelEnds } from '../match/channel-ends';
 import { initClaimedAddresses } from '../match/claimed-addresses';
@@ -85,6 +86,7 @@ export function reducer_init(
   );
   initChannelEnds(workers);
   initFlowTable(<u64>windowNs);
+  initBriefFlows();
   initViewpoints();
   initOnces();
   initBaselines();

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CloseReason, ConnectionPhase } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import type { Once } from '../../../host/wire/gen/wire-layout.ts';
+import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
+import {
+  close,
+  closeFrame,
+  once,
+  onceFrame,
+  openFrame,
+  settled,
+  settledFrame,
+  totals,
+} from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { shardOfJoinKey } from '../../testing/flow-shard.ts';
+import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const EDGE = 'host-1/curl > host-2/nginx :80';
+const KEY = 5n;
+/** Of BRIEF_FLOW_COUNT_MAX 256 shards have the same part. */
+const SHARD_BRIEFS_MAX = 8192;
+
+const { Closed, ResetSent, ResetReceived } = CloseReason;
+const REASONS = [Closed, ResetSent, ResetReceived];
+
+function randomOnce(random: Random, open: Once['open']): Once {
+  const reason = REASONS[random.below(REASONS.length)];
+  return once({
+    open: { ...open, startTimeNs: 1n + BigInt(random.below(1e9)) },
+    totals: totals({
+      bytesSent: BigInt(random.below(3)),
+      bytesReceived: BigInt(random.below(3)),
+      segmentsSent: BigInt(random.below(3)),
+      segmentsReceived: BigInt(random.below(3)),
+      retransmits: BigInt(random.below(2)),
+      srttUs: random.below(100),
+      minRttUs: random.below(100),
+    }),
+    reason,
+    phase: reason === Closed ? 0 : ConnectionPhase.Transfer,
+    endTimeNs: 2_000_000_000n,
+    handshakeUs: random.below(100),
+  });
+}
+
+/** Tells and closes one window with the two ends; the third claim of a rival makes it a flow like any other, and changes nothing else. */
+function tellConnections(ends: [Once, Once][], { hasRival }: { hasRival: boolean }) {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const rivals = hasRival
+    ? ends.map(([{ open }]) => once({ open: { ...open, cookie: open.cookie + (1n << 40n) }, totals: totals() }))
+    : [];
+  hosts.say(client, onceFrame([...rivals, ...ends.map(([end]) => end)]));
+  hosts.say(server, onceFrame(ends.map(([, end]) => end)));
+  hosts.close();
+  return hosts;
+}
+
+test('a connection of two onces is booked, counted and tallied as one whose side somebody contests', (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const ends = Array.from({ length: 300 }, (_, index): [Once, Once] => {
+    const joinKey = BigInt(index + 1);
+    return [
+      randomOnce(random, clientEnd({ joinKey, cookie: joinKey })),
+      randomOnce(random, serverEnd({ joinKey, cookie: joinKey })),
+    ];
+  });
+  const plain = tellConnections(ends, { hasRival: false });
+  const contested = tellConnections(ends, { hasRival: true });
+  assert.deepEqual(plain.points, contested.points);
+  assert.equal(plain.fleet.counter(ReducerCounter.ClaimsRefused), 0);
+  assert.equal(contested.fleet.counter(ReducerCounter.ClaimsRefused), ends.length);
+  for (const counter of ['FlowsLive', 'EndsLive', 'FlowsLingering', 'FlowsJoined', 'RolesCorrected'] as const) {
+    const which = ReducerCounter[counter];
+    assert.equal(plain.fleet.counter(which), contested.fleet.counter(which), counter);
+  }
+});
+
+test('of two sockets that claim one side the same one has it, whichever comes first', () => {
+  for (const cookies of [
+    [1n, 9n],
+    [9n, 1n],
+  ]) {
+    const hosts = new TwoHosts(MODULE);
+    const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+    hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: KEY }) })]));
+    const told = cookies.map((cookie) =>
+      once({ open: serverEnd({ joinKey: KEY, cookie }), totals: totals({ bytesReceived: cookie }) }),
+    );
+    hosts.say(server, onceFrame(told));
+    assert.equal(hosts.close()[EDGE].forwardBytes, 1);
+  }
+});
+
+/** A connection of host 1 to host 2 whose window has closed. */
+function closedConnection() {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const told = once({ open: clientEnd({ joinKey: KEY }), totals: totals({ bytesSent: 100n }) });
+  hosts.say(client, onceFrame([told]));
+  hosts.say(server, onceFrame([once({ open: serverEnd({ joinKey: KEY }), totals: totals({ bytesReceived: 90n }) })]));
+  assert.deepEqual(hosts.close()[EDGE].connections, 1);
+  return { hosts, client, server, told };
+}
+
+test('a socket that is told again before the commit finds its connection, and adds what it had not told', () => {
+  const { hosts, client, told } = closedConnection();
+  hosts.say(client, onceFrame([told]));
+  assert.deepEqual(hosts.close(), {});
+  hosts.say(client, onceFrame([{ ...told, totals: totals({ bytesSent: 107n }) }]));
+  assert.deepEqual(hosts.close(), { [EDGE]: { forwardBytes: 7, flowsBoth: 1 } });
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 1);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsJoined), 1);
+});
+
+test('an Open of a socket that was told opens its connection again, and no second one', () => {
+  const { hosts, client } = closedConnection();
+  hosts.say(client, openFrame([clientEnd({ joinKey: KEY, handle: 1 })]));
+  assert.deepEqual(hosts.close(), { [EDGE]: { active: 1, flowsBoth: 1 } });
+  hosts.say(client, closeFrame([close(1, totals({ bytesSent: 101n }))]));
+  assert.deepEqual(hosts.close(), { [EDGE]: { forwardBytes: 1, flowsBoth: 1 } });
+});
+
+test('another socket is refused either side of a connection that is kept, and does not keep it longer', () => {
+  const { hosts, client, server } = closedConnection();
+  hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: KEY, cookie: 9n }), totals: totals() })]));
+  hosts.say(server, openFrame([serverEnd({ joinKey: KEY, cookie: 9n, handle: 1 })]));
+  assert.deepEqual(hosts.close(), {});
+  assert.equal(hosts.fleet.refusals(RefusalReason.Ambiguous), 2);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 1);
+  hosts.fleet.call(0, 'match_committed', hosts.window - 2);
+  hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 0);
+});
+
+test('what an agent settled with an earlier reducer is the connection that is kept', () => {
+  const { hosts, client } = closedConnection();
+  hosts.say(client, settledFrame([settled({ joinKey: KEY, totals: totals({ bytesSent: 100n }) })]));
+  assert.deepEqual(hosts.close(), {});
+  assert.equal(hosts.fleet.counter(ReducerCounter.EndsLive), 2);
+});
+
+test('two sockets with the key of a connection that is kept are no new connection', () => {
+  const { hosts, client, server, told } = closedConnection();
+  hosts.say(client, onceFrame([told]));
+  hosts.say(server, onceFrame([once({ open: serverEnd({ joinKey: KEY }), totals: totals({ bytesReceived: 103n }) })]));
+  assert.deepEqual(hosts.close(), { [EDGE]: { forwardBytes: 3, flowsBoth: 1 } });
+});
+
+test('after the commit a connection is forgotten, and its key is that of a new one', () => {
+  const { hosts, client, told } = closedConnection();
+  hosts.fleet.call(0, 'match_committed', hosts.window - 1);
+  hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 0);
+  hosts.say(client, onceFrame([told]));
+  assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].connections, 1);
+});
+
+test('beyond the limit of a shard the oldest window is forgotten as a whole, and counted', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const shard = shardOfJoinKey(1n);
+  const tell = (keys: bigint[]) => {
+    for (let at = 0; at < keys.length; at += 1000) {
+      const some = keys.slice(at, at + 1000);
+      hosts.say(client, onceFrame(some.map((joinKey) => once({ open: clientEnd({ joinKey, cookie: joinKey }) }))));
+      hosts.say(server, onceFrame(some.map((joinKey) => once({ open: serverEnd({ joinKey, cookie: joinKey }) }))));
+    }
+    assert.equal(hosts.close()[EDGE].connections, keys.length);
+  };
+  const keys: bigint[] = [];
+  for (let key = 1n; keys.length <= SHARD_BRIEFS_MAX; key++) if (shardOfJoinKey(key) === shard) keys.push(key);
+  tell(keys.slice(0, 1000));
+  tell(keys.slice(1000, SHARD_BRIEFS_MAX));
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 0);
+  tell(keys.slice(SHARD_BRIEFS_MAX));
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 1000);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), keys.length - 1000);
+  hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: keys[1000], cookie: keys[1000] }) })]));
+  assert.deepEqual(hosts.close(), {});
+  hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: keys[0], cookie: keys[0] }) })]));
+  assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].connections, 1);
+});
