@@ -11,12 +11,12 @@ import { assertSameLines, decodeOutput, mergeOutputs, type Point, printPoint } f
 
 const MODULE = compileModule('testing/enrich-aggregate.ts', 'release');
 const OPEN_WINDOW = 100;
-const WINDOWS = 6;
+const WINDOWS = 5;
 const LEVEL_COUNT = 7;
 
 /** Half of what moves is alike, so that many rows tie. */
 function recordFleet(random: Random, windows = WINDOWS): Movement[][] {
-  const connections = randomConnections(random, 200);
+  const connections = randomConnections(random, 120);
   return Array.from({ length: windows }, (_, index) =>
     randomMovements(random, connections, OPEN_WINDOW + index).map((movement) => {
       if (random.chance(0.5)) return movement;
