@@ -49,8 +49,8 @@ inline void prefetch_to_write(const void *address)
 	__builtin_prefetch(address, 1);
 }
 
-// Of a row in a group of rows that are needed soon. WebAssembly cannot fetch ahead: there the row is read, as reducer.wasm
-// does it, so that the core waits for all rows of the group at once.
+// Of a row in a group of rows that are needed soon. WebAssembly cannot fetch ahead: there the row is read, as
+// reducer.wasm does it, so that the core waits for all rows of the group at once.
 inline void look_at(const void *address)
 {
 #ifdef __wasm__

@@ -159,8 +159,8 @@ inline u32 flow_tag(u64 join_key)
 	return hash_pair(join_key, 0);
 }
 
-// 0 when there are too many.
-inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
+// In no table; 0 when there are too many.
+inline u32 new_flow(u64 join_key, u8 shard)
 {
 	const u32 flow = flows.take();
 	if (UNLIKELY(flow == 0)) return 0;
@@ -168,9 +168,15 @@ inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
 	zero(flows.at(flow));
 	FlowCold *cold = cold_flows.at(flow);
 	zero(cold);
-	flow_tables[shard].insert(tag, flow);
 	cold->key_high = join_key;
 	cold->shard = shard;
+	return flow;
+}
+
+inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
+{
+	const u32 flow = new_flow(join_key, shard);
+	if (LIKELY(flow != 0)) flow_tables[shard].insert(tag, flow);
 	return flow;
 }
 
@@ -283,8 +289,7 @@ inline bool forget_oldest(LingerList &list, u32 window)
 
 inline void forget_up_to(LingerList &list, u32 window)
 {
-	while (forget_oldest(list, window)) {
-	}
+	while (forget_oldest(list, window)) {}
 }
 
 // At the end of a close: forgets what has lingered long enough, then the oldest windows of lists that are too long.

@@ -112,8 +112,8 @@ template <typename T> inline void unclaim_rows(const Session *session, const Bat
 	}
 }
 
-// Reason why a batch is refused whole. A row that a batch names is marked, since a batch names a socket once; who applies
-// the batch takes the marks off.
+// Reason why a batch is refused whole. A row that a batch names is marked, since a batch names a socket once; who
+// applies the batch takes the marks off.
 template <auto CHECK, typename T> inline u8 check_items(const Session *session, const Batch<T> &batch)
 {
 	Allowance allowance{session};

@@ -6,6 +6,7 @@
 // through in groups, whose rows are fetched while those before are worked on.
 #pragma once
 
+#include "briefs.hpp"
 #include "ingest.hpp"
 #include "tallies.hpp"
 
@@ -65,18 +66,18 @@ inline u32 refuse_claim(u32 reason)
 	return 0;
 }
 
-// The end that claims its side of the flow with the join key, to which the viewpoint goes; 0 when it is refused. In the
-// mixes no two sockets claim one side.
-inline u32 claim_end(const records::match_open *open, u32 viewpoint, u32 tag, u8 shard)
+inline u32 refuse_flow()
 {
-	u32 flow = find_flow(open->join_key, tag, shard);
-	if (flow == 0) flow = add_flow(open->join_key, tag, shard);
-	if (UNLIKELY(flow == 0)) return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
-	const u32 slot = open->role == kernel::ROLE_SERVER;
+	return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
+}
+
+// An end for a side that nobody has, to which the viewpoint goes; 0 when it is refused.
+inline u32 occupy(u32 flow, const records::match_open *open, u32 viewpoint)
+{
+	const u32 slot = side_of(*open);
 	Flow *hot_flow = flows.at(flow);
-	if (UNLIKELY(hot_flow->ends[slot] != 0)) return refuse_claim(records::REFUSAL_REASON_AMBIGUOUS);
 	const u32 end = ends.take();
-	if (UNLIKELY(end == 0)) return refuse_claim(records::REFUSAL_REASON_FLOW_LIMIT);
+	if (UNLIKELY(end == 0)) return refuse_flow();
 	cold_ends.take();
 	End *hot = ends.at(end);
 	zero(hot);
@@ -110,6 +111,20 @@ inline u32 claim_end(const records::match_open *open, u32 viewpoint, u32 tag, u8
 	return end;
 }
 
+// The end that claims its side of the flow with the join key, to which the viewpoint goes; 0 when it is refused. In the
+// mixes no two sockets claim one side, and none is told again when it is over.
+inline u32 claim_end(const records::match_open *open, u32 viewpoint, u32 tag, u8 shard)
+{
+	u32 flow = find_flow(open->join_key, tag, shard);
+	if (flow == 0) {
+		if (UNLIKELY(is_brief(open->join_key, tag, shard))) __builtin_trap();
+		flow = add_flow(open->join_key, tag, shard);
+	}
+	if (UNLIKELY(flow == 0)) return refuse_flow();
+	if (UNLIKELY(flows.at(flow)->ends[side_of(*open)] != 0)) return refuse_claim(records::REFUSAL_REASON_AMBIGUOUS);
+	return occupy(flow, open, viewpoint);
+}
+
 inline void close_end(u32 end, u8 reason)
 {
 	ends.at(end)->flags |= END_CLOSED;
@@ -129,14 +144,8 @@ inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 	release_node(open->node);
 }
 
-inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
+inline void tell_once(u32 end, const records::match_once *once)
 {
-	const u32 end = claim_end(&once->open, once->open.viewpoint, tag, shard);
-	release_node(once->open.node);
-	if (UNLIKELY(end == 0)) {
-		release_viewpoint(once->open.viewpoint);
-		return;
-	}
 	Ending said = {};
 	said.reason = once->reason;
 	said.phase = once->phase;
@@ -149,6 +158,16 @@ inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
 	keep_ending(end, ends.at(end), said);
 	close_end(end, once->reason);
 	report(end, once->totals, once->from_window);
+}
+
+inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
+{
+	const u32 end = claim_end(&once->open, once->open.viewpoint, tag, shard);
+	release_node(once->open.node);
+	if (LIKELY(end != 0))
+		tell_once(end, once);
+	else
+		release_viewpoint(once->open.viewpoint);
 }
 
 inline void receive_close(const records::match_close *close, u32 from_window)
@@ -170,30 +189,11 @@ inline void receive_close(const records::match_close *close, u32 from_window)
 
 // Sockets that lived within one window wait for its close, by shard: the rows of their flows and the shard's table are
 // in the core's cache while the list is claimed (wasm-modules/assembly/match/onces.ts).
-constexpr u32 ONCE_BLOCK_BYTES = 1 << 15;
-constexpr u32 ONCES_OF_BLOCK = (ONCE_BLOCK_BYTES - 16) / sizeof(records::match_once);
-
-struct OnceBlock {
-	OnceBlock *next;
-	u64 used;
-	records::match_once items[ONCES_OF_BLOCK];
-};
-static_assert(sizeof(OnceBlock) <= ONCE_BLOCK_BYTES, "a block of the arena");
-
-struct OnceList {
-	OnceBlock *first;
-	OnceBlock *last;
-	// Of the first block.
-	u64 claimed;
-};
-
-inline OnceList once_lists[SHARD_COUNT];
-
 inline void defer_once(u32 shard, const records::match_once *once, u32 from_window)
 {
 	OnceList &list = once_lists[shard];
 	if (UNLIKELY(list.last == nullptr || list.last->used == ONCES_OF_BLOCK)) {
-		auto *block = static_cast<OnceBlock *>(take_block(ONCE_BLOCK_BYTES));
+		auto *block = static_cast<OnceBlock *>(take_block(CHAIN_BLOCK_BYTES));
 		block->next = nullptr;
 		block->used = 0;
 		if (list.last == nullptr)
@@ -202,27 +202,32 @@ inline void defer_once(u32 shard, const records::match_once *once, u32 from_wind
 			list.last->next = block;
 		list.last = block;
 	}
-	records::match_once *kept = list.last->items + list.last->used++;
-	*kept = *once;
-	kept->from_window = from_window;
-	kept->open.viewpoint = viewpoint_of(&once->open);
+	WaitingOnce *kept = list.last->items + list.last->used++;
+	list.size++;
+	kept->is_taken = false;
+	kept->other = nullptr;
+	kept->once = *once;
+	kept->once.from_window = from_window;
+	kept->once.open.viewpoint = viewpoint_of(&once->open);
 	prefetch_to_write(kept + 1);
 }
 
-// False when nothing waits in the shard.
-inline bool claim_next(u8 shard)
+// The next that waits and was not taken along, or null. It stands until the next call.
+inline WaitingOnce *take_once(OnceList &list)
 {
-	OnceList &list = once_lists[shard];
-	OnceBlock *block = list.first;
-	if (block == nullptr) return false;
-	const records::match_once *once = block->items + list.claimed++;
-	claim_once(once, flow_tag(once->open.join_key), shard);
-	if (list.claimed < block->used) return true;
-	list.claimed = 0;
-	list.first = block->next;
-	if (list.first == nullptr) list.last = nullptr;
-	give_block(block, ONCE_BLOCK_BYTES);
-	return true;
+	while (list.first != nullptr) {
+		OnceBlock *block = list.first;
+		while (list.passed < block->used) {
+			WaitingOnce *waiting = block->items + list.passed++;
+			if (!waiting->is_taken) return waiting;
+		}
+		list.passed = 0;
+		list.first = block->next;
+		give_block(block, CHAIN_BLOCK_BYTES);
+	}
+	list.last = nullptr;
+	list.size = 0;
+	return nullptr;
 }
 
 struct StagedGroup {
@@ -561,14 +566,9 @@ inline void begin_end_window(End *end)
 	end->from_window = NO_WINDOW;
 }
 
-inline void book_flow(u32 flow, u32 window)
+// Books what is new of a flow and sends it; true when an end of it is open.
+inline bool book_news(Flow *hot, FlowCold *cold, u32 window)
 {
-	Flow *hot = flows.at(flow);
-	FlowCold *cold = cold_flows.at(flow);
-	if (UNLIKELY((hot->ends[0] | hot->ends[1]) == 0)) {
-		forget_flow(flow);
-		return;
-	}
 	if ((cold->flags & FLOW_BOOKED) == 0) orient_flow(hot, cold);
 	const u32 client_end = hot->ends[cold->client_slot];
 	const u32 server_end = hot->ends[1 - cold->client_slot];
@@ -586,7 +586,24 @@ inline void book_flow(u32 flow, u32 window)
 	if (cold->tallies != 0 && edge != 0) send_endings(cold, client_end, edge);
 	begin_end_window(client);
 	begin_end_window(server);
-	if (!is_active) linger_flow(flow, cold, window, has_flag(client, END_CLOSED) && has_flag(server, END_CLOSED));
+	return is_active;
+}
+
+inline bool is_closed(u32 end)
+{
+	return end != 0 && has_flag(ends.at(end), END_CLOSED);
+}
+
+inline void book_flow(u32 flow, u32 window)
+{
+	Flow *hot = flows.at(flow);
+	FlowCold *cold = cold_flows.at(flow);
+	if (UNLIKELY((hot->ends[0] | hot->ends[1]) == 0)) {
+		forget_flow(flow);
+		return;
+	}
+	if (!book_news(hot, cold, window))
+		linger_flow(flow, cold, window, is_closed(hot->ends[0]) && is_closed(hot->ends[1]));
 }
 
 // Looks at the rows of the flows that were touched last, and of their ends; returns how many they are.
@@ -607,13 +624,15 @@ inline u32 look_at_touched(u32 until)
 	return size;
 }
 
-// Where a close is: its shard, SHARD_COUNT when all are through; the flow that was touched last before anything of a shard
-// was claimed; how many flows were looked at and are still to be booked.
+// Where a close is: its shard, SHARD_COUNT when all are through; the flow that was touched last before anything of a
+// shard was claimed; how many flows were looked at and are still to be booked.
 struct Close {
 	bool is_open;
 	u32 shard;
 	u32 touched_before;
 	u32 ahead;
+	// The connections among what waits in the shard were looked for.
+	bool is_paired;
 };
 
 inline Close closing;
@@ -630,17 +649,66 @@ inline u32 take_touched(u32 until)
 	return flow;
 }
 
+// Both ends are told and booked in one go, so that their rows are given back before the next ones are taken.
+inline void book_brief(const WaitingOnce *waiting, u32 window)
+{
+	const u32 shard = closing.shard;
+	const u32 before = waiting_endings;
+	const u32 flow = new_flow(waiting->once.open.join_key, static_cast<u8>(shard));
+	const WaitingOnce *const both[2] = {waiting, waiting->other};
+	for (const WaitingOnce *each : both) {
+		tell_once(occupy(flow, &each->once.open, each->once.open.viewpoint), &each->once);
+		release_node(each->once.open.node);
+	}
+	take_touched(0);
+	book_news(flows.at(flow), cold_flows.at(flow), window);
+	waiting_endings = before;
+	keep_brief(flow, waiting->tag, shard);
+}
+
+inline bool is_unknown(const WaitingOnce *waiting)
+{
+	const u8 shard = static_cast<u8>(closing.shard);
+	const u64 key = waiting->once.open.join_key;
+	return find_flow(key, waiting->tag, shard) == 0 && !is_brief(key, waiting->tag, shard);
+}
+
+// Of one that waits in the shard, or of two.
+inline void claim_waiting(WaitingOnce *waiting, u32 window)
+{
+	if (LIKELY(waiting->other != nullptr)) {
+		if (LIKELY(is_unknown(waiting))) {
+			waiting->other->is_taken = true;
+			book_brief(waiting, window);
+			return;
+		}
+		waiting->other->other = nullptr;
+	}
+	claim_once(&waiting->once, waiting->tag, static_cast<u8>(closing.shard));
+}
+
 // Claims, books or forgets one flow of a shard; false when all shards are through.
 inline bool close_shards(u32 window)
 {
 	for (; closing.shard < SHARD_COUNT; closing.shard++) {
-		if (claim_next(static_cast<u8>(closing.shard))) return true;
+		OnceList &list = once_lists[closing.shard];
+		if (!closing.is_paired) {
+			closing.is_paired = true;
+			const u32 pairs = pair_onces(list);
+			if (pairs != 0) begin_briefs(closing.shard, window, pairs);
+		}
+		WaitingOnce *waiting = take_once(list);
+		if (waiting != nullptr) {
+			claim_waiting(waiting, window);
+			return true;
+		}
 		const u32 flow = take_touched(closing.touched_before);
 		if (flow != 0) {
 			book_flow(flow, window);
 			return true;
 		}
-		if (forget_committed(closing.shard)) return true;
+		if (forget_committed(closing.shard) || forget_committed_brief(closing.shard)) return true;
+		closing.is_paired = false;
 	}
 	return false;
 }
@@ -649,7 +717,7 @@ inline bool close_shards(u32 window)
 // the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
 inline bool close_match(u32 window, u32 budget)
 {
-	if (!closing.is_open) closing = {true, 0, dirty_flows, 0};
+	if (!closing.is_open) closing = {true, 0, dirty_flows, 0, false};
 	for (u32 done = 0; done < budget; done++) {
 		if (close_shards(window)) continue;
 		const u32 flow = take_touched(0);
@@ -657,6 +725,7 @@ inline bool close_match(u32 window, u32 budget)
 			closing.is_open = false;
 			waiting_endings = 0;
 			expire_lingering(window);
+			expire_briefs(window);
 			return true;
 		}
 		book_flow(flow, window);

@@ -117,7 +117,6 @@ constexpr u32 CLOSE_ROWS_BUDGET = 4096;
 
 inline void close_window()
 {
-	while (!close_match(open_window, CLOSE_ROWS_BUDGET)) {
-	}
+	while (!close_match(open_window, CLOSE_ROWS_BUDGET)) {}
 	open_window++;
 }
