@@ -13,9 +13,11 @@ export const RecordKind = {
   MatchFold: 9,
   MatchTally: 10,
   Label: 11,
+  MatchUpdateNarrow: 12,
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,
+  EdgeFlowNarrow: 19,
   SeriesCounts: 24,
   Marker: 32,
 } as const;
@@ -580,6 +582,57 @@ export function writeMatchUpdate(view: DataView, offset: number, value: MatchUpd
   view.setUint32(offset, value.end, true);
   view.setUint32(offset + 4, value.fromWindow, true);
   writeEndTotals(view, offset + 8, value.totals);
+}
+
+/** A MatchUpdate whose totals are below 2^32. 32 bytes. */
+export interface MatchUpdateNarrow {
+  end: number;
+  fromWindow: number;
+  bytesSent: number;
+  bytesReceived: number;
+  segmentsSent: number;
+  segmentsReceived: number;
+  retransmits: number;
+  srttUs: number;
+}
+
+/** Bytes. */
+export const MATCH_UPDATE_NARROW_SIZE = 32;
+
+/** Byte offset of each field. */
+export const MATCH_UPDATE_NARROW_OFFSET = {
+  end: 0,
+  fromWindow: 4,
+  bytesSent: 8,
+  bytesReceived: 12,
+  segmentsSent: 16,
+  segmentsReceived: 20,
+  retransmits: 24,
+  srttUs: 28,
+} as const;
+
+export function readMatchUpdateNarrow(view: DataView, offset: number): MatchUpdateNarrow {
+  return {
+    end: view.getUint32(offset, true),
+    fromWindow: view.getUint32(offset + 4, true),
+    bytesSent: view.getUint32(offset + 8, true),
+    bytesReceived: view.getUint32(offset + 12, true),
+    segmentsSent: view.getUint32(offset + 16, true),
+    segmentsReceived: view.getUint32(offset + 20, true),
+    retransmits: view.getUint32(offset + 24, true),
+    srttUs: view.getUint32(offset + 28, true),
+  };
+}
+
+export function writeMatchUpdateNarrow(view: DataView, offset: number, value: MatchUpdateNarrow): void {
+  view.setUint32(offset, value.end, true);
+  view.setUint32(offset + 4, value.fromWindow, true);
+  view.setUint32(offset + 8, value.bytesSent, true);
+  view.setUint32(offset + 12, value.bytesReceived, true);
+  view.setUint32(offset + 16, value.segmentsSent, true);
+  view.setUint32(offset + 20, value.segmentsReceived, true);
+  view.setUint32(offset + 24, value.retransmits, true);
+  view.setUint32(offset + 28, value.srttUs, true);
 }
 
 export interface MatchClose {
@@ -1167,6 +1220,101 @@ export function writeEdgeFlow(view: DataView, offset: number, value: EdgeFlow): 
   view.setBigUint64(offset + 144, value.serverBytesReceived, true);
   view.setBigUint64(offset + 152, value.serverPacketsSent, true);
   view.setBigUint64(offset + 160, value.serverPacketsReceived, true);
+}
+
+/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0. 64 bytes. */
+export interface EdgeFlowNarrow {
+  edge: number;
+  fromWindow: number;
+  forwardBytes: number;
+  reverseBytes: number;
+  forwardPackets: number;
+  reversePackets: number;
+  rttUs: number;
+  clientBytesSent: number;
+  clientBytesReceived: number;
+  clientPacketsSent: number;
+  clientPacketsReceived: number;
+  serverBytesSent: number;
+  serverBytesReceived: number;
+  serverPacketsSent: number;
+  serverPacketsReceived: number;
+  connections: number;
+  closed: number;
+  activeDelta: number;
+  match: number;
+}
+
+/** Bytes. */
+export const EDGE_FLOW_NARROW_SIZE = 64;
+
+/** Byte offset of each field. */
+export const EDGE_FLOW_NARROW_OFFSET = {
+  edge: 0,
+  fromWindow: 4,
+  forwardBytes: 8,
+  reverseBytes: 12,
+  forwardPackets: 16,
+  reversePackets: 20,
+  rttUs: 24,
+  clientBytesSent: 28,
+  clientBytesReceived: 32,
+  clientPacketsSent: 36,
+  clientPacketsReceived: 40,
+  serverBytesSent: 44,
+  serverBytesReceived: 48,
+  serverPacketsSent: 52,
+  serverPacketsReceived: 56,
+  connections: 60,
+  closed: 61,
+  activeDelta: 62,
+  match: 63,
+} as const;
+
+export function readEdgeFlowNarrow(view: DataView, offset: number): EdgeFlowNarrow {
+  return {
+    edge: view.getUint32(offset, true),
+    fromWindow: view.getUint32(offset + 4, true),
+    forwardBytes: view.getUint32(offset + 8, true),
+    reverseBytes: view.getUint32(offset + 12, true),
+    forwardPackets: view.getUint32(offset + 16, true),
+    reversePackets: view.getUint32(offset + 20, true),
+    rttUs: view.getUint32(offset + 24, true),
+    clientBytesSent: view.getUint32(offset + 28, true),
+    clientBytesReceived: view.getUint32(offset + 32, true),
+    clientPacketsSent: view.getUint32(offset + 36, true),
+    clientPacketsReceived: view.getUint32(offset + 40, true),
+    serverBytesSent: view.getUint32(offset + 44, true),
+    serverBytesReceived: view.getUint32(offset + 48, true),
+    serverPacketsSent: view.getUint32(offset + 52, true),
+    serverPacketsReceived: view.getUint32(offset + 56, true),
+    connections: view.getUint8(offset + 60),
+    closed: view.getUint8(offset + 61),
+    activeDelta: view.getInt8(offset + 62),
+    match: view.getUint8(offset + 63),
+  };
+}
+
+export function writeEdgeFlowNarrow(view: DataView, offset: number, value: EdgeFlowNarrow): void {
+  view.setUint32(offset, value.edge, true);
+  view.setUint32(offset + 4, value.fromWindow, true);
+  view.setUint32(offset + 8, value.forwardBytes, true);
+  view.setUint32(offset + 12, value.reverseBytes, true);
+  view.setUint32(offset + 16, value.forwardPackets, true);
+  view.setUint32(offset + 20, value.reversePackets, true);
+  view.setUint32(offset + 24, value.rttUs, true);
+  view.setUint32(offset + 28, value.clientBytesSent, true);
+  view.setUint32(offset + 32, value.clientBytesReceived, true);
+  view.setUint32(offset + 36, value.clientPacketsSent, true);
+  view.setUint32(offset + 40, value.clientPacketsReceived, true);
+  view.setUint32(offset + 44, value.serverBytesSent, true);
+  view.setUint32(offset + 48, value.serverBytesReceived, true);
+  view.setUint32(offset + 52, value.serverPacketsSent, true);
+  view.setUint32(offset + 56, value.serverPacketsReceived, true);
+  view.setUint8(offset + 60, value.connections);
+  view.setUint8(offset + 61, value.closed);
+  view.setInt8(offset + 62, value.activeDelta);
+  view.setUint8(offset + 63, value.match);
 }
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */

@@ -13,9 +13,11 @@ export namespace RecordKind {
   export const MatchFold: u16 = 9;
   export const MatchTally: u16 = 10;
   export const Label: u16 = 11;
+  export const MatchUpdateNarrow: u16 = 12;
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
+  export const EdgeFlowNarrow: u16 = 19;
   export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
@@ -458,6 +460,32 @@ if (offsetof<MatchUpdate>("totalsSegmentsReceived") !== 32) ERROR("MatchUpdate m
 if (offsetof<MatchUpdate>("totalsRetransmits") !== 40) ERROR("MatchUpdate must match schemas/records.fbs");
 if (offsetof<MatchUpdate>("totalsSrttUs") !== 48) ERROR("MatchUpdate must match schemas/records.fbs");
 if (offsetof<MatchUpdate>("totalsMinRttUs") !== 52) ERROR("MatchUpdate must match schemas/records.fbs");
+
+/** A MatchUpdate whose totals are below 2^32. 32 bytes. */
+@unmanaged
+export class MatchUpdateNarrow {
+  end: u32; // 0
+  fromWindow: u32; // 4
+  bytesSent: u32; // 8
+  bytesReceived: u32; // 12
+  segmentsSent: u32; // 16
+  segmentsReceived: u32; // 20
+  retransmits: u32; // 24
+  srttUs: u32; // 28
+}
+
+/** Bytes. */
+export const MATCH_UPDATE_NARROW_SIZE: u32 = 32;
+
+if (offsetof<MatchUpdateNarrow>() !== 32) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("end") !== 0) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("fromWindow") !== 4) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("bytesSent") !== 8) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("bytesReceived") !== 12) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("segmentsSent") !== 16) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("segmentsReceived") !== 20) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("retransmits") !== 24) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
+if (offsetof<MatchUpdateNarrow>("srttUs") !== 28) ERROR("MatchUpdateNarrow must match schemas/records.fbs");
 
 @unmanaged
 export class MatchClose {
@@ -923,6 +951,54 @@ if (offsetof<EdgeFlow>("serverBytesSent") !== 136) ERROR("EdgeFlow must match sc
 if (offsetof<EdgeFlow>("serverBytesReceived") !== 144) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("serverPacketsSent") !== 152) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("serverPacketsReceived") !== 160) ERROR("EdgeFlow must match schemas/records.fbs");
+
+/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0. 64 bytes. */
+@unmanaged
+export class EdgeFlowNarrow {
+  edge: u32; // 0
+  fromWindow: u32; // 4
+  forwardBytes: u32; // 8
+  reverseBytes: u32; // 12
+  forwardPackets: u32; // 16
+  reversePackets: u32; // 20
+  rttUs: u32; // 24
+  clientBytesSent: u32; // 28
+  clientBytesReceived: u32; // 32
+  clientPacketsSent: u32; // 36
+  clientPacketsReceived: u32; // 40
+  serverBytesSent: u32; // 44
+  serverBytesReceived: u32; // 48
+  serverPacketsSent: u32; // 52
+  serverPacketsReceived: u32; // 56
+  connections: u8; // 60
+  closed: u8; // 61
+  activeDelta: i8; // 62
+  match: u8; // 63
+}
+
+/** Bytes. */
+export const EDGE_FLOW_NARROW_SIZE: u32 = 64;
+
+if (offsetof<EdgeFlowNarrow>() !== 64) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("edge") !== 0) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("fromWindow") !== 4) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("forwardBytes") !== 8) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("reverseBytes") !== 12) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("forwardPackets") !== 16) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("reversePackets") !== 20) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("rttUs") !== 24) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("clientBytesSent") !== 28) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("clientBytesReceived") !== 32) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("clientPacketsSent") !== 36) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("clientPacketsReceived") !== 40) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("serverBytesSent") !== 44) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("serverBytesReceived") !== 48) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("serverPacketsSent") !== 52) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("serverPacketsReceived") !== 56) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("connections") !== 60) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("closed") !== 61) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("activeDelta") !== 62) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+if (offsetof<EdgeFlowNarrow>("match") !== 63) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */
 @unmanaged

@@ -8,6 +8,7 @@ import { releaseLabel } from '../enrich/tally-labels';
 import { CloseReason } from '../gen/kernel-events';
 import {
   MATCH_CLOSE_SIZE,
+  MATCH_UPDATE_NARROW_SIZE,
   MATCH_UPDATE_SIZE,
   MatchClose,
   MatchFold,
@@ -16,6 +17,7 @@ import {
   MatchOpen,
   MatchTally,
   MatchUpdate,
+  MatchUpdateNarrow,
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
@@ -25,6 +27,7 @@ import {
 import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
+import { areNarrow, narrowTotalsInto } from '../match/narrow-update';
 import { matchRecord, matchUpdate } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
@@ -272,6 +275,14 @@ function shipUpdate(session: Session, socket: Socket): void {
   count(ReducerCounter.RecordsToMatch);
   if (socket.worker === ownWorker) {
     matchUpdate(ownWorker, socket.end, socket.totals, session.fromWindow);
+    return;
+  }
+  if (areNarrow(socket.totals)) {
+    const record = beginRecord(socket.worker, RecordKind.MatchUpdateNarrow, MATCH_UPDATE_NARROW_SIZE);
+    const update = changetype<MatchUpdateNarrow>(record);
+    update.end = socket.end;
+    update.fromWindow = session.fromWindow;
+    narrowTotalsInto(update, socket.totals);
     return;
   }
   const update = changetype<MatchUpdate>(beginRecord(socket.worker, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE));

@@ -2,9 +2,19 @@
 
 import { aggregateFlow } from '../aggregate/accumulation';
 import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from '../aggregate/edges';
+import { isNarrow, narrowFlowInto } from '../aggregate/narrow-flow';
 import { addTally, openLeaf, tallyIdentity } from '../aggregate/tallies';
 import { claimLabelAnnounce, LABEL_RECORD_BYTES_MAX, writeLabel } from '../enrich/label-channel';
-import { EDGE_FLOW_SIZE, EDGE_TALLY_SIZE, EdgeFlow, EdgeTally, RecordKind, ReducerCounter } from '../gen/records';
+import {
+  EDGE_FLOW_NARROW_SIZE,
+  EDGE_FLOW_SIZE,
+  EDGE_TALLY_SIZE,
+  EdgeFlow,
+  EdgeFlowNarrow,
+  EdgeTally,
+  RecordKind,
+  ReducerCounter,
+} from '../gen/records';
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { beginRecord, commitOutbox, reserveOutbox } from '../lib/outbox';
@@ -38,6 +48,11 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
     return;
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
+  if (isNarrow(flow)) {
+    const narrow = beginRecord(worker, RecordKind.EdgeFlowNarrow, EDGE_FLOW_NARROW_SIZE);
+    narrowFlowInto(changetype<EdgeFlowNarrow>(narrow), flow);
+    return;
+  }
   memory.copy(beginRecord(worker, RecordKind.EdgeFlow, EDGE_FLOW_SIZE), changetype<usize>(flow), EDGE_FLOW_SIZE);
 }
 

@@ -23,8 +23,8 @@ export function expectRecords(from: u32, headers: usize, size: u32): void {
   for (let index: u32 = 0; index < size; index++) {
     const header = changetype<RecordHeader>(<usize>load<u32>(headers + ((<usize>index) << 2)));
     const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
-    if (header.kind === RecordKind.MatchUpdate || header.kind === RecordKind.MatchClose) {
-      // Both begin with the number of their end.
+    if (isOfEnd(header.kind)) {
+      // It begins with the number of its end.
       store<u32>(ends + ((<usize>endCount) << 2), load<u32>(record));
       endCount++;
     } else if (header.kind === RecordKind.MatchOpen) {
@@ -35,6 +35,10 @@ export function expectRecords(from: u32, headers: usize, size: u32): void {
   }
   if (endCount !== 0) expectEnds(from, ends, endCount);
   if (openCount !== 0) expectFlows(openCount);
+}
+
+function isOfEnd(kind: u16): bool {
+  return kind === RecordKind.MatchUpdateNarrow || kind === RecordKind.MatchUpdate || kind === RecordKind.MatchClose;
 }
 
 /** The rows of `size` ends of worker `from`, and their flows. `numbers`: those of the ends, u32 each, which are overwritten. */

@@ -16,6 +16,7 @@ import {
   MatchSettled,
   MatchTally,
   MatchUpdate,
+  MatchUpdateNarrow,
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
@@ -34,6 +35,7 @@ import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, newFlow, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { noteNameChange } from './naming';
+import { widenTotals } from './narrow-update';
 import { deferOnce } from './onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 import { releaseViewpoint, viewpointOf } from './viewpoints';
@@ -55,6 +57,11 @@ export function matchRecord(from: u32, header: RecordHeader): void {
     case RecordKind.MatchUpdate: {
       const update = changetype<MatchUpdate>(record);
       report(endOfChannel(from, update.end), update.totals, update.fromWindow);
+      break;
+    }
+    case RecordKind.MatchUpdateNarrow: {
+      const update = changetype<MatchUpdateNarrow>(record);
+      report(endOfChannel(from, update.end), widenTotals(update), update.fromWindow);
       break;
     }
     case RecordKind.MatchOpen: {

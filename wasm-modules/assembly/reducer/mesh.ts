@@ -4,11 +4,19 @@
 // match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
-import { MARKER_RECORD_SIZE, MarkerRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import {
+  EdgeFlowNarrow,
+  MARKER_RECORD_SIZE,
+  MarkerRecord,
+  RECORD_HEADER_SIZE,
+  RecordHeader,
+  RecordKind,
+} from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
 import { expectRecords, GROUP_SIZE } from '../match/look-ahead';
@@ -124,6 +132,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.EdgeFlow: {
       aggregateFlow(from, record);
+      break;
+    }
+    case RecordKind.EdgeFlowNarrow: {
+      aggregateFlow(from, changetype<usize>(widenFlow(changetype<EdgeFlowNarrow>(record))));
       break;
     }
     case RecordKind.Label: {

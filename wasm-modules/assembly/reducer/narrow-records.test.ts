@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
+import { compileModule } from '../../testing/compile-module.ts';
+import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+
+const MODULE = compileModule('reducer/index.ts', 'release');
+const SERVERS = [2, 3, 4, 5];
+const LIMIT = 2n ** 32n;
+/** What the connections with one server have sent at first: each side of the limit of a narrow record, and on it. */
+const SIZES = [1n, LIMIT - 1n, LIMIT, 3n * LIMIT + 5n];
+/** What each sends then, which takes the second one over the limit. */
+const MORE = 7n;
+
+for (const workers of [1, 2, 4]) {
+  test(`totals and sums of any size cross between ${workers} workers as they are`, () => {
+    const hosts = new TwoHosts(MODULE, undefined, { workers });
+    const client = hosts.agent(1, 'curl');
+    const servers = SERVERS.map((host) => hosts.agent(host, 'nginx'));
+    const each = SERVERS.flatMap((host, row) => SIZES.map((size, column) => ({ host, size, row, column })));
+    const handleOf = ({ row, column }: { row: number; column: number }) => row * SIZES.length + column + 1;
+    const tell = (more: bigint) => {
+      for (const place of each) {
+        const [handle, sent] = [handleOf(place), place.size + more];
+        const told = totals({ bytesSent: sent, segmentsSent: 2n + more, retransmits: more / 7n });
+        hosts.say(client, wideFrame([{ handle, totals: told }]));
+        const received = totals({ bytesReceived: sent, segmentsReceived: 2n + more });
+        hosts.say(servers[place.row], wideFrame([{ handle, totals: received }]));
+      }
+    };
+    for (const place of each) {
+      const own = { handle: handleOf(place), joinKey: BigInt(handleOf(place)) };
+      hosts.say(client, openFrame([clientEnd({ ...own, cookie: own.joinKey, remoteAddress: addressOf(place.host) })]));
+      const local = { localAddress: addressOf(place.host), cookie: own.joinKey };
+      hosts.say(servers[place.row], openFrame([serverEnd({ ...own, ...local })]));
+    }
+    const count = SIZES.length;
+    const sum = Number(SIZES.reduce((total, size) => total + size));
+    for (const { more, bytes, packets, rest } of [
+      { more: 0n, bytes: sum, packets: 2 * count, rest: { connections: count } },
+      { more: MORE, bytes: 7 * count, packets: 7 * count, rest: { forwardRetransmits: count } },
+    ]) {
+      tell(more);
+      const edges = hosts.close();
+      for (const host of SERVERS) {
+        const edge = `host-1/curl > host-${host}/nginx :80`;
+        const booked = { forwardBytes: bytes, forwardPackets: packets };
+        assert.deepEqual(edges[edge], { ...booked, ...rest, active: count, flowsBoth: count });
+        const client = { clientBytesSent: bytes, clientPacketsSent: packets };
+        assert.deepEqual(hosts.own[edge], { ...client, serverBytesReceived: bytes, serverPacketsReceived: packets });
+      }
+    }
+  });
+}
