@@ -640,13 +640,18 @@ inline Close closing;
 // 0 when none is left.
 inline u32 take_touched(u32 until)
 {
-	if (closing.ahead == 0) closing.ahead = look_at_touched(until);
 	const u32 flow = dirty_flows;
 	if (flow == until) return 0;
-	closing.ahead--;
 	dirty_flows = flows.at(flow)->next_dirty;
 	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
 	return flow;
+}
+
+inline u32 next_touched(u32 until)
+{
+	if (closing.ahead == 0) closing.ahead = look_at_touched(until);
+	if (closing.ahead != 0) closing.ahead--;
+	return take_touched(until);
 }
 
 // Both ends are told and booked in one go, so that their rows are given back before the next ones are taken.
@@ -702,7 +707,7 @@ inline bool close_shards(u32 window)
 			claim_waiting(waiting, window);
 			return true;
 		}
-		const u32 flow = take_touched(closing.touched_before);
+		const u32 flow = next_touched(closing.touched_before);
 		if (flow != 0) {
 			book_flow(flow, window);
 			return true;
@@ -720,7 +725,7 @@ inline bool close_match(u32 window, u32 budget)
 	if (!closing.is_open) closing = {true, 0, dirty_flows, 0, false};
 	for (u32 done = 0; done < budget; done++) {
 		if (close_shards(window)) continue;
-		const u32 flow = take_touched(0);
+		const u32 flow = next_touched(0);
 		if (flow == 0) {
 			closing.is_open = false;
 			waiting_endings = 0;
