@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { seededRandom } from '../lib/random.ts';
-import { allocateDoorbells } from './doorbell.ts';
-import { allocateRings, type MeshMemory } from './mesh.ts';
+import { allocateDoorbells, Doorbells } from './doorbell.ts';
+import { allocateRings, Mesh, type MeshMemory } from './mesh.ts';
 import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
 import type { MeshReport, MeshTask } from './testing/mesh-peer.ts';
 
@@ -42,6 +42,30 @@ test('a writer that asked for room is to be rung once', () => {
   writer.awaitRoom();
   assert.equal(reader.advance(8), true);
   assert.equal(reader.advance(8), false);
+});
+
+test('a block as long as one that was refused, for its record was not whole, is read', () => {
+  const memory: MeshMemory = { rings: allocateRings(2, 1_024), doorbells: allocateDoorbells(2) };
+  const doorbells = new Doorbells(memory.doorbells);
+  let waiting = new Uint8Array(0);
+  const sender = new Mesh({
+    ...{ worker: 0, memory, doorbells, wake: () => {} },
+    ends: { outbox: () => waiting, sent: () => {}, inbox: (size) => new Uint8Array(size), receive: (_, size) => size },
+  });
+  // Records of 32 and of 24 bytes.
+  const sizes = [32, 24];
+  const receive = (_: number, bytes: number) => (bytes >= sizes[0] ? (sizes.shift() ?? 0) : 0);
+  const receiver = new Mesh({
+    ...{ worker: 1, memory, doorbells, wake: () => {} },
+    ends: { outbox: () => new Uint8Array(0), sent: () => {}, inbox: (size) => new Uint8Array(size), receive },
+  });
+  const taken = [24, 8, 24].map((bytes) => {
+    waiting = new Uint8Array(bytes);
+    sender.flush();
+    sender.send();
+    return receiver.receive();
+  });
+  assert.deepEqual(taken, [false, true, true]);
 });
 
 /** Runs a mesh of real threads; the report of each. */

@@ -38,7 +38,7 @@ interface Peer {
   worker: number;
   writer: RingWriter;
   reader: RingReader;
-  /** Bytes in the ring when the receiver last took nothing more; -1 when it may take some. */
+  /** Bytes in the ring of which the receiver took nothing; -1 when it has not seen what is there. */
   refusedAtBytes: number;
   /** Room in the ring when a block did not fit; -1 when none waits. */
   fullAtBytes: number;
@@ -137,7 +137,7 @@ export class Mesh {
       const consumed = ends.receive(peer.worker, block.length);
       if (peer.reader.advance(consumed)) doorbells.ring(peer.worker);
       moved ||= consumed > 0;
-      if (consumed === 0) peer.refusedAtBytes = available;
+      peer.refusedAtBytes = consumed === 0 ? available : -1;
     }
   }
 
