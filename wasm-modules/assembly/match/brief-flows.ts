@@ -11,6 +11,7 @@ import { BlockChain } from '../lib/block-chain';
 import { add, count } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
+import { copyWords } from '../lib/words';
 import {
   coldEndAt,
   coldFlowAt,
@@ -170,9 +171,9 @@ export function keepBrief(flow: u32, tag: u32): void {
   }
   const brief = changetype<BriefFlow>(address);
   const hot = flowAt(flow);
-  copyRow(changetype<usize>(brief.flow), changetype<usize>(hot), offsetof<Flow>());
-  copyRow(changetype<usize>(brief.cold), changetype<usize>(coldFlowAt(flow)), offsetof<FlowCold>());
-  copyRow(changetype<usize>(brief.key), changetype<usize>(flowKeyAt(flow)), offsetof<FlowKey>());
+  copyWords(changetype<usize>(brief.flow), changetype<usize>(hot), offsetof<Flow>());
+  copyWords(changetype<usize>(brief.cold), changetype<usize>(coldFlowAt(flow)), offsetof<FlowCold>());
+  copyWords(changetype<usize>(brief.key), changetype<usize>(flowKeyAt(flow)), offsetof<FlowKey>());
   copyEnd(brief, 0, hot.end0);
   copyEnd(brief, 1, hot.end1);
   giveEnd(hot.end0);
@@ -186,13 +187,8 @@ export function keepBrief(flow: u32, tag: u32): void {
 }
 
 function copyEnd(brief: BriefFlow, slot: u32, end: u32): void {
-  copyRow(changetype<usize>(brief.end(slot)), changetype<usize>(endAt(end)), offsetof<End>());
-  copyRow(changetype<usize>(brief.coldEnd(slot)), changetype<usize>(coldEndAt(end)), offsetof<EndCold>());
-}
-
-/** `bytes`: a multiple of 8. For so few of them a call of memory.copy costs more. */
-function copyRow(to: usize, from: usize, bytes: usize): void {
-  for (let at: usize = 0; at < bytes; at += 8) store<u64>(to + at, load<u64>(from + at));
+  copyWords(changetype<usize>(brief.end(slot)), changetype<usize>(endAt(end)), offsetof<End>());
+  copyWords(changetype<usize>(brief.coldEnd(slot)), changetype<usize>(coldEndAt(end)), offsetof<EndCold>());
 }
 
 /** The kept flow with the key in `flowKey`; 0 = there is none. `tag`: keyTag(). */
@@ -215,17 +211,17 @@ export function findBrief(tag: u32): usize {
 export function takeBrief(brief: BriefFlow): u32 {
   if (!hasRoomForFlow()) return 0;
   const flow = takeFlow();
-  copyRow(changetype<usize>(flowAt(flow)), changetype<usize>(brief.flow), offsetof<Flow>());
-  copyRow(changetype<usize>(coldFlowAt(flow)), changetype<usize>(brief.cold), offsetof<FlowCold>());
-  copyRow(changetype<usize>(flowKeyAt(flow)), changetype<usize>(brief.key), offsetof<FlowKey>());
+  copyWords(changetype<usize>(flowAt(flow)), changetype<usize>(brief.flow), offsetof<Flow>());
+  copyWords(changetype<usize>(coldFlowAt(flow)), changetype<usize>(brief.cold), offsetof<FlowCold>());
+  copyWords(changetype<usize>(flowKeyAt(flow)), changetype<usize>(brief.key), offsetof<FlowKey>());
   if (!insertFlow(flow)) {
     giveFlow(flow);
     return 0;
   }
   for (let slot: u32 = 0; slot < 2; slot++) {
     const end = takeEnd();
-    copyRow(changetype<usize>(endAt(end)), changetype<usize>(brief.end(slot)), offsetof<End>());
-    copyRow(changetype<usize>(coldEndAt(end)), changetype<usize>(brief.coldEnd(slot)), offsetof<EndCold>());
+    copyWords(changetype<usize>(endAt(end)), changetype<usize>(brief.end(slot)), offsetof<End>());
+    copyWords(changetype<usize>(coldEndAt(end)), changetype<usize>(brief.coldEnd(slot)), offsetof<EndCold>());
     endAt(end).flow = flow;
     flowAt(flow).setEnd(slot, end);
   }

@@ -9,6 +9,7 @@ import { MATCH_ONCE_SIZE, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
+import { copyWords } from '../lib/words';
 import { releaseViewpoint } from './viewpoints';
 
 /** Behind it: the MatchOnce. */
@@ -46,7 +47,7 @@ export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u3
   const address = oncesOf(shard).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
   const kept = changetype<WaitingOnce>(address).once;
-  memory.copy(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
+  copyWords(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
   kept.openNode = node;
   kept.openRemoteNode = remoteNode;
   retainNode(node);
