@@ -11,8 +11,8 @@ import { promisify } from 'node:util';
 const RUN = join(import.meta.dirname, 'run.ts');
 /** Bytes and packets of both directions, open connections, flows of which both ends are known. */
 const POINTS_PER_SERIES = 6;
-/** The exporter's own: windows that wait, exports that succeeded, failed and were merged. */
-const OWN_POINTS = 6;
+/** The exporter's own: windows that wait, exports that succeeded, failed and were merged, points that were refused, what merging left out. */
+const OWN_POINTS = 8;
 /** target_info. */
 const OWN_SAMPLES = 7;
 
