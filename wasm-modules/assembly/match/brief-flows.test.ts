@@ -187,3 +187,34 @@ test('beyond the limit of a shard the oldest window is forgotten as a whole, and
   hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: keys[0], cookie: keys[0] }) })]));
   assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].connections, 1);
 });
+
+test('connections of many windows that are kept take the memory of connections, not of windows', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const perWindow = 256;
+  const windows = 40;
+  const tell = (window: number) => {
+    const keys = Array.from({ length: perWindow }, (_, index) => BigInt(window * perWindow + index + 1));
+    hosts.say(client, onceFrame(keys.map((joinKey) => once({ open: clientEnd({ joinKey, cookie: joinKey }) }))));
+    hosts.say(server, onceFrame(keys.map((joinKey) => once({ open: serverEnd({ joinKey, cookie: joinKey }) }))));
+    assert.equal(hosts.close()[EDGE].connections, perWindow);
+  };
+  for (let window = 0; window < 10; window++) tell(window);
+  const before = hosts.fleet.memoryBytes(0);
+  for (let window = 10; window < windows; window++) tell(window);
+  // A page of 32 KiB for each shard that a window has connections of would be 150 MiB.
+  assert.ok(hosts.fleet.memoryBytes(0) - before < 16 * 2 ** 20, String(hosts.fleet.memoryBytes(0) - before));
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), perWindow * windows);
+  hosts.fleet.call(0, 'match_committed', hosts.window - 11);
+  hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), perWindow * 10);
+});
+
+test('without a commit a connection is kept for ten minutes of windows', () => {
+  const { hosts } = closedConnection();
+  for (let window = 0; window < 59; window++) hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 1);
+  hosts.close();
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 0);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 0);
+});

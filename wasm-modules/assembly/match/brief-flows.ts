@@ -18,6 +18,7 @@ import {
   End,
   EndCold,
   endAt,
+  FLOW_COUNT_MAX,
   Flow,
   FlowCold,
   FlowKey,
@@ -75,21 +76,18 @@ const ENDS_OFFSET: usize = offsetof<Flow>() + offsetof<FlowCold>() + offsetof<Fl
 const END_BYTES: usize = offsetof<End>() + offsetof<EndCold>();
 const BRIEF_FLOW_BYTES: u32 = <u32>(ENDS_OFFSET + 2 * END_BYTES);
 
-/** The brief flows of a shard in a window. Behind it: the BlockChain of their copies. */
+/** The brief flows of a shard in a window. */
 @unmanaged
 class BriefList {
   /** The list of the next window. Free rows keep their list here. */
   next: u32;
   window: u32;
   mask: u32;
-  pad0: u32;
+  /** Copies of this window in the shard's chain. */
+  copies: u32;
   /** Slots by linear probing: tag u32, address of the BriefFlow u32; 0 = it is being forgotten. */
   index: usize;
-  pad1: u32;
-
-  get flows(): BlockChain {
-    return changetype<BlockChain>(changetype<usize>(this) + offsetof<BriefList>());
-  }
+  pad0: u32;
 
   get indexBytes(): usize {
     return (<usize>this.mask + 1) * SLOT_BYTES;
@@ -102,9 +100,8 @@ class BriefList {
 
 const SLOT_BYTES: usize = 8;
 const SLOT_COUNT_MIN: u32 = 8;
-const LIST_BYTES: usize = offsetof<BriefList>() + offsetof<BlockChain>();
 
-/** Of a shard, oldest first. */
+/** Of a shard, oldest first. Behind it: the BlockChain of the copies of all windows, in their order. */
 @unmanaged
 class ShardLists {
   head: u32;
@@ -112,7 +109,13 @@ class ShardLists {
   /** Kept flows in them. */
   count: u32;
   pad0: u32;
+
+  get copies(): BlockChain {
+    return changetype<BlockChain>(changetype<usize>(this) + offsetof<ShardLists>());
+  }
 }
+
+const SHARD_BYTES: usize = offsetof<ShardLists>() + offsetof<BlockChain>();
 
 let lists: RowPool = changetype<RowPool>(0);
 let shards: usize = 0;
@@ -120,12 +123,17 @@ let briefs: u32 = 0;
 
 /** To be called after initFlowTable. */
 export function initBriefFlows(): void {
-  lists = RowPool.create(LIST_BYTES, SHARD_COUNT * (windowsToLinger() + 2));
-  shards = allocate(<usize>SHARD_COUNT * offsetof<ShardLists>());
+  lists = RowPool.create(offsetof<BriefList>(), SHARD_COUNT * (windowsToLinger() + 2));
+  shards = allocate(<usize>SHARD_COUNT * SHARD_BYTES);
 }
 
 export function briefFlows(): u32 {
   return briefs;
+}
+
+/** Within a window there may be more of them than are kept at its end, but no more than flows. */
+export function hasRoomForBrief(): bool {
+  return briefs < FLOW_COUNT_MAX;
 }
 
 function listAt(list: u32): BriefList {
@@ -133,7 +141,7 @@ function listAt(list: u32): BriefList {
 }
 
 function shardAt(shard: u32): ShardLists {
-  return changetype<ShardLists>(shards + <usize>shard * offsetof<ShardLists>());
+  return changetype<ShardLists>(shards + <usize>shard * SHARD_BYTES);
 }
 
 /** The next `keepBrief`s are of this shard and window, and at most `count`. False when there is no memory for them. */
@@ -148,7 +156,7 @@ export function beginBriefs(shard: u32, window: u32, count: u32): bool {
     return false;
   }
   const list = listAt(row);
-  memory.fill(changetype<usize>(list), 0, LIST_BYTES);
+  memory.fill(changetype<usize>(list), 0, offsetof<BriefList>());
   list.window = window;
   list.mask = slots - 1;
   list.index = index;
@@ -163,12 +171,13 @@ export function beginBriefs(shard: u32, window: u32, count: u32): bool {
 export function keepBrief(flow: u32, tag: u32): void {
   const shard = shardAt(flowKey.shard);
   const list = listAt(shard.tail);
-  const address = list.flows.append(BRIEF_FLOW_BYTES);
+  const address = shard.copies.append(BRIEF_FLOW_BYTES);
   if (address === 0) {
     dropFlow(flow);
     count(ReducerCounter.FlowsEvicted);
     return;
   }
+  list.copies++;
   const brief = changetype<BriefFlow>(address);
   const hot = flowAt(flow);
   copyWords(changetype<usize>(brief.flow), changetype<usize>(hot), offsetof<Flow>());
@@ -193,8 +202,9 @@ function copyEnd(brief: BriefFlow, slot: u32, end: u32): void {
 
 /** The kept flow with the key in `flowKey`; 0 = there is none. `tag`: keyTag(). */
 export function findBrief(tag: u32): usize {
-  if (flowKey.kind !== KeyKind.Join) return 0;
-  for (let row = shardAt(flowKey.shard).head; row !== 0; row = listAt(row).next) {
+  const shard = shardAt(flowKey.shard);
+  if (flowKey.kind !== KeyKind.Join || shard.count === 0) return 0;
+  for (let row = shard.head; row !== 0; row = listAt(row).next) {
     const list = listAt(row);
     if (list.index === 0) continue;
     for (let slot = tag; load<u32>(list.slotAt(slot), 4) !== 0; slot++) {
@@ -259,14 +269,13 @@ function forgetOldest(shard: ShardLists, window: u32): bool {
   const list = listAt(row);
   if (list.index !== 0) giveBlock(list.index, list.indexBytes);
   list.index = 0;
-  const front = list.flows.front();
-  if (front === 0) {
+  if (list.copies === 0) {
     shard.head = list.next;
     if (shard.head === 0) shard.tail = 0;
     lists.give(row);
     return true;
   }
-  const brief = changetype<BriefFlow>(front);
+  const brief = changetype<BriefFlow>(shard.copies.front());
   if (!brief.isGone) {
     releaseEnd(brief, 0);
     releaseEnd(brief, 1);
@@ -275,7 +284,8 @@ function forgetOldest(shard: ShardLists, window: u32): bool {
     shard.count--;
     briefs--;
   }
-  list.flows.pass(BRIEF_FLOW_BYTES);
+  shard.copies.pass(BRIEF_FLOW_BYTES);
+  list.copies--;
   return true;
 }
 

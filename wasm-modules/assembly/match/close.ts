@@ -9,7 +9,15 @@ import { EDGE_FLOW_SIZE, EdgeFlow, MatchOnce, ReducerCounter } from '../gen/reco
 import { set } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { isOutboxFull } from '../lib/outbox';
-import { beginBriefs, briefFlows, expireBriefs, findBrief, forgetCommittedBrief, keepBrief } from './brief-flows';
+import {
+  beginBriefs,
+  briefFlows,
+  expireBriefs,
+  findBrief,
+  forgetCommittedBrief,
+  hasRoomForBrief,
+  keepBrief,
+} from './brief-flows';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
 import { blankEdgeFlow, emitEdgeFlow } from './emit';
@@ -128,7 +136,7 @@ function claimDeferred(waiting: WaitingOnce, window: u32): void {
   const once = waiting.once;
   if (waiting.other !== 0) {
     const other = changetype<WaitingOnce>(waiting.other);
-    if (hasBriefs && isUnknown(once, waiting.tag) && hasRoomForFlow()) {
+    if (hasBriefs && isUnknown(once, waiting.tag) && hasRoomForFlow() && hasRoomForBrief()) {
       other.other = TAKEN_ONCE;
       bookBrief(once, other.once, waiting.tag, window);
       return;

@@ -12,6 +12,8 @@ import { Viewpoint, viewpointAt } from './viewpoints';
 /** Per worker. */
 export const FLOW_COUNT_MAX: u32 = 1 << 22;
 export const END_COUNT_MAX: u32 = 1 << 23;
+/** Brief flows that are kept (brief-flows.ts) have them, too, and there are at most as many as flows. */
+export const EXTRAS_COUNT_MAX: u32 = 2 * FLOW_COUNT_MAX;
 
 export const FLOW_DIRTY: u16 = 1;
 /** Orientation is frozen and `booked` has a base. */
@@ -138,7 +140,7 @@ export class FlowCold {
     this.closeExtras();
   }
 
-  /** There are as many as flows, so there is always one. */
+  /** There are EXTRAS_COUNT_MAX of them, so there is always one. */
   private openExtras(): FlowExtras {
     if (this.extras === 0) {
       this.extras = extras.take();
@@ -242,7 +244,7 @@ export function initFlows(): void {
   flows.begin(offsetof<Flow>(), FLOW_COUNT_MAX);
   coldFlows.begin(offsetof<FlowCold>(), FLOW_COUNT_MAX);
   flowKeys.begin(offsetof<FlowKey>(), FLOW_COUNT_MAX);
-  extras.begin(offsetof<FlowExtras>(), FLOW_COUNT_MAX);
+  extras.begin(offsetof<FlowExtras>(), EXTRAS_COUNT_MAX);
   ends.begin(offsetof<End>(), END_COUNT_MAX);
   coldEnds.begin(offsetof<EndCold>(), END_COUNT_MAX);
 }

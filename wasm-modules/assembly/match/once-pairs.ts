@@ -16,15 +16,18 @@ class KeySlot {
 }
 
 const CONTESTED: u32 = 1;
+/** A list beyond it, which only an agent that chooses its join keys makes, is claimed once by once, in slices: the table is made in one go. */
+const PAIRED_COUNT_MAX: u32 = 1 << 18;
 
 let slots: usize = 0;
 let slotsBytes: usize = 0;
 let mask: u32 = 0;
 
-/** Sets `other` in the list of the shard. Returns for how many connections, at most; 0 when memory is used up. */
+/** Sets `other` in the list of the shard. Returns for how many connections, at most; 0 when there are too many or memory is used up. */
 export function pairOnces(shard: u32): u32 {
   const list = oncesOf(shard);
-  if (!clearSlots(list.bytes / WAITING_ONCE_BYTES)) return 0;
+  const size = list.bytes / WAITING_ONCE_BYTES;
+  if (size > PAIRED_COUNT_MAX || !clearSlots(size)) return 0;
   let pairs: u32 = 0;
   for (let at = list.rewind(); at !== 0; at = list.next(WAITING_ONCE_BYTES)) {
     const waiting = changetype<WaitingOnce>(at);

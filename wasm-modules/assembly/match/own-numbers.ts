@@ -10,7 +10,7 @@ import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { RowPool } from '../lib/row-pool';
 import { baselineAt } from './baselines';
-import { coldFlowAt, END_EXISTING, END_FRESH, End, endAt, FLOW_COUNT_MAX, Flow, flowAt } from './flow';
+import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, endAt, Flow, flowAt } from './flow';
 
 /** Totals of an end; a row has those of the client, then those of the server. */
 @unmanaged
@@ -29,7 +29,7 @@ let rows: RowPool = changetype<RowPool>(0);
 const baseline: OwnTotals = changetype<OwnTotals>(memory.data(offsetof<OwnTotals>(), 8));
 
 export function initOwnTotals(): void {
-  rows = RowPool.create(ROW_HEAD_BYTES + 2 * offsetof<OwnTotals>(), FLOW_COUNT_MAX);
+  rows = RowPool.create(ROW_HEAD_BYTES + 2 * offsetof<OwnTotals>(), EXTRAS_COUNT_MAX);
 }
 
 /** Writes to `out` what the ends' totals rose by since the last close. To be called before the flow's baselines are applied. */
