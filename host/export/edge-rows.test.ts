@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Level } from '../wire/gen/records-layout.ts';
-import { decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { Level, NodeKind } from '../wire/gen/records-layout.ts';
+import { boundRows, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
 import { mergeHistograms } from './histogram.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
@@ -84,3 +84,42 @@ test('what several workers have open of one edge in one window adds up', () => {
   const [row] = sortedRows(decodeWindow([worker(2n), worker(3n)], LEVELS));
   assert.equal(row.active, 5);
 });
+
+for (const [place, outputs] of [
+  ['before', [['(other)'], ['a', 'b']]],
+  ['after', [['a', 'b'], ['(other)']]],
+] as const) {
+  test(`rows without a place are added to the (other) that a window has ${place} them, and its own row stays as it is`, () => {
+    const bytes = { a: 1n, b: 2n, '(other)': 4n };
+    const encoded = outputs.map((roles) => {
+      const nodes = roles.map((role) => ({ role, kind: role === '(other)' ? NodeKind.Other : NodeKind.Service }));
+      return encodeWindowOutput(
+        1,
+        nodes,
+        roles.map((role, node) => ({
+          ...{
+            ...AZ,
+            clientNode: node,
+            serverNode: node,
+            serverPort: 0,
+            forwardBytes: bytes[role],
+            active: bytes[role],
+          },
+        })),
+      );
+    });
+    const rows = decodeWindow(encoded, LEVELS);
+    const known = decodeWindow([encodeWindowOutput(0, [{ role: 'known' }], [{ ...AZ, serverNode: 0 }])], LEVELS);
+    const before = structuredClone([...rows.values()]);
+    // The second time (other) is known, as it is from then on.
+    for (const others of [known, mergeRows(boundRows(rows, known, 1).rows, known.values())]) {
+      const bounded = boundRows(rows, others, 1);
+      assert.deepEqual(
+        [...bounded.rows.values()].map(({ client, sums, active }) => [client.role, sums.forwardBytes, active]),
+        [['(other)', 7, 7]],
+      );
+      assert.equal(bounded.overflow, 2);
+      assert.deepEqual(structuredClone([...rows.values()]), before);
+    }
+  });
+}

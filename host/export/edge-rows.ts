@@ -157,17 +157,27 @@ export function boundRows(
   let room = Math.max(0, countMax - known.size);
   let overflow = 0;
   for (const [key, row] of rows) {
-    if (known.has(key)) bounded.set(key, row);
+    if (isOther(row)) addOther(bounded, row);
+    else if (known.has(key)) bounded.set(key, row);
     else if (room > 0) {
       bounded.set(key, row);
       room--;
     } else {
       overflow++;
-      const other = toOther(row);
-      mergeRow(bounded, other, other.active + (bounded.get(mapKey(other))?.active ?? 0));
+      addOther(bounded, toOther(row));
     }
   }
   return { rows: bounded, overflow };
+}
+
+/** A row that others of its level and protocol are added to. A window may have it before or after those. */
+function isOther({ client, server, serverPort }: EdgeRow): boolean {
+  return client.kind === NodeKind.Other && server.kind === NodeKind.Other && serverPort === 0;
+}
+
+/** Adds `other`, and what it has open, to `rows` of the same window; it stays as it is. */
+function addOther(rows: RowsByKey, other: EdgeRow): void {
+  mergeRow(rows, other, other.active + (rows.get(mapKey(other))?.active ?? 0));
 }
 
 /**
