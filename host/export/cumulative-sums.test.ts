@@ -125,23 +125,31 @@ test('an edge that a window over its budget left out starts anew when it is told
 });
 
 test('an edge that was left out goes on while a receiver may not know its sums of before', () => {
-  const bench = new Bench({ isScraped: true });
+  const bench = new Bench();
   bench.isFolding = true;
   const total = () => [bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.fromWindow];
-  bench.close({ curl: forward(8) });
-  bench.close();
-  bench.close({ curl: forward(1) });
-  assert.deepEqual(total(), [9, FIRST], 'nobody has scraped it');
-  bench.sums.scraped();
-  bench.close({ curl: forward(2) }, false);
-  bench.sums.scraped();
+  bench.close({ curl: forward(8) }, false);
   bench.close({}, false);
   bench.close({ curl: forward(4) }, false);
-  assert.deepEqual(total(), [15, FIRST], 'its last window is not committed');
-  bench.sums.scraped();
+  assert.deepEqual(total(), [12, FIRST], 'its last window is not committed');
   bench.close();
   bench.close({ curl: forward(16) });
   assert.deepEqual(total(), [16, bench.window - 1]);
+});
+
+test('with a Prometheus, what an edge adds up to falls only when it is dropped for its age', () => {
+  const bench = new Bench({ isScraped: true, staleNs: 3n * BigInt(SECOND_NS) });
+  bench.isFolding = true;
+  const total = () => [bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.fromWindow];
+  bench.close({ curl: forward(15) });
+  bench.close();
+  // Anew it would be 16: to `increase` one byte more than before.
+  bench.close({ curl: forward(16) });
+  assert.deepEqual(total(), [31, FIRST]);
+  for (let idle = 0; idle < 4; idle++) bench.close();
+  assert.deepEqual([total(), bench.reading('seriesExpired')], [[undefined, undefined], 1]);
+  bench.close({ curl: forward(1) });
+  assert.deepEqual(total(), [1, bench.window - 1]);
 });
 
 test('an edge stays until its last change is committed, however long that takes', () => {

@@ -7,7 +7,8 @@
  * its last change is committed: a receiver that was away is told of it first.
  *
  * Where a level is over its budget, a window is silent of edges that moved, so what such a window leaves out has ended: an edge that is told
- * again starts anew, from that window. While a receiver may not know its sums of before, it goes on instead, and no byte is lost.
+ * again starts anew, from that window. Until its sums of before are committed it goes on instead, and no byte is lost. With a Prometheus it
+ * always goes on: a scrape says of no series when it started, and takes it for one that started anew only where it fell.
  */
 import { type Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { addInto, boundRows, boundTallies, copyRow, type EdgeRow, type RowsByKey } from './edge-rows.ts';
@@ -26,7 +27,7 @@ export interface CumulativeSumsOptions {
   rowsMax?: number;
   /** Nanoseconds; STALE_NS by default. */
   staleNs?: bigint;
-  /** Somebody asks for the sums now and then, and knows what `scraped` returned. */
+  /** By a Prometheus: no sum starts anew before it is dropped for its age. */
   isScraped?: boolean;
 }
 
@@ -42,11 +43,10 @@ const NO_LEVELS: ReadonlySet<Level> = new Set();
 export class CumulativeSums {
   readonly #rowsMax: number;
   readonly #staleNs: bigint;
+  readonly #isScraped: boolean;
   /** The row that was mentioned longest ago is the first. */
   readonly #rows = new Map<string, CumulativeRow>();
   #committed = -1;
-  #lastWindow = -1;
-  #scraped: number;
   /** Of all rows but those of (other). */
   #tallies = 0;
   #overflow = 0;
@@ -55,14 +55,13 @@ export class CumulativeSums {
   constructor({ rowsMax = CUMULATIVE_ROWS_MAX, staleNs = STALE_NS, isScraped = false }: CumulativeSumsOptions = {}) {
     this.#rowsMax = rowsMax;
     this.#staleNs = staleNs;
-    this.#scraped = isScraped ? -1 : Number.MAX_SAFE_INTEGER;
+    this.#isScraped = isScraped;
   }
 
   /** Takes the rows of a closed window, which stay as they are. `foldedLevels`: those that were over their budget. */
   add(window: number, windowNs: number, rows: RowsByKey, foldedLevels: ReadonlySet<Level> = NO_LEVELS): void {
     this.#dropStale(window - Math.ceil(Number(this.#staleNs) / windowNs));
-    this.#dropEnded(rows);
-    this.#lastWindow = window;
+    if (!this.#isScraped) this.#dropEnded(rows);
     const inRows = boundRows(rows, this.#rows, this.#rowsMax);
     const bounds = { count: this.#tallies, countMax: this.#rowsMax * TALLIES_PER_ROW };
     const bounded = boundTallies(inRows.rows, this.#rows, bounds);
@@ -92,12 +91,6 @@ export class CumulativeSums {
     return new Map(this.#rows);
   }
 
-  /** The same, for a receiver that asked. */
-  scraped(): RowsByKey {
-    this.#scraped = Math.max(this.#scraped, this.#lastWindow);
-    return this.snapshot();
-  }
-
   readings(): SelfReading[] {
     return [
       { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
@@ -106,10 +99,9 @@ export class CumulativeSums {
   }
 
   #dropEnded(rows: RowsByKey): void {
-    const told = Math.min(this.#committed, this.#scraped);
     for (const key of rows.keys()) {
       const known = this.#rows.get(key);
-      if (known === undefined || !known.hasEnded || known.lastWindow > told) continue;
+      if (known === undefined || !known.hasEnded || known.lastWindow > this.#committed) continue;
       this.#rows.delete(key);
       this.#tallies -= countedTallies(known);
     }

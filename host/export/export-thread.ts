@@ -64,7 +64,7 @@ class ExportThread {
     this.#sums = new CumulativeSums(prometheus && { rowsMax: PROMETHEUS_ROWS_MAX, isScraped: true });
     this.#exporter = temporality === undefined ? undefined : this.#createExporter(temporality);
     const snapshot = () => ({
-      rows: [...this.#sums.scraped().values()],
+      rows: [...this.#sums.snapshot().values()],
       self: [...this.#readSelf(), ...(this.#exporter?.readings() ?? [])],
       resource: reducerResource(incarnation),
     });
