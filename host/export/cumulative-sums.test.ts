@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Level, TallySide } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
-import { decodeWindow, type EdgeRow } from './edge-rows.ts';
+import { decodeHosts, decodeWindow, type EdgeRow } from './edge-rows.ts';
 import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
 
 const SECOND_NS = 1_000_000_000;
@@ -135,6 +135,19 @@ test('an edge that was left out goes on while a receiver may not know its sums o
   bench.close();
   bench.close({ curl: forward(16) });
   assert.deepEqual(total(), [16, bench.window - 1]);
+});
+
+test('what a host counts goes on when the windows that leave it out are over the budget of its level', () => {
+  const sums = new CumulativeSums();
+  const close = (window: number, count: bigint): void => {
+    const tallies = [{ kind: TallyKind.AcceptOverflow, clientNode: 0, count }];
+    const output = encodeWindowOutput(window, [{ host: 'h' }], [], count === 0n ? [] : tallies);
+    sums.add(window, SECOND_NS, decodeHosts([output]), new Set([Level.IdId]));
+    sums.committed(window);
+  };
+  for (const [index, count] of [5n, 0n, 7n].entries()) close(FIRST + index, count);
+  const [{ tallies, fromWindow }] = sums.snapshot().values();
+  assert.deepEqual([[...tallies.values()].map(({ count }) => count), fromWindow], [[12], FIRST]);
 });
 
 test('with a Prometheus, what an edge adds up to falls only when it is dropped for its age', () => {

@@ -69,7 +69,8 @@ export class CumulativeSums {
     // An edge that the window does not mention has no open connection.
     for (const [key, row] of this.#rows)
       if (!bounded.rows.has(key)) {
-        const hasEnded = row.hasEnded || (foldedLevels.has(row.level) && row.client.kind !== NodeKind.Other);
+        const isFolded = foldedLevels.has(row.level) && row.client.kind !== NodeKind.Other && !row.isHost;
+        const hasEnded = row.hasEnded || isFolded;
         if (row.active !== 0 || hasEnded !== row.hasEnded) this.#rows.set(key, { ...row, active: 0, hasEnded });
       }
     for (const [key, row] of bounded.rows) {
