@@ -342,6 +342,47 @@ for (const status of [400, 413]) {
   });
 }
 
+test('a window that is refused as a whole holds back nothing, and is given up in a bounded number of requests', {
+  skip: part.skip,
+}, async (context) => {
+  const bench = await startBench(context);
+  const [nodes, edges] = manyEdges(3_000);
+  for (const node of nodes) node.role = 'too-old';
+  bench.gate.verdict = (body) => (body.includes('too-old') ? 400 : undefined);
+  bench.closeAll(FIRST, nodes, edges);
+  bench.close(FIRST + 1, { forwardBytes: 999n });
+  await bench.until(() => bench.committed.length === 2, 'commits');
+  // The bytes of each, and that nothing is open; with them our own readings where they shared a chunk.
+  const refused = bench.refused ?? 0;
+  assert.ok(refused >= 6_000 && refused < 6_100, `${refused} points`);
+  assert.ok(bench.gate.sizes.length < 2_000, `${bench.gate.sizes.length} requests`);
+  assert.deepEqual(sortedIo(await bench.received()), [999]);
+});
+
+test('a receiver that takes a part of a window and then refuses everything for a while is told the rest afterwards, as it was', {
+  skip: part.skip,
+}, async (context) => {
+  const bench = await startBench(context);
+  let posts = 0;
+  bench.gate.verdict = () => (posts++ === 0 ? undefined : 400);
+  // The second chunk is a few rows.
+  bench.closeAll(FIRST, ...manyEdges(1_024));
+  await bench.until(() => {
+    bench.aheadMs += 60_000;
+    return (bench.reading('failure') ?? 0) >= 12;
+  }, 'failures');
+  assert.deepEqual([bench.committed, bench.refused], [[], 0]);
+  bench.gate.verdict = () => undefined;
+  await bench.until(() => {
+    bench.aheadMs += 60_000;
+    return bench.committed.length === 1;
+  }, 'commit');
+  const received = await bench.received();
+  assert.equal(bench.refused, 0);
+  assert.deepEqual(sortedIo(received), upTo(1_024));
+  assert.equal(received.filter((each) => points(each, 'tributary.flow.io').length > 0).length, 2);
+});
+
 test('a chunk of the longest names is one that the gRPC receiver of a collector takes', {
   skip: part.skip,
 }, async (context) => {

@@ -14,7 +14,7 @@ import { ExportQueue, type WindowBatch } from './export-queue.ts';
 import type { Profile } from './gen/metrics.ts';
 import { countTallies, MergedIncrements } from './merged-increments.ts';
 import { CHUNK_BYTES_MAX, type Chunk, halveChunk, splitBatch } from './otlp-chunks.ts';
-import { type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
+import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { reducerResource } from './resource.ts';
 
 export interface OtlpExporterOptions {
@@ -49,6 +49,8 @@ const CHUNKS_IN_FLIGHT_MAX = 4;
 const REJECTED_POINTS = /"rejectedDataPoints":"?(\d+)/;
 /** What a receiver has no room for is halved, and later chunks are made as small, but not smaller than this. */
 const CHUNK_BYTES_MIN = 65_536;
+/** Of pieces of a batch that are bad: enough to single out twenty points. What is bad then is given up as it is, so that a batch that is bad ends. */
+const HALVINGS_MAX = 256;
 /** Take as much memory. */
 const TALLIES_LIKE_A_ROW = 4;
 
@@ -64,7 +66,7 @@ interface ExportFailure {
 }
 
 interface UnsentChunk extends Chunk {
-  /** The receiver said that there is something wrong with it. */
+  /** The receiver said that there is something wrong with it, and took something else after that. */
   isRefused?: boolean;
 }
 
@@ -77,10 +79,11 @@ export class OtlpExporter {
   readonly #processStartNs: bigint;
   /** What has not arrived of the first batch since it was in flight for the first time. */
   #unsent: UnsentChunk[] = [];
-  /** A part of that batch has arrived, so what is refused of it is refused for itself. */
-  #hasArrivedInPart = false;
+  /** Of its pieces, because they were bad. */
+  #halvings = 0;
   #chunkBytesMax = CHUNK_BYTES_MAX;
   #pointsRefused = 0;
+  #probes = 0;
   /** Of a point of that batch. */
   #lastRefusal: Error | undefined;
   #windowNs = 0n;
@@ -184,7 +187,7 @@ export class OtlpExporter {
     if (batch === undefined) return;
     if (this.#unsent.length === 0) {
       this.#unsent = this.#split(batch);
-      this.#hasArrivedInPart = false;
+      this.#halvings = 0;
     }
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
     void this.#send(batch);
@@ -209,12 +212,15 @@ export class OtlpExporter {
       if (this.#isStopped) return;
       const chunks = this.#unsent.splice(0, CHUNKS_IN_FLIGHT_MAX);
       const results = await Promise.all(chunks.map((chunk) => this.#post(chunk)));
-      this.#hasArrivedInPart ||= results.includes(undefined);
+      const isJudged = results.some(isRefusal) && (await this.#probe());
       for (const [index, result] of results.entries()) {
-        if (result === undefined || this.#giveWay(chunks[index], result)) continue;
-        // Behind the others, so that they have their turn before it.
-        this.#unsent.push(chunks[index]);
-        failure = result;
+        if (result === undefined) continue;
+        if (isJudged && isRefusal(result)) this.#giveWay(chunks[index], result);
+        else {
+          // Behind the others, so that they have their turn before it.
+          this.#unsent.push(chunks[index]);
+          failure = result;
+        }
       }
     }
     if (failure === undefined) this.#arrived(batch);
@@ -225,30 +231,41 @@ export class OtlpExporter {
 
   /**
    * A chunk that is refused for what it is would be refused for ever, and hold back all windows after it. One that is too large is sent in
-   * halves at once; one that is bad, when it was refused twice. What is too large or bad by itself is not sent again, if the receiver took
-   * something else of the batch: one that takes nothing is waited for, as one that is away. True when the chunk is not to be sent again as it is.
+   * halves at once; one that is bad, when it was refused twice. What is bad by itself is not sent again. All of that only while the receiver
+   * takes something else: one that takes nothing is waited for, as one that is away.
    */
-  #giveWay(chunk: UnsentChunk, { error }: ExportFailure): boolean {
-    const isTooLarge = error?.code === TOO_LARGE || (error?.code === BAD && /too large/i.test(String(error.data)));
-    if (!isTooLarge && error?.code !== BAD) return false;
-    if (!isTooLarge && chunk.isRefused !== true) {
-      chunk.isRefused = true;
-      return false;
+  #giveWay(chunk: UnsentChunk, failure: ExportFailure): void {
+    const isLarge = isTooLarge(failure) && chunk.bytes > CHUNK_BYTES_MIN;
+    if (!isLarge && chunk.isRefused !== true) {
+      this.#unsent.push({ ...chunk, isRefused: true });
+      return;
     }
-    const halves = halveChunk(chunk, this.#options.profile);
+    const halves = isLarge || this.#halvings < HALVINGS_MAX ? halveChunk(chunk, this.#options.profile) : [];
     if (halves.length > 1) {
-      if (isTooLarge) this.#chunkBytesMax = Math.max(CHUNK_BYTES_MIN, Math.min(this.#chunkBytesMax, chunk.bytes / 2));
-      this.#unsent.unshift(...halves.map((half) => ({ ...half, isRefused: true })));
-    } else if (this.#hasArrivedInPart) {
+      if (isLarge) this.#chunkBytesMax = Math.max(CHUNK_BYTES_MIN, Math.min(this.#chunkBytesMax, chunk.bytes / 2));
+      else this.#halvings++;
+      this.#unsent.unshift(...halves.map((half) => ({ ...half, isRefused: false })));
+    } else {
       this.#pointsRefused += chunk.points;
-      this.#lastRefusal = error;
-    } else return false;
-    return true;
+      this.#lastRefusal = failure.error;
+    }
+  }
+
+  /**
+   * Whether the receiver takes something that nobody can call bad: one reading as of now. It is told in probes alone, so none of it is newer
+   * than what waits of the same series.
+   */
+  async #probe(): Promise<boolean> {
+    const endNs = this.#dependencies.clock().unixNs;
+    const self: SelfReading[] = [{ metric: 'exportProbes', attributes: {}, value: ++this.#probes }];
+    const { temporality } = this.#options;
+    const times = { startNs: () => endNs, endNs, processStartNs: this.#processStartNs, temporality };
+    return (await this.#post({ ...times, rows: [], self })) === undefined;
   }
 
   /** Undefined when it has arrived. */
-  #post(chunk: Chunk): Promise<ExportFailure | undefined> {
-    const metrics = toResourceMetrics(chunk, reducerResource(this.#incarnation), this.#options.profile);
+  #post(batch: MetricsBatch): Promise<ExportFailure | undefined> {
+    const metrics = toResourceMetrics(batch, reducerResource(this.#incarnation), this.#options.profile);
     const { promise, resolve } = Promise.withResolvers<ExportFailure | undefined>();
     this.#exporter.export(metrics, ({ code, error }) => resolve(code === EXPORT_SUCCESS ? undefined : { error }));
     return promise;
@@ -275,4 +292,13 @@ export class OtlpExporter {
     const retryInMs = Math.round(this.#queue.failed(ms) - ms);
     log.warn({ err, window, retryInMs, queued: this.#queue.length }, 'export failed');
   }
+}
+
+function isTooLarge({ error }: ExportFailure): boolean {
+  return error?.code === TOO_LARGE || (error?.code === BAD && /too large/i.test(String(error.data)));
+}
+
+/** It says that something is wrong with what was sent. */
+function isRefusal(failure: ExportFailure | undefined): failure is ExportFailure {
+  return failure?.error?.code === TOO_LARGE || failure?.error?.code === BAD;
 }

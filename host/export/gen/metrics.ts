@@ -811,8 +811,17 @@ export const SELF_METRICS = {
     instrument: 'counter',
     unit: '{point}',
     source: 'export',
-    description: 'Points that the receiver refused for themselves, too large or bad, while it took others of the same window, and those that it rejected of a request that it took; they are not told again.',
+    description: 'Points that the receiver refused for themselves, too large or bad, while it took a probe, and those that it rejected of a request that it took; they are not told again.',
     prometheus: 'tributary_export_point_refused_total',
+    attributes: [],
+  },
+  exportProbes: {
+    name: 'tributary.export.probe.count',
+    instrument: 'counter',
+    unit: '{probe}',
+    source: 'export',
+    description: 'Requests with this number alone, which tell whether a receiver that refused something takes anything at all; a Prometheus is not told it.',
+    prometheus: 'tributary_export_probe_count_total',
     attributes: [],
   },
   exportQueue: {
