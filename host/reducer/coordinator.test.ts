@@ -591,11 +591,11 @@ test('while who exports has not taken the last windows none is sealed, and nobod
   const { bench, agents } = benchOf('a');
   const { openWindow } = bench.coordinator;
   const sealedBefore = bench.sealed.length;
-  bench.coordinator.hold(true);
+  bench.coordinator.hold(true, at(bench.nowMs));
   for (let window = openWindow; window < openWindow + 3; window++) bench.tell(agents[0], window);
   bench.until(endOf(openWindow + 3));
   assert.equal(bench.sealed.length, sealedBefore);
-  bench.coordinator.hold(false);
+  bench.coordinator.hold(false, at(bench.nowMs));
   bench.until(bench.nowMs + 1_000);
   assert.deepEqual(
     bench.sealed.slice(sealedBefore, sealedBefore + 3).map(({ window, isLate }) => [window, isLate]),
@@ -603,10 +603,35 @@ test('while who exports has not taken the last windows none is sealed, and nobod
   );
 });
 
+test('after a hold nobody is late before the lateness has passed again, since a window is read when the one before has closed', () => {
+  const { bench, agents } = benchOf('a', 'silent');
+  bench.tell(agents[0], FIRST);
+  bench.tell(agents[1], FIRST);
+  bench.coordinator.hold(true, at(bench.nowMs));
+  const releaseMs = endOf(FIRST + 3);
+  bench.until(releaseMs);
+  bench.coordinator.hold(false, at(releaseMs));
+  bench.coordinator.hold(false, at(releaseMs));
+  bench.until(releaseMs + 1_000);
+  for (const agent of agents) bench.tell(agent, FIRST + 1);
+  bench.until(releaseMs + 2_000);
+  bench.tell(agents[0], FIRST + 2);
+  bench.until(releaseMs + LATENESS_MS - 50);
+  assert.deepEqual(
+    bench.sealed.map(({ window, atMs, isLate }) => [window, atMs - releaseMs, isLate]),
+    [
+      [FIRST, 50, false],
+      [FIRST + 1, 1_000, false],
+    ],
+  );
+  bench.until(releaseMs + LATENESS_MS);
+  assert.deepEqual(bench.sealed[2], { window: FIRST + 2, atMs: releaseMs + LATENESS_MS, isLate: true });
+});
+
 test('a stop does not wait for who exports', () => {
   const { bench, agents } = benchOf('a');
   const { openWindow } = bench.coordinator;
-  bench.coordinator.hold(true);
+  bench.coordinator.hold(true, at(bench.nowMs));
   bench.tell(agents[0], openWindow);
   bench.until(endOf(openWindow) + LATENESS_MS);
   assert.ok(bench.sealed.every(({ window }) => window < openWindow));

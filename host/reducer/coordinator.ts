@@ -116,6 +116,8 @@ export class Coordinator {
   /** The window in which the reducer was asked to stop. */
   #stopWindow: number | undefined;
   #isHeld = false;
+  /** When the last hold ended. */
+  #heldUntilNs = 0n;
   #actions: CoordinatorAction[] = [];
 
   constructor(options: CoordinatorOptions) {
@@ -218,9 +220,11 @@ export class Coordinator {
 
   /**
    * While true no window is sealed, whatever the time: who exports has not taken the last ones. Agents wait with the next window, and put together
-   * what they cannot send. A stop does not wait.
+   * what they cannot send. A window that is under way closes, and a stop does not wait. Once the hold has ended nobody is late before the lateness
+   * has passed again: of several windows that a session told, the second is read when the first has closed.
    */
-  hold(isHeld: boolean): void {
+  hold(isHeld: boolean, now: Instant): void {
+    if (this.#isHeld && !isHeld) this.#heldUntilNs = now.unixNs;
     this.#isHeld = isHeld;
   }
 
@@ -445,6 +449,7 @@ export class Coordinator {
     if (this.#reachableSince === undefined) return false;
     const firstCloseNs = this.#recoveredNs(this.#reachableSince) + latenessNs;
     if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
+    if (!isComplete && now.unixNs < this.#heldUntilNs + latenessNs) return false;
     return isComplete || now.unixNs >= endNs + latenessNs;
   }
 

@@ -101,7 +101,7 @@ export class Engine {
 
   /** While true no window is sealed. */
   hold(isHeld: boolean): void {
-    this.coordinator.hold(isHeld);
+    this.coordinator.hold(isHeld, this.#dependencies.clock());
   }
 
   readCounters(): Promise<WorkerReading[]> {

@@ -139,7 +139,7 @@ export class Reducer {
     this.#engine.exported(window);
   }
 
-  /** While true no window is closed. */
+  /** While true no window is sealed; one that is under way closes. */
   hold(isHeld: boolean): void {
     this.#engine.hold(isHeld);
   }
