@@ -2,13 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { Fleet } from './reducer/fleet.ts';
-import type { Measured } from './reducer/measure.ts';
+import { lossesOf, type Measured } from './reducer/measure.ts';
+import { ProbeHandle } from './reducer/probe-handle.ts';
+import { Metrics } from './reducer/service.ts';
 
 const RUN = join(import.meta.dirname, 'run.ts');
 
@@ -34,7 +38,10 @@ test('the benchmark of the reducer measures live and short connections whose tot
   // A tenth of 1 000 connections ends, and as many open; both ends tell it.
   assert.deepEqual([live.updates, live.connections, live.records], [2_000, 100, 2_400]);
   assert.deepEqual([short.updates, short.connections, short.records], [0, 1_000, 2_000]);
-  for (const { workersNs, processNs } of [live, short]) assert.ok(workersNs > 0 && processNs > workersNs);
+  for (const { workersNs, processNs, talliesRefused } of [live, short]) {
+    assert.ok(workersNs > 0 && processNs > workersNs);
+    assert.equal(talliesRefused, 0);
+  }
 });
 
 test('a fleet uses a handle again only after the close of the one before is committed', () => {
@@ -51,4 +58,28 @@ test('a fleet uses a handle again only after the close of the one before is comm
   assert.deepEqual(openHandles(0, 2), next(111));
   assert.deepEqual(openHandles(1, 3), next(1), 'those of window 1');
   assert.deepEqual(fleet.told.closes, 60);
+});
+
+test('tallies may be refused only of a fleet with more edges than the tables have rows', () => {
+  const refused = (stage: string, reason: string) =>
+    `tributary_events_lost_total{tributary_stage="${stage}",tributary_reason="${reason}"} 3`;
+  const tallies = ['tally_limit', 'histogram_limit'].map((reason) => refused('aggregate', reason));
+  const flow = refused('match', 'flow_limit');
+  const metrics = new Metrics([...tallies, flow].join('\n'));
+  const edgesOf = (agents: number, sockets: number) =>
+    new Fleet({ mix: 'short', sockets, agents, updates: 1, churn: 0, spread: 'uniform' }).edges;
+  // Each of 5 clients to each of 5 servers, from each of 8 processes to each of 8.
+  assert.equal(edgesOf(10, 200_000), 25 * 64);
+  assert.deepEqual(lossesOf(metrics, edgesOf(10, 200_000)), [...tallies, flow]);
+  assert.equal(edgesOf(2, 2), 1);
+  assert.deepEqual(lossesOf(metrics, edgesOf(1_000, 300_000)), [flow]);
+});
+
+test('a probe that nobody welcomes ends the measurement in time', { timeout: 240_000 }, async (context) => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  context.after(() => silent.close());
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const start = ProbeHandle.start({ port, windowMs: 1_000, nodeId: 1 }, 2_000);
+  await assert.rejects(start, /the probe waited 2000 ms for its Welcome/);
 });

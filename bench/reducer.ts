@@ -102,7 +102,7 @@ report.table(
 );
 report.table(
   'how long a small frame of another agent waits for its receipt meanwhile: share of the frames up to',
-  ['case', 'frames', ...DELAYS_MS.map((bound) => `${bound} ms`), 'most'],
+  ['case', 'frames', ...DELAYS_MS.map((bound) => `${bound} ms`), 'most', 'reconnects'],
   [...results].map(([name, list]) => delayRow(name, list)),
 );
 report.finish();
@@ -196,5 +196,6 @@ function delayRow(name: string, list: Measured[]): string[] {
   const delays = list.flatMap(({ delaysMs }) => delaysMs);
   const upTo = (bound: number) => delays.filter((delay) => delay <= bound).length / delays.length;
   const shares = DELAYS_MS.map((bound) => `${(100 * upTo(bound)).toFixed(2)} %`);
-  return [name, String(delays.length), ...shares, `${Math.max(...delays).toFixed(1)} ms`];
+  const reconnects = list.reduce((sum, { probeReconnects }) => sum + probeReconnects, 0);
+  return [name, String(delays.length), ...shares, `${Math.max(...delays).toFixed(1)} ms`, String(reconnects)];
 }

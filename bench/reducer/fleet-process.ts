@@ -20,6 +20,7 @@ export type FleetOrder = { kind: 'rest' } | { kind: 'open' } | { kind: 'rounds';
 
 export interface FleetReport {
   told: Told;
+  edges: number;
   frames: number;
   bytes: number;
   /** Windows that could not be told on their own, since the one before was still under way; connections that ended. */
@@ -46,7 +47,7 @@ let roundsLeft = 0;
 let awaited: number | undefined;
 let endedMs = 0;
 const report: FleetReport = {
-  ...{ told: fleet.told, frames: 0, bytes: 0, coalesced: 0, lost: [], receiptMs: [], commitMs: [] },
+  ...{ told: fleet.told, edges: fleet.edges, frames: 0, bytes: 0, coalesced: 0, lost: [], receiptMs: [], commitMs: [] },
 };
 
 for (let index = 0; index < settings.agents; index++) {

@@ -120,6 +120,8 @@ export class Fleet {
     closes: 0,
     onces: 0,
   };
+  /** Different pairs of processes with a connection, each of which is a row of its own to the reducer. */
+  readonly edges: number;
   readonly #options: FleetOptions;
   readonly #agents: Agent[] = [];
   readonly #connections: number;
@@ -149,6 +151,7 @@ export class Fleet {
       [this.#client[j], this.#server[j]] = ends;
       for (const [side, agent] of ends.entries()) this.#slots[side][j] = lists[agent].push(j) - 1;
     }
+    this.edges = this.#countEdges();
     const isShort = options.mix === 'short';
     for (const [index, connections] of lists.entries()) {
       const agent: Agent = {
@@ -180,6 +183,17 @@ export class Fleet {
   /** Of the `process`-th of an agent, from 0. */
   processName(index: number, process: number): string {
     return `${index < this.#options.agents / 2 ? 'client' : 'server'}-${(index * PROCESSES + process) % ROLES}`;
+  }
+
+  #countEdges(): number {
+    const processes = this.#options.agents * PROCESSES;
+    const edges = new Set<number>();
+    for (let j = 0; j < this.#connections; j++) {
+      const client = this.#client[j] * PROCESSES + processOf(j, CLIENT);
+      const server = this.#server[j] * PROCESSES + processOf(j, SERVER);
+      edges.add(client * processes + server);
+    }
+    return edges.size;
   }
 
   /** All live sockets open, for each agent; nothing for `short`. */
@@ -308,7 +322,7 @@ export class Fleet {
     const clientPort = 1_024 + (j % 60_000);
     const generation = this.#generations[j];
     return {
-      ...{ handle, process: 1 + (mix32(j + role) % PROCESSES), startTimeNs: 1n, addressSpace: SPACE, flags: 0 },
+      ...{ handle, process: 1 + processOf(j, role), startTimeNs: 1n, addressSpace: SPACE, flags: 0 },
       joinKey: (BigInt(mix32(j + 1)) << 32n) | BigInt(keyLow(j, generation)),
       cookie: (BigInt(generation) << 32n) | BigInt(j * 2 + (isClient ? 0 : 1)),
       ...(isClient ? { localAddress: client, remoteAddress: server } : { localAddress: server, remoteAddress: client }),
@@ -316,6 +330,11 @@ export class Fleet {
       ...{ role, roleSource: ROLE_SOURCE_KERNEL, protocol: TCP, ipVersion: 4 },
     };
   }
+}
+
+/** Of one end of connection `j`, from 0. */
+function processOf(j: number, role: number): number {
+  return mix32(j + role) % PROCESSES;
 }
 
 function forwardBytes(j: number): number {

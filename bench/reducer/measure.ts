@@ -1,20 +1,19 @@
 // One measurement: a reducer and a fleet as two processes, rounds in which everything moves, and at the end whether the reducer counted
 // exactly what was told. A run whose counts differ is void.
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readProcessorTime, readProcessUse, readThreadTimes } from '../lib/machine.ts';
 import type { FleetOptions, Mix } from './fleet.ts';
 import { FleetHandle } from './fleet-handle.ts';
 import type { FleetReport } from './fleet-process.ts';
-import type { ProbeReport, ProbeSettings } from './probe-process.ts';
+import { ProbeHandle } from './probe-handle.ts';
 import { type Metrics, Service, sampleOf } from './service.ts';
 
 const LOST = 'tributary_events_lost_total';
 /** What a lack of room for them takes from is told apart from bytes, connections and open flows. */
 const TALLY_REASONS = ['tally_limit', 'histogram_limit'];
-const PROBE = join(import.meta.dirname, 'probe-process.ts');
+/** Rows of the least table of tallies, which is that of their histograms: a fleet with more edges may be refused some. */
+const TALLY_EDGES_MAX = 131_072;
 
 export interface MeasureOptions extends FleetOptions {
   workers: number;
@@ -40,12 +39,13 @@ export interface Measured {
   commitMs: number[];
   /** From the sending of a small frame of an agent that tells nothing else to its receipt, one after the other. */
   delaysMs: number[];
-  /** Windows told with the one before, because that was still under way; connections that broke and were resumed. */
+  /** Windows told with the one before, because that was still under way; connections that broke and were resumed, the other agent's apart. */
   coalesced: number;
   reconnects: number;
+  probeReconnects: number;
   bytesPerSocket: number;
   bytesPerAgent: number;
-  /** Tallies and histograms of them that found no room, since the start: a fleet may have more edges than these tables have rows. */
+  /** Tallies and histograms of them that found no room, since the start; none when the fleet has at most TALLY_EDGES_MAX edges. */
   talliesRefused: number;
 }
 
@@ -54,7 +54,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   const service = await Service.start({ workers, windowMs, latenessMs, profileFolder });
   const startRss = readProcessUse(service.pid).rssMib;
   const fleet = new FleetHandle({ ...options, port: service.port });
-  let probe: Probe | undefined;
+  let probe: ProbeHandle | undefined;
   try {
     await fleet.perform({ kind: 'rest' });
     const idleRss = readProcessUse(service.pid).rssMib;
@@ -69,7 +69,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
     const after = reading(service, fleet);
     const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
     // Each frame costs the worker more than a hundred records, so these rounds are no part of what is counted.
-    probe = await Probe.start({ port: service.port, windowMs, nodeId: agents + 1 });
+    probe = await ProbeHandle.start({ port: service.port, windowMs, nodeId: agents + 1 });
     await fleet.perform({ kind: 'rounds', count: rounds });
     const { delaysMs, lost: probeLost } = await probe.take();
     await sleep(windowMs);
@@ -94,7 +94,8 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
         commitMs,
         delaysMs,
         coalesced: coalesced - toldBefore.coalesced,
-        reconnects: lost.length + probeLost.length,
+        reconnects: lost.length,
+        probeReconnects: probeLost.length,
       },
       bytesPerSocket: ((liveRss - idleRss) * 2 ** 20) / sockets,
       bytesPerAgent: ((idleRss - startRss) * 2 ** 20) / agents,
@@ -126,10 +127,13 @@ export interface Expected {
   lateBefore: number;
 }
 
-/** Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice, tallies apart. */
+/**
+ * Throws unless the reducer's counters and what it exports are what the fleet told: nothing late, lost, refused or counted twice, but for
+ * tallies of more than TALLY_EDGES_MAX edges.
+ */
 export async function check(
   service: Service,
-  { told, frames, lost }: FleetReport,
+  { told, edges, frames, lost }: FleetReport,
   { mix, sockets, agents, lateBefore }: Expected,
 ): Promise<Metrics> {
   const metrics = await service.metrics();
@@ -147,7 +151,7 @@ export async function check(
       sum('tributary_reducer_frame_count_total', { tributary_reason: 'accepted' }) -
       sum('tributary_reducer_frame_count_total', { tributary_reason: 'repeated' }) +
       sum('tributary_reducer_socket_refused_total'),
-    lost: metrics.nonzero(LOST).filter((line) => !isTally(line)),
+    lost: lossesOf(metrics, edges),
     late: lateWindows(metrics) - lateBefore,
     agents: sum('tributary_reducer_agent_active'),
   };
@@ -163,40 +167,11 @@ export async function check(
   );
 }
 
-function isTally(line: string): boolean {
-  return TALLY_REASONS.some((reason) => line.includes(`tributary_reason="${reason}"`));
+/** What the reducer says that it lost, without what may be refused of tallies of so many edges. */
+export function lossesOf(metrics: Metrics, edges: number): string[] {
+  return metrics.nonzero(LOST).filter((line) => edges <= TALLY_EDGES_MAX || !isTally(line));
 }
 
-class Probe {
-  readonly #child: ChildProcess;
-
-  /** Resolves when it is welcome. */
-  static async start(settings: ProbeSettings): Promise<Probe> {
-    const probe = new Probe(settings);
-    await probe.#told();
-    return probe;
-  }
-
-  private constructor(settings: ProbeSettings) {
-    this.#child = fork(PROBE, [JSON.stringify(settings)]);
-  }
-
-  /** What it has timed. */
-  async take(): Promise<ProbeReport> {
-    this.#child.send('report');
-    return await this.#told();
-  }
-
-  async #told(): Promise<ProbeReport> {
-    const { promise, resolve, reject } = Promise.withResolvers<ProbeReport>();
-    const ended = (code: number | null) => reject(new Error(`the probe ended with ${code}`));
-    this.#child.once('message', resolve).once('exit', ended);
-    const report = await promise;
-    this.#child.off('exit', ended);
-    return report;
-  }
-
-  stop(): void {
-    this.#child.kill();
-  }
+function isTally(line: string): boolean {
+  return TALLY_REASONS.some((reason) => line.includes(`tributary_reason="${reason}"`));
 }
