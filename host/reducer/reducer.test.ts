@@ -353,19 +353,25 @@ test('agents on a unix socket are spread over the workers', { timeout: 240_000 }
   );
 });
 
+/** Of a processor that this process uses in the next two seconds. */
+async function shareOfSpan(): Promise<number> {
+  const [before, beforeMs] = [process.cpuUsage(), performance.now()];
+  await sleep(2_000);
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000 / (performance.now() - beforeMs);
+}
+
 test('a reducer without agents uses next to no processor time', { timeout: 240_000 }, async (context) => {
   await startReducer(context, 2);
-  // The first spans have the start in them, more of them on a busy machine.
+  // The first spans have the start in them, more of them on a busy machine. One quiet span may be chance, most of three more are not.
+  const QUIET = 0.15;
   const shares: number[] = [];
-  for (let span = 0; span < 20 && !shares.some((share) => share < 0.15); span++) {
-    const [before, beforeMs] = [process.cpuUsage(), performance.now()];
-    await sleep(2_000);
-    const { user, system } = process.cpuUsage(before);
-    shares.push((user + system) / 1000 / (performance.now() - beforeMs));
-  }
-  const inPercent = shares.map((share) => (share * 100).toFixed(1)).join(', ');
+  for (let span = 0; span < 20 && !shares.some((share) => share < QUIET); span++) shares.push(await shareOfSpan());
+  const next = [await shareOfSpan(), await shareOfSpan(), await shareOfSpan()];
+  const inPercent = [...shares, ...next].map((share) => (share * 100).toFixed(1)).join(', ');
   context.diagnostic(`${inPercent} % of a processor in spans of 2 s, windows of 200 ms`);
-  assert.ok(Math.min(...shares) < 0.15, inPercent);
+  assert.ok(Math.min(...shares) < QUIET, inPercent);
+  assert.ok(next.filter((share) => share < QUIET).length >= 2, inPercent);
 });
 
 test('a port that is taken is an error, and nothing stays behind', { timeout: 240_000 }, async (context) => {
