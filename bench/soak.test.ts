@@ -25,7 +25,7 @@ test('a minute of the soak shows the load of the worker, its memory and every op
         return failure;
       },
     );
-    assert.match(stdout, /memory grew by 0\.00 %/, 'the only minute is the first third and the last');
+    assert.match(stdout, /fewer than three minutes cannot tell whether memory grows/);
     const { measured } = JSON.parse(readFileSync(path, 'utf8')) as {
       measured: { minutes: { busy: number; rssMib: number; active: number; late: number }[] };
     };

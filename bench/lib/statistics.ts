@@ -15,6 +15,24 @@ export function spreadOf(values: number[]): Spread {
   return { median, min: sorted[0], max: sorted[sorted.length - 1] };
 }
 
+/**
+ * By how much the last value is above the first on the straight line that fits all of them best (least squares), as a share of the first: single values go
+ * up and down by more than what grows slowly. Undefined for fewer than three values, of which any line says little.
+ */
+export function growthOf(values: number[]): number | undefined {
+  const last = values.length - 1;
+  if (last < 2) return undefined;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  let products = 0;
+  let squares = 0;
+  for (const [index, value] of values.entries()) {
+    products += (index - last / 2) * (value - mean);
+    squares += (index - last / 2) ** 2;
+  }
+  const growth = (products / squares) * last;
+  return growth / (mean - growth / 2);
+}
+
 /** Of each pair, made in the same round: its value by that of the baseline. */
 export function ratiosOf(values: number[], baseline: number[]): Spread {
   return spreadOf(values.map((value, round) => value / baseline[round]));
