@@ -30,7 +30,10 @@ static __always_inline void read_owner_of_socket(struct socket_owner *owner, con
 
 /* Tells a connection that is older than the agent, or whose SocketOpen found the ring full, once. Without the socket's
  * lock the two reads of the key may straddle a segment, or the totals a FIN: the next walk adopts the socket then. The
- * last one tells a socket that is always amid some change without its last number, or a busy one were never told. */
+ * last one tells a socket that is always amid some change without its last number, or most busy ones were never told;
+ * not one whose key straddles a segment in it too, since a wrong key meets no other end. A socket without descriptor is
+ * in none but the first, which has no lock before Linux 5.15. Who is left out is announced with its next change of
+ * state, or adopted when lost opens make the agent walk again. */
 static __always_inline void adopt(struct bpf_iter_meta *meta, struct sock *sk, enum totals_reader reader, int is_last)
 {
 	if (sk->sk_protocol != IPPROTO_TCP || !in_scope(sk)) return;
