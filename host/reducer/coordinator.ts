@@ -13,6 +13,7 @@ import type { Hello } from '../wire/gen/wire-tables.ts';
 import { KnownCommits } from '../wire/known-commits.ts';
 import { SessionRegistry } from '../wire/session-registry.ts';
 import { acceptorOf, type ConnectionId, type FromWorker, type Origin, type ToWorker, type TwinId } from './messages.ts';
+import { SealTimes } from './seal-times.ts';
 import { Watermark } from './watermark.ts';
 
 /** Longer than the longest back-off of an agent and a connect, shorter than its patience with silence (docs/decisions/recovery-period.md). */
@@ -98,14 +99,12 @@ interface Sealing {
 
 export class Coordinator {
   readonly #options: CoordinatorOptions;
-  readonly #recoveryMs: number;
+  readonly #times: SealTimes;
   readonly #registry: SessionRegistry;
   readonly #commits = new KnownCommits();
   readonly #watermark: Watermark;
   readonly #twins = new Map<TwinId, Twin>();
   readonly #twinOfSession = new Map<bigint, Twin>();
-  /** Since when agents can reach this reducer; undefined while it is about to listen. */
-  #reachableSince: Instant | undefined;
   #nextTwin = 1;
   #waitingHellos: WaitingHello[] = [];
   #sealing: Sealing | undefined;
@@ -115,16 +114,13 @@ export class Coordinator {
   #toldWindowMax = 0;
   /** The window in which the reducer was asked to stop. */
   #stopWindow: number | undefined;
-  #isHeld = false;
-  /** When the last hold ended. */
-  #heldUntilNs = 0n;
   #actions: CoordinatorAction[] = [];
 
   constructor(options: CoordinatorOptions) {
-    const { windowNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
+    const { windowNs, latenessNs, start, incarnation, replay, sessionCountMax = SESSION_COUNT_MAX } = options;
     this.#options = options;
-    this.#recoveryMs = replay === undefined ? (options.recoveryMs ?? RECOVERY_MS) : 0;
-    this.#reachableSince = start;
+    const recoveryMs = replay === undefined ? (options.recoveryMs ?? RECOVERY_MS) : 0;
+    this.#times = new SealTimes({ windowNs, latenessNs, recoveryMs, start });
     this.#toldCommits = new Array<number>(options.workers).fill(0);
     this.#watermark = new Watermark(replay?.openWindow ?? Number(start.unixNs / windowNs));
     const silenceMs = Math.max(5_000, (2 * Number(windowNs)) / 1e6);
@@ -190,7 +186,7 @@ export class Coordinator {
 
   /** To be called a few times a second. */
   tick(now: Instant): CoordinatorAction[] {
-    if (!this.#isRecovering(now)) this.#answerHellos(now);
+    if (!this.#times.isRecovering(now)) this.#answerHellos(now);
     for (const session of this.#registry.abandoned(now.ms, SESSION_GRACE_MS)) {
       const twin = this.#twinOfSession.get(session);
       if (twin !== undefined) this.#detach(twin, CloseReason.AgentLost, 'expired');
@@ -224,27 +220,22 @@ export class Coordinator {
    * has passed again: of several windows that a session told, the second is read when the first has closed.
    */
   hold(isHeld: boolean, now: Instant): void {
-    if (this.#isHeld && !isHeld) this.#heldUntilNs = now.unixNs;
-    this.#isHeld = isHeld;
+    this.#times.hold(isHeld, now);
   }
 
   /** The first agents may come before `listening` says that all can: they wait. */
   beginListening(): void {
-    this.#reachableSince = undefined;
+    this.#times.beginListening();
   }
 
   /** The recovery period begins. A busy machine may take longer than that to get so far. */
   listening(now: Instant): void {
-    this.#reachableSince = now;
-  }
-
-  #isRecovering(now: Instant): boolean {
-    return this.#reachableSince === undefined || now.ms - this.#reachableSince.ms < this.#recoveryMs;
+    this.#times.listening(now);
   }
 
   #hello({ connection, hello, payload, origin }: FromWorker & { kind: 'hello' }, now: Instant): void {
     this.#waitingHellos.push({ connection, hello, payload, origin, sinceMs: now.ms });
-    if (!this.#isRecovering(now)) this.#answerHellos(now);
+    if (!this.#times.isRecovering(now)) this.#answerHellos(now);
   }
 
   #windowAt(now: Instant): number {
@@ -411,7 +402,7 @@ export class Coordinator {
     const { workers } = this.#options;
     const window = this.openWindow;
     this.#sealing = { window, isLate: this.#watermark.awaitedCount > 0, outputs: new Array(workers).fill(undefined) };
-    this.#watermark.advance(this.#couldBeTold(window));
+    this.#watermark.advance(this.#times.couldBeTold(window));
     this.#actions.push({ kind: 'tell_all', message: { kind: 'seal', window, forgotten: this.#forgottenWindow } });
   }
 
@@ -424,33 +415,11 @@ export class Coordinator {
     return this.#stopWindow !== undefined;
   }
 
-  /** It ended when agents had their Welcome. Several windows may have ended before, and all of them close at once. */
-  #couldBeTold(window: number): boolean {
-    return this.#reachableSince !== undefined && this.#endNs(window) >= this.#recoveredNs(this.#reachableSince);
-  }
-
-  #endNs(window: number): bigint {
-    return BigInt(window + 1) * this.#options.windowNs;
-  }
-
-  #recoveredNs({ unixNs }: Instant): bigint {
-    return unixNs + BigInt(this.#recoveryMs) * 1_000_000n;
-  }
-
   #isReady(now: Instant): boolean {
-    if (this.#isHeld) return false;
-    const { replay, latenessNs } = this.#options;
     const isComplete = this.#watermark.awaitedCount === 0;
-    if (replay !== undefined) {
-      return isComplete && (this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax);
-    }
-    const endNs = this.#endNs(this.openWindow);
-    // Whoever spoke to an earlier incarnation needs time to come back.
-    if (this.#reachableSince === undefined) return false;
-    const firstCloseNs = this.#recoveredNs(this.#reachableSince) + latenessNs;
-    if (now.unixNs < endNs || now.unixNs < firstCloseNs) return false;
-    if (!isComplete && now.unixNs < this.#heldUntilNs + latenessNs) return false;
-    return isComplete || now.unixNs >= endNs + latenessNs;
+    if (this.#options.replay === undefined) return this.#times.isDue(this.openWindow, isComplete, now);
+    const isAwaited = this.#watermark.memberCount > 0 || this.openWindow <= this.#toldWindowMax;
+    return !this.#times.isHeld && isComplete && isAwaited;
   }
 
   /** Committed is what every worker has told its agents. */

@@ -208,14 +208,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   rule(
     4,
     'a window waits for the agents that are connected',
-    `${REDUCER}/coordinator.ts`,
+    `${REDUCER}/seal-times.ts`,
     'return isComplete || now.unixNs',
     'return true || now.unixNs',
   ),
   rule(
     4,
     'a window waits no longer than the lateness',
-    `${REDUCER}/coordinator.ts`,
+    `${REDUCER}/seal-times.ts`,
     'return isComplete || now.unixNs >= endNs + latenessNs;',
     'return isComplete;',
   ),
@@ -250,14 +250,14 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   rule(
     4,
     'no window closes before its end',
-    `${REDUCER}/coordinator.ts`,
+    `${REDUCER}/seal-times.ts`,
     'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
     'if (now.unixNs < firstCloseNs)',
   ),
   rule(
     4,
     'a fresh reducer waits before its first close',
-    `${REDUCER}/coordinator.ts`,
+    `${REDUCER}/seal-times.ts`,
     'if (now.unixNs < endNs || now.unixNs < firstCloseNs)',
     'if (now.unixNs < endNs)',
   ),
@@ -265,7 +265,7 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     4,
     'nobody is late for windows that ended before the first Welcome',
     `${REDUCER}/coordinator.ts`,
-    'this.#watermark.advance(this.#couldBeTold(window));',
+    'this.#watermark.advance(this.#times.couldBeTold(window));',
     'this.#watermark.advance(true);',
   ),
   {
@@ -423,8 +423,8 @@ export const PROTOCOL_RULES: readonly Rule[] = [
   rule(
     6,
     'Welcome waits for the recovery period',
-    `${REDUCER}/coordinator.ts`,
-    'now.ms - this.#reachableSince.ms < this.#recoveryMs',
+    `${REDUCER}/seal-times.ts`,
+    'now.ms - this.#reachableSince.ms < this.#options.recoveryMs',
     'now.ms - this.#reachableSince.ms < 0',
   ),
   rule(
