@@ -35,6 +35,31 @@ test('a window without rows is one chunk of our own readings', () => {
   );
 });
 
+for (const [limit, count, reasonBytes] of [
+  ['points', 6_900, 8],
+  ['bytes', 1_500, 10_000],
+] as const) {
+  test(`more of our own readings than the ${limit} of a chunk are told in several, in their order`, () => {
+    const self = Array.from({ length: count }, (_, value) => ({
+      ...{ metric: 'frames' as const, attributes: { reason: String(value).padStart(reasonBytes, 'x') }, value },
+    }));
+    const batch = { ...batchOf([encodeWindowOutput(4, [{}, {}], [{ level: Level.IdId }])]), self };
+    const chunks = splitBatch(batch, 'otel');
+    assert.ok(chunks.length >= 4, `${chunks.length} chunks`);
+    for (const chunk of chunks) {
+      assert.equal(chunk.points, countPoints(chunk));
+      assert.ok(chunk.points <= CHUNK_POINTS_MAX, `${chunk.points} points`);
+      const textBytes = chunk.self.length * reasonBytes;
+      assert.ok(chunk.bytes > textBytes && chunk.bytes <= CHUNK_BYTES_MAX, `${chunk.bytes} bytes`);
+    }
+    assert.deepEqual(
+      chunks.flatMap((chunk) => chunk.self),
+      self,
+    );
+    assert.deepEqual(chunks.map(({ rows }) => rows.length).toSorted(), [...chunks.slice(1).map(() => 0), 1]);
+  });
+}
+
 test('chunks are the rows in their order, each as full as a whole row allows', () => {
   const seed = Number(process.env.SEED ?? Date.now() % 1e6);
   const random = seededRandom(seed);
@@ -123,7 +148,7 @@ for (const [limit, count, labelBytes] of [
   });
 }
 
-test('a chunk is halved down to our own readings, the columns of a row and single tallies, and loses none', () => {
+test('a chunk is halved down to single readings of our own, the columns of a row and single tallies, and loses none', () => {
   const batch = batchOfNames(40, 100);
   let chunks = splitBatch(batch, 'otel');
   const { columns, labels } = told(chunks);
@@ -139,7 +164,7 @@ test('a chunk is halved down to our own readings, the columns of a row and singl
     }
     chunks = chunks.flatMap((chunk) => halveChunk(chunk, 'otel'));
   }
-  assert.equal(chunks.length, 1 + 1 + 40 + 1);
+  assert.equal(chunks.length, SELF.length + 1 + 40 + 1);
   assert.deepEqual(told(chunks), { columns, labels });
   assert.deepEqual(
     chunks.flatMap(({ self }) => self),

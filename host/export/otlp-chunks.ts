@@ -1,12 +1,12 @@
 /**
  * A closed window in pieces that a receiver takes, so that one which was refused is sent again without those that arrived.
  *
- *   rows ─▶ pieces: a row, or its columns and its tallies apart when together they are more than a chunk ─▶ chunks of adjacent pieces
+ *   readings, rows ─▶ pieces: a reading, a row, or its columns and its tallies apart when together they are more than a chunk ─▶ chunks of adjacent pieces
  */
 import type { EdgeRow, Node } from './edge-rows.ts';
 import type { Profile } from './gen/metrics.ts';
 import type { Histogram } from './histogram.ts';
-import { END_ATTRIBUTES, type MetricsBatch, pointCounter } from './otlp-metrics.ts';
+import { END_ATTRIBUTES, type MetricsBatch, pointCounter, type SelfReading } from './otlp-metrics.ts';
 import type { TalliesByKey, Tally } from './tallies.ts';
 
 /** Points of one POST. With names of usual length a point is 700 bytes, so this is 1.4 MiB. */
@@ -28,7 +28,6 @@ const ROW_ATTRIBUTES = 5;
 /** Side, code, and the words of a label. */
 const TALLY_ATTRIBUTES = 5;
 const BUCKET_BYTES = 5;
-const SELF_BYTES = POINT_BYTES + 4 * ATTRIBUTE_BYTES;
 
 export interface Chunk extends MetricsBatch {
   points: number;
@@ -41,27 +40,34 @@ interface Size {
   bytes: number;
 }
 
-/** In the order of the rows; the first one has our own readings too. There is at least one, and what cannot be split may be larger than `bytesMax`. */
+/** Our own readings, then the rows, in their order. There is at least one, and what cannot be split may be larger than `bytesMax`. */
 export function splitBatch(batch: MetricsBatch, profile: Profile, bytesMax = CHUNK_BYTES_MAX): Chunk[] {
   const meter = new RowMeter(profile);
   const chunks: Chunk[] = [];
-  let rows: EdgeRow[] = [];
-  let size = sized(batch.self.length, SELF_BYTES);
+  let [rows, self]: [EdgeRow[], SelfReading[]] = [[], []];
+  let size = NOTHING;
   const end = (): void => {
     const { points, bytes } = size;
-    chunks.push({ ...batch, rows, self: chunks.length === 0 ? batch.self : [], points, bytes: HEAD_BYTES + bytes });
-    rows = [];
+    chunks.push({ ...batch, rows, self, points, bytes: HEAD_BYTES + bytes });
+    [rows, self] = [[], []];
     size = NOTHING;
   };
   const pieceBytesMax = bytesMax - HEAD_BYTES;
+  const makeRoom = (more: Size): void => {
+    if (size.points > 0 && !fits(sum(size, more), pieceBytesMax)) end();
+    size = sum(size, more);
+  };
+  for (const reading of batch.self) {
+    makeRoom(ofReading(reading));
+    self.push(reading);
+  }
   for (const row of batch.rows) {
     for (const piece of splitRow(row, meter, pieceBytesMax)) {
-      if (size.points > 0 && !fits(sum(size, piece.size), pieceBytesMax)) end();
+      makeRoom(piece.size);
       rows.push(piece.row);
-      size = sum(size, piece.size);
     }
   }
-  if (rows.length > 0 || chunks.length === 0) end();
+  if (size.points > 0 || rows.length > 0 || chunks.length === 0) end();
   return chunks;
 }
 
@@ -96,16 +102,18 @@ function* splitRow(row: EdgeRow, meter: RowMeter, bytesMax: number): Generator<P
 
 const NOTHING: Size = { points: 0, bytes: 0 };
 
-function sized(points: number, pointBytes: number): Size {
-  return { points, bytes: points * pointBytes };
-}
-
 function sum(a: Size, b: Size): Size {
   return { points: a.points + b.points, bytes: a.bytes + b.bytes };
 }
 
 function fits({ points, bytes }: Size, bytesMax: number): boolean {
   return points <= CHUNK_POINTS_MAX && bytes <= bytesMax;
+}
+
+function ofReading({ attributes }: SelfReading): Size {
+  let bytes = POINT_BYTES;
+  for (const value of Object.values(attributes)) bytes += ATTRIBUTE_BYTES + Buffer.byteLength(value);
+  return { points: 1, bytes };
 }
 
 /** Estimates what rows are as points: no less than they are. Rows share their nodes, so each of those is measured once. */
