@@ -287,6 +287,25 @@ for (const [who, status, complaint] of [
   });
 }
 
+test('chunks grow again once the receiver takes larger ones', { skip: part.skip }, async (context) => {
+  const bench = await startBench(context);
+  let bytesMax = 200_000;
+  bench.gate.verdict = ({ length }) => (length > bytesMax ? 413 : undefined);
+  const largestOf = async (window: number): Promise<number> => {
+    const before = bench.gate.sizes.length;
+    bench.closeAll(window, ...manyEdges(1_000));
+    await bench.until(() => bench.committed.at(-1) === window, 'commit');
+    return Math.max(...bench.gate.sizes.slice(before));
+  };
+  const whole = await largestOf(FIRST);
+  bytesMax = Infinity;
+  assert.ok((await largestOf(FIRST + 1)) < whole / 2);
+  for (let window = FIRST + 2; window < FIRST + 6; window++) await largestOf(window);
+  // What differs are the digits of our own readings.
+  const grown = await largestOf(FIRST + 6);
+  assert.ok(Math.abs(grown - whole) < 1_000, `${grown} and ${whole} bytes`);
+});
+
 test('points that a receiver rejects of what it takes are counted, and the window is committed', {
   skip: part.skip,
 }, async (context) => {

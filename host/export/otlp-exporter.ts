@@ -82,6 +82,8 @@ export class OtlpExporter {
   /** Of its pieces, because they were bad. */
   #halvings = 0;
   #chunkBytesMax = CHUNK_BYTES_MAX;
+  /** A chunk of that batch was. */
+  #wasTooLarge = false;
   #pointsRefused = 0;
   #probes = 0;
   /** Of a point of that batch. */
@@ -188,6 +190,7 @@ export class OtlpExporter {
     if (this.#unsent.length === 0) {
       this.#unsent = this.#split(batch);
       this.#halvings = 0;
+      this.#wasTooLarge = false;
     }
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
     void this.#send(batch);
@@ -242,13 +245,18 @@ export class OtlpExporter {
     }
     const halves = isLarge || this.#halvings < HALVINGS_MAX ? halveChunk(chunk, this.#options.profile) : [];
     if (halves.length > 1) {
-      if (isLarge) this.#chunkBytesMax = Math.max(CHUNK_BYTES_MIN, Math.min(this.#chunkBytesMax, chunk.bytes / 2));
+      if (isLarge) this.#shrinkChunks(chunk.bytes / 2);
       else this.#halvings++;
       this.#unsent.unshift(...halves.map((half) => ({ ...half, isRefused: false })));
     } else {
       this.#pointsRefused += chunk.points;
       this.#lastRefusal = failure.error;
     }
+  }
+
+  #shrinkChunks(bytes: number): void {
+    this.#chunkBytesMax = Math.max(CHUNK_BYTES_MIN, Math.min(this.#chunkBytesMax, bytes));
+    this.#wasTooLarge = true;
   }
 
   /**
@@ -274,6 +282,8 @@ export class OtlpExporter {
   #arrived({ firstWindow, lastWindow, content }: WindowBatch<Content>): void {
     const { log, onExported } = this.#dependencies;
     const { size: series } = content.rows;
+    // The limit may have been that of another receiver, or have been raised.
+    if (!this.#wasTooLarge) this.#chunkBytesMax = Math.min(CHUNK_BYTES_MAX, this.#chunkBytesMax * 2);
     if (this.#lastRefusal !== undefined) {
       const pointsRefused = this.#pointsRefused;
       log.warn(
