@@ -85,6 +85,8 @@ export class OtlpExporter {
   /** A chunk of that batch was. */
   #wasTooLarge = false;
   #pointsRefused = 0;
+  /** As many when that batch was in flight for the first time. */
+  #pointsRefusedBefore = 0;
   #probes = 0;
   /** Of a point of that batch. */
   #lastRefusal: Error | undefined;
@@ -191,6 +193,7 @@ export class OtlpExporter {
       this.#unsent = this.#split(batch);
       this.#halvings = 0;
       this.#wasTooLarge = false;
+      this.#pointsRefusedBefore = this.#pointsRefused;
     }
     log.debug({ window: batch.lastWindow }, `exporting window=${batch.lastWindow}`);
     void this.#send(batch);
@@ -285,7 +288,7 @@ export class OtlpExporter {
     // The limit may have been that of another receiver, or have been raised.
     if (!this.#wasTooLarge) this.#chunkBytesMax = Math.min(CHUNK_BYTES_MAX, this.#chunkBytesMax * 2);
     if (this.#lastRefusal !== undefined) {
-      const pointsRefused = this.#pointsRefused;
+      const pointsRefused = this.#pointsRefused - this.#pointsRefusedBefore;
       log.warn(
         { err: this.#lastRefusal, window: lastWindow, pointsRefused },
         'the receiver refused points of a window',
