@@ -49,9 +49,9 @@ const CHUNKS_IN_FLIGHT_MAX = 4;
 const REJECTED_POINTS = /"rejectedDataPoints":"?(\d+)/;
 /** What a receiver has no room for is halved, and later chunks are made as small, but not smaller than this. */
 const CHUNK_BYTES_MIN = 65_536;
-/** Of pieces of a batch that are bad: enough to single out twenty points. What is bad then is given up as it is, so that a batch that is bad ends. */
+/** Of bad chunks of a batch: enough to single out twenty points. What is bad then is given up in the chunk that it is in, so that a batch ends. */
 const HALVINGS_MAX = 256;
-/** Take as much memory. */
+/** So many tallies take as much memory as a row. */
 const TALLIES_LIKE_A_ROW = 4;
 
 /** A batch as it was when its window closed: a retry tells the same. */
