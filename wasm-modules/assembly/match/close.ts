@@ -46,7 +46,6 @@ import {
   lastTouchedFlow,
   lingerFlow,
   lingeringFlows,
-  lookAtTouched,
   takeTouchedFlow,
 } from './flow-table';
 import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
@@ -54,6 +53,7 @@ import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
 import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
+import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
 import { pairOnces } from './once-pairs';
 import { releaseOnce, TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
@@ -127,7 +127,7 @@ function closeShards(window: u32): bool {
 }
 
 function nextTouched(until: u32): u32 {
-  if (ahead === 0) ahead = lookAtTouched(until);
+  if (ahead === 0) ahead = expectTouched(until);
   if (ahead !== 0) ahead--;
   return takeTouchedFlow(until);
 }

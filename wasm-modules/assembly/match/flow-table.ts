@@ -38,7 +38,6 @@ import { releaseViewpoint } from './viewpoints';
 export const FLOW_LINGER_NS: u64 = 600_000_000_000;
 /** Lingering flows of each sort, over all workers; the oldest are evicted and counted. */
 export const FLOW_LINGER_MAX: u32 = 262_144;
-const LOOK_AHEAD_COUNT: u32 = 16;
 const LIST_COUNT_MAX: u32 = FLOW_LINGER_MAX / SHARD_COUNT;
 
 @unmanaged
@@ -59,7 +58,6 @@ let lingerWindows: u32 = 0;
 let lingering: u32 = 0;
 let dirtyHead: u32 = 0;
 let committed: u32 = 0;
-const lookedAt: usize = memory.data(<i32>LOOK_AHEAD_COUNT * 4, 4);
 
 export function initFlowTable(windowNs: u64): void {
   initFlows();
@@ -153,29 +151,6 @@ export function touchFlow(flow: u32): void {
 /** The flow that was put on the list last; 0 when it is empty. */
 export function lastTouchedFlow(): u32 {
   return dirtyHead;
-}
-
-/**
- * Looks at the rows of flows that `takeTouchedFlow` gives next, and of their ends, so that the core waits for all of them at once and not for one
- * after another. Returns how many they are, at most LOOK_AHEAD_COUNT.
- */
-export function lookAtTouched(until: u32): u32 {
-  let size: u32 = 0;
-  for (let flow = dirtyHead; flow !== until && size < LOOK_AHEAD_COUNT; flow = flowAt(flow).next) {
-    store<u32>(lookedAt + ((<usize>size) << 2), flow);
-    size++;
-  }
-  let seen: u32 = 0;
-  for (let index: u32 = 0; index < size; index++) {
-    const flow = load<u32>(lookedAt + ((<usize>index) << 2));
-    const hot = flowAt(flow);
-    seen |= coldFlowAt(flow).flags;
-    if (hot.end0 !== 0) seen |= endAt(hot.end0).flags;
-    if (hot.end1 !== 0) seen |= endAt(hot.end1).flags;
-  }
-  // Nobody needs the sum, but without it nobody would need the loads.
-  store<u32>(lookedAt, seen);
-  return size;
 }
 
 /** Takes the last flow off the list; 0 when it is `until`, or the list is empty. */

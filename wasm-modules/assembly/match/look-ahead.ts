@@ -6,7 +6,7 @@ import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/
 import { endOfChannel } from './channel-ends';
 import { coldEndAt, coldFlowAt, endAt, flowAt, flowKeyAt } from './flow';
 import { keyOfOpen } from './flow-key';
-import { slotOfKey } from './flow-table';
+import { lastTouchedFlow, slotOfKey } from './flow-table';
 
 /** Records or rows that are looked at before the first of them is worked on. */
 export const GROUP_SIZE: u32 = 16;
@@ -76,4 +76,23 @@ function expectFlows(size: u32): void {
     if (end !== 0) sum |= endAt(end).flags | coldEndAt(end).role;
   }
   store<u32>(seen, sum);
+}
+
+/** The rows of flows that `takeTouchedFlow` gives next, and of their ends. Returns how many they are, at most GROUP_SIZE. */
+export function expectTouched(until: u32): u32 {
+  let size: u32 = 0;
+  for (let flow = lastTouchedFlow(); flow !== until && size < GROUP_SIZE; flow = flowAt(flow).next) {
+    store<u32>(slots + ((<usize>size) << 2), flow);
+    size++;
+  }
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    const flow = load<u32>(slots + ((<usize>index) << 2));
+    const hot = flowAt(flow);
+    sum |= coldFlowAt(flow).flags;
+    if (hot.end0 !== 0) sum |= endAt(hot.end0).flags;
+    if (hot.end1 !== 0) sum |= endAt(hot.end1).flags;
+  }
+  store<u32>(seen, sum);
+  return size;
 }
