@@ -102,7 +102,8 @@ const SIZES: TerminalSize[] = [
 for (const size of SIZES)
   test(`each key does what it says in ${size.columns}x${size.rows}`, { timeout: 300_000 }, async (t) => {
     const { terminal, api, keep } = await startView(t, size);
-    const isAll = (lines: string[]): boolean => fruitRows(lines).length === 3;
+    // A connection that only its client has told of when the window closes is an edge of its own in it, beside the three.
+    const isAll = (lines: string[]): boolean => new Set(fruitRows(lines).map(({ fruit }) => fruit)).size === 3;
 
     await terminal.press('/');
     await terminal.type(PREFIX.slice(0, 2));
