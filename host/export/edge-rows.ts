@@ -126,16 +126,30 @@ export function foldedLevels(outputs: readonly Uint8Array[]): ReadonlySet<Level>
   return levels;
 }
 
-/** Number of points of an output in each level, by level. */
+/** Number of points of an output in each level, by level. They are in the order of their levels, so most of them need not be read. */
 export function countRows(output: Uint8Array): number[] {
   const view = new DataView(output.buffer, output.byteOffset, output.byteLength);
-  const head = readWindowOutput(view, 0);
-  const counts = new Array<number>(Level.RoleRole + 1).fill(0);
-  const firstPoint = WINDOW_OUTPUT_SIZE + head.nodeBytes + head.labelBytes;
-  for (let index = 0; index < head.pointCount; index++) {
-    counts[view.getUint8(firstPoint + index * EDGE_POINT_SIZE + EDGE_POINT_OFFSET.level)]++;
+  const { nodeBytes, labelBytes, pointCount } = readWindowOutput(view, 0);
+  const firstLevel = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + EDGE_POINT_OFFSET.level;
+  const levelOf = (index: number) => view.getUint8(firstLevel + index * EDGE_POINT_SIZE);
+  let end = 0;
+  return Array.from({ length: Level.RoleRole + 1 }, (_, level) => {
+    const begin = end;
+    end = firstIndex(begin, pointCount, (index) => levelOf(index) > level);
+    return end - begin;
+  });
+}
+
+/** The first from `begin` to `end` for which `isBehind` holds, as it does for all after it; `end` when there is none. */
+function firstIndex(begin: number, end: number, isBehind: (index: number) => boolean): number {
+  let low = begin;
+  let high = end;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBehind(middle)) high = middle;
+    else low = middle + 1;
   }
-  return counts;
+  return low;
 }
 
 /** Adds `later` to `rows` in place; `active` is taken from `later`. */

@@ -12,9 +12,24 @@ import { FOLDED, LEVEL_COUNT, listOf, listRow, otherRowOf, Row, rowAt } from './
 const folded = memory.data(7 * 4, 4);
 if (LEVEL_COUNT !== 7) ERROR('each level has a number of folded rows');
 
+/** The row that the last one was added to, and for which level and protocol it is; 0 = none of the window at hand. */
+let target: u32 = 0;
+let targetLevel: u32 = 0;
+let targetProtocol: u32 = 0;
+
 /** To be called before the rows of a window are folded. */
 export function beginFolding(): void {
   memory.fill(folded, 0, <usize>LEVEL_COUNT * 4);
+  target = 0;
+}
+
+function targetOf(row: Row): u32 {
+  const protocol = row.service & 0xff0000;
+  if (target !== 0 && targetLevel === row.level && targetProtocol === protocol) return target;
+  target = otherRowOf(row.level, row.service);
+  targetLevel = row.level;
+  targetProtocol = protocol;
+  return target;
 }
 
 /** Rows of the level that the output at hand tells. */
@@ -36,7 +51,7 @@ export function isFoldTarget(row: Row): bool {
 }
 
 export function foldRow(row: Row): void {
-  const handle = otherRowOf(row.level, row.service);
+  const handle = targetOf(row);
   const other = rowAt(handle);
   listRow(handle, other);
   other.moved = 1;

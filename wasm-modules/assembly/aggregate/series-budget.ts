@@ -2,6 +2,7 @@
 // newness, and the rest, at least half, by bytes. Each criterion takes the greatest of what those before have left.
 //
 //   rows of each level ──▶ all workers: is a level over its budget?   mostly none is, and that was all
+//   the scores of each row, which is then not looked at any more until it is folded
 //   criterion by criterion, a key for each row: its score above HASH_BITS of the hash of its names
 //   digit by digit, from the first:  rows by that digit of their keys ──▶ all workers: the same digit of the least key that has a place
 //
@@ -13,7 +14,6 @@ import { EdgePoint, RecordKind, SERIES_COUNTS_SIZE, SeriesCounts } from '../gen/
 import { allocate, giveBlock, takeBlock } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 import { beginRecord } from '../lib/outbox';
-import { ENTRY_BYTES, entryAt, entryHandle, storeEntry } from './canonical-order';
 import { beginFolding, foldRow, isFoldTarget } from './fold';
 import { takeRow } from './slice';
 import { foldTallies } from './tallies';
@@ -44,14 +44,37 @@ const LAST_DIGIT: u32 = 7;
 const HASH_BITS: u64 = 20;
 const HASH_MASK: u32 = (1 << 20) - 1;
 const SCORE_MAX: u64 = (1 << 44) - 2;
+/** In `Row.namesHash`, whose hash may be 0. */
+const IS_HASHED: u32 = 1 << 31;
 const FNV_OFFSET: u32 = 0x811c9dc5;
 const FNV_PRIME: u32 = 0x01000193;
-/** In an entry of a row: the hash of its names, or CHOSEN. */
-const HASH_OFFSET: usize = 12;
-const CHOSEN: u32 = 0xffffffff;
 /** Keys that are counted in the time of a row. */
 const KEYS_PER_ROW: u32 = 8;
 const COUNTS_BYTES: usize = <usize>DIGIT_VALUES * 4;
+const KEY_BYTES: usize = 8;
+
+/** A row of a level that is over its budget, with what each criterion goes by; 0 = it is no candidate. */
+@unmanaged
+class Candidate {
+  failures: u64;
+  bytes: u64;
+  since: u32;
+  /** HASH_BITS of the hash of its names. */
+  hash: u32;
+  row: u32;
+  isChosen: u32;
+
+  /** By the criterion at hand; 0 = it is no candidate. */
+  get key(): u64 {
+    const score = this.isChosen !== 0 ? 0 : this.score;
+    return score === 0 ? 0 : (min(score, SCORE_MAX) << HASH_BITS) | this.hash;
+  }
+
+  private get score(): u64 {
+    if (criterion === Criterion.Failures) return this.failures;
+    return criterion === Criterion.Newness ? this.since : this.bytes;
+  }
+}
 
 @unmanaged
 class Choice {
@@ -68,7 +91,8 @@ class Choice {
   /** Where this worker's candidates begin, and how many they are. */
   first: u32;
   count: u32;
-  pad0: u32;
+  /** How many of its `keys` begin like the least key, as far as they were looked at. */
+  keyCount: u32;
 }
 
 let budget: u32 = 0;
@@ -87,8 +111,10 @@ let heardEven: u32 = 0;
 let heardOdd: u32 = 0;
 let expected: u32 = 0;
 let candidates: usize = 0;
-let candidatesSize: usize = 0;
 let candidateCount: u32 = 0;
+/** Of each level, where its candidates begin: the keys by the criterion at hand of those that may have a place, u64 each. */
+let keys: usize = 0;
+let keptKeys: u32 = 0;
 let criterion: i32 = Criterion.Failures;
 let digit: u32 = 0;
 /** The row that is next. */
@@ -177,7 +203,7 @@ export function boundSeries(closed: u32): bool {
       }
       case Stage.Fold: {
         if (!foldOthers()) return false;
-        giveBlock(candidates, candidatesSize);
+        giveCandidates();
         stage = Stage.FoldTallies;
         break;
       }
@@ -225,14 +251,23 @@ function findExceeded(): bool {
   }
   endRound();
   if (!isAnyOver) return false;
-  candidatesSize = <usize>candidateCount * ENTRY_BYTES;
-  candidates = takeBlock(candidatesSize);
-  if (candidates === 0) unreachable();
+  candidates = takeBlock(<usize>candidateCount * offsetof<Candidate>());
+  keys = takeBlock(<usize>candidateCount * KEY_BYTES);
+  if (candidates === 0 || keys === 0) unreachable();
   return true;
 }
 
-function candidateAt(choice: Choice, index: u32): usize {
-  return entryAt(candidates, choice.first + index);
+function giveCandidates(): void {
+  giveBlock(candidates, <usize>candidateCount * offsetof<Candidate>());
+  giveBlock(keys, <usize>candidateCount * KEY_BYTES);
+}
+
+function candidateAt(choice: Choice, index: u32): Candidate {
+  return changetype<Candidate>(candidates + <usize>(choice.first + index) * offsetof<Candidate>());
+}
+
+function keyAt(choice: Choice, index: u32): usize {
+  return keys + <usize>(choice.first + index) * KEY_BYTES;
 }
 
 function collectCandidates(): bool {
@@ -246,12 +281,21 @@ function collectCandidates(): bool {
       const row = rowAt(handle);
       if (isFoldTarget(row)) continue;
       const candidate = candidateAt(choice, choice.count++);
-      storeEntry(candidate, 0, handle);
-      store<u32>(candidate, hashNames(row), HASH_OFFSET);
+      candidate.failures = failuresOf(row.point);
+      candidate.bytes = row.point.forwardBytes + row.point.reverseBytes + 1;
+      candidate.since = row.since;
+      candidate.hash = hashOfNames(row);
+      candidate.row = handle;
+      candidate.isChosen = 0;
     }
   }
   level = 0;
   return true;
+}
+
+function hashOfNames(row: Row): u32 {
+  if (row.namesHash === 0) row.namesHash = hashNames(row) | IS_HASHED;
+  return row.namesHash & HASH_MASK;
 }
 
 /** FNV-1a, 32 bits, of what each end is called and of the service, folded to HASH_BITS. */
@@ -294,23 +338,15 @@ function scoreCandidates(): bool {
   for (; level < LEVEL_COUNT; level++, index = 0) {
     const choice = choiceOf(level);
     if (choice.isOver === 0) continue;
+    if (index === 0) choice.keyCount = 0;
     for (; index < choice.count; index++) {
-      if (!takeRow()) return false;
-      const candidate = candidateAt(choice, index);
-      const hash = load<u32>(candidate, HASH_OFFSET);
-      const score = hash === CHOSEN ? 0 : scoreOf(rowAt(entryHandle(candidate)));
-      store<u64>(candidate, score === 0 ? 0 : (min(score, SCORE_MAX) << HASH_BITS) | hash);
+      if (index % KEYS_PER_ROW === 0 && !takeRow()) return false;
+      const key = candidateAt(choice, index).key;
+      if (key !== 0) store<u64>(keyAt(choice, choice.keyCount++), key);
     }
   }
   level = 0;
   return true;
-}
-
-/** 0 = it is no candidate by this criterion. */
-function scoreOf(row: Row): u64 {
-  if (criterion === Criterion.Newness) return row.since;
-  const point = row.point;
-  return criterion === Criterion.Failures ? failuresOf(point) : point.forwardBytes + point.reverseBytes + 1;
 }
 
 function failuresOf(point: EdgePoint): u64 {
@@ -319,20 +355,25 @@ function failuresOf(point: EdgePoint): u64 {
   return connects + resets + point.forwardRetransmits + point.reverseRetransmits;
 }
 
-/** Counts this worker's keys that begin like the least key, by their next digit. */
+/** Counts this worker's keys that begin like the least key, by their next digit, and leaves out the others. */
 function countDigit(): bool {
   for (; level < LEVEL_COUNT; level++, index = 0) {
     const choice = choiceOf(level);
     if (choice.isOver === 0 || choice.isDecided !== 0) continue;
     const counts = own + <usize>level * COUNTS_BYTES;
-    if (index === 0) memory.fill(counts, 0, COUNTS_BYTES);
-    for (; index < choice.count; index++) {
+    if (index === 0) {
+      memory.fill(counts, 0, COUNTS_BYTES);
+      keptKeys = 0;
+    }
+    for (; index < choice.keyCount; index++) {
       if (index % KEYS_PER_ROW === 0 && !takeRow()) return false;
-      const key = load<u64>(candidateAt(choice, index));
-      if (key === 0 || (key >>> 1) >>> (digit * 8 + 7) !== choice.leastKey) continue;
+      const key = load<u64>(keyAt(choice, index));
+      if ((key >>> 1) >>> (digit * 8 + 7) !== choice.leastKey) continue;
+      store<u64>(keyAt(choice, keptKeys++), key);
       const at = counts + (<usize>(key >>> (digit * 8)) & 255) * 4;
       store<u32>(at, load<u32>(at) + 1);
     }
+    choice.keyCount = keptKeys;
   }
   level = 0;
   return true;
@@ -387,7 +428,7 @@ function chooseCandidates(): bool {
     for (; index < choice.count; index++) {
       if (!takeRow()) return false;
       const candidate = candidateAt(choice, index);
-      if (load<u64>(candidate) >= choice.leastKey) store<u32>(candidate, CHOSEN, HASH_OFFSET);
+      if (candidate.key >= choice.leastKey) candidate.isChosen = 1;
     }
     choice.chosen += choice.taken;
   }
@@ -402,7 +443,7 @@ function foldOthers(): bool {
     for (; index < choice.count; index++) {
       if (!takeRow()) return false;
       const candidate = candidateAt(choice, index);
-      if (load<u32>(candidate, HASH_OFFSET) !== CHOSEN) foldRow(rowAt(entryHandle(candidate)));
+      if (candidate.isChosen === 0) foldRow(rowAt(candidate.row));
     }
   }
   level = 0;

@@ -74,6 +74,15 @@ export class Row {
     store<u32>(changetype<usize>(this) + SINCE_OFFSET, window);
   }
 
+  /** Of what its ends are called (series-budget.ts); 0 = nobody has needed it. */
+  get namesHash(): u32 {
+    return load<u32>(changetype<usize>(this) + NAMES_HASH_OFFSET);
+  }
+
+  set namesHash(hash: u32) {
+    store<u32>(changetype<usize>(this) + NAMES_HASH_OFFSET, hash);
+  }
+
   isIdleLeaf(): bool {
     return this.level === Level.IdId && this.listed === 0 && this.tallies === 0 && this.clientNode !== 0;
   }
@@ -108,11 +117,12 @@ const LIST_BYTES_FIRST: usize = 4096;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
 
-/** Five cache lines: the head, an EdgePoint, and behind it `since`. */
+/** Five cache lines: the head, an EdgePoint, and behind it `since` and `namesHash`. */
 const ROW_BYTES: usize = 320;
 const SINCE_OFFSET: usize = 64 + EDGE_POINT_SIZE;
-if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 4 > 320)
-  ERROR('a row is a head of 64 bytes, an EdgePoint and a window');
+const NAMES_HASH_OFFSET: usize = SINCE_OFFSET + 4;
+if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 8 > 320)
+  ERROR('a row is a head of 64 bytes, an EdgePoint, a window and a hash');
 
 /** `from_window` of a point in which nothing was late. */
 export const NOT_LATE: u32 = 0xffffffff;
