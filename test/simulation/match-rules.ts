@@ -68,10 +68,10 @@ export const MATCH_RULES: readonly MatchRule[] = [
     'the totals of an end that is behind are kept beside what is booked',
     1,
     'own-numbers.ts',
-    'if (isAsBooked(hot, client, true) && isAsBooked(hot, server, false)) {',
+    'if (isClientAsBooked(hot, client) && isServerAsBooked(hot, server)) {',
     'if (true) {',
   ),
-  rule(3, 'a failed connect is counted once', 1, 'counts.ts', 'if (!mark(flow, FLOW_FAILURE_COUNTED)) return;', ''),
+  rule(3, 'a failed connect is counted once', 1, 'counts.ts', 'if (!mark(cold, FLOW_FAILURE_COUNTED)) return;', ''),
   rule(
     4,
     'late bytes name the first window that they cover',

@@ -28,7 +28,7 @@ import {
   END_HELD,
   END_MERGED,
   END_REPORTED,
-  endAt,
+  End,
   FLOW_ACTIVE,
   FLOW_BOOKED,
   flowAt,
@@ -52,7 +52,8 @@ import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, take
 import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
-import { applyBaselines, bookFlowTotals, endOrNone } from './ledger';
+import { bookHistory } from './history';
+import { applyBaselines, bookTotals, endOrNone, noEnd } from './ledger';
 import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
 import { pairOnces } from './once-pairs';
@@ -193,21 +194,23 @@ function bookNews(flow: u32, window: u32): bool {
   const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
   if ((cold.flags & FLOW_BOOKED) === 0) orientFlow(flow);
-  const client = hot.endAt(cold.clientSlot);
-  const server = hot.endAt(1 - cold.clientSlot);
+  const client = endOrNone(hot.endAt(cold.clientSlot));
+  const server = endOrNone(hot.endAt(1 - cold.clientSlot));
   const out = blankEdgeFlow();
-  fillOwnNumbers(flow, client, server, out);
-  applyBaselines(flow);
-  bookFlowTotals(flow, endOrNone(client), endOrNone(server), window, out);
-  keepOwnTotals(flow, client, server);
+  fillOwnNumbers(hot, cold, client, server, out);
+  const isRare = cold.hasExtras || (client.baseline | server.baseline) !== 0;
+  if (isRare) applyBaselines(flow);
+  bookTotals(hot, client, server, window, out);
+  if (isRare) bookHistory(flow, out);
+  keepOwnTotals(hot, cold, client, server);
   cold.flags |= FLOW_BOOKED;
-  out.rttUs = endOrNone(client).srttUs !== 0 ? endOrNone(client).srttUs : endOrNone(server).srttUs;
-  countFlow(flow, client, server, out);
-  const isActive = (endOrNone(client).openCount | endOrNone(server).openCount) !== 0;
+  out.rttUs = client.srttUs !== 0 ? client.srttUs : server.srttUs;
+  countFlow(hot, cold, client, server, out);
+  const isActive = (client.openCount | server.openCount) !== 0;
   const edge = hasFoldPairs() && holdNews(flow, out) ? 0 : sendNews(flow, isActive, window, out);
   if (cold.tallies !== 0) tellTallies(flow, edge);
-  beginEndWindow(client);
-  beginEndWindow(server);
+  if (client !== noEnd) beginEndWindow(client);
+  if (server !== noEnd) beginEndWindow(server);
   return isActive;
 }
 
@@ -273,8 +276,9 @@ function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): u32 {
   let wasActive = (cold.flags & FLOW_ACTIVE) !== 0;
   // A flow that becomes inactive where it is named anew has nothing to add there but the ends that saw it, and these count.
   const isNews = hasNews(out) || isActive !== wasActive;
-  if (!isNews && !(isActive && isStale(flow))) return 0;
-  const edge = isStale(flow) ? findEdge(flow) : hot.edge;
+  const mustName = isStale(hot, cold);
+  if (!isNews && !(isActive && mustName)) return 0;
+  const edge = mustName ? findEdge(flow) : hot.edge;
   if (edge === 0) return 0;
   if (wasActive && edge !== hot.edge) {
     leaveEdge(hot.edge, window);
@@ -309,11 +313,9 @@ function hasNews(out: EdgeFlow): bool {
   );
 }
 
-function beginEndWindow(end: u32): void {
-  if (end === 0) return;
-  const hot = endAt(end);
-  hot.flags &= ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
-  if (hot.openCount !== 0) hot.flags |= END_HELD;
-  hot.srttUs = 0;
-  hot.fromWindow = NO_WINDOW;
+function beginEndWindow(end: End): void {
+  const flags: u16 = end.flags & ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
+  end.flags = end.openCount !== 0 ? flags | END_HELD : flags;
+  end.srttUs = 0;
+  end.fromWindow = NO_WINDOW;
 }

@@ -34,7 +34,8 @@ export function initEmit(worker: u32): void {
 
 /** The one scratch row of the close, zeroed. */
 export function blankEdgeFlow(): EdgeFlow {
-  memory.fill(changetype<usize>(blank), 0, EDGE_FLOW_SIZE);
+  // A call of memory.fill costs more than these stores.
+  for (let at: usize = 0; at < EDGE_FLOW_SIZE; at += 8) store<u64>(changetype<usize>(blank) + at, 0);
   return blank;
 }
 

@@ -100,6 +100,10 @@ export class FlowCold {
   /** Row of FlowExtras; 0 = all are 0. */
   private extras: u32;
 
+  get hasExtras(): bool {
+    return this.extras !== 0;
+  }
+
   get history(): u32 {
     return this.extras === 0 ? 0 : extrasAt(this.extras).history;
   }

@@ -9,10 +9,10 @@ import { BaselineKind } from '../gen/wire';
 import { Baseline, baselineAt, dropBaseline } from './baselines';
 import { noteExported } from './exported';
 import { coldFlowAt, END_EXISTING, END_FRESH, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
-import { bookHistory, keepHistory, returnHistory } from './history';
+import { keepHistory, returnHistory } from './history';
 
 /** Stands in for the end that nobody reports. */
-const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));
+export const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));
 
 const noBaseline: Baseline = changetype<Baseline>(memory.data(offsetof<Baseline>(), 8));
 
@@ -20,7 +20,7 @@ export function endOrNone(end: u32): End {
   return end === 0 ? noEnd : endAt(end);
 }
 
-/** Raises `booked` to where counting starts. */
+/** Raises `booked` to where counting starts. Only for a flow that has extras or an end with a baseline. */
 export function applyBaselines(flow: u32): void {
   const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
@@ -124,12 +124,7 @@ function raiseForServer(flow: Flow, base: Baseline): void {
 }
 
 /** Books what the open window adds, and writes it to the zeroed `out`; `window` is the one that closes. */
-export function bookFlowTotals(flow: u32, client: End, server: End, window: u32, out: EdgeFlow): void {
-  bookTotals(flowAt(flow), client, server, window, out);
-  bookHistory(flow, out);
-}
-
-function bookTotals(flow: Flow, client: End, server: End, window: u32, out: EdgeFlow): void {
+export function bookTotals(flow: Flow, client: End, server: End, window: u32, out: EdgeFlow): void {
   out.fromWindow = window;
   const forward = max(client.bytesSent, server.bytesReceived);
   if (forward > flow.forwardBytes) {

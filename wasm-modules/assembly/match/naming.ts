@@ -3,7 +3,17 @@
 // own, or any announced address.
 import { edgeOf } from '../aggregate/edges';
 import { nodeOfAddress } from '../enrich/address-table';
-import { coldEndAt, coldFlowAt, END_SETTLED, endAt, FLOW_RENAMED, FLOW_UNORIENTED, flowAt } from './flow';
+import {
+  coldEndAt,
+  coldFlowAt,
+  END_SETTLED,
+  endAt,
+  FLOW_RENAMED,
+  FLOW_UNORIENTED,
+  Flow,
+  FlowCold,
+  flowAt,
+} from './flow';
 
 /** Ports below are services when the other is not: the start of Linux' ephemeral range. */
 export const EPHEMERAL_PORT_MIN: u16 = 32768;
@@ -24,9 +34,8 @@ export function beginNaming(): void {
 }
 
 /** True when the flow's edge must be looked up again. */
-export function isStale(flow: u32): bool {
-  const cold = coldFlowAt(flow);
-  return flowAt(flow).edge === 0 || (cold.flags & FLOW_RENAMED) !== 0 || cold.namedVersion !== version;
+export function isStale(hot: Flow, cold: FlowCold): bool {
+  return hot.edge === 0 || (cold.flags & FLOW_RENAMED) !== 0 || cold.namedVersion !== version;
 }
 
 /** The edge, borrowed; 0 when no end of the flow has a tuple. */

@@ -10,7 +10,8 @@ import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { RowPool } from '../lib/row-pool';
 import { baselineAt } from './baselines';
-import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, endAt, Flow, flowAt } from './flow';
+import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, Flow, FlowCold } from './flow';
+import { noEnd } from './ledger';
 
 /** Totals of an end; a row has those of the client, then those of the server. */
 @unmanaged
@@ -33,37 +34,34 @@ export function initOwnTotals(): void {
 }
 
 /** Writes to `out` what the ends' totals rose by since the last close. To be called before the flow's baselines are applied. */
-export function fillOwnNumbers(flow: u32, client: u32, server: u32, out: EdgeFlow): void {
-  const hot = flowAt(flow);
-  const row = coldFlowAt(flow).own;
-  if (client !== 0) {
-    const end = endAt(client);
-    if (row === 0 && (end.flags & END_FRESH) === 0) {
-      out.clientBytesSent = end.bytesSent - hot.forwardBytes;
-      out.clientBytesReceived = end.bytesReceived - hot.reverseBytes;
-      out.clientPacketsSent = end.segmentsSent - hot.forwardPackets;
-      out.clientPacketsReceived = end.segmentsReceived - hot.reversePackets;
+export function fillOwnNumbers(hot: Flow, cold: FlowCold, client: End, server: End, out: EdgeFlow): void {
+  const row = cold.own;
+  if (client !== noEnd) {
+    if (row === 0 && (client.flags & END_FRESH) === 0) {
+      out.clientBytesSent = client.bytesSent - hot.forwardBytes;
+      out.clientBytesReceived = client.bytesReceived - hot.reverseBytes;
+      out.clientPacketsSent = client.segmentsSent - hot.forwardPackets;
+      out.clientPacketsReceived = client.segmentsReceived - hot.reversePackets;
     } else {
-      const before = totalsBefore(end, row, true);
-      out.clientBytesSent = end.bytesSent - before.bytesSent;
-      out.clientBytesReceived = end.bytesReceived - before.bytesReceived;
-      out.clientPacketsSent = end.segmentsSent - before.segmentsSent;
-      out.clientPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+      const before = totalsBefore(client, row, true);
+      out.clientBytesSent = client.bytesSent - before.bytesSent;
+      out.clientBytesReceived = client.bytesReceived - before.bytesReceived;
+      out.clientPacketsSent = client.segmentsSent - before.segmentsSent;
+      out.clientPacketsReceived = client.segmentsReceived - before.segmentsReceived;
     }
   }
-  if (server !== 0) {
-    const end = endAt(server);
-    if (row === 0 && (end.flags & END_FRESH) === 0) {
-      out.serverBytesSent = end.bytesSent - hot.reverseBytes;
-      out.serverBytesReceived = end.bytesReceived - hot.forwardBytes;
-      out.serverPacketsSent = end.segmentsSent - hot.reversePackets;
-      out.serverPacketsReceived = end.segmentsReceived - hot.forwardPackets;
+  if (server !== noEnd) {
+    if (row === 0 && (server.flags & END_FRESH) === 0) {
+      out.serverBytesSent = server.bytesSent - hot.reverseBytes;
+      out.serverBytesReceived = server.bytesReceived - hot.forwardBytes;
+      out.serverPacketsSent = server.segmentsSent - hot.reversePackets;
+      out.serverPacketsReceived = server.segmentsReceived - hot.forwardPackets;
     } else {
-      const before = totalsBefore(end, row, false);
-      out.serverBytesSent = end.bytesSent - before.bytesSent;
-      out.serverBytesReceived = end.bytesReceived - before.bytesReceived;
-      out.serverPacketsSent = end.segmentsSent - before.segmentsSent;
-      out.serverPacketsReceived = end.segmentsReceived - before.segmentsReceived;
+      const before = totalsBefore(server, row, false);
+      out.serverBytesSent = server.bytesSent - before.bytesSent;
+      out.serverBytesReceived = server.bytesReceived - before.bytesReceived;
+      out.serverPacketsSent = server.segmentsSent - before.segmentsSent;
+      out.serverPacketsReceived = server.segmentsReceived - before.segmentsReceived;
     }
   }
 }
@@ -88,30 +86,26 @@ function fillBaseline(end: End): void {
 }
 
 /** Remembers the ends' totals for the next close. To be called when the flow is booked. */
-export function keepOwnTotals(flow: u32, client: u32, server: u32): void {
-  const hot = flowAt(flow);
-  if (isAsBooked(hot, client, true) && isAsBooked(hot, server, false)) {
-    dropOwnTotals(flow);
+export function keepOwnTotals(hot: Flow, cold: FlowCold, client: End, server: End): void {
+  if (isClientAsBooked(hot, client) && isServerAsBooked(hot, server)) {
+    if (cold.hasExtras) dropOwn(cold);
     return;
   }
-  const cold = coldFlowAt(flow);
   if (cold.own === 0) cold.own = rows.take();
-  if (client !== 0) keepTotals(totalsOf(cold.own, true), endAt(client));
-  if (server !== 0) keepTotals(totalsOf(cold.own, false), endAt(server));
+  if (client !== noEnd) keepTotals(totalsOf(cold.own, true), client);
+  if (server !== noEnd) keepTotals(totalsOf(cold.own, false), server);
 }
 
-function isAsBooked(flow: Flow, end: u32, isClient: bool): bool {
-  if (end === 0) return true;
-  const told = endAt(end);
-  const isBytes = isClient
-    ? ((told.bytesSent ^ flow.forwardBytes) | (told.bytesReceived ^ flow.reverseBytes)) === 0
-    : ((told.bytesSent ^ flow.reverseBytes) | (told.bytesReceived ^ flow.forwardBytes)) === 0;
-  return (
-    isBytes &&
-    (isClient
-      ? ((told.segmentsSent ^ flow.forwardPackets) | (told.segmentsReceived ^ flow.reversePackets)) === 0
-      : ((told.segmentsSent ^ flow.reversePackets) | (told.segmentsReceived ^ flow.forwardPackets)) === 0)
-  );
+function isClientAsBooked(flow: Flow, client: End): bool {
+  const bytes = (client.bytesSent ^ flow.forwardBytes) | (client.bytesReceived ^ flow.reverseBytes);
+  const packets = (client.segmentsSent ^ flow.forwardPackets) | (client.segmentsReceived ^ flow.reversePackets);
+  return (bytes | packets) === 0 || client === noEnd;
+}
+
+function isServerAsBooked(flow: Flow, server: End): bool {
+  const bytes = (server.bytesSent ^ flow.reverseBytes) | (server.bytesReceived ^ flow.forwardBytes);
+  const packets = (server.segmentsSent ^ flow.reversePackets) | (server.segmentsReceived ^ flow.forwardPackets);
+  return (bytes | packets) === 0 || server === noEnd;
 }
 
 function keepTotals(to: usize, end: End): void {
@@ -127,7 +121,10 @@ function totalsOf(row: u32, isClient: bool): usize {
 }
 
 export function dropOwnTotals(flow: u32): void {
-  const cold = coldFlowAt(flow);
+  dropOwn(coldFlowAt(flow));
+}
+
+function dropOwn(cold: FlowCold): void {
   giveOwnTotals(cold.own);
   cold.own = 0;
 }
