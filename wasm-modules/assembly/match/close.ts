@@ -38,16 +38,7 @@ import {
   NO_WINDOW,
 } from './flow';
 import { keyOfOpen } from './flow-key';
-import {
-  expireLingering,
-  firstFlow,
-  forgetCommitted,
-  forgetFlow,
-  lastTouchedFlow,
-  lingerFlow,
-  lingeringFlows,
-  takeTouchedFlow,
-} from './flow-table';
+import { expireLingering, firstFlow, forgetCommitted, forgetFlow, lingerFlow, lingeringFlows } from './flow-table';
 import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
 import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
@@ -62,6 +53,7 @@ import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
 import { claimOnce, flowOfPair } from './receive';
 import { finishTallies, giveTallies, sendTallies, waitingTallies } from './tallies';
+import { takeTouchedFlow, touchedFlows } from './touched-flows';
 
 /** Flows that are looked at for as long as one is booked. */
 const SEARCH_COUNT: u32 = 32;
@@ -69,7 +61,7 @@ const SEARCH_COUNT: u32 = 32;
 let isClosing = false;
 /** The shard that is at work; SHARD_COUNT when all are through. */
 let shard: u32 = 0;
-/** The last flow that was touched before anything of the shard was claimed. */
+/** How many flows were touched before anything of a shard was claimed. */
 let touchedBefore: u32 = 0;
 /** The connections among what waits in the shard were looked for; there is room to keep them. */
 let isPaired = false;
@@ -99,7 +91,7 @@ function beginClose(): void {
   isClosing = true;
   beginNaming();
   shard = 0;
-  touchedBefore = lastTouchedFlow();
+  touchedBefore = touchedFlows();
 }
 
 /** Claims, books or forgets one flow of a shard; false when all shards are through. */

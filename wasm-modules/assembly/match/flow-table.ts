@@ -1,4 +1,4 @@
-// Flows by key, the list of those that the open window touched, and the lists of those that linger.
+// Flows by key, and the lists of those that linger.
 //
 // A closed flow lingers, so that what is told late or again finds it and books nothing twice: FLOW_LINGER_NS for a flow of which one end was
 // seen, and until the host reports the commit for one whose two ends have closed. Lists are kept per shard, oldest first, and a list beyond
@@ -32,6 +32,7 @@ import { flowKey } from './flow-key';
 import { dropMember } from './fold-members';
 import { dropHistory } from './history';
 import { dropOwnTotals } from './own-numbers';
+import { initTouchedFlows, pushTouchedFlow } from './touched-flows';
 import { releaseViewpoint } from './viewpoints';
 
 /** How long a one-sided closed flow is kept, in nanoseconds of windows. */
@@ -56,11 +57,11 @@ let walkedTag: u32 = 0;
 let lists: usize = 0;
 let lingerWindows: u32 = 0;
 let lingering: u32 = 0;
-let dirtyHead: u32 = 0;
 let committed: u32 = 0;
 
 export function initFlowTable(windowNs: u64): void {
   initFlows();
+  initTouchedFlows();
   tables = allocate(<usize>SHARD_COUNT * sizeof<usize>());
   for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) {
     store<usize>(tables + <usize>shard * sizeof<usize>(), changetype<usize>(OpenTable.create(FLOW_COUNT_MAX)));
@@ -138,28 +139,13 @@ export function newFlow(generation: u16): u32 {
   return flow;
 }
 
-/** Puts a flow on the list that the next close works through. */
+/** The next close looks at the flow. */
 export function touchFlow(flow: u32): void {
   const cold = coldFlowAt(flow);
   if ((cold.flags & FLOW_DIRTY) !== 0) return;
   if ((cold.flags & FLOW_LINGERING) !== 0) unlinkLingering(flow);
   cold.flags |= FLOW_DIRTY;
-  flowAt(flow).next = dirtyHead;
-  dirtyHead = flow;
-}
-
-/** The flow that was put on the list last; 0 when it is empty. */
-export function lastTouchedFlow(): u32 {
-  return dirtyHead;
-}
-
-/** Takes the last flow off the list; 0 when it is `until`, or the list is empty. */
-export function takeTouchedFlow(until: u32): u32 {
-  const flow = dirtyHead;
-  if (flow === until) return 0;
-  dirtyHead = flowAt(flow).next;
-  coldFlowAt(flow).flags &= ~FLOW_DIRTY;
-  return flow;
+  pushTouchedFlow(flow);
 }
 
 /** A closed and booked flow begins to linger with `window`. */

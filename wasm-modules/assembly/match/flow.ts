@@ -44,7 +44,7 @@ export class Flow {
   end0: u32;
   end1: u32;
   edge: u32;
-  /** On the list of those that the open window touched, or of those that linger: a flow is on one of them at most. */
+  /** On the list of those that linger. */
   next: u32;
 
   endAt(slot: u32): u32 {

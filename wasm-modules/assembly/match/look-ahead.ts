@@ -6,7 +6,8 @@ import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/
 import { endOfChannel } from './channel-ends';
 import { coldEndAt, coldFlowAt, endAt, flowAt, flowKeyAt } from './flow';
 import { keyOfOpen } from './flow-key';
-import { lastTouchedFlow, slotOfKey } from './flow-table';
+import { slotOfKey } from './flow-table';
+import { touchedFlowAt, touchedFlows } from './touched-flows';
 
 /** Records or rows that are looked at before the first of them is worked on. */
 export const GROUP_SIZE: u32 = 16;
@@ -41,7 +42,7 @@ function isOfEnd(kind: u16): bool {
   return kind === RecordKind.MatchUpdateNarrow || kind === RecordKind.MatchUpdate || kind === RecordKind.MatchClose;
 }
 
-/** The rows of `size` ends of worker `from`, and their flows. `numbers`: those of the ends, u32 each, which are overwritten. */
+/** The rows of `size` ends of worker `from`, and the cold rows of their flows. `numbers`: those of the ends, u32 each, which are overwritten. */
 export function expectEnds(from: u32, numbers: usize, size: u32): void {
   for (let index: u32 = 0; index < size; index++) {
     const slot = numbers + ((<usize>index) << 2);
@@ -51,7 +52,7 @@ export function expectEnds(from: u32, numbers: usize, size: u32): void {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
     const flow = load<u32>(numbers + ((<usize>index) << 2));
-    if (flow !== 0) sum |= coldFlowAt(flow).flags | flowAt(flow).next;
+    if (flow !== 0) sum |= coldFlowAt(flow).flags;
   }
   store<u32>(seen, sum);
 }
@@ -80,14 +81,11 @@ function expectFlows(size: u32): void {
 
 /** The rows of flows that `takeTouchedFlow` gives next, and of their ends. Returns how many they are, at most GROUP_SIZE. */
 export function expectTouched(until: u32): u32 {
-  let size: u32 = 0;
-  for (let flow = lastTouchedFlow(); flow !== until && size < GROUP_SIZE; flow = flowAt(flow).next) {
-    store<u32>(slots + ((<usize>size) << 2), flow);
-    size++;
-  }
+  const last = touchedFlows() - 1;
+  const size = min(touchedFlows() - until, GROUP_SIZE);
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    const flow = load<u32>(slots + ((<usize>index) << 2));
+    const flow = touchedFlowAt(last - index);
     const hot = flowAt(flow);
     sum |= coldFlowAt(flow).flags;
     if (hot.end0 !== 0) sum |= endAt(hot.end0).flags;
