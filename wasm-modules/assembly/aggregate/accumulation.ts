@@ -120,11 +120,9 @@ function addFlow(point: EdgePoint, flow: EdgeFlow): void {
   point.reverseBytes += flow.reverseBytes;
   point.forwardPackets += flow.forwardPackets;
   point.reversePackets += flow.reversePackets;
-  point.forwardRetransmits += flow.forwardRetransmits;
-  point.reverseRetransmits += flow.reverseRetransmits;
-  point.residualBytes += flow.residualBytes;
-  point.judgedBytes += flow.judgedBytes;
-  point.lateBytes += flow.lateBytes;
+  const rare =
+    flow.forwardRetransmits | flow.reverseRetransmits | flow.residualBytes | flow.judgedBytes | flow.lateBytes;
+  if (rare !== 0) addRare(point, flow);
   point.clientBytesSent += flow.clientBytesSent;
   point.clientBytesReceived += flow.clientBytesReceived;
   point.clientPacketsSent += flow.clientPacketsSent;
@@ -133,12 +131,22 @@ function addFlow(point: EdgePoint, flow: EdgeFlow): void {
   point.serverBytesReceived += flow.serverBytesReceived;
   point.serverPacketsSent += flow.serverPacketsSent;
   point.serverPacketsReceived += flow.serverPacketsReceived;
-  point.connections += flow.connections;
-  point.closed += flow.closed;
+  if ((flow.connections | flow.closed) !== 0) {
+    point.connections += flow.connections;
+    point.closed += flow.closed;
+  }
   if (flow.match === 3) point.flowsBoth++;
   else if (flow.match === 1) point.flowsClient++;
   else if (flow.match === 2) point.flowsServer++;
   if (flow.reason !== CloseReason.None) addReason(point, flow);
+}
+
+function addRare(point: EdgePoint, flow: EdgeFlow): void {
+  point.forwardRetransmits += flow.forwardRetransmits;
+  point.reverseRetransmits += flow.reverseRetransmits;
+  point.residualBytes += flow.residualBytes;
+  point.judgedBytes += flow.judgedBytes;
+  point.lateBytes += flow.lateBytes;
 }
 
 function addReason(point: EdgePoint, flow: EdgeFlow): void {

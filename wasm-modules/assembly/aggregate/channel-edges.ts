@@ -62,7 +62,7 @@ export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
   if (at !== 0) {
     const entry = changetype<ChannelEdge>(at);
     if (isCurrent(entry)) {
-      entry.active += activeDelta;
+      if (activeDelta !== 0) entry.active += activeDelta;
       if (entry.processes !== 0) movePair(entry.processes, activeDelta, window);
       return entry.leaf;
     }

@@ -95,7 +95,10 @@ export function edgeWorker(edge: u32): u32 {
  */
 export function announceEdge(edge: u32, to: usize): u32 {
   const row = edgeAt(edge);
-  if (row.announcedEpoch === announceEpoch()) return 0;
+  return row.announcedEpoch === announceEpoch() ? 0 : announce(edge, row, to);
+}
+
+function announce(edge: u32, row: Edge, to: usize): u32 {
   row.announcedEpoch = announceEpoch();
   row.touched = window;
   if (row.worker === ownWorker) {
