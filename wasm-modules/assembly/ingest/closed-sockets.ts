@@ -26,7 +26,7 @@ import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
 import { workerOfShard } from './shards';
-import { canStage, stageRecord } from './staging';
+import { canStage, stageBlank, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
 import { isAheadOf } from './windows';
 
@@ -94,7 +94,7 @@ export function applySettled(session: Session, items: usize, itemCount: u32): vo
     const settled = changetype<Settled>(items + <usize>index * SETTLED_SIZE);
     keyOfSettled(settled.joinKey, settled.role);
     const worker = <u16>workerOfShard(flowKey.shard);
-    const record = changetype<MatchSettled>(stageRecord(session, RecordKind.MatchSettled, MATCH_SETTLED_SIZE, worker));
+    const record = changetype<MatchSettled>(stageBlank(session, RecordKind.MatchSettled, MATCH_SETTLED_SIZE, worker));
     record.joinKey = settled.joinKey;
     const space = spaceOf(session, CONFIGURED_SPACE);
     record.pair = settled.pair === 0 || space === 0 ? 0 : pairInSpace(settled.pair, space);

@@ -20,7 +20,7 @@ export function canStage(session: Session, bytes: u64): bool {
   return session.staged.bytes + bytes <= STAGED_BYTES_MAX && arenaBytes() <= ARENA_BYTES_FULL;
 }
 
-/** A zeroed record behind its header. Traps when memory is used up in spite of `canStage`. */
+/** Room for a record behind its header, with what was there before. Traps when memory is used up in spite of `canStage`. */
 export function stageRecord(session: Session, kind: u16, bytes: u32, worker: u16): usize {
   const size = (RECORD_HEADER_SIZE + bytes + 7) & ~7;
   const address = session.staged.append(size);
@@ -30,6 +30,13 @@ export function stageRecord(session: Session, kind: u16, bytes: u32, worker: u16
   header.kind = kind;
   header.pad0 = worker;
   return address + RECORD_HEADER_SIZE;
+}
+
+/** `stageRecord`, but of zeros. */
+export function stageBlank(session: Session, kind: u16, bytes: u32, worker: u16): usize {
+  const record = stageRecord(session, kind, bytes, worker);
+  memory.fill(record, 0, bytes);
+  return record;
 }
 
 /** Takes the next staged record, which stands until the next call; 0 after the last. */

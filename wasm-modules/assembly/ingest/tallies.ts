@@ -22,7 +22,7 @@ import { allowanceSince, TALLY_COUNT_MAX, TALLY_SAMPLE_NS_MAX } from './limits';
 import { Session } from './session';
 import { workerOfShard } from './shards';
 import { SOCKET_COUNT_MAX, Socket, SocketState, socketRow } from './sockets';
-import { canStage, stageRecord } from './staging';
+import { canStage, stageBlank } from './staging';
 
 export function checkTallies(session: Session, items: usize, itemCount: u32): u8 {
   if (session.tallyCount + itemCount > TALLY_COUNT_MAX) return RefusalReason.TallyQuota;
@@ -77,7 +77,7 @@ export function applyTallies(session: Session, items: usize, itemCount: u32): vo
 }
 
 function stageTally(session: Session, tally: Tally, end: u32, worker: u32): MatchTally {
-  const record = changetype<MatchTally>(stageRecord(session, RecordKind.MatchTally, MATCH_TALLY_SIZE, <u16>worker));
+  const record = changetype<MatchTally>(stageBlank(session, RecordKind.MatchTally, MATCH_TALLY_SIZE, <u16>worker));
   record.end = end;
   record.kind = tally.kind;
   record.teller = tellerOf(session.identity);

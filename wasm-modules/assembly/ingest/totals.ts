@@ -40,7 +40,7 @@ import {
   socketAt,
   socketRow,
 } from './sockets';
-import { canStage, stageRecord } from './staging';
+import { canStage, stageBlank, stageRecord } from './staging';
 
 /** Of the window of the last allowance: sockets of one batch mostly share it. */
 let allowanceWindow: u32 = 0;
@@ -249,9 +249,7 @@ export function applyCloses(session: Session, items: usize, itemCount: u32): voi
 
 /** For a row that goes before its window is shipped: what it told is still a report. */
 export function stageUpdate(session: Session, socket: Socket): void {
-  const record = changetype<MatchUpdate>(
-    stageRecord(session, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE, socket.worker),
-  );
+  const record = changetype<MatchUpdate>(stageBlank(session, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE, socket.worker));
   record.end = socket.end;
   record.totalsBytesSent = socket.bytesSent;
   record.totalsBytesReceived = socket.bytesReceived;
@@ -263,7 +261,7 @@ export function stageUpdate(session: Session, socket: Socket): void {
 
 /** Frees the row; its last totals leave with the close, so the row need not be shipped any more. */
 export function stageClose(session: Session, socket: Socket, reason: u8): MatchClose {
-  const record = changetype<MatchClose>(stageRecord(session, RecordKind.MatchClose, MATCH_CLOSE_SIZE, socket.worker));
+  const record = changetype<MatchClose>(stageBlank(session, RecordKind.MatchClose, MATCH_CLOSE_SIZE, socket.worker));
   record.end = socket.end;
   record.reason = reason;
   record.phase = ConnectionPhase.None;

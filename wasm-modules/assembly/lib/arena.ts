@@ -50,15 +50,24 @@ function giveParts(from: usize, to: usize): void {
 export function takeBlock(bytes: usize): usize {
   const shift = blockShift(bytes);
   if (shift > BLOCK_SHIFT_MAX) return 0;
-  const head = freeBlocks + shift * sizeof<usize>();
-  const freed = load<usize>(head);
   const size: usize = (<usize>1) << shift;
-  if (freed !== 0) {
-    store<usize>(head, load<usize>(freed));
-    memory.fill(freed, 0, size);
-    return freed;
-  }
-  return size === PAGE_BYTES ? reservePage() : reserve(size);
+  const freed = takeFreed(shift);
+  if (freed === 0) return size === PAGE_BYTES ? reservePage() : reserve(size);
+  memory.fill(freed, 0, size);
+  return freed;
+}
+
+/** PAGE_BYTES with what whoever had them before left there, or 0 when memory is used up. Of a page that is filled in order, zeros cost as much as records. */
+export function takePage(): usize {
+  const freed = takeFreed(blockShift(PAGE_BYTES));
+  return freed === 0 ? reservePage() : freed;
+}
+
+function takeFreed(shift: u32): usize {
+  const head = freeBlocks + <usize>shift * sizeof<usize>();
+  const freed = load<usize>(head);
+  if (freed !== 0) store<usize>(head, load<usize>(freed));
+  return freed;
 }
 
 function reservePage(): usize {

@@ -46,6 +46,7 @@ export function oncesOf(shard: u32): BlockChain {
 export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u32): bool {
   const address = oncesOf(shard).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
+  changetype<WaitingOnce>(address).other = 0;
   const kept = changetype<WaitingOnce>(address).once;
   copyWords(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
   kept.openNode = node;
