@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const SOURCES = 'wasm-modules/assembly';
 const CACHE = 'wasm-modules/build/testing';
 
-/** As the product is built, and with assertions and bounds checks. */
+/** As the compiler makes the product, before it is optimized further, and with assertions and bounds checks. */
 const BUILDS = {
   release: ['-O3', '--noAssert'],
   debug: ['--debug'],
