@@ -17,7 +17,7 @@ import { addRefusals, addSession, noWireTotals, type WireTotals } from './wire-t
 import type { ReducerWorkerCore } from './worker-core.ts';
 
 /** Bytes of frames that an agent may have sent and not seen received; what a held channel can cost. */
-export const CREDIT_BYTES = 4 << 20;
+export const CREDIT_BYTES = 1 << 20;
 
 export type WorkerAction =
   | { kind: 'send'; connection: ConnectionId; bytes: Uint8Array }

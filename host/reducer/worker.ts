@@ -170,6 +170,7 @@ class WorkerThread {
       bytes: (piece) => {
         if (accepted.owner === undefined) this.#perform(this.#node.bytes(id, piece, this.#clock()));
         else this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
+        free(piece);
       },
       drained: () => {
         if (accepted.owner === undefined) this.#perform(this.#node.drained(id, this.#clock()));
@@ -192,7 +193,8 @@ class WorkerThread {
     const { connection: id } = message;
     switch (message.kind) {
       case 'bytes':
-        return this.#perform(this.#node.bytes(id, message.piece, this.#clock()));
+        this.#perform(this.#node.bytes(id, message.piece, this.#clock()));
+        return free(message.piece);
       case 'gone':
         return this.#perform(this.#node.disconnected(id, this.#clock()));
       case 'blocked':
@@ -304,6 +306,11 @@ class WorkerThread {
 
 function outputsOf(messages: readonly FromWorker[]): ArrayBuffer[] {
   return messages.flatMap((message) => (message.kind === 'closed' ? [message.output.buffer] : []));
+}
+
+/** Nobody keeps a piece that was received. The collector would find it when tens of megabytes of them have gathered. */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 if (parentPort !== null) new WorkerThread(workerData as WorkerThreadOptions, parentPort).start();

@@ -14,12 +14,14 @@ export interface Frame {
   kind: number;
   flags: number;
   seq: number;
-  /** Decompressed. Valid as long as the caller keeps it; empty when refused. */
+  /** Decompressed; empty when refused. */
   payload: Uint8Array;
   /** Header and payload, decompressed, in one piece; empty when refused. */
   bytes: Uint8Array;
   /** Why the payload cannot be used. The header was sound, so the frame still has its place in the sequence. */
   refusal: Refusal | undefined;
+  /** `bytes` are part of the piece that was received, which others use again or free: who keeps them copies them. */
+  isBorrowed: boolean;
   /** What `bytes` lies in, when that is from the FrameMemory: to be given back by whoever consumes the frame. */
   memory?: Uint8Array<ArrayBuffer>;
 }
@@ -50,7 +52,7 @@ export class FrameDecoder {
     return this.#spanningFilled + this.#piece.length - this.#position;
   }
 
-  /** Takes the next piece, which must not change any more. Frames of the one before must have been taken with `next`. */
+  /** Takes the next piece, which must not change before `next` has returned undefined. Frames of the one before must have been taken. */
   push(piece: Uint8Array): void {
     assert(
       this.#position === this.#piece.length || this.broken !== undefined,
@@ -64,20 +66,32 @@ export class FrameDecoder {
   /** The next frame, or undefined when more bytes are needed or the stream is `broken`. */
   next(): Frame | undefined {
     if (this.broken !== undefined) return undefined;
+    const frame = this.#next();
+    if (frame === undefined) this.#forgetPiece();
+    return frame;
+  }
+
+  #next(): Frame | undefined {
     if (this.#spanning.length === 0) {
       const whole = this.#takeWhole();
-      return whole && this.#open(whole);
+      return whole && this.#open(whole, true);
     }
     const bytes = this.#continueSpanning();
     if (bytes === undefined) return undefined;
     const memory = this.#spanningMemory;
     this.#spanningMemory = undefined;
-    const frame = this.#open(bytes);
+    const frame = this.#open(bytes, false);
     // A frame that was compressed is read where it was decompressed.
     if (memory === undefined) return frame;
     if (frame.bytes === bytes) return { ...frame, memory };
     this.#memory?.give(memory);
     return frame;
+  }
+
+  /** Also when the stream is broken: nothing of what is left will be read. */
+  #forgetPiece(): void {
+    this.#piece = NO_BYTES;
+    this.#position = 0;
   }
 
   #takeWhole(): Uint8Array | undefined {
@@ -144,17 +158,19 @@ export class FrameDecoder {
     return undefined;
   }
 
-  #open(bytes: Uint8Array): Frame {
+  #open(bytes: Uint8Array, isBorrowed: boolean): Frame {
     const { kind, flags, seq, crc } = frameHeader(bytes);
     const body = bytes.subarray(FRAME_HEADER_SIZE);
     const refuse = (refusal: Refusal): Frame => {
       this.refused.count(refusal);
-      return { kind, flags, seq, payload: NO_BYTES, bytes: NO_BYTES, refusal };
+      return { kind, flags, seq, payload: NO_BYTES, bytes: NO_BYTES, isBorrowed: false, refusal };
     };
     if ((flags & FrameFlags.Crc32) !== 0 && crc32(body) !== crc) return refuse('crc');
-    if ((flags & FrameFlags.Zstd) === 0) return { kind, flags, seq, payload: body, bytes, refusal: undefined };
+    if ((flags & FrameFlags.Zstd) === 0) {
+      return { kind, flags, seq, payload: body, bytes, isBorrowed, refusal: undefined };
+    }
     const plain = decompressed(kind, seq, body);
-    return plain === undefined ? refuse('zstd') : { kind, flags, seq, ...plain, refusal: undefined };
+    return plain === undefined ? refuse('zstd') : { kind, flags, seq, ...plain, isBorrowed: false, refusal: undefined };
   }
 }
 

@@ -91,3 +91,21 @@ test('listeners outlive the memory of the frame that told them', () => {
     listeners.map(({ address, port }) => [address[0], port]),
   );
 });
+
+test('frames that wait outlive the pieces in which they came', () => {
+  const memory = new FrameMemory();
+  const decoder = new FrameDecoder(undefined, memory);
+  const session = new ReducerSession({ hello: hello(), creditBytes: 1 << 20, memory });
+  const payload = new Uint8Array(200).fill(7);
+  const small = Array.from({ length: 3 }, (_, index) =>
+    encodeFrame({ kind: FrameKind.UpdateNarrow, seq: index + 1, payload }),
+  );
+  // One that fills its piece, and two in one piece.
+  for (const piece of [small[0], Buffer.concat(small.slice(1))]) {
+    const own = new Uint8Array(piece);
+    for (const frame of decodeAll(decoder, own)) assert.equal(session.receive(frame), undefined);
+    own.buffer.transfer(0);
+  }
+  const inbox = new Uint8Array(1 << 20);
+  assert.deepEqual(inbox.subarray(0, session.copyQueuedInto(inbox)), new Uint8Array(Buffer.concat(small)));
+});

@@ -15,7 +15,7 @@ export class FrameMemory {
     if (byteCount < BYTES_MIN) return undefined;
     const size = 2 ** Math.ceil(Math.log2(byteCount));
     const kept = this.#kept.get(size)?.pop();
-    if (kept === undefined) return new Uint8Array(size);
+    if (kept === undefined) return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
     this.#keptBytes -= size;
     return kept;
   }

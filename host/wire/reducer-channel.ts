@@ -186,9 +186,11 @@ export class ReducerChannel {
     return false;
   }
 
-  #hello({ kind, payload, refusal }: Frame): void {
+  #hello({ kind, payload: bytes, refusal }: Frame): void {
     if (kind !== FrameKind.Hello) return this.#refuse('before_welcome');
     if (refusal !== undefined) return this.#refuse(refusal);
+    // It waits for an answer longer than the piece stands that it came in.
+    const payload = bytes.slice();
     const hello = decodeHello(payload);
     if (hello === undefined) return this.#refuse('malformed');
     if (hello.protocolVersion !== PROTOCOL_VERSION) return this.#goodbye(GoodbyeReason.ProtocolVersion, 'goodbye');

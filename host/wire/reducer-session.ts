@@ -119,7 +119,7 @@ export class ReducerSession {
     if (refusal === undefined) this.framesAccepted++;
     else this.#refuse(refusal);
     this.#queuedBytes += costBytes;
-    const bytes = refusal === undefined ? owned(frame.bytes) : NO_BYTES;
+    const bytes = refusal === undefined ? owned(frame) : NO_BYTES;
     const memory = bytes === frame.bytes ? frame.memory : undefined;
     this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined, memory });
     if (refusal === undefined) this.#note(frame);
@@ -207,10 +207,7 @@ export class ReducerSession {
   }
 }
 
-/**
- * A view keeps the whole piece alive that it was received in, 64 KiB for a frame of 100 bytes: a peer that fills the rest with repeats would
- * hold hundreds of times its credit. So what is queued holds at most four times its size; large frames, the honest ones, are not copied.
- */
-function owned(bytes: Uint8Array): Uint8Array {
-  return bytes.length * 4 >= bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+/** Most frames span pieces, and so are nobody else's. */
+function owned({ bytes, isBorrowed }: Frame): Uint8Array {
+  return isBorrowed ? new Uint8Array(bytes) : bytes;
 }
