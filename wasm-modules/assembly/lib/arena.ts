@@ -33,7 +33,7 @@ export function allocateInPage(bytes: usize): usize {
     giveParts(block + <usize>align64(bytes), block + size);
     return block;
   }
-  return allocate(bytes);
+  return bytes <= PAGE_BYTES && breakLarger() ? allocateInPage(bytes) : allocate(bytes);
 }
 
 /** Gives what lies between, as blocks. */
@@ -70,7 +70,21 @@ function takeFreed(shift: u32): usize {
   return freed;
 }
 
+/** Makes pages of the smallest free block that is larger than one: what outgrew it takes another, and nobody else comes for its size. */
+function breakLarger(): bool {
+  for (let size: u32 = PAGE_BYTES << 1; size !== 0; size <<= 1) {
+    const head = freeBlocks + blockShift(size) * sizeof<usize>();
+    const block = load<usize>(head);
+    if (block === 0) continue;
+    store<usize>(head, load<usize>(block));
+    for (let page = block + size - PAGE_BYTES; page >= block; page -= PAGE_BYTES) giveBlock(page, PAGE_BYTES);
+    return true;
+  }
+  return false;
+}
+
 function reservePage(): usize {
+  if (breakLarger()) return takeBlock(PAGE_BYTES);
   const pages = reserve(PAGES_AT_ONCE * PAGE_BYTES);
   if (pages === 0) return reserve(PAGE_BYTES);
   for (let page = PAGES_AT_ONCE - 1; page > 0; page--) giveBlock(pages + page * PAGE_BYTES, PAGE_BYTES);

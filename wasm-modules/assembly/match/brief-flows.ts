@@ -27,6 +27,7 @@ import {
   giveEnd,
   giveFlow,
   hasRoomForFlow,
+  releaseRemote,
   takeEnd,
   takeFlow,
 } from './flow';
@@ -293,4 +294,5 @@ function releaseEnd(brief: BriefFlow, slot: u32): void {
   releaseNode(brief.end(slot).node);
   releaseNode(brief.coldEnd(slot).remoteNode);
   releaseViewpoint(brief.coldEnd(slot).viewpoint);
+  releaseRemote(brief.end(slot), brief.coldEnd(slot));
 }

@@ -215,8 +215,7 @@ export function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
   cold.viewpoint = open.viewpoint;
   retainViewpoint(open.viewpoint);
   cold.cookie = open.cookie;
-  cold.remoteHigh = open.remoteAddressHi;
-  cold.remoteLow = open.remoteAddressLo;
+  cold.remote.set(open.remoteAddressHi, open.remoteAddressLo);
   cold.localPort = open.localPort;
   cold.remotePort = open.remotePort;
   cold.role = open.role;

@@ -29,8 +29,8 @@ export function canFace(witness: u32, open: MatchOpen): bool {
       open.remoteAddressHi,
       open.remoteAddressLo,
       open.remotePort,
-      cold.remoteHigh,
-      cold.remoteLow,
+      cold.remote.high,
+      cold.remote.low,
       cold.remotePort,
     )
   );
@@ -44,8 +44,8 @@ export function mirrorsOpen(witness: u32, open: MatchOpen): bool {
       open.localAddressHi,
       open.localAddressLo,
       open.localPort,
-      cold.remoteHigh,
-      cold.remoteLow,
+      cold.remote.high,
+      cold.remote.low,
       cold.remotePort,
     ) &&
     isEndpoint(
@@ -68,8 +68,8 @@ export function mirrorsEnd(witness: u32, end: u32): bool {
 
 function isMirror(a: EndCold, b: EndCold): bool {
   return (
-    isEndpoint(a.from.localHigh, a.from.localLow, a.localPort, b.remoteHigh, b.remoteLow, b.remotePort) &&
-    isEndpoint(a.remoteHigh, a.remoteLow, a.remotePort, b.from.localHigh, b.from.localLow, b.localPort)
+    isEndpoint(a.from.localHigh, a.from.localLow, a.localPort, b.remote.high, b.remote.low, b.remotePort) &&
+    isEndpoint(a.remote.high, a.remote.low, a.remotePort, b.from.localHigh, b.from.localLow, b.localPort)
   );
 }
 

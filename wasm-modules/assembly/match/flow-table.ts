@@ -26,6 +26,7 @@ import {
   giveEnd,
   giveFlow,
   initFlows,
+  releaseRemote,
   takeFlow,
 } from './flow';
 import { flowKey } from './flow-key';
@@ -240,6 +241,7 @@ export function forgetEnd(end: u32): void {
   releaseNode(endAt(end).node);
   releaseNode(coldEndAt(end).remoteNode);
   releaseViewpoint(coldEndAt(end).viewpoint);
+  releaseRemote(endAt(end), coldEndAt(end));
   dropCarried(end);
   giveEnd(end);
 }

@@ -2,11 +2,12 @@
 // it does not depend on who reported first; which slot is the client is decided once, when the flow is first booked.
 //
 //   Flow (64 B, hot)    booked totals, the ends, the edge      FlowCold (32 B)  flags, linger list    FlowKey (16 B)
-//   End  (64 B, hot)    totals as last told, open count        EndCold  (40 B)  who told it, its tuple
+//   End  (64 B, hot)    totals as last told, open count        EndCold  (32 B)  who told it, its tuple
 //
 // Rows of one thing are taken and given back together, so one handle names all. What few flows have is in rows of its own, of which FlowExtras
 // (16 B) has the numbers.
 import { RowPool } from '../lib/row-pool';
+import { initRemoteAddresses, RemoteAddress } from './remote-addresses';
 import { Viewpoint, viewpointAt } from './viewpoints';
 
 /** Per worker. */
@@ -210,8 +211,7 @@ export class End {
 @unmanaged
 export class EndCold {
   cookie: u64;
-  remoteHigh: u64;
-  remoteLow: u64;
+  private remoteBytes: u64;
   /** Who told it, and at which local address (viewpoints.ts), retained. */
   viewpoint: u32;
   localPort: u16;
@@ -223,19 +223,26 @@ export class EndCold {
   /** By what name its remote address was asked for, retained; 0 = by none that is known. */
   remoteNode: u32;
 
+  /** Not of an END_SETTLED end, which has no tuple. */
+  get remote(): RemoteAddress {
+    return changetype<RemoteAddress>(changetype<usize>(this) + offsetof<EndCold>('remoteBytes'));
+  }
+
   get from(): Viewpoint {
     return viewpointAt(this.viewpoint);
   }
 
-  /** Of an END_SETTLED end, which has no tuple: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
+  /** Of an END_SETTLED end: its pair (lib/flow-place.ts) in its address space; 0 = unknown. */
   get settledPair(): u64 {
-    return this.remoteHigh;
+    return this.remoteBytes;
   }
 
   set settledPair(pair: u64) {
-    this.remoteHigh = pair;
+    this.remoteBytes = pair;
   }
 }
+
+if (offsetof<EndCold>() !== 32) ERROR('a row of EndCold has 32 bytes');
 
 const flows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 const coldFlows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
@@ -251,6 +258,7 @@ export function initFlows(): void {
   extras.begin(offsetof<FlowExtras>(), EXTRAS_COUNT_MAX);
   ends.begin(offsetof<End>(), END_COUNT_MAX);
   coldEnds.begin(offsetof<EndCold>(), END_COUNT_MAX);
+  initRemoteAddresses();
 }
 
 export function flowAt(flow: u32): Flow {
@@ -316,6 +324,11 @@ export function takeEnd(): u32 {
 export function giveEnd(end: u32): void {
   ends.give(end);
   coldEnds.give(end);
+}
+
+/** Before the row or the copy of an end is given back. */
+export function releaseRemote(hot: End, cold: EndCold): void {
+  if ((hot.flags & END_SETTLED) === 0) cold.remote.release();
 }
 
 /** One above the greatest row ever taken. */

@@ -177,8 +177,8 @@ function pairOfEnd(end: u32, isClient: bool): u64 {
   if ((endAt(end).flags & END_SETTLED) !== 0) return cold.settledPair;
   const from = cold.from;
   const pair = isClient
-    ? pairOf(from.localHigh, from.localLow, cold.remoteHigh, cold.remoteLow, cold.remotePort, cold.protocol)
-    : pairOf(cold.remoteHigh, cold.remoteLow, from.localHigh, from.localLow, cold.localPort, cold.protocol);
+    ? pairOf(from.localHigh, from.localLow, cold.remote.high, cold.remote.low, cold.remotePort, cold.protocol)
+    : pairOf(cold.remote.high, cold.remote.low, from.localHigh, from.localLow, cold.localPort, cold.protocol);
   return pairInSpace(pair, from.addressSpace);
 }
 

@@ -160,3 +160,30 @@ test('an idle connection keeps its edge, so that its close takes its 1 back howe
   assert.deepEqual(hosts.close(), {});
   assert.equal(hosts.fleet.counter(ReducerCounter.ActiveUnderflows), 0);
 });
+
+test('remote addresses are kept apart, whether they are IPv4 or not, and are those of the sockets that have them', () => {
+  const hosts = new TwoHosts(MODULE);
+  const client = hosts.agent(1, 'curl');
+  // :: names nobody; it, and what is IPv4 but for one bit of the prefix, are no IPv4 addresses.
+  const remotes = ['20010db8000000000000000000000001', '20010db8000000000000000000000002', `${'0'.repeat(32)}`];
+  remotes.push('00000000000000000000fffe0a000009', '00000000000000000000ffff0a000009');
+  const names = ['2001:db8::1', '2001:db8::2', '(unknown)', '::fffe:a00:9', '10.0.0.9'].map(
+    (name) => `host-1/curl > ${name} :80`,
+  );
+  const ends = remotes.map((remote, index) => ({
+    ...clientEnd({ handle: index + 1, joinKey: BigInt(index + 1) }),
+    ...{ remoteAddress: Buffer.from(remote, 'hex'), cookie: BigInt(index + 1) },
+  }));
+  hosts.say(client, openFrame(ends));
+  assert.deepEqual(Object.keys(hosts.close()).sort(), names.sort());
+  // Rows that are given back are those of others next.
+  hosts.say(client, closeFrame(ends.slice(0, 2).map(({ handle }) => close(handle, totals()))));
+  for (let window = 0; window < 8; window++) hosts.close();
+  hosts.say(
+    client,
+    openFrame([
+      { ...ends[0], joinKey: 99n, cookie: 99n, remoteAddress: Buffer.from('20010db8000000000000000000000003', 'hex') },
+    ]),
+  );
+  assert.equal(hosts.close()['host-1/curl > 2001:db8::3 :80'].active, 1);
+});

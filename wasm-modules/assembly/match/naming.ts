@@ -58,7 +58,7 @@ function hasTuple(end: u32): bool {
 function nodeOfEnd(end: u32, other: u32): u32 {
   if (!hasTuple(end)) {
     const cold = coldEndAt(other);
-    return nodeOfAddress(cold.remoteHigh, cold.remoteLow, cold.from.addressSpace, cold.remoteNode);
+    return nodeOfAddress(cold.remote.high, cold.remote.low, cold.from.addressSpace, cold.remoteNode);
   }
   if (endAt(end).node !== 0) return endAt(end).node;
   const from = coldEndAt(end).from;

@@ -21,6 +21,8 @@ import { compileModule } from '../../testing/compile-module.ts';
 import { ReducerFleet } from '../../testing/reducer-fleet.ts';
 
 const FIRST_WINDOW = 9000;
+/** An address that is not IPv4 has a row of its own. */
+const REMOTE = Buffer.from('20010db8000000000000000000000001', 'hex');
 const SOCKETS_PER_WINDOW = 1000;
 const LIFE_WINDOWS = 4;
 const WORKERS = 2;
@@ -53,7 +55,12 @@ test('sockets come and go, memory stands still, and nothing is left when all hav
     live.push(begun);
     const ended = live.length > LIFE_WINDOWS ? (live.shift() ?? []) : [];
     for (const { side, ref } of agents) {
-      const ports = { role: side + 1, localPort: side === 0 ? 40000 : 80, remotePort: side === 0 ? 80 : 40000 };
+      const ports = {
+        role: side + 1,
+        remoteAddress: REMOTE,
+        localPort: side === 0 ? 40000 : 80,
+        remotePort: side === 0 ? 80 : 40000,
+      };
       const last = totals({ bytesSent: 7n });
       const short = begun
         .slice(0, 200)
