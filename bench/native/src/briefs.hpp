@@ -46,6 +46,11 @@ struct KeySlot {
 inline KeySlot *key_slots;
 inline u64 key_slots_bytes;
 
+inline bool is_connect_failure(u8 reason)
+{
+	return reason >= kernel::CLOSE_REASON_CONNECT_REFUSED && reason <= kernel::CLOSE_REASON_CONNECT_OTHER;
+}
+
 inline u32 side_of(const records::match_open &open)
 {
 	return open.role == kernel::ROLE_SERVER;
@@ -69,6 +74,8 @@ inline u32 pair_onces(const OnceList &list)
 		for (u64 index = 0; index < block->used; index++) {
 			WaitingOnce *waiting = block->items + index;
 			const records::match_open &open = waiting->once.open;
+			// A connect that failed has no other end.
+			if (UNLIKELY(is_connect_failure(waiting->once.reason))) continue;
 			waiting->tag = flow_tag(open.join_key);
 			u32 at = waiting->tag & (size - 1);
 			while (key_slots[at].join_key != open.join_key && key_slots[at].join_key != 0)
@@ -97,9 +104,10 @@ struct BriefEnd {
 struct Brief {
 	Flow flow;
 	FlowCold cold;
+	FlowKey key;
 	BriefEnd ends[2];
 };
-static_assert(sizeof(Brief) == 352, "as in match/brief-flows.ts");
+static_assert(sizeof(Brief) == 320, "as in match/brief-flows.ts");
 
 constexpr u32 BRIEF_HEADER_BYTES = 32;
 constexpr u32 BRIEFS_OF_BLOCK = (CHAIN_BLOCK_BYTES - BRIEF_HEADER_BYTES) / sizeof(Brief);
@@ -182,6 +190,7 @@ inline void keep_brief(u32 flow, u32 tag, u32 shard)
 	Brief *brief = list->last->items + list->last->used++;
 	brief->flow = *flows.at(flow);
 	brief->cold = *cold_flows.at(flow);
+	brief->key = *flow_keys.at(flow);
 	for (u32 slot = 0; slot < 2; slot++) {
 		const u32 end = brief->flow.ends[slot];
 		brief->ends[slot] = {*ends.at(end), *cold_ends.at(end)};
@@ -191,6 +200,7 @@ inline void keep_brief(u32 flow, u32 tag, u32 shard)
 	flows.at(flow)->ends[0] = flows.at(flow)->ends[1] = 0;
 	flows.give(flow);
 	cold_flows.give(flow);
+	flow_keys.give(flow);
 	u32 slot = tag & list->mask;
 	while (list->index[slot] != 0)
 		slot = (slot + 1) & list->mask;
@@ -204,7 +214,7 @@ inline bool is_brief(u64 join_key, u32 tag, u32 shard)
 		if (list->index == nullptr) continue;
 		for (u32 slot = tag & list->mask; list->index[slot] != 0; slot = (slot + 1) & list->mask)
 			if (static_cast<u32>(list->index[slot]) == tag &&
-			    brief_at(list->index[slot] >> 32)->cold.key_high == join_key)
+			    brief_at(list->index[slot] >> 32)->key.high == join_key)
 				return true;
 	}
 	return false;

@@ -20,11 +20,13 @@ enum FlowFlag : u16 {
 	FLOW_CONNECTION_COUNTED = 4,
 	FLOW_CLOSED_COUNTED = 8,
 	FLOW_RESET_COUNTED = 16,
+	FLOW_FAILURE_COUNTED = 32,
 	FLOW_JUDGED = 64,
 	FLOW_ACTIVE = 128,
 	FLOW_LINGERING = 256,
 	FLOW_FINISHED = 512,
 	FLOW_RENAMED = 1024,
+	FLOW_UNORIENTED = 2048,
 };
 
 struct Flow {
@@ -36,16 +38,28 @@ struct Flow {
 	u64 reverse_retransmits;
 	u32 ends[2];
 	u32 edge;
-	u32 next_dirty;
+	// On the list of those that the open window touched, or of those that linger.
+	u32 next;
 };
 static_assert(sizeof(Flow) == 64, "one cache line");
 
+struct FlowKey {
+	u64 high;
+	u64 low;
+};
+
+// Of a connection whose ends tell its join key; of sockets that never connected, and of tuples, the mixes have none.
+constexpr u8 KEY_KIND_JOIN = 0;
+
+// Rows that few flows have; 0 = none.
+struct FlowExtras {
+	u32 history;
+	u32 exported;
+	u32 member;
+	u32 own;
+};
+
 struct FlowCold {
-	u64 key_high;
-	u64 key_low;
-	u32 linger_next;
-	u32 linger_previous;
-	u32 linger_window;
 	u32 named_version;
 	u16 flags;
 	u16 generation;
@@ -53,14 +67,14 @@ struct FlowCold {
 	u8 shard;
 	u8 client_slot;
 	u8 pad0;
-	u32 history;
-	u32 exported;
-	u32 member;
+	u32 linger_previous;
+	u32 linger_window;
 	u32 begin_time;
-	u32 own;
 	u32 tallies;
+	// Row of FlowExtras; 0 = all are 0.
+	u32 extras;
 };
-static_assert(sizeof(FlowCold) == 64, "one cache line");
+static_assert(sizeof(FlowCold) == 32, "as in match/flow.ts");
 
 enum EndFlag : u16 {
 	END_REPORTED = 1,
@@ -69,6 +83,7 @@ enum EndFlag : u16 {
 	END_EXISTING = 8,
 	END_COUNTED = 16,
 	END_CLOSED = 32,
+	END_SETTLED = 64,
 	END_MERGED = 128,
 	END_CARRIES = 256,
 	END_CLOSING = 512,
@@ -101,11 +116,9 @@ struct EndCold {
 	u8 role_source;
 	u8 close_reason;
 	u8 protocol;
-	u32 carried;
 	u32 remote_node;
-	u32 pad0;
 };
-static_assert(sizeof(EndCold) == 48, "as in match/flow.ts");
+static_assert(sizeof(EndCold) == 40, "as in match/flow.ts");
 
 // Totals of the two ends at the last close, where they are not what is booked (match/own-numbers.ts).
 struct OwnTotals {
@@ -123,6 +136,8 @@ struct OwnRow {
 
 inline Pool<Flow> flows;
 inline Pool<FlowCold> cold_flows;
+inline Pool<FlowKey> flow_keys;
+inline Pool<FlowExtras> extras;
 inline Pool<End> ends;
 inline Pool<EndCold> cold_ends;
 inline Pool<OwnRow> own_rows;
@@ -138,6 +153,7 @@ struct LingerList {
 };
 
 inline LingerList linger_lists[SHARD_COUNT * 2];
+inline u32 lingering_flows;
 inline u32 linger_windows;
 inline u32 committed_window;
 
@@ -145,9 +161,11 @@ inline void init_flows(u64 length_ns)
 {
 	flows.create(FLOW_COUNT_MAX);
 	cold_flows.create(FLOW_COUNT_MAX);
+	flow_keys.create(FLOW_COUNT_MAX);
+	extras.create(2 * FLOW_COUNT_MAX);
 	ends.create(END_COUNT_MAX);
 	cold_ends.create(END_COUNT_MAX);
-	own_rows.create(FLOW_COUNT_MAX);
+	own_rows.create(2 * FLOW_COUNT_MAX);
 	init_viewpoints();
 	for (Table &table : flow_tables)
 		table.create();
@@ -165,10 +183,11 @@ inline u32 new_flow(u64 join_key, u8 shard)
 	const u32 flow = flows.take();
 	if (UNLIKELY(flow == 0)) return 0;
 	cold_flows.take();
+	flow_keys.take();
 	zero(flows.at(flow));
 	FlowCold *cold = cold_flows.at(flow);
 	zero(cold);
-	cold->key_high = join_key;
+	*flow_keys.at(flow) = {join_key, 0};
 	cold->shard = shard;
 	return flow;
 }
@@ -183,8 +202,8 @@ inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
 inline u32 find_flow(u64 join_key, u32 tag, u8 shard)
 {
 	return flow_tables[shard].find(tag, [=](u32 row) {
-		const FlowCold *cold = cold_flows.at(row);
-		return cold->key_high == join_key && cold->key_low == 0 && cold->kind == 0;
+		const FlowKey *key = flow_keys.at(row);
+		return key->high == join_key && key->low == 0 && cold_flows.at(row)->kind == KEY_KIND_JOIN;
 	});
 }
 
@@ -192,16 +211,48 @@ inline void forget_end(u32 end)
 {
 	if (end == 0) return;
 	if (ends.at(end)->node != 0) release_node(ends.at(end)->node);
+	if (UNLIKELY(cold_ends.at(end)->remote_node != 0)) __builtin_trap();
 	release_viewpoint(cold_ends.at(end)->viewpoint);
+	if (UNLIKELY((ends.at(end)->flags & END_CARRIES) != 0)) __builtin_trap();
 	ends.give(end);
 	cold_ends.give(end);
 }
 
+inline u32 own_of(const FlowCold *cold)
+{
+	return cold->extras == 0 ? 0 : extras.at(cold->extras)->own;
+}
+
+// Rows of the ends' own totals are all that a flow of the mixes can have there.
+inline OwnRow *open_own_totals(FlowCold *cold)
+{
+	if (cold->extras == 0) {
+		cold->extras = extras.take();
+		zero(extras.at(cold->extras));
+	}
+	FlowExtras *of_flow = extras.at(cold->extras);
+	if (of_flow->own == 0) of_flow->own = own_rows.take();
+	return own_rows.at(of_flow->own);
+}
+
 inline void drop_own_totals(FlowCold *cold)
 {
-	if (LIKELY(cold->own == 0)) return;
-	own_rows.give(cold->own);
-	cold->own = 0;
+	if (LIKELY(cold->extras == 0)) return;
+	FlowExtras *of_flow = extras.at(cold->extras);
+	if (of_flow->own == 0) return;
+	own_rows.give(of_flow->own);
+	of_flow->own = 0;
+	if (UNLIKELY((of_flow->history | of_flow->exported | of_flow->member) != 0)) return;
+	extras.give(cold->extras);
+	cold->extras = 0;
+}
+
+// What the mixes have no flow of: history, what was exported, a place among the members of a pair of folds.
+inline bool has_rare_rows(const FlowCold *cold)
+{
+	if (LIKELY(cold->extras == 0)) return false;
+	const FlowExtras *of_flow = extras.at(cold->extras);
+	return (of_flow->history | of_flow->exported | of_flow->member) != 0;
 }
 
 // Of a flow that is on no list.
@@ -209,13 +260,15 @@ inline void forget_flow(u32 flow)
 {
 	Flow *hot = flows.at(flow);
 	FlowCold *cold = cold_flows.at(flow);
+	flow_tables[cold->shard].remove(flow_tag(flow_keys.at(flow)->high), flow);
+	if (UNLIKELY(has_rare_rows(cold))) __builtin_trap();
 	drop_own_totals(cold);
-	flow_tables[cold->shard].remove(flow_tag(cold->key_high), flow);
 	forget_end(hot->ends[0]);
 	forget_end(hot->ends[1]);
 	hot->ends[0] = hot->ends[1] = 0;
 	flows.give(flow);
 	cold_flows.give(flow);
+	flow_keys.give(flow);
 }
 
 inline LingerList &linger_list_of(const FlowCold *cold)
@@ -229,37 +282,40 @@ inline void linger_flow(u32 flow, FlowCold *cold, u32 window, bool is_finished)
 	cold->linger_window = window;
 	LingerList &list = linger_list_of(cold);
 	cold->linger_previous = list.tail;
-	cold->linger_next = 0;
+	flows.at(flow)->next = 0;
 	if (list.tail == 0)
 		list.head = flow;
 	else
-		cold_flows.at(list.tail)->linger_next = flow;
+		flows.at(list.tail)->next = flow;
 	list.tail = flow;
 	list.size++;
+	lingering_flows++;
 }
 
-inline void unlink_lingering(FlowCold *cold)
+inline void unlink_lingering(u32 flow, FlowCold *cold)
 {
+	const u32 next = flows.at(flow)->next;
 	LingerList &list = linger_list_of(cold);
 	if (cold->linger_previous == 0)
-		list.head = cold->linger_next;
+		list.head = next;
 	else
-		cold_flows.at(cold->linger_previous)->linger_next = cold->linger_next;
-	if (cold->linger_next == 0)
+		flows.at(cold->linger_previous)->next = next;
+	if (next == 0)
 		list.tail = cold->linger_previous;
 	else
-		cold_flows.at(cold->linger_next)->linger_previous = cold->linger_previous;
+		cold_flows.at(next)->linger_previous = cold->linger_previous;
 	cold->flags &= ~(FLOW_LINGERING | FLOW_FINISHED);
 	list.size--;
+	lingering_flows--;
 }
 
 inline void touch_flow(u32 flow)
 {
 	FlowCold *cold = cold_flows.at(flow);
 	if ((cold->flags & FLOW_DIRTY) != 0) return;
-	if (UNLIKELY((cold->flags & FLOW_LINGERING) != 0)) unlink_lingering(cold);
+	if (UNLIKELY((cold->flags & FLOW_LINGERING) != 0)) unlink_lingering(flow, cold);
 	cold->flags |= FLOW_DIRTY;
-	flows.at(flow)->next_dirty = dirty_flows;
+	flows.at(flow)->next = dirty_flows;
 	dirty_flows = flow;
 }
 
@@ -271,18 +327,19 @@ inline bool forget_oldest(LingerList &list, u32 window)
 	if (flow == 0) return false;
 	FlowCold *cold = cold_flows.at(flow);
 	if (cold->linger_window > window) return false;
-	const u32 next = cold->linger_next;
+	const u32 next = flows.at(flow)->next;
 	if (next != 0) {
-		const FlowCold *coming = cold_flows.at(next);
-		prefetch_to_write(cold_flows.at(coming->linger_next));
-		prefetch_to_write(flows.at(coming->linger_next));
-		flow_tables[coming->shard].prefetch_slot(flow_tag(coming->key_high));
+		const u32 coming = flows.at(next)->next;
+		prefetch_to_write(cold_flows.at(coming));
+		prefetch_to_write(flow_keys.at(coming));
+		prefetch_to_write(flows.at(coming));
+		flow_tables[cold_flows.at(next)->shard].prefetch_slot(flow_tag(flow_keys.at(next)->high));
 		for (u32 end : flows.at(next)->ends) {
 			prefetch_to_write(ends.at(end));
 			prefetch_to_write(cold_ends.at(end));
 		}
 	}
-	unlink_lingering(cold);
+	unlink_lingering(flow, cold);
 	forget_flow(flow);
 	return true;
 }

@@ -11,6 +11,8 @@
 
 constexpr u64 TOTALS_RATE_MAX = 100'000'000'000;
 constexpr u32 WINDOW_AHEAD_MAX = 64;
+// A session with more refused frames is not listened to any more.
+constexpr u64 REFUSED_FRAMES_MAX = 1000;
 constexpr u64 TALLY_SAMPLE_NS_MAX = 1ull << 57;
 constexpr u8 REPORT_COUNT_MAX = 16;
 
@@ -50,7 +52,7 @@ inline void init_allowance()
 
 inline u64 allowance_since(const Session *session, u32 told_window)
 {
-	const u32 now = greatest(open_window, session->reached_window) + 1;
+	const u32 now = greatest(open_window, session->reached_window + 1) + 1;
 	const u64 windows = now > told_window ? now - told_window + 1 : 1;
 	return windows > allowance_windows_max ? ~0ull : windows * allowance_per_window;
 }
@@ -241,11 +243,16 @@ inline u32 process_node(const Session *session, u32 process)
 	return process < session->processes.capacity ? session->processes.items[process] : 0;
 }
 
+inline u64 space_of(const Session *session, u32 space)
+{
+	return space < session->spaces.capacity ? session->spaces.items[space] : 0;
+}
+
 // What an Open says besides its handle. One without a key is joined by its tuple, which the mixes do not have.
 inline u8 check_names(const Session *session, const struct wire::open *open)
 {
 	if (UNLIKELY(process_node(session, open->process) == 0)) return records::REFUSAL_REASON_UNKNOWN_PROCESS;
-	if (UNLIKELY(open->address_space != 1)) return records::REFUSAL_REASON_UNKNOWN_ADDRESS_SPACE;
+	if (UNLIKELY(space_of(session, open->address_space) == 0)) return records::REFUSAL_REASON_UNKNOWN_ADDRESS_SPACE;
 	const bool is_known = open->role <= kernel::ROLE_SERVER && open->role_source <= kernel::ROLE_SOURCE_KERNEL &&
 			      (open->protocol == 6 || open->protocol == 17) &&
 			      (open->ip_version == 4 || open->ip_version == 6) && open->join_key != 0 &&
@@ -255,8 +262,8 @@ inline u8 check_names(const Session *session, const struct wire::open *open)
 
 inline bool is_foreign(const Session *session, const struct wire::open *open)
 {
-	return is_foreign_address(load64(open->local_address), load64(open->local_address + 8), session->space,
-				  session->boot);
+	return is_foreign_address(load64(open->local_address), load64(open->local_address + 8),
+				  space_of(session, open->address_space), session->boot);
 }
 
 inline u8 shard_of(u64 join_key)
@@ -274,7 +281,7 @@ inline void describe(const Session *session, const struct wire::open *open, u32 
 	to->cookie = open->cookie;
 	to->boot = session->boot;
 	to->session = session->session;
-	to->address_space = session->space;
+	to->address_space = space_of(session, open->address_space);
 	__builtin_memcpy(to->local_address, open->local_address, sizeof to->local_address);
 	__builtin_memcpy(to->remote_address, open->remote_address, sizeof to->remote_address);
 	to->local_port = open->local_port;
@@ -289,6 +296,7 @@ inline void describe(const Session *session, const struct wire::open *open, u32 
 	const u32 start = static_cast<u32>(open->start_time_ns >> 24);
 	to->start_time = start == 0 && open->start_time_ns != 0 ? 1 : start;
 	to->identity = session->identity;
+	if (UNLIKELY(session->named_count != 0)) __builtin_trap();
 	to->remote_node = 0;
 	to->viewpoint = 0;
 }
@@ -412,14 +420,40 @@ inline u8 take_onces(Session *session, const Batch<wire::once> &batch)
 // match.hpp: all that was told up to `window` is.
 inline void ship_window(Session *session, u32 window, u32 from_window);
 
+// What an agent lost or left out is counted by how far it rose.
+inline void note_rise(u32 counter, u64 &before, u64 told)
+{
+	if (told > before) counters[counter] += told - before;
+	before = told;
+}
+
+inline void note_window_end(Session *session, const wire::window_end *told)
+{
+	records::session_state &state = session->state;
+	note_rise(records::REDUCER_COUNTER_AGENT_EVENTS_LOST, state.events_lost, told->events_lost);
+	note_rise(records::REDUCER_COUNTER_AGENT_SOCKETS_FOLDED, state.sockets_folded, told->sockets_folded);
+	note_rise(records::REDUCER_COUNTER_AGENT_SOCKETS_REFUSED, state.sockets_refused, told->sockets_refused);
+	note_rise(records::REDUCER_COUNTER_AGENT_WINDOWS_COALESCED, state.windows_coalesced, told->windows_coalesced);
+	note_rise(records::REDUCER_COUNTER_AGENT_JOURNAL_SKIPPED, state.journal_skipped, told->journal_skipped);
+	note_rise(records::REDUCER_COUNTER_AGENT_PROCESSES_UNNAMED, state.processes_unnamed, told->processes_unnamed);
+	u64 blind_ms = state.blind_ms;
+	note_rise(records::REDUCER_COUNTER_AGENT_BLIND_MS, blind_ms, told->blind_ms);
+	state.blind_ms = told->blind_ms;
+	state.agent_time_ns = told->agent_time_ns;
+	state.taken_window = greatest(state.taken_window, told->window);
+	session->is_repeat_allowed = false;
+}
+
 inline u8 take_window_end(Session *session, const Batch<wire::window_end> &batch)
 {
 	if (batch.size != 1) return records::REFUSAL_REASON_STRUCTURE;
 	const u32 window = batch.items->window;
-	if (window <= session->reached_window || batch.items->from_window > window || window == ~0u)
-		return records::REFUSAL_REASON_WINDOW_ORDER;
+	const bool is_back = UNLIKELY(session->is_repeat_allowed) ? window < session->reached_window
+								  : window <= session->reached_window;
+	if (is_back || batch.items->from_window > window || window == ~0u) return records::REFUSAL_REASON_WINDOW_ORDER;
 	if (window > open_window && window - open_window > WINDOW_AHEAD_MAX)
 		return records::REFUSAL_REASON_WINDOW_AHEAD;
+	note_window_end(session, batch.items);
 	ship_window(session, window, batch.items->from_window);
 	return records::REFUSAL_REASON_NONE;
 }
@@ -453,19 +487,25 @@ inline u8 take_frame(Session *session, u16 kind, const u8 *payload, u32 length)
 // Whole frames of a session, header and payload, at an 8-aligned address.
 inline void read_frames(Session *session, const u8 *at, u64 bytes)
 {
-	while (bytes > 0) {
+	while (bytes > 0 && LIKELY(!session->is_over)) {
 		const auto *header = reinterpret_cast<const wire::frame_header *>(at);
+		// The end of a window waits while the last one that was told is not closed.
+		const bool is_ahead = session->reached_window >= open_window;
+		if (UNLIKELY(is_ahead && header->kind == wire::FRAME_KIND_WINDOW_END)) __builtin_trap();
 		count(records::REDUCER_COUNTER_FRAMES_GIVEN);
 		u8 reason = records::REFUSAL_REASON_FRAME_BOUNDS;
 		u64 consumed = bytes;
 		if (LIKELY(bytes >= sizeof *header && header->length <= bytes - sizeof *header)) {
 			consumed = sizeof *header + header->length;
 			reason = take_frame(session, header->kind, at + sizeof *header, header->length);
+			session->state.last_seq = header->seq;
 		}
-		if (LIKELY(reason == records::REFUSAL_REASON_NONE))
+		if (LIKELY(reason == records::REFUSAL_REASON_NONE)) {
+			session->state.frames_accepted++;
 			count(records::REDUCER_COUNTER_FRAMES_ACCEPTED);
-		else {
-			session->refused++;
+		} else {
+			session->state.last_refusal = reason;
+			session->is_over = ++session->state.frames_refused > REFUSED_FRAMES_MAX;
 			count(records::REDUCER_COUNTER_FRAMES_REFUSED);
 			count_refusal(reason);
 		}

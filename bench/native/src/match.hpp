@@ -99,7 +99,6 @@ inline u32 occupy(u32 flow, const records::match_open *open, u32 viewpoint)
 	cold->role_source = open->role_source;
 	cold->close_reason = kernel::CLOSE_REASON_NONE;
 	cold->protocol = open->protocol;
-	cold->carried = 0;
 	cold->remote_node = 0;
 	hot_flow->ends[slot] = end;
 	if (hot_flow->ends[1 - slot] != 0) count(records::REDUCER_COUNTER_FLOWS_JOINED);
@@ -109,6 +108,23 @@ inline u32 occupy(u32 flow, const records::match_open *open, u32 viewpoint)
 		cold_flow->begin_time = open->start_time;
 	touch_flow(flow);
 	return end;
+}
+
+// False when `open` and the other end cannot be two ends of one connection.
+inline bool can_face(u32 witness, const records::match_open *open)
+{
+	// Only one that was there at the last close is a witness.
+	if (witness == 0 || (ends.at(witness)->flags & (END_FRESH | END_SETTLED)) != 0) return true;
+	const EndCold *cold = cold_ends.at(witness);
+	const Viewpoint *from = viewpoints.at(cold->viewpoint);
+	if (from->address_space != open->address_space) return true;
+	const bool is_local = from->local_high == load64(open->local_address) &&
+			      from->local_low == load64(open->local_address + 8) &&
+			      cold->local_port == open->local_port;
+	const bool is_remote = cold->remote_high == load64(open->remote_address) &&
+			       cold->remote_low == load64(open->remote_address + 8) &&
+			       cold->remote_port == open->remote_port;
+	return !is_local && !is_remote;
 }
 
 // The end that claims its side of the flow with the join key, to which the viewpoint goes; 0 when it is refused. In the
@@ -121,6 +137,8 @@ inline u32 claim_end(const records::match_open *open, u32 viewpoint, u32 tag, u8
 		flow = add_flow(open->join_key, tag, shard);
 	}
 	if (UNLIKELY(flow == 0)) return refuse_flow();
+	if (UNLIKELY(!can_face(flows.at(flow)->ends[1 - side_of(*open)], open)))
+		return refuse_claim(records::REFUSAL_REASON_AMBIGUOUS);
 	if (UNLIKELY(flows.at(flow)->ends[side_of(*open)] != 0)) return refuse_claim(records::REFUSAL_REASON_AMBIGUOUS);
 	return occupy(flow, open, viewpoint);
 }
@@ -134,6 +152,8 @@ inline void close_end(u32 end, u8 reason)
 
 inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 {
+	// An end that is told again.
+	if (UNLIKELY(channel_end(open->end) != 0)) __builtin_trap();
 	const u32 viewpoint = viewpoint_of(open);
 	const u32 end = claim_end(open, viewpoint, tag, shard);
 	set_channel_end(open->end, end);
@@ -150,6 +170,7 @@ inline void tell_once(u32 end, const records::match_once *once)
 	said.reason = once->reason;
 	said.phase = once->phase;
 	said.min_rtt_us = once->totals.min_rtt_us;
+	if (UNLIKELY(is_connect_failure(once->reason))) __builtin_trap();
 	said.duration_ns = once->duration_ns;
 	if (once->open.role != kernel::ROLE_UNKNOWN) {
 		said.role = once->open.role;
@@ -178,10 +199,13 @@ inline void receive_close(const records::match_close *close, u32 from_window)
 	if (UNLIKELY(end == 0)) return;
 	End *hot = ends.at(end);
 	hot->open_count--;
+	// An end that lost its side, or whose agent left.
+	if (UNLIKELY(hot->flow == 0 || close->reason >= kernel::CLOSE_REASON_AGENT_RESTART)) __builtin_trap();
 	Ending said = {};
 	said.reason = close->reason;
 	said.phase = close->phase;
 	said.min_rtt_us = close->totals.min_rtt_us;
+	if (UNLIKELY(is_connect_failure(close->reason))) __builtin_trap();
 	keep_ending(end, hot, said);
 	close_end(end, close->reason);
 	report(end, close->totals, from_window);
@@ -238,18 +262,34 @@ struct StagedGroup {
 
 inline void ship_group(const StagedGroup &group, u32 from_window)
 {
+	u32 found[GROUP];
 	for (u32 index = 0; index < group.size; index++) {
 		const records::record_header *header = group.headers[index];
 		if (header->kind == records::RECORD_KIND_MATCH_CLOSE) {
 			const u32 end = channel_end(reinterpret_cast<const records::match_close *>(header + 1)->end);
-			prefetch_to_write(ends.at(end));
-			prefetch_to_write(cold_ends.at(end));
+			found[index] = end;
+			look_at(ends.at(end));
+			look_at(cold_ends.at(end));
 		} else if (header->kind == records::RECORD_KIND_MATCH_OPEN) {
 			// The row that the slot names, as far as the slot has arrived.
 			const Table &table = flow_tables[header->pad0];
 			const u32 row = static_cast<u32>(table.slots[group.tags[index] & table.mask] >> 32);
-			prefetch_to_write(cold_flows.at(row));
-			prefetch_to_write(flows.at(row));
+			found[index] = row;
+			look_at(flow_keys.at(row));
+			look_at(cold_flows.at(row));
+			look_at(flows.at(row));
+		}
+	}
+	// Of what closes its flow, of what opens the end that it may face.
+	for (u32 index = 0; index < group.size; index++) {
+		const u16 kind = group.headers[index]->kind;
+		if (kind == records::RECORD_KIND_MATCH_CLOSE) {
+			const u32 flow = ends.at(found[index])->flow;
+			look_at(cold_flows.at(flow));
+			look_at(flows.at(flow));
+		} else if (kind == records::RECORD_KIND_MATCH_OPEN && found[index] != 0) {
+			const Flow *flow = flows.at(found[index]);
+			look_at(ends.at(flow->ends[0] != 0 ? flow->ends[0] : flow->ends[1]));
 		}
 	}
 	for (u32 index = 0; index < group.size; index++) {
@@ -347,7 +387,12 @@ inline void ship_window(Session *session, u32 window, u32 from_window)
 	ship_rows(session, window, from_window);
 	session->reached_window = greatest(session->reached_window, window);
 	session->told_window = session->reached_window;
+	session->tally_count = 0;
 }
+
+// Announced addresses that come or go would raise it, and folds be counted: the mixes have neither.
+inline u32 names_version = 1;
+inline u32 fold_pairs_live;
 
 // Stands in for the end that nobody reports.
 inline End no_end;
@@ -388,14 +433,19 @@ inline void fill_own_numbers(const Flow *flow, const FlowCold *cold, const End *
 {
 	OwnTotals of_client = {};
 	OwnTotals of_server = {};
+	const u32 own = own_of(cold);
 	if (!has_flag(client, END_FRESH))
-		of_client = cold->own != 0 ? own_rows.at(cold->own)->client
-					   : OwnTotals{flow->forward_bytes, flow->reverse_bytes, flow->forward_packets,
-						       flow->reverse_packets};
+		of_client = own != 0 ? own_rows.at(own)->client
+				     : OwnTotals{flow->forward_bytes, flow->reverse_bytes, flow->forward_packets,
+						 flow->reverse_packets};
+	else if (UNLIKELY(client->baseline != 0))
+		__builtin_trap();
 	if (!has_flag(server, END_FRESH))
-		of_server = cold->own != 0 ? own_rows.at(cold->own)->server
-					   : OwnTotals{flow->reverse_bytes, flow->forward_bytes, flow->reverse_packets,
-						       flow->forward_packets};
+		of_server = own != 0 ? own_rows.at(own)->server
+				     : OwnTotals{flow->reverse_bytes, flow->forward_bytes, flow->reverse_packets,
+						 flow->forward_packets};
+	else if (UNLIKELY(server->baseline != 0))
+		__builtin_trap();
 	fill_own(client, client != &no_end, of_client, out->client_bytes_sent, out->client_bytes_received,
 		 out->client_packets_sent, out->client_packets_received);
 	fill_own(server, server != &no_end, of_server, out->server_bytes_sent, out->server_bytes_received,
@@ -414,8 +464,7 @@ inline void keep_own_totals(const Flow *flow, FlowCold *cold, const End *client,
 		drop_own_totals(cold);
 		return;
 	}
-	if (cold->own == 0) cold->own = own_rows.take();
-	OwnRow *row = own_rows.at(cold->own);
+	OwnRow *row = open_own_totals(cold);
 	row->client = {client->bytes_sent, client->bytes_received, client->segments_sent, client->segments_received};
 	row->server = {server->bytes_sent, server->bytes_received, server->segments_sent, server->segments_received};
 }
@@ -458,6 +507,8 @@ inline void book_totals(Flow *flow, const End *client, const End *server, u32 wi
 	out->reverse_retransmits = book(flow->reverse_retransmits, server->retransmits);
 }
 
+constexpr u8 IPPROTO_DATAGRAMS = 17;
+
 inline u64 difference(u64 left, u64 right)
 {
 	return left > right ? left - right : right - left;
@@ -496,17 +547,32 @@ inline void count_close(const Flow *hot, FlowCold *cold, const End *client, cons
 		out->reason = is_sent ? kernel::CLOSE_REASON_RESET_SENT : kernel::CLOSE_REASON_RESET_RECEIVED;
 		out->reason_count = 1;
 	}
-	if (!has_flag(client, END_CLOSED) || !has_flag(server, END_CLOSED) || !mark(cold, FLOW_JUDGED)) return;
+	if (!has_flag(client, END_CLOSED) || !has_flag(server, END_CLOSED)) return;
+	// Of datagrams the difference is loss.
+	if (UNLIKELY(cold_ends.at(hot->ends[cold->client_slot])->protocol == IPPROTO_DATAGRAMS)) __builtin_trap();
+	if (!mark(cold, FLOW_JUDGED)) return;
 	out->residual_bytes = difference(client->bytes_sent, server->bytes_received) +
 			      difference(server->bytes_sent, client->bytes_received);
 	out->judged_bytes = greatest(client->bytes_sent, server->bytes_received) +
 			    greatest(server->bytes_sent, client->bytes_received);
 }
 
+// The only end of a flow whose connection nobody counted, that closed with the word that it never was connected.
+inline bool has_failed(const Flow *hot, const FlowCold *cold, const End *client, const End *server)
+{
+	const bool is_counted = (cold->flags & FLOW_CONNECTION_COUNTED) != 0;
+	if (is_counted || (client != &no_end && server != &no_end)) return false;
+	const u32 slot = client != &no_end ? cold->client_slot : 1u - cold->client_slot;
+	return is_connect_failure(reason_of(client != &no_end ? client : server, hot->ends[slot]));
+}
+
 inline void count_flow(const Flow *hot, FlowCold *cold, const End *client, const End *server, records::edge_flow *out)
 {
 	out->match = (has_flag(client, END_REPORTED | END_CLOSED) ? 1 : 0) |
 		     (has_flag(server, END_REPORTED | END_CLOSED) ? 2 : 0);
+	// A connect that failed, and an end that an earlier incarnation settled.
+	if (UNLIKELY(cold->kind != KEY_KIND_JOIN || has_failed(hot, cold, client, server))) __builtin_trap();
+	if (UNLIKELY(has_flag(client, END_SETTLED) || has_flag(server, END_SETTLED))) __builtin_trap();
 	if (UNLIKELY(has_flag(client, END_COUNTED) || has_flag(server, END_COUNTED)))
 		mark(cold, FLOW_CONNECTION_COUNTED);
 	else {
@@ -531,7 +597,12 @@ inline bool has_news(const records::edge_flow *out)
 inline u32 find_edge(const Flow *hot, FlowCold *cold, const End *client, const End *server, u32 window)
 {
 	cold->flags &= ~FLOW_RENAMED;
+	cold->named_version = names_version;
 	if (UNLIKELY(client == &no_end || server == &no_end)) return 0;
+	// Without a tuple or an owner an end would be named by its address, and without a role by the lower port.
+	const bool is_nameless = has_flag(client, END_SETTLED) || has_flag(server, END_SETTLED) || client->node == 0 ||
+				 server->node == 0 || (cold->flags & FLOW_UNORIENTED) != 0;
+	if (UNLIKELY(is_nameless)) __builtin_trap();
 	const EndCold *end = cold_ends.at(hot->ends[1 - cold->client_slot]);
 	return edge_of(client->node, server->node, end->local_port | static_cast<u32>(end->protocol) << 16, window);
 }
@@ -541,10 +612,13 @@ inline u32 send_news(Flow *hot, FlowCold *cold, const End *client, const End *se
 		     records::edge_flow *out)
 {
 	const bool was_active = (cold->flags & FLOW_ACTIVE) != 0;
-	if (!has_news(out) && is_active == was_active) return 0;
-	const bool is_stale = hot->edge == 0 || (cold->flags & FLOW_RENAMED) != 0;
+	const bool is_stale =
+		hot->edge == 0 || (cold->flags & FLOW_RENAMED) != 0 || cold->named_version != names_version;
+	if (!has_news(out) && is_active == was_active && !(is_active && is_stale)) return 0;
 	const u32 edge = is_stale ? find_edge(hot, cold, client, server, window) : hot->edge;
 	if (UNLIKELY(edge == 0)) return 0;
+	// A flow that is named anew leaves its edge.
+	if (UNLIKELY(was_active && edge != hot->edge)) __builtin_trap();
 	out->active_delta = static_cast<i32>(is_active) - static_cast<i32>(was_active);
 	emit_edge_flow(edge, out);
 	if (is_active && !was_active) edges.at(edge)->refs++;
@@ -576,12 +650,16 @@ inline bool book_news(Flow *hot, FlowCold *cold, u32 window)
 	End *server = LIKELY(server_end != 0) ? ends.at(server_end) : &no_end;
 	records::edge_flow out = {};
 	fill_own_numbers(hot, cold, client, server, &out);
+	// Where counting starts, and history that is due.
+	if (UNLIKELY(has_rare_rows(cold) || (client->baseline | server->baseline) != 0)) __builtin_trap();
 	book_totals(hot, client, server, window, &out);
 	keep_own_totals(hot, cold, client, server);
 	cold->flags |= FLOW_BOOKED;
 	out.rtt_us = client->srtt_us != 0 ? client->srtt_us : server->srtt_us;
 	count_flow(hot, cold, client, server, &out);
 	const bool is_active = (client->open_count | server->open_count) != 0;
+	// News of a flow that may be of a fold wait.
+	if (UNLIKELY(fold_pairs_live != 0)) __builtin_trap();
 	const u32 edge = send_news(hot, cold, client, server, is_active, window, &out);
 	if (cold->tallies != 0 && edge != 0) send_endings(cold, client_end, edge);
 	begin_end_window(client);
@@ -611,7 +689,7 @@ inline u32 look_at_touched(u32 until)
 {
 	u32 looked[GROUP];
 	u32 size = 0;
-	for (u32 flow = dirty_flows; flow != until && size < GROUP; flow = flows.at(flow)->next_dirty) {
+	for (u32 flow = dirty_flows; flow != until && size < GROUP; flow = flows.at(flow)->next) {
 		look_at(cold_flows.at(flow));
 		looked[size++] = flow;
 	}
@@ -642,7 +720,7 @@ inline u32 take_touched(u32 until)
 {
 	const u32 flow = dirty_flows;
 	if (flow == until) return 0;
-	dirty_flows = flows.at(flow)->next_dirty;
+	dirty_flows = flows.at(flow)->next;
 	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
 	return flow;
 }
@@ -718,6 +796,16 @@ inline bool close_shards(u32 window)
 	return false;
 }
 
+inline void set_live_counters()
+{
+	u64 briefs = 0;
+	for (const ShardBriefs &kept : shard_briefs)
+		briefs += kept.size;
+	counters[records::REDUCER_COUNTER_FLOWS_LIVE] = flows.live + briefs;
+	counters[records::REDUCER_COUNTER_ENDS_LIVE] = ends.live + 2 * briefs;
+	counters[records::REDUCER_COUNTER_FLOWS_LINGERING] = lingering_flows + briefs;
+}
+
 // Shard by shard what waits is claimed and booked, and what is committed leaves its rows to the next shard; then come
 // the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
 inline bool close_match(u32 window, u32 budget)
@@ -731,6 +819,7 @@ inline bool close_match(u32 window, u32 budget)
 			waiting_endings = 0;
 			expire_lingering(window);
 			expire_briefs(window);
+			set_live_counters();
 			return true;
 		}
 		book_flow(flow, window);

@@ -27,7 +27,8 @@ inline void name_process(u32 index, u32 process, const records::node_record *rec
 {
 	Session *session = sessions + index;
 	session->session = session->boot = session->identity = index + 1;
-	session->space = 1;
+	session->spaces.reserve(16);
+	session->spaces.items[1] = 1;
 	u64 capacity = greatest(session->processes.capacity, 16u);
 	while (capacity <= process)
 		capacity *= 2;

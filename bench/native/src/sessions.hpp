@@ -46,8 +46,8 @@ struct Session {
 	u64 identity;
 	// Node of each process handle; 0 = not announced.
 	List<u32> processes;
-	// Identity of the one address space, whose handle is 1.
-	u64 space;
+	// Identity of each address space by its handle; 0 = not announced.
+	List<u64> spaces;
 	List<Socket *> chunks;
 	u32 dirty_head;
 	u32 told_window;
@@ -56,7 +56,12 @@ struct Session {
 	StagedBlock *staged_first;
 	StagedBlock *staged_last;
 	u64 staged_bytes;
-	u64 refused;
+	// Names by which its processes asked for addresses: the mixes have none.
+	u32 named_count;
+	u32 tally_count;
+	bool is_over;
+	bool is_repeat_allowed;
+	records::session_state state;
 };
 
 inline Session *sessions;
