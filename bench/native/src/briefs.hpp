@@ -236,8 +236,11 @@ inline bool forget_oldest_brief(ShardBriefs &kept, u32 window)
 	}
 	Brief *brief = block->items + list->passed++;
 	prefetch(brief + 1);
+	// Taken back, because it was told again.
+	if (UNLIKELY(brief->flow.ends[0] == 0)) __builtin_trap();
 	for (const BriefEnd &end : brief->ends) {
 		release_node(end.hot.node);
+		if (UNLIKELY(end.cold.remote_node != 0)) __builtin_trap();
 		release_viewpoint(end.cold.viewpoint);
 	}
 	drop_own_totals(&brief->cold);

@@ -402,19 +402,32 @@ inline bool has_flag(const End *end, u16 flag)
 	return (end->flags & flag) != 0;
 }
 
+constexpr u32 NOBODY = 2;
+
+inline u32 client_slot_by(u32 end, u32 slot)
+{
+	if (end == 0 || cold_ends.at(end)->role == kernel::ROLE_UNKNOWN) return NOBODY;
+	return cold_ends.at(end)->role == kernel::ROLE_CLIENT ? slot : 1 - slot;
+}
+
+inline u8 role_source_of(u32 end)
+{
+	if (end == 0) return kernel::ROLE_SOURCE_NONE;
+	return has_flag(ends.at(end), END_SETTLED) ? static_cast<u8>(kernel::ROLE_SOURCE_KERNEL)
+						   : cold_ends.at(end)->role_source;
+}
+
 // Which slot is the client, by the best evidence of any end.
 inline void orient_flow(const Flow *hot, FlowCold *cold)
 {
-	u32 best = 0;
-	u32 client_slot = 0;
-	for (u32 slot = 0; slot < 2; slot++) {
-		if (hot->ends[slot] == 0) continue;
-		const EndCold *end = cold_ends.at(hot->ends[slot]);
-		if (end->role == kernel::ROLE_UNKNOWN || end->role_source <= best) continue;
-		best = end->role_source;
-		client_slot = end->role == kernel::ROLE_CLIENT ? slot : 1 - slot;
-	}
-	cold->client_slot = static_cast<u8>(client_slot);
+	const u32 said[2] = {client_slot_by(hot->ends[0], 0), client_slot_by(hot->ends[1], 1)};
+	if (UNLIKELY(said[0] != said[1] && said[0] != NOBODY && said[1] != NOBODY))
+		count(records::REDUCER_COUNTER_ROLES_CORRECTED);
+	const u32 better = role_source_of(hot->ends[0]) >= role_source_of(hot->ends[1]) ? 0 : 1;
+	const u32 slot = said[better] != NOBODY ? said[better] : said[1 - better];
+	// Without evidence the ports would say it.
+	if (UNLIKELY(slot == NOBODY)) __builtin_trap();
+	cold->client_slot = static_cast<u8>(slot);
 }
 
 inline void fill_own(const End *end, bool is_known, const OwnTotals &before, u64 &bytes_sent, u64 &bytes_received,

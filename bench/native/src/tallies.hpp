@@ -64,7 +64,7 @@ inline u32 find_tally(u32 level, u32 row, u64 what)
 {
 	return tally_table.find(tally_tag(level, row, what), [=](u32 handle) {
 		const TallyRow *tally = tallies.at(handle);
-		return tally->what == what && tally->row == row && tally->level == level;
+		return tally->what == what && tally->label == 0 && tally->row == row && tally->level == level;
 	});
 }
 
@@ -129,7 +129,7 @@ inline u32 find_leaf_tally(u32 leaf, u64 what)
 	for (u32 near = 0; handle != 0; near++) {
 		if (near == NEAR_COUNT_MAX) return find_tally(records::LEVEL_ID_ID, leaf, what);
 		const TallyRow *tally = tallies.at(handle);
-		if (tally->what == what) return handle;
+		if (tally->what == what && tally->label == 0) return handle;
 		handle = tally->next;
 	}
 	return 0;
@@ -255,7 +255,7 @@ inline void init_endings()
 // have.
 inline void keep_ending(u32 end, End *hot, Ending said)
 {
-	if (UNLIKELY((hot->flags & END_CLOSED) != 0)) return;
+	if (UNLIKELY((hot->flags & END_CLOSED) != 0)) __builtin_trap();
 	hot->flags |= END_CLOSING;
 	if (said.is_empty()) return;
 	if (UNLIKELY(waiting_endings >= endings.count_max)) {
@@ -284,6 +284,8 @@ inline void emit_ending(u32 leaf, const Ending *ending, u8 side)
 		emit(is_client ? wire::TALLY_KIND_HANDSHAKE_SERVER : wire::TALLY_KIND_HANDSHAKE_CLIENT, 0, 1,
 		     ending->handshake_us * 1000ull);
 	}
+	// Of connects that failed.
+	if (UNLIKELY((ending->error | ending->syns_again) != 0)) __builtin_trap();
 	if (ending->min_rtt_us != 0) emit(wire::TALLY_KIND_RTT_MIN, 0, 1, ending->min_rtt_us * 1000ull);
 	if (ending->phase == kernel::CONNECTION_PHASE_NONE) return;
 	const bool is_sent = ending->reason == kernel::CLOSE_REASON_RESET_SENT;
@@ -300,6 +302,8 @@ inline void send_endings(FlowCold *cold, u32 client, u32 edge)
 	row->moved = 1;
 	for (u32 at = cold->tallies; at != 0; at = endings.at(at)->next) {
 		const Ending *ending = endings.at(at);
+		// A tally that an agent told.
+		if (UNLIKELY(ending->kind != wire::TALLY_KIND_NONE)) __builtin_trap();
 		emit_ending(leaf, ending,
 			    ending->end == client ? records::TALLY_SIDE_CLIENT : records::TALLY_SIDE_SERVER);
 	}

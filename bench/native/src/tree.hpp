@@ -302,6 +302,8 @@ inline u32 leaf_of_edge(u32 handle, i32 active_delta)
 	ChannelEdge *entry = channel_edges.at(handle);
 	if (UNLIKELY(entry->leaf == 0 || rows.at(entry->leaf)->generation != entry->generation)) __builtin_trap();
 	entry->active += active_delta;
+	// Pairs of executables.
+	if (UNLIKELY(entry->processes != 0)) __builtin_trap();
 	return entry->leaf;
 }
 
@@ -333,7 +335,7 @@ inline void add_flow_to_point(records::edge_point *point, const records::edge_fl
 		point->flows_client++;
 	else if (flow->match == 2)
 		point->flows_server++;
-	if (flow->reason == kernel::CLOSE_REASON_NONE) return;
+	if (LIKELY(flow->reason == kernel::CLOSE_REASON_NONE)) return;
 	if (flow->reset_by == 1)
 		point->resets_client += flow->reason_count;
 	else if (flow->reset_by == 2)
@@ -345,6 +347,7 @@ inline void aggregate_flow(const records::edge_flow *flow)
 	const u32 handle = leaf_of_edge(flow->edge, flow->active_delta);
 	Row *leaf = rows.at(handle);
 	count(records::REDUCER_COUNTER_EDGE_FLOWS_ADDED);
+	if (UNLIKELY(leaf->is_other != 0)) __builtin_trap();
 	list_row(handle, leaf);
 	leaf->moved = 1;
 	leaf->active_delta += flow->active_delta;
@@ -472,17 +475,20 @@ inline void settle_rows(u32 closed)
 {
 	for (List<u32> &list : row_lists) {
 		const u32 size = list.size;
-		list.size = 0;
+		u32 kept = 0;
 		for (u32 index = 0; index < size; index++) {
 			if (index + 6 < size) prefetch_to_write(rows.at(list.items[index + 6]));
 			const u32 handle = list.items[index];
 			Row *row = rows.at(handle);
 			if (row->moved != 0) clear_row(row);
+			if (UNLIKELY(row->processes != 0)) __builtin_trap();
+			if (row->point.active != 0) {
+				list.items[kept++] = handle;
+				continue;
+			}
 			row->listed = 0;
-			if (row->point.active != 0)
-				list_row(handle, row);
-			else
-				row->idle_since = closed;
+			row->idle_since = closed;
 		}
+		list.size = kept;
 	}
 }
