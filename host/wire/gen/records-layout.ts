@@ -13,7 +13,7 @@ export const RecordKind = {
   MatchFold: 9,
   MatchTally: 10,
   Label: 11,
-  MatchUpdateNarrow: 12,
+  MatchUpdates: 12,
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,
@@ -582,6 +582,31 @@ export function writeMatchUpdate(view: DataView, offset: number, value: MatchUpd
   view.setUint32(offset, value.end, true);
   view.setUint32(offset + 4, value.fromWindow, true);
   writeEndTotals(view, offset + 8, value.totals);
+}
+
+/** As many MatchUpdateNarrow follow, without a header. */
+export interface MatchUpdates {
+  count: number;
+}
+
+/** Bytes. */
+export const MATCH_UPDATES_SIZE = 8;
+
+/** Byte offset of each field. */
+export const MATCH_UPDATES_OFFSET = {
+  count: 0,
+  pad0: 4,
+} as const;
+
+export function readMatchUpdates(view: DataView, offset: number): MatchUpdates {
+  return {
+    count: view.getUint32(offset, true),
+  };
+}
+
+export function writeMatchUpdates(view: DataView, offset: number, value: MatchUpdates): void {
+  view.setUint32(offset, value.count, true);
+  view.setUint32(offset + 4, 0, true);
 }
 
 /** A MatchUpdate whose totals are below 2^32. 32 bytes. */

@@ -13,7 +13,7 @@ export namespace RecordKind {
   export const MatchFold: u16 = 9;
   export const MatchTally: u16 = 10;
   export const Label: u16 = 11;
-  export const MatchUpdateNarrow: u16 = 12;
+  export const MatchUpdates: u16 = 12;
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
@@ -460,6 +460,20 @@ if (offsetof<MatchUpdate>("totalsSegmentsReceived") !== 32) ERROR("MatchUpdate m
 if (offsetof<MatchUpdate>("totalsRetransmits") !== 40) ERROR("MatchUpdate must match schemas/records.fbs");
 if (offsetof<MatchUpdate>("totalsSrttUs") !== 48) ERROR("MatchUpdate must match schemas/records.fbs");
 if (offsetof<MatchUpdate>("totalsMinRttUs") !== 52) ERROR("MatchUpdate must match schemas/records.fbs");
+
+/** As many MatchUpdateNarrow follow, without a header. */
+@unmanaged
+export class MatchUpdates {
+  count: u32; // 0
+  pad0: u32; // 4
+}
+
+/** Bytes. */
+export const MATCH_UPDATES_SIZE: u32 = 8;
+
+if (offsetof<MatchUpdates>() !== 8) ERROR("MatchUpdates must match schemas/records.fbs");
+if (offsetof<MatchUpdates>("count") !== 0) ERROR("MatchUpdates must match schemas/records.fbs");
+if (offsetof<MatchUpdates>("pad0") !== 4) ERROR("MatchUpdates must match schemas/records.fbs");
 
 /** A MatchUpdate whose totals are below 2^32. 32 bytes. */
 @unmanaged

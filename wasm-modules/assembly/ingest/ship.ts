@@ -8,7 +8,6 @@ import { releaseLabel } from '../enrich/tally-labels';
 import { CloseReason } from '../gen/kernel-events';
 import {
   MATCH_CLOSE_SIZE,
-  MATCH_UPDATE_NARROW_SIZE,
   MATCH_UPDATE_SIZE,
   MatchClose,
   MatchFold,
@@ -17,7 +16,6 @@ import {
   MatchOpen,
   MatchTally,
   MatchUpdate,
-  MatchUpdateNarrow,
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
@@ -27,7 +25,7 @@ import {
 import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
-import { areNarrow, narrowTotalsInto } from '../match/narrow-update';
+import { areNarrow } from '../match/narrow-update';
 import { matchRecord, matchUpdate } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
@@ -47,6 +45,7 @@ import {
 } from './sockets';
 import { nextStaged } from './staging';
 import { addressAt, giveAddresses, giveTables, stageAddress } from './twin-tables';
+import { addToRun, endRun, endRuns } from './update-runs';
 import { openWindow } from './windows';
 
 /** Records and rows that are shipped in one call, so that the frames of other sessions are not kept waiting. */
@@ -217,6 +216,12 @@ function send(header: RecordHeader, worker: u32): void {
 }
 
 function shipRows(session: Session): bool {
+  const areAllShipped = shipGroups(session);
+  endRuns();
+  return areAllShipped;
+}
+
+function shipGroups(session: Session): bool {
   while (maySend()) {
     const size = takeGroup(session);
     for (let index: u32 = 0; index < size; index++) shipRow(session, rowOfGroup(index));
@@ -278,13 +283,10 @@ function shipUpdate(session: Session, socket: Socket): void {
     return;
   }
   if (areNarrow(socket.totals)) {
-    const record = beginRecord(socket.worker, RecordKind.MatchUpdateNarrow, MATCH_UPDATE_NARROW_SIZE);
-    const update = changetype<MatchUpdateNarrow>(record);
-    update.end = socket.end;
-    update.fromWindow = session.fromWindow;
-    narrowTotalsInto(update, socket.totals);
+    addToRun(socket.worker, socket.end, socket.totals, session.fromWindow);
     return;
   }
+  endRun(socket.worker);
   const update = changetype<MatchUpdate>(beginRecord(socket.worker, RecordKind.MatchUpdate, MATCH_UPDATE_SIZE));
   update.end = socket.end;
   update.fromWindow = session.fromWindow;

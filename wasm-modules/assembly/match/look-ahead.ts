@@ -13,6 +13,7 @@ import { touchedFlowAt, touchedFlows } from './touched-flows';
 export const GROUP_SIZE: u32 = 16;
 
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+const flows: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 /** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
 const seen: usize = memory.data(4, 4);
@@ -39,19 +40,28 @@ export function expectRecords(from: u32, headers: usize, size: u32): void {
 }
 
 function isOfEnd(kind: u16): bool {
-  return kind === RecordKind.MatchUpdateNarrow || kind === RecordKind.MatchUpdate || kind === RecordKind.MatchClose;
+  return kind === RecordKind.MatchUpdate || kind === RecordKind.MatchClose;
 }
 
 /** The rows of `size` ends of worker `from`, and the cold rows of their flows. `numbers`: those of the ends, u32 each, which are overwritten. */
 export function expectEnds(from: u32, numbers: usize, size: u32): void {
   for (let index: u32 = 0; index < size; index++) {
     const slot = numbers + ((<usize>index) << 2);
-    const end = endOfChannel(from, load<u32>(slot));
-    store<u32>(slot, end === 0 ? 0 : endAt(end).flow);
+    store<u32>(slot, endOfChannel(from, load<u32>(slot)));
+  }
+  expectFlowsOfEnds(numbers, size);
+}
+
+/** The same of ends by their rows, u32 each, which stay. */
+export function expectFlowsOfEnds(rows: usize, size: u32): void {
+  for (let index: u32 = 0; index < size; index++) {
+    const offset = (<usize>index) << 2;
+    const end = load<u32>(rows + offset);
+    store<u32>(flows + offset, end === 0 ? 0 : endAt(end).flow);
   }
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    const flow = load<u32>(numbers + ((<usize>index) << 2));
+    const flow = load<u32>(flows + ((<usize>index) << 2));
     if (flow !== 0) sum |= coldFlowAt(flow).flags;
   }
   store<u32>(seen, sum);

@@ -1,4 +1,4 @@
-// Totals of most sockets are below 2^32: on the way to another worker their updates take 40 bytes and not 64. They stay totals, so that what is
+// Totals of most sockets are below 2^32: on the way to another worker their updates take 32 bytes and not 64. They stay totals, so that what is
 // told twice, or by two sessions, still counts once.
 import { END_TOTALS_SIZE, EndTotals, MatchUpdateNarrow } from '../gen/records';
 

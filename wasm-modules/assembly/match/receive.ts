@@ -7,6 +7,8 @@ import { releaseNode, retainNode } from '../enrich/nodes';
 import { CloseReason } from '../gen/kernel-events';
 import {
   EndTotals,
+  MATCH_UPDATE_NARROW_SIZE,
+  MATCH_UPDATES_SIZE,
   MatchBaseline,
   MatchClose,
   MatchFold,
@@ -17,13 +19,14 @@ import {
   MatchTally,
   MatchUpdate,
   MatchUpdateNarrow,
+  MatchUpdates,
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
   ReducerCounter,
 } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
-import { count } from '../lib/counters';
+import { add, count } from '../lib/counters';
 import { shortTimeBetween } from '../lib/flow-place';
 import { addBaseline } from './baselines';
 import { carriedOf } from './carried';
@@ -34,6 +37,7 @@ import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endA
 import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, newFlow, touchFlow } from './flow-table';
 import { keepFold } from './folds';
+import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
 import { deferOnce } from './onces';
@@ -43,10 +47,33 @@ import { releaseViewpoint, viewpointOf } from './viewpoints';
 /** `MatchHostAddress.ended`: no longer an address of the host; otherwise another session of its agent has it. */
 const ADDRESS_ENDED: u32 = 1;
 
+/** Rows of a group of updates. */
+const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+
 /** What a MatchUpdate of worker `from` says. */
 export function matchUpdate(from: u32, end: u32, totals: EndTotals, fromWindow: u32): void {
   count(ReducerCounter.RecordsMatched);
   report(endOfChannel(from, end), totals, fromWindow);
+}
+
+/** What a run of updates of worker `from` says; `updates` are followed by them. */
+export function matchUpdates(from: u32, updates: MatchUpdates): void {
+  add(ReducerCounter.RecordsMatched, updates.count);
+  let at = changetype<usize>(updates) + MATCH_UPDATES_SIZE;
+  for (let left = updates.count; left !== 0; ) {
+    const size = min(left, GROUP_SIZE);
+    for (let index: u32 = 0; index < size; index++) {
+      const update = changetype<MatchUpdateNarrow>(at + <usize>index * MATCH_UPDATE_NARROW_SIZE);
+      store<u32>(ends + ((<usize>index) << 2), endOfChannel(from, update.end));
+    }
+    expectFlowsOfEnds(ends, size);
+    for (let index: u32 = 0; index < size; index++) {
+      const update = changetype<MatchUpdateNarrow>(at);
+      report(load<u32>(ends + ((<usize>index) << 2)), widenTotals(update), update.fromWindow);
+      at += MATCH_UPDATE_NARROW_SIZE;
+    }
+    left -= size;
+  }
 }
 
 /** One record of worker `from`, of a kind that ingest sends to match. */
@@ -57,11 +84,6 @@ export function matchRecord(from: u32, header: RecordHeader): void {
     case RecordKind.MatchUpdate: {
       const update = changetype<MatchUpdate>(record);
       report(endOfChannel(from, update.end), update.totals, update.fromWindow);
-      break;
-    }
-    case RecordKind.MatchUpdateNarrow: {
-      const update = changetype<MatchUpdateNarrow>(record);
-      report(endOfChannel(from, update.end), widenTotals(update), update.fromWindow);
       break;
     }
     case RecordKind.MatchOpen: {

@@ -21,6 +21,7 @@ import { initNamedAddresses } from '../ingest/named-addresses';
 import { initSessions, SESSION_COUNT_MAX, sessionAt } from '../ingest/session';
 import { initShards } from '../ingest/shards';
 import { continueShipping, initShip } from '../ingest/ship';
+import { initUpdateRuns } from '../ingest/update-runs';
 import { advanceWindow, initWindows, isWindowSealed, openWindow, sealWindow } from '../ingest/windows';
 import { arenaBytes, giveBlock, takeBlock } from '../lib/arena';
 import { countersAddress, set } from '../lib/counters';
@@ -102,6 +103,7 @@ export function reducer_init(
   initNamedAddresses();
   initEnds(workers);
   initShip(worker);
+  initUpdateRuns();
 }
 
 let frames: usize = 0;

@@ -13,6 +13,7 @@ import {
   EdgeFlowNarrow,
   MARKER_RECORD_SIZE,
   MarkerRecord,
+  MatchUpdates,
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
@@ -20,7 +21,7 @@ import {
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
 import { expectRecords, GROUP_SIZE } from '../match/look-ahead';
-import { matchRecord } from '../match/receive';
+import { matchRecord, matchUpdates } from '../match/receive';
 
 const HOP_MATCH: u32 = 1;
 const HOP_AGGREGATE: u32 = 2;
@@ -128,6 +129,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.Edge: {
       receiveEdge(from, record);
+      break;
+    }
+    case RecordKind.MatchUpdates: {
+      matchUpdates(from, changetype<MatchUpdates>(record));
       break;
     }
     case RecordKind.EdgeFlow: {
