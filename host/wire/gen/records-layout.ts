@@ -18,6 +18,7 @@ export const RecordKind = {
   EdgeFlow: 17,
   EdgeTally: 18,
   EdgeFlowNarrow: 19,
+  EdgeFlowEven: 20,
   SeriesCounts: 24,
   Marker: 32,
 } as const;
@@ -1340,6 +1341,67 @@ export function writeEdgeFlowNarrow(view: DataView, offset: number, value: EdgeF
   view.setUint8(offset + 61, value.closed);
   view.setInt8(offset + 62, value.activeDelta);
   view.setUint8(offset + 63, value.match);
+}
+
+/** An EdgeFlowNarrow of two ends of which each says by itself what is booked: nothing was under way. 32 bytes. */
+export interface EdgeFlowEven {
+  edge: number;
+  fromWindow: number;
+  forwardBytes: number;
+  reverseBytes: number;
+  forwardPackets: number;
+  reversePackets: number;
+  rttUs: number;
+  connections: number;
+  closed: number;
+  activeDelta: number;
+}
+
+/** Bytes. */
+export const EDGE_FLOW_EVEN_SIZE = 32;
+
+/** Byte offset of each field. */
+export const EDGE_FLOW_EVEN_OFFSET = {
+  edge: 0,
+  fromWindow: 4,
+  forwardBytes: 8,
+  reverseBytes: 12,
+  forwardPackets: 16,
+  reversePackets: 20,
+  rttUs: 24,
+  connections: 28,
+  closed: 29,
+  activeDelta: 30,
+  pad0: 31,
+} as const;
+
+export function readEdgeFlowEven(view: DataView, offset: number): EdgeFlowEven {
+  return {
+    edge: view.getUint32(offset, true),
+    fromWindow: view.getUint32(offset + 4, true),
+    forwardBytes: view.getUint32(offset + 8, true),
+    reverseBytes: view.getUint32(offset + 12, true),
+    forwardPackets: view.getUint32(offset + 16, true),
+    reversePackets: view.getUint32(offset + 20, true),
+    rttUs: view.getUint32(offset + 24, true),
+    connections: view.getUint8(offset + 28),
+    closed: view.getUint8(offset + 29),
+    activeDelta: view.getInt8(offset + 30),
+  };
+}
+
+export function writeEdgeFlowEven(view: DataView, offset: number, value: EdgeFlowEven): void {
+  view.setUint32(offset, value.edge, true);
+  view.setUint32(offset + 4, value.fromWindow, true);
+  view.setUint32(offset + 8, value.forwardBytes, true);
+  view.setUint32(offset + 12, value.reverseBytes, true);
+  view.setUint32(offset + 16, value.forwardPackets, true);
+  view.setUint32(offset + 20, value.reversePackets, true);
+  view.setUint32(offset + 24, value.rttUs, true);
+  view.setUint8(offset + 28, value.connections);
+  view.setUint8(offset + 29, value.closed);
+  view.setInt8(offset + 30, value.activeDelta);
+  view.setUint8(offset + 31, 0);
 }
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */

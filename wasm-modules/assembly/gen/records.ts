@@ -18,6 +18,7 @@ export namespace RecordKind {
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
   export const EdgeFlowNarrow: u16 = 19;
+  export const EdgeFlowEven: u16 = 20;
   export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
@@ -1013,6 +1014,38 @@ if (offsetof<EdgeFlowNarrow>("connections") !== 60) ERROR("EdgeFlowNarrow must m
 if (offsetof<EdgeFlowNarrow>("closed") !== 61) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
 if (offsetof<EdgeFlowNarrow>("activeDelta") !== 62) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
 if (offsetof<EdgeFlowNarrow>("match") !== 63) ERROR("EdgeFlowNarrow must match schemas/records.fbs");
+
+/** An EdgeFlowNarrow of two ends of which each says by itself what is booked: nothing was under way. 32 bytes. */
+@unmanaged
+export class EdgeFlowEven {
+  edge: u32; // 0
+  fromWindow: u32; // 4
+  forwardBytes: u32; // 8
+  reverseBytes: u32; // 12
+  forwardPackets: u32; // 16
+  reversePackets: u32; // 20
+  rttUs: u32; // 24
+  connections: u8; // 28
+  closed: u8; // 29
+  activeDelta: i8; // 30
+  pad0: u8; // 31
+}
+
+/** Bytes. */
+export const EDGE_FLOW_EVEN_SIZE: u32 = 32;
+
+if (offsetof<EdgeFlowEven>() !== 32) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("edge") !== 0) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("fromWindow") !== 4) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("forwardBytes") !== 8) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("reverseBytes") !== 12) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("forwardPackets") !== 16) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("reversePackets") !== 20) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("rttUs") !== 24) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("connections") !== 28) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("closed") !== 29) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("activeDelta") !== 30) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("pad0") !== 31) ERROR("EdgeFlowEven must match schemas/records.fbs");
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */
 @unmanaged

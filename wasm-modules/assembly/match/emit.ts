@@ -2,14 +2,16 @@
 
 import { aggregateFlow } from '../aggregate/accumulation';
 import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from '../aggregate/edges';
-import { isNarrow, narrowFlowInto } from '../aggregate/narrow-flow';
+import { evenFlowInto, isEven, isNarrow, narrowFlowInto } from '../aggregate/narrow-flow';
 import { addTally, openLeaf, tallyIdentity } from '../aggregate/tallies';
 import { claimLabelAnnounce, LABEL_RECORD_BYTES_MAX, writeLabel } from '../enrich/label-channel';
 import {
+  EDGE_FLOW_EVEN_SIZE,
   EDGE_FLOW_NARROW_SIZE,
   EDGE_FLOW_SIZE,
   EDGE_TALLY_SIZE,
   EdgeFlow,
+  EdgeFlowEven,
   EdgeFlowNarrow,
   EdgeTally,
   RecordKind,
@@ -50,6 +52,11 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
   if (isNarrow(flow)) {
+    if (isEven(flow)) {
+      const even = beginRecord(worker, RecordKind.EdgeFlowEven, EDGE_FLOW_EVEN_SIZE);
+      evenFlowInto(changetype<EdgeFlowEven>(even), flow);
+      return;
+    }
     const narrow = beginRecord(worker, RecordKind.EdgeFlowNarrow, EDGE_FLOW_NARROW_SIZE);
     narrowFlowInto(changetype<EdgeFlowNarrow>(narrow), flow);
     return;

@@ -4,12 +4,13 @@
 // match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
-import { widenFlow } from '../aggregate/narrow-flow';
+import { widenEven, widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
 import {
+  EdgeFlowEven,
   EdgeFlowNarrow,
   MARKER_RECORD_SIZE,
   MarkerRecord,
@@ -141,6 +142,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.EdgeFlowNarrow: {
       aggregateFlow(from, changetype<usize>(widenFlow(changetype<EdgeFlowNarrow>(record))));
+      break;
+    }
+    case RecordKind.EdgeFlowEven: {
+      aggregateFlow(from, changetype<usize>(widenEven(changetype<EdgeFlowEven>(record))));
       break;
     }
     case RecordKind.Label: {
