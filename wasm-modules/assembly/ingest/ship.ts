@@ -26,7 +26,7 @@ import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
-import { matchRecord, matchUpdate } from '../match/receive';
+import { matchOnce, matchRecord, matchUpdate } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
 import { giveNamedAddresses } from './named-addresses';
@@ -108,14 +108,17 @@ function shipStaged(session: Session): bool {
   return false;
 }
 
-/** Has match look at the next records, as far as they are for this worker. Returns how many they are, one when there is none. */
+/**
+ * Has match look at the next records up to a Once, as far as they are for this worker. Returns how many they are, at least one. Onces need nothing
+ * yet, and where the record behind one begins is only known when it is there.
+ */
 function lookAtStaged(session: Session): u32 {
   const staged = session.staged;
   let size: u32 = 0;
   let localSize: u32 = 0;
   for (
     let address = staged.rewind();
-    address !== 0 && size < GROUP_SIZE;
+    address !== 0 && size < GROUP_SIZE && changetype<RecordHeader>(address).kind !== RecordKind.MatchOnce;
     address = staged.next(changetype<RecordHeader>(address).size)
   ) {
     size++;
@@ -140,7 +143,11 @@ function shipRecord(session: Session, header: RecordHeader): void {
     case RecordKind.MatchOnce: {
       const once = changetype<MatchOnce>(record);
       once.fromWindow = session.fromWindow;
-      shipOpen(header, worker, once.openNode, once.openRemoteNode);
+      if (worker !== ownWorker) shipOpen(header, worker, once.openNode, once.openRemoteNode);
+      else {
+        count(ReducerCounter.RecordsToMatch);
+        matchOnce(once);
+      }
       break;
     }
     case RecordKind.MatchFold: {

@@ -34,15 +34,15 @@ export function shardOfOpen(open: MatchOpen, reason: u8): u8 {
 
 /** Fills `flowKey` for an end, whose shard `open` has; `reason`: as there. */
 export function keyOfOpen(open: MatchOpen, reason: u8): void {
-  const isLower = isLocalLower(open);
   const shard = open.shard;
   if (isConnectFailure(reason)) {
-    setKey(KeyKind.Socket, stableHashPair(open.boot, open.cookie), tupleHash(open, isLower, 1), shard);
+    setKey(KeyKind.Socket, stableHashPair(open.boot, open.cookie), tupleHash(open, isLocalLower(open), 1), shard);
     flowKey.slot = 0;
   } else if (open.joinKey !== 0) {
     setKey(KeyKind.Join, open.joinKey, 0, shard);
-    flowKey.slot = open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server);
+    flowKey.slot = open.role === Role.Unknown ? <u8>!isLocalLower(open) : <u8>(open.role === Role.Server);
   } else {
+    const isLower = isLocalLower(open);
     setKey(KeyKind.Tuple, tupleHash(open, isLower, 2), tupleHash(open, isLower, 3), shard);
     flowKey.slot = <u8>!isLower;
   }

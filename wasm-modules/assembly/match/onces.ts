@@ -4,12 +4,12 @@
 //
 // Both ends of a connection are in one list, in the order of their channels. Who keeps a contested side does not depend on when it is claimed
 // (claims.ts). Ends that join by their tuple do not wait: which connection of the tuple they are of follows from what closed before.
-import { releaseNode, retainNode } from '../enrich/nodes';
+import { releaseNode } from '../enrich/nodes';
 import { MATCH_ONCE_SIZE, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
-import { copyWords } from '../lib/words';
+import { copyPairs } from '../lib/words';
 import { releaseViewpoint } from './viewpoints';
 
 /** Behind it: the MatchOnce. */
@@ -40,19 +40,18 @@ export function oncesOf(shard: u32): BlockChain {
 }
 
 /**
- * Keeps a copy whose `openNode` and `openRemoteNode` are `node` and `remoteNode`, retained. The copy takes over what the record holds of its
- * viewpoint. False when memory is used up.
+ * Keeps a copy whose `openNode` and `openRemoteNode` are `node` and `remoteNode`, which it holds from now on, as it does the viewpoint of the
+ * record. False when memory is used up.
  */
 export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u32): bool {
   const address = oncesOf(shard).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
-  changetype<WaitingOnce>(address).other = 0;
-  const kept = changetype<WaitingOnce>(address).once;
-  copyWords(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
+  const waiting = changetype<WaitingOnce>(address);
+  waiting.other = 0;
+  const kept = waiting.once;
+  copyPairs(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
   kept.openNode = node;
   kept.openRemoteNode = remoteNode;
-  retainNode(node);
-  retainNode(remoteNode);
   return true;
 }
 

@@ -34,7 +34,7 @@ import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, occupy, refreshEnd } from './claims';
 import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
-import { flowKey, KeyKind, keyOfOpen, keyOfSettled } from './flow-key';
+import { isConnectFailure, keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, newFlow, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
@@ -170,14 +170,31 @@ function receiveClose(from: u32, close: MatchClose): void {
   touchFlow(hot.flow);
 }
 
+/** A MatchOnce of this worker, which hands over what it holds of its nodes. */
+export function matchOnce(once: MatchOnce): void {
+  count(ReducerCounter.RecordsMatched);
+  if (waitOrClaim(once, once.openNode, once.openRemoteNode)) return;
+  releaseNode(once.openNode);
+  releaseNode(once.openRemoteNode);
+}
+
 function receiveOnce(from: u32, once: MatchOnce): void {
   const node = nodeOfChannel(from, once.openNode);
   const remoteNode = nodeOfChannel(from, once.openRemoteNode);
-  keyOfOpen(once.open, once.reason);
+  if (!waitOrClaim(once, node, remoteNode)) return;
+  retainNode(node);
+  retainNode(remoteNode);
+}
+
+/** True when it waits: then it holds `node` and `remoteNode`. */
+function waitOrClaim(once: MatchOnce, node: u32, remoteNode: u32): bool {
   once.openViewpoint = viewpointOf(once.open);
-  if (flowKey.kind !== KeyKind.Tuple && deferOnce(flowKey.shard, once, node, remoteNode)) return;
+  const isOfTuple = once.openJoinKey === 0 && !isConnectFailure(once.reason);
+  if (!isOfTuple && deferOnce(once.openShard, once, node, remoteNode)) return true;
+  keyOfOpen(once.open, once.reason);
   claimOnce(once, node, remoteNode);
   releaseViewpoint(once.openViewpoint);
+  return false;
 }
 
 /** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`, its viewpoint in the record. */
