@@ -71,6 +71,12 @@ export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
   return otherLeaf(0, window);
 }
 
+/** What `edge` meant when it was told last, for who only looks ahead; 0 = it was never told. */
+export function lastLeafOf(from: u32, edge: u32): u32 {
+  const at = channelOf(from).reach(edge);
+  return at === 0 ? 0 : changetype<ChannelEdge>(at).leaf;
+}
+
 function isCurrent(entry: ChannelEdge): bool {
   return entry.leaf !== 0 && rowAt(entry.leaf).generation === entry.generation;
 }

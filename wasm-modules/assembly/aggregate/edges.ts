@@ -133,6 +133,11 @@ function hashEdge(clientNode: u32, serverNode: u32, service: u32): u32 {
   return hashPair(((<u64>clientNode) << 32) | serverNode, service);
 }
 
+/** Where the edge of these begins to be looked for, when there is one: the address of its handle, u32. It stands until an edge is made or freed. */
+export function edgeHome(clientNode: u32, serverNode: u32, serverPort: u32, protocol: u32): usize {
+  return table.home(hashEdge(clientNode, serverNode, serverPort | (protocol << 16)));
+}
+
 function findEdge(clientNode: u32, serverNode: u32, service: u32): u32 {
   for (let edge = table.first(hashEdge(clientNode, serverNode, service)); edge !== 0; edge = table.next()) {
     const row = edgeAt(edge);

@@ -124,6 +124,12 @@ const NAMES_HASH_OFFSET: usize = SINCE_OFFSET + 4;
 if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 8 > 320)
   ERROR('a row is a head of 64 bytes, an EdgePoint, a window and a hash');
 
+/** Loads from each of its cache lines. */
+export function touchRow(row: Row): u32 {
+  const at = changetype<usize>(row);
+  return load<u32>(at) | load<u32>(at, 64) | load<u32>(at, 128) | load<u32>(at, 192) | load<u32>(at, 256);
+}
+
 /** `from_window` of a point in which nothing was late. */
 export const NOT_LATE: u32 = 0xffffffff;
 

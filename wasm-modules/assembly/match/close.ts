@@ -51,6 +51,7 @@ import { pairOnces } from './once-pairs';
 import { releaseOnce, TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
+import { expectOnces } from './pair-look-ahead';
 import { claimOnce, flowOfPair } from './receive';
 import { finishTallies, giveTallies, sendTallies, waitingTallies } from './tallies';
 import { takeTouchedFlow, touchedFlows } from './touched-flows';
@@ -66,6 +67,8 @@ let touchedBefore: u32 = 0;
 /** The connections among what waits in the shard were looked for; there is room to keep them. */
 let isPaired = false;
 let hasBriefs = false;
+/** Onces of the shard that were looked at and are still to be claimed. */
+let oncesAhead: u32 = 0;
 /** Touched flows that were looked at and are still to be booked. */
 let ahead: u32 = 0;
 /** The pair of folds whose flows are being sent. */
@@ -102,7 +105,7 @@ function closeShards(window: u32): bool {
       const pairs = pairOnces(shard);
       if (pairs !== 0) hasBriefs = beginBriefs(shard, window, pairs);
     }
-    const once = takeOnce(shard);
+    const once = nextOnce();
     if (once !== 0) {
       claimDeferred(changetype<WaitingOnce>(once), window);
       return true;
@@ -117,6 +120,14 @@ function closeShards(window: u32): bool {
     hasBriefs = false;
   }
   return false;
+}
+
+function nextOnce(): usize {
+  if (oncesAhead === 0) oncesAhead = expectOnces(shard);
+  if (oncesAhead !== 0) oncesAhead--;
+  const once = takeOnce(shard);
+  if (once === 0) oncesAhead = 0;
+  return once;
 }
 
 function nextTouched(until: u32): u32 {

@@ -1,6 +1,7 @@
 // EdgeFlows and EdgeTallies leave for the worker that keeps the edge, behind what that worker must know first.
 
 import { aggregateFlow } from '../aggregate/accumulation';
+import { lastLeafOf } from '../aggregate/channel-edges';
 import { announceEdge, EDGE_ANNOUNCEMENT_BYTES_MAX, edgeWorker } from '../aggregate/edges';
 import { evenFlowInto, isEven, isNarrow, narrowFlowInto } from '../aggregate/narrow-flow';
 import { addTally, openLeaf, tallyIdentity } from '../aggregate/tallies';
@@ -62,6 +63,11 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
     return;
   }
   memory.copy(beginRecord(worker, RecordKind.EdgeFlow, EDGE_FLOW_SIZE), changetype<usize>(flow), EDGE_FLOW_SIZE);
+}
+
+/** The leaf to which what is emitted for `edge` will probably go; 0 when it is not here. */
+export function likelyLeaf(edge: u32): u32 {
+  return edgeWorker(edge) === ownWorker ? lastLeafOf(ownWorker, edge) : 0;
 }
 
 /** Tallies that follow are of `edge`. */

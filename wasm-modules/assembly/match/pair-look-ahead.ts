@@ -1,0 +1,66 @@
+// The pairs of onces that a shard books next are looked at before: which edge they are on, its leaf, and the leaf's tallies. The edges of
+// connections that come one after another lie anywhere, so each of these steps is made for a whole group before the next step, and the core waits
+// for all rows of a step at once. What is looked at is a guess, on which no result depends.
+import { edgeHome } from '../aggregate/edges';
+import { tallyAt } from '../aggregate/tallies';
+import { rowAt, touchRow } from '../aggregate/tree';
+import { Role } from '../gen/kernel-events';
+import { MatchOnce } from '../gen/records';
+import { likelyLeaf } from './emit';
+import { GROUP_SIZE } from './look-ahead';
+import { oncesOf, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+
+/** Tallies of a leaf that are looked at: a connection that came and went has about so many. */
+const TALLIES_AHEAD: u32 = 8;
+
+/** What the step before found for each pair, u32; 0 = nothing. */
+const found: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
+const seen: usize = memory.data(4, 4);
+
+/** The rows of what `takeOnce` gives next. Returns how many onces they are, at most GROUP_SIZE. */
+export function expectOnces(shard: u32): u32 {
+  const list = oncesOf(shard);
+  let size: u32 = 0;
+  let pairs: u32 = 0;
+  for (let at = list.rewind(); at !== 0 && size < GROUP_SIZE; at = list.next(WAITING_ONCE_BYTES)) {
+    const waiting = changetype<WaitingOnce>(at);
+    if (waiting.other === TAKEN_ONCE) continue;
+    size++;
+    if (waiting.other !== 0) keep(pairs++, <u32>homeOf(waiting.once, changetype<WaitingOnce>(waiting.other).once));
+  }
+  if (pairs !== 0) expectLeaves(pairs);
+  return size;
+}
+
+/** Where the edge of the connection is probably named. */
+function homeOf(once: MatchOnce, other: MatchOnce): usize {
+  const client = once.openRole === Role.Server ? other : once;
+  const server = once.openRole === Role.Server ? once : other;
+  return edgeHome(client.openNode, server.openNode, server.openLocalPort, server.openProtocol);
+}
+
+function expectLeaves(size: u32): void {
+  for (let index: u32 = 0; index < size; index++) keep(index, load<u32>(<usize>kept(index)));
+  for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, likelyLeaf(kept(index)));
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    if (kept(index) === 0) continue;
+    const leaf = rowAt(kept(index));
+    sum |= touchRow(leaf);
+    keep(index, leaf.tallies);
+  }
+  for (let step: u32 = 0; step < TALLIES_AHEAD; step++) {
+    for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, tallyAt(kept(index)).next);
+  }
+  for (let index: u32 = 0; index < size; index++) sum |= kept(index);
+  store<u32>(seen, sum);
+}
+
+function keep(index: u32, what: u32): void {
+  store<u32>(found + ((<usize>index) << 2), what);
+}
+
+function kept(index: u32): u32 {
+  return load<u32>(found + ((<usize>index) << 2));
+}
