@@ -1,4 +1,7 @@
 // Exponential histograms of times, with the buckets of bucket.ts: one row of counts each, in use only while it has samples.
+//
+// Samples wait in a log and are counted a group at a time: their buckets lie anywhere, and those of a group come to the cache side by side. What
+// reads a histogram counts them first. Counts only rise, up to a greatest value, so their order changes nothing.
 import { HISTOGRAM_RECORD_SIZE, HistogramRecord, ReducerCounter } from '../gen/records';
 import { bucketOf, bucketOfNs, HISTOGRAM_SCALE, initBuckets } from './bucket';
 import { count } from './counters';
@@ -18,10 +21,31 @@ const COUNTS_OFFSET: usize = 8;
 const ROW_BYTES: usize = COUNTS_OFFSET + (HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN + 1) * 4;
 const HIGHEST_OFFSET: usize = 4;
 
+@unmanaged
+class Sample {
+  /** Its histogram's row. */
+  row: u32;
+  position: u32;
+  samples: u64;
+
+  get bucket(): usize {
+    return <usize>this.row + COUNTS_OFFSET + <usize>this.position * 4;
+  }
+}
+
+/** Samples that are counted at once. */
+const LOG_SIZE: u32 = 32;
+const log: usize = memory.data(<i32>(LOG_SIZE * 16), 8);
+if (offsetof<Sample>() !== 16) ERROR('the log has 16 bytes for a sample');
+let logged: u32 = 0;
+/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
+const seen: usize = memory.data(4, 4);
+
 const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 
 export function initHistograms(countMax: u32): void {
   pool.begin(ROW_BYTES, countMax);
+  logged = 0;
   initBuckets();
 }
 
@@ -39,6 +63,7 @@ export function takeHistogram(): u32 {
 }
 
 export function giveHistogram(histogram: u32): void {
+  if (logged !== 0) countLogged();
   pool.give(histogram);
 }
 
@@ -57,15 +82,34 @@ export function addSamplesNs(histogram: u32, sampleNs: u64, samples: u64): void 
 }
 
 function addCount(histogram: u32, index: i32, samples: u64): void {
-  const row = pool.at(histogram);
-  const position = <u32>(index - HISTOGRAM_INDEX_MIN);
-  const bucket = row + COUNTS_OFFSET + <usize>position * 4;
+  const sample = sampleAt(logged++);
+  sample.row = <u32>pool.at(histogram);
+  sample.position = <u32>(index - HISTOGRAM_INDEX_MIN);
+  sample.samples = samples;
+  if (logged === LOG_SIZE) countLogged();
+}
+
+function sampleAt(index: u32): Sample {
+  return changetype<Sample>(log + <usize>index * offsetof<Sample>());
+}
+
+function countLogged(): void {
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < logged; index++) sum |= load<u32>(sampleAt(index).bucket);
+  store<u32>(seen, sum);
+  for (let index: u32 = 0; index < logged; index++) countSample(sampleAt(index));
+  logged = 0;
+}
+
+function countSample(sample: Sample): void {
+  const bucket = sample.bucket;
   // Only the first sample of a bucket widens what is in use: the others leave the row's head, which is in another cache line, alone.
   const isUsed = load<u32>(bucket) !== 0;
-  addSaturated(bucket, samples);
+  addSaturated(bucket, sample.samples);
   if (isUsed) return;
-  if (position < load<u32>(row)) store<u32>(row, position);
-  if (position > load<u32>(row, HIGHEST_OFFSET)) store<u32>(row, position, HIGHEST_OFFSET);
+  const row: usize = sample.row;
+  if (sample.position < load<u32>(row)) store<u32>(row, sample.position);
+  if (sample.position > load<u32>(row, HIGHEST_OFFSET)) store<u32>(row, sample.position, HIGHEST_OFFSET);
 }
 
 /** A count that would exceed 32 bits stays at their greatest value. */
@@ -74,6 +118,7 @@ function addSaturated(bucket: usize, samples: u64): void {
 }
 
 export function mergeHistogram(into: u32, from: u32): void {
+  if (logged !== 0) countLogged();
   const target = pool.at(into);
   const source = pool.at(from);
   const lowest = load<u32>(source);
@@ -88,6 +133,7 @@ export function mergeHistogram(into: u32, from: u32): void {
 
 /** Bytes that `writeHistogram` writes: head and the buckets in use. The histogram must not be empty. */
 export function histogramRecordBytes(histogram: u32): u32 {
+  if (logged !== 0) countLogged();
   const row = pool.at(histogram);
   const buckets = load<u32>(row, HIGHEST_OFFSET) - load<u32>(row) + 1;
   return (HISTOGRAM_RECORD_SIZE + buckets * 4 + 7) & ~7;
@@ -95,10 +141,10 @@ export function histogramRecordBytes(histogram: u32): u32 {
 
 /** Writes the HistogramRecord; returns its bytes. */
 export function writeHistogram(histogram: u32, to: usize): u32 {
+  const bytes = histogramRecordBytes(histogram);
   const row = pool.at(histogram);
   const lowest = load<u32>(row);
   const buckets = load<u32>(row, HIGHEST_OFFSET) - lowest + 1;
-  const bytes = histogramRecordBytes(histogram);
   const record = changetype<HistogramRecord>(to);
   record.scale = HISTOGRAM_SCALE;
   record.offset = <i32>lowest + HISTOGRAM_INDEX_MIN;
