@@ -1,4 +1,4 @@
-// The product's tables in WebAssembly, compiled at the start of a run by the compiler and with the flags of the product.
+// The product's tables in WebAssembly, compiled at the start of a run by the product's compiler and with its flags; wasm-opt does not follow.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

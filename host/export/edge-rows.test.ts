@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
-import { boundRows, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { boundRows, countRows, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
 import { mergeHistograms } from './histogram.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
 
@@ -32,6 +32,13 @@ test('other levels are not decoded', () => {
     [{ level: Level.IdId }, { level: Level.RoleRole }],
   );
   assert.equal(decodeWindow([output], LEVELS).size, 0);
+});
+
+test('the points of an output are counted by level, also where a level has none', () => {
+  const levels = [Level.IdId, Level.IdId, Level.AzAz, Level.RoleRole].map((level) => ({ level }));
+  const nodes = [{ role: 'a' }, { role: 'b' }];
+  assert.deepEqual(countRows(encodeWindowOutput(1, nodes, levels)), [2, 0, 0, 1, 0, 0, 1]);
+  assert.deepEqual(countRows(encodeWindowOutput(1, [], [])), [0, 0, 0, 0, 0, 0, 0]);
 });
 
 test('the order of rows does not depend on which worker had them', () => {

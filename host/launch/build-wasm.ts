@@ -1,7 +1,7 @@
 // Compiles the WebAssembly modules. A module is up to date when the hash of all that it is made from is the one noted beside it;
 // times of files are of no use, since a fresh clone gives every file the time of the clone.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { runStep } from './run-step.ts';
@@ -74,12 +74,16 @@ async function compile(target: Target): Promise<void> {
   // The final name is given at the end, so that nobody loads half a module. It ends in .wasm, which the compiler asks for.
   const unfinished = `wasm-modules/build/.${process.pid}.${file}`;
   const args = [COMPILER, `wasm-modules/assembly/${folders[0]}/index.ts`, ...flags, '--outFile', unfinished];
-  await runStep({ title: `compile ${file}`, command: process.execPath, args, cwd: ROOT });
-  if (optimization !== undefined) {
-    const args = [OPTIMIZER, unfinished, ...optimization, '--output', unfinished];
-    await runStep({ title: `optimize ${file}`, command: process.execPath, args, cwd: ROOT });
+  try {
+    await runStep({ title: `compile ${file}`, command: process.execPath, args, cwd: ROOT });
+    if (optimization !== undefined) {
+      const args = [OPTIMIZER, unfinished, ...optimization, '--output', unfinished];
+      await runStep({ title: `optimize ${file}`, command: process.execPath, args, cwd: ROOT });
+    }
+    renameSync(join(ROOT, unfinished), output);
+  } finally {
+    rmSync(join(ROOT, unfinished), { force: true });
   }
-  renameSync(join(ROOT, unfinished), output);
   writeFileSync(noteOf(output), inputs);
 }
 

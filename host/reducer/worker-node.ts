@@ -4,7 +4,7 @@
  * then come from there and actions for it go there.
  */
 import type { Instant } from '../lib/clock.ts';
-import { encodeFrame } from '../wire/frame.ts';
+import { encodeFrame, FRAME_BYTES_MAX } from '../wire/frame.ts';
 import { FrameMemory } from '../wire/frame-memory.ts';
 import { FrameKind, GoodbyeReason } from '../wire/gen/wire-layout.ts';
 import { decodeHello } from '../wire/gen/wire-tables.ts';
@@ -16,8 +16,8 @@ import { StagePump, type Twin } from './stage-pump.ts';
 import { addRefusals, addSession, noWireTotals, type WireTotals } from './wire-totals.ts';
 import type { ReducerWorkerCore } from './worker-core.ts';
 
-/** Bytes of frames that an agent may have sent and not seen received; what a held channel can cost. */
-export const CREDIT_BYTES = 1 << 20;
+/** Bytes of frames that an agent may have sent and not seen received; what a held channel can cost. With less, the greatest frame could never be sent. */
+export const CREDIT_BYTES = FRAME_BYTES_MAX;
 
 export type WorkerAction =
   | { kind: 'send'; connection: ConnectionId; bytes: Uint8Array }

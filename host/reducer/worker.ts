@@ -7,6 +7,7 @@ import type { Credentials } from '../tls/credentials.ts';
 import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
+import { freePiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
@@ -170,7 +171,7 @@ class WorkerThread {
       bytes: (piece) => {
         if (accepted.owner === undefined) this.#perform(this.#node.bytes(id, piece, this.#clock()));
         else this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
-        free(piece);
+        freePiece(piece);
       },
       drained: () => {
         if (accepted.owner === undefined) this.#perform(this.#node.drained(id, this.#clock()));
@@ -194,7 +195,7 @@ class WorkerThread {
     switch (message.kind) {
       case 'bytes':
         this.#perform(this.#node.bytes(id, message.piece, this.#clock()));
-        return free(message.piece);
+        return freePiece(message.piece);
       case 'gone':
         return this.#perform(this.#node.disconnected(id, this.#clock()));
       case 'blocked':
@@ -306,11 +307,6 @@ class WorkerThread {
 
 function outputsOf(messages: readonly FromWorker[]): ArrayBuffer[] {
   return messages.flatMap((message) => (message.kind === 'closed' ? [message.output.buffer] : []));
-}
-
-/** Nobody keeps a piece that was received. The collector would find it when tens of megabytes of them have gathered. */
-function free({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 if (parentPort !== null) new WorkerThread(workerData as WorkerThreadOptions, parentPort).start();

@@ -298,7 +298,7 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     5,
     'the two ends have sides',
     `${MATCH}/flow-key.ts`,
-    'open.role === Role.Unknown ? <u8>!isLower : <u8>(open.role === Role.Server)',
+    'open.role === Role.Unknown ? <u8>!isLocalLower(open) : <u8>(open.role === Role.Server)',
     '0',
   ),
   rule(

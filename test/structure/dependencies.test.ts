@@ -26,6 +26,11 @@ test('the host imports its runtime dependencies, all of them and no others', () 
   assert.deepEqual([...imported].sort(), runtime.toSorted());
 });
 
+test('the optimizer is the one that the compiler was made with', () => {
+  const compiler = JSON.parse(readFileSync(join(ROOT, 'node_modules/assemblyscript/package.json'), 'utf8'));
+  assert.equal(manifest.devDependencies.binaryen, compiler.dependencies.binaryen);
+});
+
 test('every version is exact', () => {
   const versions = Object.entries({
     ...manifest.dependencies,

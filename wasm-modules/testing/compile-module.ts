@@ -18,25 +18,25 @@ export type Build = keyof typeof BUILDS;
 
 /** `entry`: path below wasm-modules/assembly. The compiler's message goes to standard error, and refusal throws. */
 export function compileModule(entry: string, build: Build): WebAssembly.Module {
-  const file = join(ROOT, CACHE, `${hashSources(entry, build)}.wasm`);
-  if (!existsSync(file)) compileInto(file, entry, build);
+  const options = ['--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', ...BUILDS[build]];
+  const file = join(ROOT, CACHE, `${hashInputs(entry, options)}.wasm`);
+  if (!existsSync(file)) compileInto(file, entry, options);
   return new WebAssembly.Module(readFileSync(file));
 }
 
-function hashSources(entry: string, build: Build): string {
-  const hash = createHash('sha256').update(entry).update(build);
+function hashInputs(entry: string, options: string[]): string {
+  const hash = createHash('sha256').update(JSON.stringify([entry, options]));
   for (const path of globSync(`${SOURCES}/**/*.ts`, { cwd: ROOT }).sort()) {
     if (!path.endsWith('.test.ts')) hash.update(path).update(readFileSync(join(ROOT, path)));
   }
   return hash.digest('hex').slice(0, 32);
 }
 
-function compileInto(file: string, entry: string, build: Build): void {
+function compileInto(file: string, entry: string, options: string[]): void {
   const asc = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
   const partial = `${file}.${process.pid}`;
   mkdirSync(join(ROOT, CACHE), { recursive: true });
-  const options = ['--runtime', 'stub', '--use', 'abort=', ...BUILDS[build], '-o', partial];
-  execFileSync(process.execPath, [asc, join(SOURCES, entry), ...options], {
+  execFileSync(process.execPath, [asc, join(SOURCES, entry), ...options, '-o', partial], {
     cwd: ROOT,
     stdio: ['ignore', 'ignore', 'inherit'],
   });

@@ -9,7 +9,7 @@ const CLOSE_TIMEOUT_MS = 1_000;
 
 /** What happens on a connection. `closed` comes once and last. */
 export interface ConnectionEvents {
-  /** `piece` is not reused. */
+  /** `piece` is the receiver's, who may keep it or free it. */
   bytes(piece: Uint8Array): void;
   /** After `send` had returned false: everything has been handed to the kernel. */
   drained(): void;

@@ -11,7 +11,7 @@
 
 import { nodeAt } from '../enrich/nodes';
 import { EdgePoint, RecordKind, SERIES_COUNTS_SIZE, SeriesCounts } from '../gen/records';
-import { allocate, giveBlock, takeBlock } from '../lib/arena';
+import { allocate, giveBlock, takeBlockAsIs } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 import { beginRecord } from '../lib/outbox';
 import { beginFolding, foldRow, isFoldTarget } from './fold';
@@ -251,8 +251,8 @@ function findExceeded(): bool {
   }
   endRound();
   if (!isAnyOver) return false;
-  candidates = takeBlock(<usize>candidateCount * offsetof<Candidate>());
-  keys = takeBlock(<usize>candidateCount * KEY_BYTES);
+  candidates = takeBlockAsIs(<usize>candidateCount * offsetof<Candidate>());
+  keys = takeBlockAsIs(<usize>candidateCount * KEY_BYTES);
   if (candidates === 0 || keys === 0) unreachable();
   return true;
 }
@@ -426,7 +426,7 @@ function chooseCandidates(): bool {
     const choice = choiceOf(level);
     if (choice.isOver === 0) continue;
     for (; index < choice.count; index++) {
-      if (!takeRow()) return false;
+      if (index % KEYS_PER_ROW === 0 && !takeRow()) return false;
       const candidate = candidateAt(choice, index);
       if (candidate.key >= choice.leastKey) candidate.isChosen = 1;
     }

@@ -57,10 +57,14 @@ export function takeBlock(bytes: usize): usize {
   return freed;
 }
 
-/** PAGE_BYTES with what whoever had them before left there, or 0 when memory is used up. Of a page that is filled in order, zeros cost as much as records. */
-export function takePage(): usize {
-  const freed = takeFreed(blockShift(PAGE_BYTES));
-  return freed === 0 ? reservePage() : freed;
+/** `takeBlock` with what whoever had it before left there: in what is filled in order, zeros cost as much as records. */
+export function takeBlockAsIs(bytes: usize): usize {
+  const shift = blockShift(bytes);
+  if (shift > BLOCK_SHIFT_MAX) return 0;
+  const freed = takeFreed(shift);
+  if (freed !== 0) return freed;
+  const size: usize = (<usize>1) << shift;
+  return size === PAGE_BYTES ? reservePage() : reserve(size);
 }
 
 function takeFreed(shift: u32): usize {
@@ -70,14 +74,14 @@ function takeFreed(shift: u32): usize {
   return freed;
 }
 
-/** Makes pages of the smallest free block that is larger than one: what outgrew it takes another, and nobody else comes for its size. */
+/** Makes pages of the smallest free block that is larger than one. */
 function breakLarger(): bool {
   for (let size: u32 = PAGE_BYTES << 1; size !== 0; size <<= 1) {
     const head = freeBlocks + blockShift(size) * sizeof<usize>();
     const block = load<usize>(head);
     if (block === 0) continue;
     store<usize>(head, load<usize>(block));
-    for (let page = block + size - PAGE_BYTES; page >= block; page -= PAGE_BYTES) giveBlock(page, PAGE_BYTES);
+    for (let rest: usize = size; rest !== 0; rest -= PAGE_BYTES) giveBlock(block + rest - PAGE_BYTES, PAGE_BYTES);
     return true;
   }
   return false;

@@ -3,7 +3,7 @@
 //   for (let record = chain.front(); record !== 0; record = chain.front()) { ...; chain.pass(bytesOf(record)); }
 //
 // All blocks are pages (arena.ts), so that what passes from one chain to another, or becomes rows, finds its memory there.
-import { giveBlock, PAGE_BYTES, takePage } from './arena';
+import { giveBlock, PAGE_BYTES, takeBlockAsIs } from './arena';
 
 const BLOCK_HEADER_BYTES: u32 = 16;
 
@@ -33,7 +33,7 @@ export class BlockChain {
   /** `bytes` behind the last record, a multiple of 8 and less than a block, with what was there before; 0 when memory is used up. */
   append(bytes: u32): usize {
     if (this.last === 0 || changetype<Block>(this.last).used + bytes > PAGE_BYTES) {
-      const block = takePage();
+      const block = takeBlockAsIs(PAGE_BYTES);
       if (block === 0) return 0;
       changetype<Block>(block).next = 0;
       changetype<Block>(block).used = BLOCK_HEADER_BYTES;

@@ -7,7 +7,7 @@ export function copyWords(to: usize, from: usize, bytes: usize): void {
 }
 
 /** Copies `bytes`, a multiple of 8, of what was written long ago, 16 at once as far as they go. `memory.copy` is a call. */
-export function copyPairs(to: usize, from: usize, bytes: usize): void {
+export function copyLong(to: usize, from: usize, bytes: usize): void {
   let at: usize = 0;
   for (; at + 16 <= bytes; at += 16) v128.store(to + at, v128.load(from + at));
   if (at < bytes) store<u64>(to + at, load<u64>(from + at));

@@ -9,7 +9,7 @@ import { MATCH_ONCE_SIZE, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
-import { copyPairs } from '../lib/words';
+import { copyLong } from '../lib/words';
 import { releaseViewpoint } from './viewpoints';
 
 /** Behind it: the MatchOnce. */
@@ -49,7 +49,7 @@ export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u3
   const waiting = changetype<WaitingOnce>(address);
   waiting.other = 0;
   const kept = waiting.once;
-  copyPairs(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
+  copyLong(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
   kept.openNode = node;
   kept.openRemoteNode = remoteNode;
   return true;
