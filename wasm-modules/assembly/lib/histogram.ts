@@ -5,6 +5,7 @@
 import { HISTOGRAM_RECORD_SIZE, HistogramRecord, ReducerCounter } from '../gen/records';
 import { bucketOf, bucketOfNs, HISTOGRAM_SCALE, initBuckets } from './bucket';
 import { count } from './counters';
+import { keepLoads } from './keep-loads';
 import { RowPool } from './row-pool';
 
 /** Buckets from 1 us to 2^17 s (36 h), the length of a connection; what lies outside is counted in the first or the last. */
@@ -38,8 +39,6 @@ const LOG_SIZE: u32 = 32;
 const log: usize = memory.data(<i32>(LOG_SIZE * 16), 8);
 if (offsetof<Sample>() !== 16) ERROR('the log has 16 bytes for a sample');
 let logged: u32 = 0;
-/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
-const seen: usize = memory.data(4, 4);
 
 const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 
@@ -96,7 +95,7 @@ function sampleAt(index: u32): Sample {
 function countLogged(): void {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < logged; index++) sum |= load<u32>(sampleAt(index).bucket);
-  store<u32>(seen, sum);
+  keepLoads(sum);
   for (let index: u32 = 0; index < logged; index++) countSample(sampleAt(index));
   logged = 0;
 }

@@ -29,6 +29,7 @@ import {
   END_MERGED,
   END_REPORTED,
   End,
+  endOrNone,
   FLOW_ACTIVE,
   FLOW_BOOKED,
   flowAt,
@@ -36,6 +37,7 @@ import {
   liveEnds,
   liveFlows,
   NO_WINDOW,
+  noEnd,
 } from './flow';
 import { keyOfOpen } from './flow-key';
 import { expireLingering, firstFlow, forgetCommitted, forgetFlow, lingerFlow, lingeringFlows } from './flow-table';
@@ -44,7 +46,7 @@ import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
 import { CLIENT_RESETS, SERVER_RESETS } from './fold-sums';
 import { bookFold, emitReason } from './folds';
 import { bookHistory } from './history';
-import { applyBaselines, bookTotals, endOrNone, noEnd } from './ledger';
+import { applyBaselines, bookTotals } from './ledger';
 import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
 import { pairOnces } from './once-pairs';

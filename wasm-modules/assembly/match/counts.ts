@@ -17,9 +17,10 @@ import {
   FLOW_RESET_COUNTED,
   Flow,
   FlowCold,
+  noEnd,
 } from './flow';
 import { isConnectFailure, KeyKind } from './flow-key';
-import { judgeResidual, noEnd } from './ledger';
+import { judgeResidual } from './ledger';
 
 const IPPROTO_UDP: u8 = 17;
 

@@ -281,6 +281,13 @@ export function endAt(end: u32): End {
   return ends.row<End>(end);
 }
 
+/** Stands in for the end that nobody reports. */
+export const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));
+
+export function endOrNone(end: u32): End {
+  return end === 0 ? noEnd : endAt(end);
+}
+
 export function coldEndAt(end: u32): EndCold {
   return coldEnds.row<EndCold>(end);
 }

@@ -11,14 +11,7 @@ import { noteExported } from './exported';
 import { coldFlowAt, END_EXISTING, END_FRESH, End, endAt, FLOW_BOOKED, Flow, flowAt, NO_WINDOW } from './flow';
 import { keepHistory, returnHistory } from './history';
 
-/** Stands in for the end that nobody reports. */
-export const noEnd: End = changetype<End>(memory.data(offsetof<End>(), 8));
-
 const noBaseline: Baseline = changetype<Baseline>(memory.data(offsetof<Baseline>(), 8));
-
-export function endOrNone(end: u32): End {
-  return end === 0 ? noEnd : endAt(end);
-}
 
 /** Raises `booked` to where counting starts. Only for a flow that has extras or an end with a baseline. */
 export function applyBaselines(flow: u32): void {

@@ -3,6 +3,7 @@
 
 import { CloseReason } from '../gen/kernel-events';
 import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
+import { keepLoads } from '../lib/keep-loads';
 import { endOfChannel } from './channel-ends';
 import { coldEndAt, coldFlowAt, endAt, flowAt, flowKeyAt } from './flow';
 import { keyOfOpen } from './flow-key';
@@ -15,8 +16,6 @@ export const GROUP_SIZE: u32 = 16;
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const flows: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
-/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
-const seen: usize = memory.data(4, 4);
 
 /** `size` records of worker `from` come next, at most GROUP_SIZE. `headers`: where they lie, u32 each. */
 export function expectRecords(from: u32, headers: usize, size: u32): void {
@@ -64,7 +63,7 @@ export function expectFlowsOfEnds(rows: usize, size: u32): void {
     const flow = load<u32>(flows + ((<usize>index) << 2));
     if (flow !== 0) sum |= coldFlowAt(flow).flags;
   }
-  store<u32>(seen, sum);
+  keepLoads(sum);
 }
 
 /** The flows that the first `size` of `slots` name, and of each the end that it has. */
@@ -86,7 +85,7 @@ function expectFlows(size: u32): void {
     const end = load<u32>(slots + ((<usize>index) << 2));
     if (end !== 0) sum |= endAt(end).flags | coldEndAt(end).role;
   }
-  store<u32>(seen, sum);
+  keepLoads(sum);
 }
 
 /** The rows of flows that `takeTouchedFlow` gives next, and of their ends. Returns how many they are, at most GROUP_SIZE. */
@@ -101,6 +100,6 @@ export function expectTouched(until: u32): u32 {
     if (hot.end0 !== 0) sum |= endAt(hot.end0).flags;
     if (hot.end1 !== 0) sum |= endAt(hot.end1).flags;
   }
-  store<u32>(seen, sum);
+  keepLoads(sum);
   return size;
 }

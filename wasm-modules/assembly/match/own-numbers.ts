@@ -10,8 +10,7 @@ import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { RowPool } from '../lib/row-pool';
 import { baselineAt } from './baselines';
-import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, Flow, FlowCold } from './flow';
-import { noEnd } from './ledger';
+import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, Flow, FlowCold, noEnd } from './flow';
 
 /** Totals of an end; a row has those of the client, then those of the server. */
 @unmanaged

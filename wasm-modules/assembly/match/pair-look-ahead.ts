@@ -6,6 +6,7 @@ import { tallyAt } from '../aggregate/tallies';
 import { rowAt, touchRow } from '../aggregate/tree';
 import { Role } from '../gen/kernel-events';
 import { MatchOnce } from '../gen/records';
+import { keepLoads } from '../lib/keep-loads';
 import { likelyLeaf } from './emit';
 import { GROUP_SIZE } from './look-ahead';
 import { oncesOf, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
@@ -15,8 +16,6 @@ const TALLIES_AHEAD: u32 = 8;
 
 /** What the step before found for each pair, u32; 0 = nothing. */
 const found: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
-/** Nobody needs what is loaded, but without a store of it nobody would need the loads. */
-const seen: usize = memory.data(4, 4);
 
 /** The rows of what `takeOnce` gives next. Returns how many onces they are, at most GROUP_SIZE. */
 export function expectOnces(shard: u32): u32 {
@@ -54,7 +53,7 @@ function expectLeaves(size: u32): void {
     for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, tallyAt(kept(index)).next);
   }
   for (let index: u32 = 0; index < size; index++) sum |= kept(index);
-  store<u32>(seen, sum);
+  keepLoads(sum);
 }
 
 function keep(index: u32, what: u32): void {
