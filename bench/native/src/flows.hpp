@@ -1,5 +1,5 @@
-// Flows with their two ends, the table by join key, the list of those that the open window touched and the lists of
-// those that linger (wasm-modules/assembly/match/{flow,flow-table}.ts). Rows have the same bytes there.
+// Flows with their two ends, the table by join key, those that the open window touched and the lists of those that
+// linger (wasm-modules/assembly/match/{flow,flow-table,touched-flows}.ts). Rows have the same bytes there.
 #pragma once
 
 #include "containers.hpp"
@@ -38,7 +38,7 @@ struct Flow {
 	u64 reverse_retransmits;
 	u32 ends[2];
 	u32 edge;
-	// On the list of those that the open window touched, or of those that linger.
+	// On the list of those that linger.
 	u32 next;
 };
 static_assert(sizeof(Flow) == 64, "one cache line");
@@ -143,7 +143,8 @@ inline Pool<EndCold> cold_ends;
 inline Pool<OwnRow> own_rows;
 // By shard: the part of a shard stays in the cache while its flows are worked on.
 inline Table flow_tables[SHARD_COUNT];
-inline u32 dirty_flows;
+// Those that the open window touched, each once: last in, first out.
+inline List<u32> touched_flows;
 
 struct LingerList {
 	u32 head;
@@ -315,8 +316,16 @@ inline void touch_flow(u32 flow)
 	if ((cold->flags & FLOW_DIRTY) != 0) return;
 	if (UNLIKELY((cold->flags & FLOW_LINGERING) != 0)) unlink_lingering(flow, cold);
 	cold->flags |= FLOW_DIRTY;
-	flows.at(flow)->next = dirty_flows;
-	dirty_flows = flow;
+	touched_flows.push(flow);
+}
+
+// Takes the flow that was touched last; 0 when there are `until` or fewer.
+inline u32 take_touched(u32 until)
+{
+	if (touched_flows.size <= until) return 0;
+	const u32 flow = touched_flows.items[--touched_flows.size];
+	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
+	return flow;
 }
 
 // Forgets the oldest flow of the list; false when there is none up to `window`. The one after the next is fetched

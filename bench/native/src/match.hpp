@@ -284,9 +284,7 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 	for (u32 index = 0; index < group.size; index++) {
 		const u16 kind = group.headers[index]->kind;
 		if (kind == records::RECORD_KIND_MATCH_CLOSE) {
-			const u32 flow = ends.at(found[index])->flow;
-			look_at(cold_flows.at(flow));
-			look_at(flows.at(flow));
+			look_at(cold_flows.at(ends.at(found[index])->flow));
 		} else if (kind == records::RECORD_KIND_MATCH_OPEN && found[index] != 0) {
 			const Flow *flow = flows.at(found[index]);
 			look_at(ends.at(flow->ends[0] != 0 ? flow->ends[0] : flow->ends[1]));
@@ -359,11 +357,8 @@ inline void ship_rows(Session *session, u32 window, u32 from_window)
 			numbers[index] = channel_end(sockets[index]->end);
 			look_at(ends.at(numbers[index]));
 		}
-		for (u32 index = 0; index < size; index++) {
-			const u32 flow = ends.at(numbers[index])->flow;
-			look_at(cold_flows.at(flow));
-			look_at(flows.at(flow));
-		}
+		for (u32 index = 0; index < size; index++)
+			look_at(cold_flows.at(ends.at(numbers[index])->flow));
 		for (u32 index = 0; index < size; index++) {
 			Socket *socket = sockets[index];
 			if ((socket->flags & SOCKET_MOVED) != 0) {
@@ -700,14 +695,14 @@ inline void book_flow(u32 flow, u32 window)
 // Looks at the rows of the flows that were touched last, and of their ends; returns how many they are.
 inline u32 look_at_touched(u32 until)
 {
-	u32 looked[GROUP];
-	u32 size = 0;
-	for (u32 flow = dirty_flows; flow != until && size < GROUP; flow = flows.at(flow)->next) {
-		look_at(cold_flows.at(flow));
-		looked[size++] = flow;
-	}
+	const u32 size = least(touched_flows.size - until, GROUP);
+	const u32 *group = touched_flows.items + (touched_flows.size - size);
 	for (u32 index = 0; index < size; index++) {
-		const Flow *hot = flows.at(looked[index]);
+		look_at(flows.at(group[index]));
+		look_at(cold_flows.at(group[index]));
+	}
+	for (u32 index = size; index-- > 0;) {
+		const Flow *hot = flows.at(group[index]);
 		if (hot->ends[0] != 0) look_at(ends.at(hot->ends[0]));
 		if (hot->ends[1] != 0) look_at(ends.at(hot->ends[1]));
 		prefetch_to_write(channel_edges.at(hot->edge));
@@ -715,8 +710,8 @@ inline u32 look_at_touched(u32 until)
 	return size;
 }
 
-// Where a close is: its shard, SHARD_COUNT when all are through; the flow that was touched last before anything of a
-// shard was claimed; how many flows were looked at and are still to be booked.
+// Where a close is: its shard, SHARD_COUNT when all are through; how many flows were touched before anything of a shard
+// was claimed; how many were looked at and are still to be booked.
 struct Close {
 	bool is_open;
 	u32 shard;
@@ -727,16 +722,6 @@ struct Close {
 };
 
 inline Close closing;
-
-// 0 when none is left.
-inline u32 take_touched(u32 until)
-{
-	const u32 flow = dirty_flows;
-	if (flow == until) return 0;
-	dirty_flows = flows.at(flow)->next;
-	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
-	return flow;
-}
 
 inline u32 next_touched(u32 until)
 {
@@ -823,7 +808,7 @@ inline void set_live_counters()
 // the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
 inline bool close_match(u32 window, u32 budget)
 {
-	if (!closing.is_open) closing = {true, 0, dirty_flows, 0, false};
+	if (!closing.is_open) closing = {true, 0, touched_flows.size, 0, false};
 	for (u32 done = 0; done < budget; done++) {
 		if (close_shards(window)) continue;
 		const u32 flow = next_touched(0);
