@@ -107,9 +107,9 @@ struct Brief {
 	FlowKey key;
 	BriefEnd ends[2];
 };
-static_assert(sizeof(Brief) == 320, "as in match/brief-flows.ts");
+static_assert(sizeof(Brief) == 304, "as in match/brief-flows.ts");
 
-constexpr u32 BRIEF_HEADER_BYTES = 32;
+constexpr u32 BRIEF_HEADER_BYTES = 16;
 constexpr u32 BRIEFS_OF_BLOCK = (CHAIN_BLOCK_BYTES - BRIEF_HEADER_BYTES) / sizeof(Brief);
 
 struct alignas(BRIEF_HEADER_BYTES) BriefBlock {
@@ -240,7 +240,7 @@ inline bool forget_oldest_brief(ShardBriefs &kept, u32 window)
 	if (UNLIKELY(brief->flow.ends[0] == 0)) __builtin_trap();
 	for (const BriefEnd &end : brief->ends) {
 		release_node(end.hot.node);
-		if (UNLIKELY(end.cold.remote_node != 0)) __builtin_trap();
+		if (UNLIKELY((end.cold.remote_node | end.cold.remote.wide) != 0)) __builtin_trap();
 		release_viewpoint(end.cold.viewpoint);
 	}
 	drop_own_totals(&brief->cold);

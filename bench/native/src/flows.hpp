@@ -105,10 +105,32 @@ struct End {
 };
 static_assert(sizeof(End) == 64, "one cache line");
 
+// Bytes 8 to 11 of ::ffff:a.b.c.d, as loaded.
+constexpr u32 MAPPED_PREFIX = 0xffff0000;
+
+// An IPv4 address, the only kind that the mixes have; any other would be in a row of its own
+// (wasm-modules/assembly/match/remote-addresses.ts).
+struct RemoteAddress {
+	u32 narrow;
+	// 0 = it is an IPv4 address.
+	u32 wide;
+
+	u64 low() const
+	{
+		if (UNLIKELY(wide != 0)) __builtin_trap();
+		return static_cast<u64>(narrow) << 32 | MAPPED_PREFIX;
+	}
+
+	void set(u64 high, u64 low)
+	{
+		if (UNLIKELY(high != 0 || static_cast<u32>(low) != MAPPED_PREFIX)) __builtin_trap();
+		*this = {static_cast<u32>(low >> 32), 0};
+	}
+};
+
 struct EndCold {
 	u64 cookie;
-	u64 remote_high;
-	u64 remote_low;
+	RemoteAddress remote;
 	u32 viewpoint;
 	u16 local_port;
 	u16 remote_port;
@@ -118,7 +140,7 @@ struct EndCold {
 	u8 protocol;
 	u32 remote_node;
 };
-static_assert(sizeof(EndCold) == 40, "as in match/flow.ts");
+static_assert(sizeof(EndCold) == 32, "as in match/flow.ts");
 
 // Totals of the two ends at the last close, where they are not what is booked (match/own-numbers.ts).
 struct OwnTotals {
@@ -212,7 +234,7 @@ inline void forget_end(u32 end)
 {
 	if (end == 0) return;
 	if (ends.at(end)->node != 0) release_node(ends.at(end)->node);
-	if (UNLIKELY(cold_ends.at(end)->remote_node != 0)) __builtin_trap();
+	if (UNLIKELY((cold_ends.at(end)->remote_node | cold_ends.at(end)->remote.wide) != 0)) __builtin_trap();
 	release_viewpoint(cold_ends.at(end)->viewpoint);
 	if (UNLIKELY((ends.at(end)->flags & END_CARRIES) != 0)) __builtin_trap();
 	ends.give(end);

@@ -91,8 +91,7 @@ inline u32 occupy(u32 flow, const records::match_open *open, u32 viewpoint)
 	EndCold *cold = cold_ends.at(end);
 	cold->viewpoint = viewpoint;
 	cold->cookie = open->cookie;
-	cold->remote_high = load64(open->remote_address);
-	cold->remote_low = load64(open->remote_address + 8);
+	cold->remote.set(load64(open->remote_address), load64(open->remote_address + 8));
 	cold->local_port = open->local_port;
 	cold->remote_port = open->remote_port;
 	cold->role = open->role;
@@ -121,8 +120,8 @@ inline bool can_face(u32 witness, const records::match_open *open)
 	const bool is_local = from->local_high == load64(open->local_address) &&
 			      from->local_low == load64(open->local_address + 8) &&
 			      cold->local_port == open->local_port;
-	const bool is_remote = cold->remote_high == load64(open->remote_address) &&
-			       cold->remote_low == load64(open->remote_address + 8) &&
+	const bool is_remote = load64(open->remote_address) == 0 &&
+			       load64(open->remote_address + 8) == cold->remote.low() &&
 			       cold->remote_port == open->remote_port;
 	return !is_local && !is_remote;
 }
