@@ -573,10 +573,9 @@ inline bool has_failed(const Flow *hot, const FlowCold *cold, const End *client,
 	return is_connect_failure(reason_of(client != &no_end ? client : server, hot->ends[slot]));
 }
 
-inline void count_flow(const Flow *hot, FlowCold *cold, const End *client, const End *server, records::edge_flow *out)
+inline void count_changes(const Flow *hot, FlowCold *cold, const End *client, const End *server,
+			  records::edge_flow *out)
 {
-	out->match = (has_flag(client, END_REPORTED | END_CLOSED) ? 1 : 0) |
-		     (has_flag(server, END_REPORTED | END_CLOSED) ? 2 : 0);
 	// A connect that failed, and an end that an earlier incarnation settled.
 	if (UNLIKELY(cold->kind != KEY_KIND_JOIN || has_failed(hot, cold, client, server))) __builtin_trap();
 	if (UNLIKELY(has_flag(client, END_SETTLED) || has_flag(server, END_SETTLED))) __builtin_trap();
@@ -588,6 +587,15 @@ inline void count_flow(const Flow *hot, FlowCold *cold, const End *client, const
 		if (is_opening_seen && mark(cold, FLOW_CONNECTION_COUNTED)) out->connections = 1;
 	}
 	if (has_flag(client, END_CLOSED) || has_flag(server, END_CLOSED)) count_close(hot, cold, client, server, out);
+}
+
+inline void count_flow(const Flow *hot, FlowCold *cold, const End *client, const End *server, records::edge_flow *out)
+{
+	out->match = (has_flag(client, END_REPORTED | END_CLOSED) ? 1 : 0) |
+		     (has_flag(server, END_REPORTED | END_CLOSED) ? 2 : 0);
+	const bool is_open = ((client->flags | server->flags) & END_CLOSED) == 0;
+	// What goes on was counted when it began: most flows of a window.
+	if (!is_open || (cold->flags & FLOW_CONNECTION_COUNTED) == 0) count_changes(hot, cold, client, server, out);
 }
 
 inline bool has_news(const records::edge_flow *out)

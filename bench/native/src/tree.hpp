@@ -307,6 +307,15 @@ inline u32 leaf_of_edge(u32 handle, i32 active_delta)
 	return entry->leaf;
 }
 
+inline void add_rare(records::edge_point *point, const records::edge_flow *flow)
+{
+	point->forward_retransmits += flow->forward_retransmits;
+	point->reverse_retransmits += flow->reverse_retransmits;
+	point->residual_bytes += flow->residual_bytes;
+	point->judged_bytes += flow->judged_bytes;
+	point->late_bytes += flow->late_bytes;
+}
+
 inline void add_flow_to_point(records::edge_point *point, const records::edge_flow *flow)
 {
 	point->from_window = least(point->from_window, flow->from_window);
@@ -314,11 +323,9 @@ inline void add_flow_to_point(records::edge_point *point, const records::edge_fl
 	point->reverse_bytes += flow->reverse_bytes;
 	point->forward_packets += flow->forward_packets;
 	point->reverse_packets += flow->reverse_packets;
-	point->forward_retransmits += flow->forward_retransmits;
-	point->reverse_retransmits += flow->reverse_retransmits;
-	point->residual_bytes += flow->residual_bytes;
-	point->judged_bytes += flow->judged_bytes;
-	point->late_bytes += flow->late_bytes;
+	const u64 rare = flow->forward_retransmits | flow->reverse_retransmits | flow->residual_bytes |
+			 flow->judged_bytes | flow->late_bytes;
+	if (rare != 0) add_rare(point, flow);
 	point->client_bytes_sent += flow->client_bytes_sent;
 	point->client_bytes_received += flow->client_bytes_received;
 	point->client_packets_sent += flow->client_packets_sent;
@@ -327,8 +334,10 @@ inline void add_flow_to_point(records::edge_point *point, const records::edge_fl
 	point->server_bytes_received += flow->server_bytes_received;
 	point->server_packets_sent += flow->server_packets_sent;
 	point->server_packets_received += flow->server_packets_received;
-	point->connections += flow->connections;
-	point->closed += flow->closed;
+	if ((flow->connections | flow->closed) != 0) {
+		point->connections += flow->connections;
+		point->closed += flow->closed;
+	}
 	if (LIKELY(flow->match == 3))
 		point->flows_both++;
 	else if (flow->match == 1)
