@@ -60,6 +60,9 @@ inline void look_at(const void *address)
 #endif
 }
 
+// Rows or records that are looked at before the first of them is worked on.
+constexpr u32 GROUP = 16;
+
 inline u64 load64(const void *address)
 {
 	u64 value;

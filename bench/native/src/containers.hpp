@@ -130,6 +130,12 @@ struct Table {
 		prefetch(slots + (tag & mask));
 	}
 
+	// The row where a search for `tag` begins, or 0.
+	u32 first_row(u32 tag) const
+	{
+		return static_cast<u32>(slots[tag & mask] >> 32);
+	}
+
 	void insert(u32 tag, u32 row)
 	{
 		if (UNLIKELY((count + 1ull) * 3 > (mask + 1ull) * 2)) grow();

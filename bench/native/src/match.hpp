@@ -8,9 +8,8 @@
 
 #include "briefs.hpp"
 #include "ingest.hpp"
+#include "pairs.hpp"
 #include "tallies.hpp"
-
-constexpr u32 GROUP = 16;
 
 // Row of each end by its number on the channel; 0 = refused, or closed.
 inline List<u32> channel_ends;
@@ -272,7 +271,7 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 		} else if (header->kind == records::RECORD_KIND_MATCH_OPEN) {
 			// The row that the slot names, as far as the slot has arrived.
 			const Table &table = flow_tables[header->pad0];
-			const u32 row = static_cast<u32>(table.slots[group.tags[index] & table.mask] >> 32);
+			const u32 row = table.first_row(group.tags[index]);
 			found[index] = row;
 			look_at(flow_keys.at(row));
 			look_at(cold_flows.at(row));
@@ -726,6 +725,8 @@ struct Close {
 	u32 ahead;
 	// The connections among what waits in the shard were looked for.
 	bool is_paired;
+	// Onces of the shard that were looked at and are still to be claimed.
+	u32 onces_ahead;
 };
 
 inline Close closing;
@@ -735,6 +736,15 @@ inline u32 next_touched(u32 until)
 	if (closing.ahead == 0) closing.ahead = look_at_touched(until);
 	if (closing.ahead != 0) closing.ahead--;
 	return take_touched(until);
+}
+
+inline WaitingOnce *next_once(OnceList &list)
+{
+	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list);
+	if (closing.onces_ahead != 0) closing.onces_ahead--;
+	WaitingOnce *waiting = take_once(list);
+	if (waiting == nullptr) closing.onces_ahead = 0;
+	return waiting;
 }
 
 // Both ends are told and booked in one go, so that their rows are given back before the next ones are taken.
@@ -785,7 +795,7 @@ inline bool close_shards(u32 window)
 			const u32 pairs = pair_onces(list);
 			if (pairs != 0) begin_briefs(closing.shard, window, pairs);
 		}
-		WaitingOnce *waiting = take_once(list);
+		WaitingOnce *waiting = next_once(list);
 		if (waiting != nullptr) {
 			claim_waiting(waiting, window);
 			return true;
@@ -815,7 +825,7 @@ inline void set_live_counters()
 // the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
 inline bool close_match(u32 window, u32 budget)
 {
-	if (!closing.is_open) closing = {true, 0, touched_flows.size, 0, false};
+	if (!closing.is_open) closing = {true, 0, touched_flows.size, 0, false, 0};
 	for (u32 done = 0; done < budget; done++) {
 		if (close_shards(window)) continue;
 		const u32 flow = next_touched(0);

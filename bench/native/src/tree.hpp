@@ -263,9 +263,14 @@ inline void init_tree()
 	edge_table.create();
 }
 
+inline u32 edge_tag(u32 client, u32 server, u32 service)
+{
+	return hash_pair(static_cast<u64>(client) << 32 | server, service);
+}
+
 inline u32 edge_of(u32 client, u32 server, u32 service, u32 window)
 {
-	const u32 tag = hash_pair(static_cast<u64>(client) << 32 | server, service);
+	const u32 tag = edge_tag(client, server, service);
 	const u32 known = edge_table.find(tag, [=](u32 row) {
 		const Edge *edge = edges.at(row);
 		return edge->client_node == client && edge->server_node == server && edge->service == service;
@@ -434,6 +439,13 @@ inline void add_row(u32 handle, const Row *row)
 	add_point(&above->point, &row->point);
 	if (row->histogram != 0 && row->level >= records::LEVEL_AZ_AZ && is_collected_for(above->level))
 		merge_histogram(above->histogram, row->histogram);
+}
+
+inline void look_at_row(u32 handle)
+{
+	const u8 *row = reinterpret_cast<const u8 *>(rows.at(handle));
+	for (u32 line = 0; line < sizeof(Row); line += 64)
+		look_at(row + line);
 }
 
 inline void prefetch_rows(const List<u32> &list, u32 index)

@@ -1,0 +1,68 @@
+// The pairs of onces that a shard books next are looked at before: which edge they are on, its leaf, and the leaf's
+// tallies. Each step is made for a whole group before the next step
+// (wasm-modules/assembly/match/pair-look-ahead.ts).
+#pragma once
+
+#include "briefs.hpp"
+#include "tallies.hpp"
+
+// Of a leaf: a connection that came and went has about so many.
+constexpr u32 TALLIES_AHEAD = 8;
+
+// Where the edge of a pair is probably named.
+inline u32 edge_tag_of(const WaitingOnce *waiting)
+{
+	const bool is_server = side_of(waiting->once.open) != 0;
+	const records::match_open &client = is_server ? waiting->other->once.open : waiting->once.open;
+	const records::match_open &server = is_server ? waiting->once.open : waiting->other->once.open;
+	return edge_tag(client.node, server.node, server.local_port | static_cast<u32>(server.protocol) << 16);
+}
+
+// `found`: the tags of `size` edges, which are overwritten; 0 = nothing.
+inline void look_at_leaves(u32 *found, u32 size)
+{
+	for (u32 index = 0; index < size; index++) {
+		found[index] = edge_table.first_row(found[index]);
+		if (found[index] == 0) continue;
+		look_at(edges.at(found[index]));
+		look_at(channel_edges.at(found[index]));
+	}
+	for (u32 index = 0; index < size; index++) {
+		if (found[index] == 0) continue;
+		found[index] = channel_edges.at(found[index])->leaf;
+		if (found[index] != 0) look_at_row(found[index]);
+	}
+	for (u32 index = 0; index < size; index++) {
+		if (found[index] == 0) continue;
+		found[index] = rows.at(found[index])->tallies;
+		if (found[index] != 0) look_at(tallies.at(found[index]));
+	}
+	for (u32 step = 1; step < TALLIES_AHEAD; step++) {
+		for (u32 index = 0; index < size; index++) {
+			if (found[index] == 0) continue;
+			found[index] = tallies.at(found[index])->next;
+			if (found[index] != 0) look_at(tallies.at(found[index]));
+		}
+	}
+}
+
+// What `take_once` gives next. Returns how many onces they are, at most GROUP.
+inline u32 look_at_onces(const OnceList &list)
+{
+	u32 found[GROUP];
+	u32 size = 0;
+	u32 pairs = 0;
+	u64 index = list.passed;
+	for (const OnceBlock *block = list.first; block != nullptr && size < GROUP; block = block->next, index = 0) {
+		for (; index < block->used && size < GROUP; index++) {
+			const WaitingOnce *waiting = block->items + index;
+			if (waiting->is_taken) continue;
+			size++;
+			if (waiting->other == nullptr) continue;
+			found[pairs] = edge_tag_of(waiting);
+			edge_table.prefetch_slot(found[pairs++]);
+		}
+	}
+	look_at_leaves(found, pairs);
+	return size;
+}
