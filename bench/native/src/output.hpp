@@ -103,6 +103,7 @@ inline bool has_histogram(u32 level)
 
 inline u32 histogram_bytes(u32 histogram)
 {
+	count_logged();
 	const Histogram *row = histograms.at(histogram);
 	return (sizeof(records::histogram_record) + (row->highest - row->lowest + 1) * 4 + 7) & ~7u;
 }

@@ -189,7 +189,7 @@ inline void settle_tallies(u32 closed)
 			tally->sum = 0;
 			tally->listed = 0;
 			tally->idle_since = closed;
-			if (tally->histogram != 0) histograms.give(tally->histogram);
+			if (tally->histogram != 0) give_histogram(tally->histogram);
 			tally->histogram = 0;
 			tally->collected = 0;
 		}

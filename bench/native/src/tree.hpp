@@ -90,22 +90,53 @@ inline u32 add_saturated(u32 bucket, u64 samples)
 	return static_cast<u32>(least<u64>(bucket + samples, ~0u));
 }
 
+struct Sample {
+	Histogram *row;
+	u64 samples;
+	u32 position;
+	u32 pad0;
+};
+
+// Samples wait in a log, so that their buckets come side by side. What reads or gives back a histogram counts them
+// first.
+constexpr u32 LOG_SIZE = 32;
+inline Sample sample_log[LOG_SIZE];
+inline u32 logged_samples;
+
 // Only the first sample of a bucket widens what is in use: the others leave the row's head, in another cache line,
 // alone.
-inline void add_samples(u32 histogram, i32 index, u64 samples)
+inline void count_sample(const Sample &sample)
 {
-	Histogram *row = histograms.at(histogram);
-	const u32 position = static_cast<u32>(least(greatest(index, HISTOGRAM_INDEX_MIN), HISTOGRAM_INDEX_MAX) -
-					      HISTOGRAM_INDEX_MIN);
+	Histogram *row = sample.row;
+	const u32 position = sample.position;
 	const u32 before = row->counts[position];
-	row->counts[position] = add_saturated(before, samples);
+	row->counts[position] = add_saturated(before, sample.samples);
 	if (LIKELY(before != 0)) return;
 	if (position < row->lowest) row->lowest = position;
 	if (position > row->highest) row->highest = position;
 }
 
+inline void count_logged()
+{
+	for (u32 index = 0; index < logged_samples; index++)
+		look_at(sample_log[index].row->counts + sample_log[index].position);
+	for (u32 index = 0; index < logged_samples; index++)
+		count_sample(sample_log[index]);
+	logged_samples = 0;
+}
+
+inline void add_samples(u32 histogram, i32 index, u64 samples)
+{
+	Histogram *row = histograms.at(histogram);
+	const u32 position = static_cast<u32>(least(greatest(index, HISTOGRAM_INDEX_MIN), HISTOGRAM_INDEX_MAX) -
+					      HISTOGRAM_INDEX_MIN);
+	sample_log[logged_samples++] = {row, samples, position, 0};
+	if (logged_samples == LOG_SIZE) count_logged();
+}
+
 inline void merge_histogram(u32 &into, u32 from)
 {
+	count_logged();
 	if (into == 0) into = take_histogram();
 	if (UNLIKELY(into == 0)) return;
 	Histogram *target = histograms.at(into);
@@ -114,6 +145,12 @@ inline void merge_histogram(u32 &into, u32 from)
 		target->counts[position] = add_saturated(target->counts[position], source->counts[position]);
 	target->lowest = least(target->lowest, source->lowest);
 	target->highest = greatest(target->highest, source->highest);
+}
+
+inline void give_histogram(u32 histogram)
+{
+	count_logged();
+	histograms.give(histogram);
 }
 
 // Which levels need the samples that a row of az_az or role_az has collected.
@@ -486,7 +523,7 @@ inline void clear_row(Row *row)
 	row->point.from_window = NOT_LATE;
 	row->active_delta = 0;
 	row->moved = 0;
-	if (row->histogram != 0) histograms.give(row->histogram);
+	if (row->histogram != 0) give_histogram(row->histogram);
 	row->histogram = 0;
 	row->collected = 0;
 }
