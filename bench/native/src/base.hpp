@@ -49,6 +49,12 @@ inline void prefetch_to_write(const void *address)
 	__builtin_prefetch(address, 1);
 }
 
+inline void prefetch_lines(const void *address, u64 bytes)
+{
+	for (u64 line = 0; line < bytes; line += 64)
+		prefetch_to_write(static_cast<const u8 *>(address) + line);
+}
+
 // Of a row in a group of rows that are needed soon. WebAssembly cannot fetch ahead: there the row is read, as
 // reducer.wasm does it, so that the core waits for all rows of the group at once.
 inline void look_at(const void *address)

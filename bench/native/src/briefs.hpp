@@ -9,6 +9,9 @@
 constexpr u32 BRIEF_COUNT_MAX = 1 << 21;
 constexpr u32 SHARD_BRIEFS_MAX = BRIEF_COUNT_MAX / SHARD_COUNT;
 constexpr u32 CHAIN_BLOCK_BYTES = 1 << 15;
+// Items of a block whose lines are fetched before their turn.
+constexpr u32 ONCES_AHEAD = 4;
+constexpr u32 BRIEFS_AHEAD = 2;
 
 struct WaitingOnce {
 	u32 tag;
@@ -73,6 +76,7 @@ inline u32 pair_onces(const OnceList &list)
 	for (OnceBlock *block = list.first; block != nullptr; block = block->next) {
 		for (u64 index = 0; index < block->used; index++) {
 			WaitingOnce *waiting = block->items + index;
+			prefetch_lines(waiting + ONCES_AHEAD, sizeof *waiting);
 			const records::match_open &open = waiting->once.open;
 			// A connect that failed has no other end.
 			if (UNLIKELY(is_connect_failure(waiting->once.reason))) continue;
@@ -188,6 +192,7 @@ inline void keep_brief(u32 flow, u32 tag, u32 shard)
 		list->last = block;
 	}
 	Brief *brief = list->last->items + list->last->used++;
+	prefetch_lines(brief + 1, sizeof *brief);
 	brief->flow = *flows.at(flow);
 	brief->cold = *cold_flows.at(flow);
 	brief->key = *flow_keys.at(flow);
@@ -235,7 +240,7 @@ inline bool forget_oldest_brief(ShardBriefs &kept, u32 window)
 		return true;
 	}
 	Brief *brief = block->items + list->passed++;
-	prefetch(brief + 1);
+	prefetch_lines(brief + BRIEFS_AHEAD, sizeof *brief);
 	// Taken back, because it was told again.
 	if (UNLIKELY(brief->flow.ends[0] == 0)) __builtin_trap();
 	for (const BriefEnd &end : brief->ends) {

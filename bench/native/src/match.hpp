@@ -231,7 +231,7 @@ inline void defer_once(u32 shard, const records::match_once *once, u32 from_wind
 	kept->once = *once;
 	kept->once.from_window = from_window;
 	kept->once.open.viewpoint = viewpoint_of(&once->open);
-	prefetch_to_write(kept + 1);
+	prefetch_lines(kept + 1, sizeof *kept);
 }
 
 // The next that waits and was not taken along, or null. It stands until the next call.
@@ -307,6 +307,9 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 	}
 }
 
+// Of what is staged, this far before it is shipped.
+constexpr u32 STAGED_AHEAD_BYTES = 1024;
+
 inline void ship_staged(Session *session, u32 from_window)
 {
 	StagedGroup group;
@@ -315,6 +318,7 @@ inline void ship_staged(Session *session, u32 from_window)
 		for (u32 at = sizeof(StagedBlock); at < block->used;) {
 			const auto *header =
 				reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + at);
+			prefetch_lines(reinterpret_cast<const u8 *>(header) + STAGED_AHEAD_BYTES, header->size);
 			at += header->size;
 			group.headers[group.size] = header;
 			if (header->kind == records::RECORD_KIND_MATCH_OPEN) {

@@ -488,9 +488,7 @@ inline void look_at_row(u32 handle)
 inline void prefetch_rows(const List<u32> &list, u32 index)
 {
 	if (index >= list.size) return;
-	const u8 *row = reinterpret_cast<const u8 *>(rows.at(list.items[index]));
-	for (u32 line = 0; line < sizeof(Row); line += 64)
-		prefetch_to_write(row + line);
+	prefetch_lines(rows.at(list.items[index]), sizeof(Row));
 }
 
 // Brings the sums of all leaves to all levels, level by level.
