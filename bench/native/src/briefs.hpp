@@ -213,6 +213,13 @@ inline void keep_brief(u32 flow, u32 tag, u32 shard)
 	kept.size++;
 }
 
+// Where `is_brief` begins to look.
+inline void look_for_brief(u32 tag, u32 shard)
+{
+	for (const BriefList *list = shard_briefs[shard].head; list != nullptr; list = list->next)
+		if (list->index != nullptr) look_at(list->index + (tag & list->mask));
+}
+
 inline bool is_brief(u64 join_key, u32 tag, u32 shard)
 {
 	for (const BriefList *list = shard_briefs[shard].head; list != nullptr; list = list->next) {

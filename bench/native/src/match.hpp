@@ -744,7 +744,7 @@ inline u32 next_touched(u32 until)
 
 inline WaitingOnce *next_once(OnceList &list)
 {
-	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list);
+	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list, closing.shard);
 	if (closing.onces_ahead != 0) closing.onces_ahead--;
 	WaitingOnce *waiting = take_once(list);
 	if (waiting == nullptr) closing.onces_ahead = 0;

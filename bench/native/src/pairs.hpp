@@ -1,6 +1,6 @@
 // The pairs of onces that a shard books next are looked at before: which edge they are on, its leaf, and the leaf's
 // tallies. Each step is made for a whole group before the next step
-// (wasm-modules/assembly/match/pair-look-ahead.ts).
+// (wasm-modules/assembly/match/pair-look-ahead.ts). So is where a brief flow with their key would be.
 #pragma once
 
 #include "briefs.hpp"
@@ -46,8 +46,8 @@ inline void look_at_leaves(u32 *found, u32 size)
 	}
 }
 
-// What `take_once` gives next. Returns how many onces they are, at most GROUP.
-inline u32 look_at_onces(const OnceList &list)
+// What `take_once` gives next of the shard's list. Returns how many onces they are, at most GROUP.
+inline u32 look_at_onces(const OnceList &list, u32 shard)
 {
 	u32 found[GROUP];
 	u32 size = 0;
@@ -59,6 +59,7 @@ inline u32 look_at_onces(const OnceList &list)
 			if (waiting->is_taken) continue;
 			size++;
 			if (waiting->other == nullptr) continue;
+			look_for_brief(waiting->tag, shard);
 			found[pairs] = edge_tag_of(waiting);
 			edge_table.prefetch_slot(found[pairs++]);
 		}
