@@ -258,7 +258,7 @@ struct StagedGroup {
 	u32 size;
 };
 
-inline void ship_group(const StagedGroup &group, u32 from_window)
+inline void ship_group(StagedGroup &group, u32 from_window)
 {
 	u32 found[GROUP];
 	for (u32 index = 0; index < group.size; index++) {
@@ -293,18 +293,21 @@ inline void ship_group(const StagedGroup &group, u32 from_window)
 		count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
 		count(records::REDUCER_COUNTER_RECORDS_MATCHED);
 		const void *record = header + 1;
-		switch (header->kind) {
-		case records::RECORD_KIND_MATCH_OPEN:
+		if (header->kind == records::RECORD_KIND_MATCH_OPEN)
 			receive_open(static_cast<const records::match_open *>(record), group.tags[index],
 				     static_cast<u8>(header->pad0));
-			break;
-		case records::RECORD_KIND_MATCH_ONCE:
-			defer_once(header->pad0, static_cast<const records::match_once *>(record), from_window);
-			break;
-		default:
+		else
 			receive_close(static_cast<const records::match_close *>(record), from_window);
-		}
 	}
+	group.size = 0;
+}
+
+// It needs nothing yet, and where the record behind it begins is only known when it is there: nobody walks ahead of it.
+inline void ship_once(const records::record_header *header, u32 from_window)
+{
+	count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
+	count(records::REDUCER_COUNTER_RECORDS_MATCHED);
+	defer_once(header->pad0, reinterpret_cast<const records::match_once *>(header + 1), from_window);
 }
 
 // Of what is staged, this far before it is shipped.
@@ -320,18 +323,20 @@ inline void ship_staged(Session *session, u32 from_window)
 				reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + at);
 			prefetch_lines(reinterpret_cast<const u8 *>(header) + STAGED_AHEAD_BYTES, header->size);
 			at += header->size;
+			if (header->kind == records::RECORD_KIND_MATCH_ONCE) {
+				if (group.size != 0) ship_group(group, from_window);
+				ship_once(header, from_window);
+				continue;
+			}
 			group.headers[group.size] = header;
 			if (header->kind == records::RECORD_KIND_MATCH_OPEN) {
 				const auto *open = reinterpret_cast<const records::match_open *>(header + 1);
 				group.tags[group.size] = flow_tag(open->join_key);
 				flow_tables[header->pad0].prefetch_slot(group.tags[group.size]);
 			}
-			if (++group.size < GROUP) continue;
-			ship_group(group, from_window);
-			group.size = 0;
+			if (++group.size == GROUP) ship_group(group, from_window);
 		}
 		ship_group(group, from_window);
-		group.size = 0;
 		StagedBlock *next = block->next;
 		give_block(block, STAGED_BLOCK_BYTES);
 		block = next;
