@@ -11,6 +11,8 @@ const LIMIT = 2n ** 32n;
 const SIZES = [1n, LIMIT - 1n, LIMIT, 3n * LIMIT + 5n];
 /** What each sends then, which takes the second one over the limit. */
 const MORE = 7n;
+/** What each has sent at last, without a segment sent again, while the servers wait for its byte: both ends of a flow do not say the same. */
+const LAST = 8n;
 
 for (const workers of [1, 2, 4]) {
   test(`totals and sums of any size cross between ${workers} workers as they are`, () => {
@@ -19,12 +21,12 @@ for (const workers of [1, 2, 4]) {
     const servers = SERVERS.map((host) => hosts.agent(host, 'nginx'));
     const each = SERVERS.flatMap((host, row) => SIZES.map((size, column) => ({ host, size, row, column })));
     const handleOf = ({ row, column }: { row: number; column: number }) => row * SIZES.length + column + 1;
-    const tell = (more: bigint) => {
+    const tell = (more: bigint, bytesUnderWay = 0n) => {
       for (const place of each) {
         const [handle, sent] = [handleOf(place), place.size + more];
         const told = totals({ bytesSent: sent, segmentsSent: 2n + more, retransmits: more / 7n });
         hosts.say(client, wideFrame([{ handle, totals: told }]));
-        const received = totals({ bytesReceived: sent, segmentsReceived: 2n + more });
+        const received = totals({ bytesReceived: sent - bytesUnderWay, segmentsReceived: 2n + more });
         hosts.say(servers[place.row], wideFrame([{ handle, totals: received }]));
       }
     };
@@ -49,6 +51,14 @@ for (const workers of [1, 2, 4]) {
         const client = { clientBytesSent: bytes, clientPacketsSent: packets };
         assert.deepEqual(hosts.own[edge], { ...client, serverBytesReceived: bytes, serverPacketsReceived: packets });
       }
+    }
+    tell(LAST, 1n);
+    const edges = hosts.close();
+    for (const host of SERVERS) {
+      const edge = `host-1/curl > host-${host}/nginx :80`;
+      assert.deepEqual(edges[edge], { forwardBytes: count, forwardPackets: count, active: count, flowsBoth: count });
+      const own = { clientBytesSent: count, clientPacketsSent: count };
+      assert.deepEqual(hosts.own[edge], { ...own, serverPacketsReceived: count });
     }
   });
 }
