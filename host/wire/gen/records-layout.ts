@@ -14,6 +14,7 @@ export const RecordKind = {
   MatchTally: 10,
   Label: 11,
   MatchUpdates: 12,
+  WaitingOnce: 13,
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,

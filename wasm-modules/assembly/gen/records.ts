@@ -14,6 +14,7 @@ export namespace RecordKind {
   export const MatchTally: u16 = 10;
   export const Label: u16 = 11;
   export const MatchUpdates: u16 = 12;
+  export const WaitingOnce: u16 = 13;
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;

@@ -21,11 +21,14 @@ import { FOLD_SIZE, Fold, ONCE_SIZE, Once, OpenFlags, SETTLED_SIZE, Settled, Tot
 import { count } from '../lib/counters';
 import { pairInSpace, shortTime } from '../lib/flow-place';
 import { isForeignAddress } from '../match/claimed-addresses';
-import { flowKey, keyOfSettled, shardOfOpen } from '../match/flow-key';
+import { flowKey, keyOfSettled, shardOfOpen, shardOfSocket } from '../match/flow-key';
+import { mayWait, WAITING_ONCE_BYTES, WaitingOnce } from '../match/onces';
+import { retainPoint } from '../match/viewpoints';
 import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from './limits';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
-import { workerOfShard } from './shards';
+import { nodeNamed } from './named-addresses';
+import { isOwnWorker, workerOfShard } from './shards';
 import { canStage, stageBlank, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
 import { isAheadOf } from './windows';
@@ -55,20 +58,66 @@ export function applyOnces(session: Session, items: usize, itemCount: u32): void
       refuseSocket(RefusalReason.ForeignAddress);
       continue;
     }
-    describe(session, once.open);
-    described.shard = shardOfOpen(described, once.reason);
-    const worker = <u16>workerOfShard(described.shard);
-    const record = changetype<MatchOnce>(stageRecord(session, RecordKind.MatchOnce, MATCH_ONCE_SIZE, worker));
-    memory.copy(changetype<usize>(record), changetype<usize>(described), MATCH_OPEN_SIZE);
-    record.reason = once.reason;
-    record.phase = once.phase;
-    record.error = once.error;
-    memory.copy(changetype<usize>(record.totals), changetype<usize>(once.totals), END_TOTALS_SIZE);
-    record.durationNs = durationOf(once);
-    record.handshakeNs = <u64>once.handshakeUs * 1000;
+    if (!mayWait(once.openJoinKey, once.reason, changetype<EndTotals>(once.totals)) || !stageWaiting(session, once))
+      stageOnce(session, once);
     count(ReducerCounter.SocketsOpened);
     count(ReducerCounter.SocketsClosed);
   }
+}
+
+/** In the form in which it waits for the close; false when another worker matches it. */
+function stageWaiting(session: Session, once: Once): bool {
+  const shard = shardOfSocket(session.boot, once.openCookie, once.openJoinKey, once.reason);
+  const worker = workerOfShard(shard);
+  if (!isOwnWorker(worker)) return false;
+  const record = stageRecord(session, RecordKind.WaitingOnce, WAITING_ONCE_BYTES, <u16>worker);
+  const waiting = changetype<WaitingOnce>(record);
+  const open = once.open;
+  const space = spaceOf(session, open.addressSpace);
+  waiting.begin(open.remoteAddressHi, open.remoteAddressLo);
+  waiting.tag = shard;
+  waiting.joinKey = open.joinKey;
+  waiting.cookie = open.cookie;
+  waiting.durationNs = durationOf(once);
+  waiting.viewpoint = retainPoint(
+    session.boot,
+    session.session,
+    session.identity,
+    space,
+    open.localAddressHi,
+    open.localAddressLo,
+  );
+  waiting.node = nodeOfHandle(session, open.process);
+  retainNode(waiting.node);
+  waiting.remoteNode = nodeNamed(session, open.remoteAddressHi, open.remoteAddressLo, space);
+  retainNode(waiting.remoteNode);
+  waiting.startTime = shortTime(open.startTimeNs);
+  waiting.handshakeUs = once.handshakeUs;
+  waiting.setTotals(changetype<EndTotals>(once.totals));
+  waiting.localPort = open.localPort;
+  waiting.remotePort = open.remotePort;
+  waiting.error = once.error;
+  waiting.flags = <u8>open.flags;
+  waiting.role = open.role;
+  waiting.roleSource = open.roleSource;
+  waiting.protocol = open.protocol;
+  waiting.reason = once.reason;
+  waiting.phase = once.phase;
+  return true;
+}
+
+function stageOnce(session: Session, once: Once): void {
+  describe(session, once.open);
+  described.shard = shardOfOpen(described, once.reason);
+  const worker = <u16>workerOfShard(described.shard);
+  const record = changetype<MatchOnce>(stageRecord(session, RecordKind.MatchOnce, MATCH_ONCE_SIZE, worker));
+  memory.copy(changetype<usize>(record), changetype<usize>(described), MATCH_OPEN_SIZE);
+  record.reason = once.reason;
+  record.phase = once.phase;
+  record.error = once.error;
+  memory.copy(changetype<usize>(record.totals), changetype<usize>(once.totals), END_TOTALS_SIZE);
+  record.durationNs = durationOf(once);
+  record.handshakeNs = <u64>once.handshakeUs * 1000;
 }
 
 /** 0 for a connect that failed, and where the opening was not seen. */

@@ -26,7 +26,8 @@ import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
-import { matchOnce, matchRecord, matchUpdate } from '../match/receive';
+import { WaitingOnce } from '../match/onces';
+import { matchRecord, matchUpdate, matchWaiting } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
 import { giveNamedAddresses } from './named-addresses';
@@ -109,8 +110,8 @@ function shipStaged(session: Session): bool {
 }
 
 /**
- * Has match look at the next records up to a Once, as far as they are for this worker. Returns how many they are, at least one. Onces need nothing
- * yet, and where the record behind one begins is only known when it is there.
+ * Has match look at the next records up to a Once that will wait, as far as they are for this worker. Returns how many they are, at least one. It
+ * needs nothing yet, and where the record behind it begins is only known when it is there.
  */
 function lookAtStaged(session: Session): u32 {
   const staged = session.staged;
@@ -118,7 +119,7 @@ function lookAtStaged(session: Session): u32 {
   let localSize: u32 = 0;
   for (
     let address = staged.rewind();
-    address !== 0 && size < GROUP_SIZE && changetype<RecordHeader>(address).kind !== RecordKind.MatchOnce;
+    address !== 0 && size < GROUP_SIZE && changetype<RecordHeader>(address).kind !== RecordKind.WaitingOnce;
     address = staged.next(changetype<RecordHeader>(address).size)
   ) {
     size++;
@@ -143,11 +144,12 @@ function shipRecord(session: Session, header: RecordHeader): void {
     case RecordKind.MatchOnce: {
       const once = changetype<MatchOnce>(record);
       once.fromWindow = session.fromWindow;
-      if (worker !== ownWorker) shipOpen(header, worker, once.openNode, once.openRemoteNode);
-      else {
-        count(ReducerCounter.RecordsToMatch);
-        matchOnce(once);
-      }
+      shipOpen(header, worker, once.openNode, once.openRemoteNode);
+      break;
+    }
+    case RecordKind.WaitingOnce: {
+      count(ReducerCounter.RecordsToMatch);
+      matchWaiting(changetype<WaitingOnce>(record), session.fromWindow);
       break;
     }
     case RecordKind.MatchFold: {

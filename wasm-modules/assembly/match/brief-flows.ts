@@ -1,81 +1,99 @@
 // Brief flows: both ends lived within one window, and one Once of each was all that was told. Each is booked in rows that are given back at once,
-// so that the next one has them in the cache, and never is in the flow table. Until the host reports the commit of its window a copy of its rows
-// is kept, in a list for each shard and window: a socket that is told again takes the flow back from there.
+// so that the next one has them in the cache, and never is in the flow table. Until the host reports the commit of its window its two Onces are
+// kept, in a list for each shard and window: a socket that is told again takes the flow back from there, as it was when it was booked.
 //
 // A shard beyond its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of
 // arrival.
-import { releaseNode } from '../enrich/nodes';
 import { ReducerCounter } from '../gen/records';
+import { OpenFlags } from '../gen/wire';
 import { allocate, giveBlock, takeBlock } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { add, count } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
-import { copyWords } from '../lib/words';
+import { copyLong } from '../lib/words';
+import { blankEdgeFlow } from './emit';
 import {
+  beginEndWindow,
   coldEndAt,
   coldFlowAt,
-  End,
-  EndCold,
+  END_CLOSED,
+  END_CLOSING,
+  END_COUNTED,
+  END_EXISTING,
+  END_FRESH,
+  END_REPORTED,
   endAt,
   FLOW_COUNT_MAX,
-  Flow,
-  FlowCold,
-  FlowKey,
   flowAt,
-  flowKeyAt,
   giveEnd,
   giveFlow,
   hasRoomForFlow,
-  releaseRemote,
   takeEnd,
-  takeFlow,
 } from './flow';
 import { flowKey, KeyKind } from './flow-key';
-import { committedWindow, dropFlow, insertFlow, windowsToLinger } from './flow-table';
-import { giveOwnTotals } from './own-numbers';
-import { releaseViewpoint } from './viewpoints';
+import { committedWindow, insertFlow, newFlow, windowsToLinger } from './flow-table';
+import { bookTotals } from './ledger';
+import { releaseOnce, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { dropOwnTotals, keepOwnTotals } from './own-numbers';
 
 /** Kept brief flows over all workers; the oldest are evicted and counted. */
 export const BRIEF_FLOW_COUNT_MAX: u32 = 1 << 21;
 const SHARD_BRIEFS_MAX: u32 = BRIEF_FLOW_COUNT_MAX / SHARD_COUNT;
 
-/** What its rows say, without their handles. */
+/** The Onces of its ends, with what they hold. What waits no more says what else the flow was when it was booked. */
 @unmanaged
 export class BriefFlow {
-  get flow(): Flow {
-    return changetype<Flow>(changetype<usize>(this));
+  private get first(): WaitingOnce {
+    return changetype<WaitingOnce>(changetype<usize>(this));
   }
 
-  get cold(): FlowCold {
-    return changetype<FlowCold>(changetype<usize>(this) + offsetof<Flow>());
+  private get second(): WaitingOnce {
+    return changetype<WaitingOnce>(changetype<usize>(this) + WAITING_ONCE_BYTES);
   }
 
-  get key(): FlowKey {
-    return changetype<FlowKey>(changetype<usize>(this.cold) + offsetof<FlowCold>());
+  get joinKey(): u64 {
+    return this.first.joinKey;
   }
 
-  end(slot: u32): End {
-    return changetype<End>(changetype<usize>(this) + ENDS_OFFSET + <usize>slot * END_BYTES);
+  onceOf(slot: u32): WaitingOnce {
+    return this.first.slot === slot ? this.first : this.second;
+  }
+
+  /** FLOW_*. */
+  get flags(): u16 {
+    return <u16>this.first.tag;
+  }
+
+  get clientSlot(): u8 {
+    return <u8>this.first.other;
   }
 
   /** Taken back. */
   get isGone(): bool {
-    return this.flow.end0 === 0;
+    return this.second.tag === GONE;
+  }
+
+  keep(once: WaitingOnce, other: WaitingOnce, flags: u16, clientSlot: u8): void {
+    copyLong(changetype<usize>(this.first), changetype<usize>(once), WAITING_ONCE_BYTES);
+    copyLong(changetype<usize>(this.second), changetype<usize>(other), WAITING_ONCE_BYTES);
+    this.first.tag = flags;
+    this.first.other = clientSlot;
+    this.second.tag = 0;
   }
 
   markGone(): void {
-    this.flow.end0 = 0;
+    this.second.tag = GONE;
   }
 
-  coldEnd(slot: u32): EndCold {
-    return changetype<EndCold>(changetype<usize>(this.end(slot)) + offsetof<End>());
+  release(): void {
+    releaseOnce(this.first);
+    releaseOnce(this.second);
   }
 }
 
-const ENDS_OFFSET: usize = offsetof<Flow>() + offsetof<FlowCold>() + offsetof<FlowKey>();
-const END_BYTES: usize = offsetof<End>() + offsetof<EndCold>();
-const BRIEF_FLOW_BYTES: u32 = <u32>(ENDS_OFFSET + 2 * END_BYTES);
+const GONE: u32 = 1;
+const BRIEF_FLOW_BYTES: u32 = 2 * WAITING_ONCE_BYTES;
 
 /** The brief flows of a shard in a window. */
 @unmanaged
@@ -88,14 +106,43 @@ class BriefList {
   copies: u32;
   /** Slots by linear probing: tag u32, address of the BriefFlow u32; 0 = it is being forgotten. */
   index: usize;
-  pad0: u32;
+  /** Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the index is in no cache. */
+  filter: usize;
 
   get indexBytes(): usize {
     return (<usize>this.mask + 1) * SLOT_BYTES;
   }
 
+  get filterBytes(): usize {
+    return (<usize>this.mask + 1) >>> 1;
+  }
+
   slotAt(slot: u32): usize {
     return this.index + <usize>(slot & this.mask) * SLOT_BYTES;
+  }
+
+  giveTables(): void {
+    if (this.index !== 0) giveBlock(this.index, this.indexBytes);
+    if (this.filter !== 0) giveBlock(this.filter, this.filterBytes);
+    this.index = 0;
+    this.filter = 0;
+  }
+
+  mayHave(tag: u32): bool {
+    return ((load<u32>(this.filterWordOf(tag)) >>> (tag & 31)) & 1) !== 0;
+  }
+
+  add(tag: u32, address: usize): void {
+    let slot = tag;
+    while (load<u32>(this.slotAt(slot), 4) !== 0) slot++;
+    store<u64>(this.slotAt(slot), <u64>tag | ((<u64>(<u32>address)) << 32));
+    const word = this.filterWordOf(tag);
+    store<u32>(word, load<u32>(word) | (<u32>1 << (tag & 31)));
+    this.copies++;
+  }
+
+  private filterWordOf(tag: u32): usize {
+    return this.filter + (((<usize>tag >>> 5) << 2) & (this.filterBytes - 1));
   }
 }
 
@@ -149,18 +196,19 @@ function shardAt(shard: u32): ShardLists {
 export function beginBriefs(shard: u32, window: u32, count: u32): bool {
   let slots: u32 = SLOT_COUNT_MIN;
   while (slots < count * 2) slots *= 2;
-  const index = takeBlock(<usize>slots * SLOT_BYTES);
-  if (index === 0) return false;
   const row = lists.take();
-  if (row === 0) {
-    giveBlock(index, <usize>slots * SLOT_BYTES);
-    return false;
-  }
+  if (row === 0) return false;
   const list = listAt(row);
   memory.fill(changetype<usize>(list), 0, offsetof<BriefList>());
   list.window = window;
   list.mask = slots - 1;
-  list.index = index;
+  list.index = takeBlock(list.indexBytes);
+  list.filter = takeBlock(list.filterBytes);
+  if (list.index === 0 || list.filter === 0) {
+    list.giveTables();
+    lists.give(row);
+    return false;
+  }
   const kept = shardAt(shard);
   if (kept.tail === 0) kept.head = row;
   else listAt(kept.tail).next = row;
@@ -168,37 +216,67 @@ export function beginBriefs(shard: u32, window: u32, count: u32): bool {
   return true;
 }
 
-/** Gives back the rows of `flow`, whose key is in `flowKey` and whose ends have closed. Without memory for a copy it is evicted. */
-export function keepBrief(flow: u32, tag: u32): void {
-  const shard = shardAt(flowKey.shard);
-  const list = listAt(shard.tail);
+/** A flow of both ends of the connection in `flowKey`, of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
+export function flowOfPair(once: WaitingOnce, other: WaitingOnce): u32 {
+  const flow = newFlow(0);
+  addEnd(flow, once);
+  addEnd(flow, other);
+  count(ReducerCounter.FlowsJoined);
+  return flow;
+}
+
+/** What the record holds is the end's, too. */
+function addEnd(flow: u32, once: WaitingOnce): void {
+  const end = takeEnd();
+  const hot = endAt(end);
+  hot.bytesSent = once.bytesSent;
+  hot.bytesReceived = once.bytesReceived;
+  hot.segmentsSent = once.segmentsSent;
+  hot.segmentsReceived = once.segmentsReceived;
+  hot.retransmits = once.retransmits;
+  hot.srttUs = once.srttUs;
+  hot.fromWindow = once.fromWindow;
+  hot.flow = flow;
+  hot.flags = END_FRESH | END_REPORTED | END_CLOSED | END_CLOSING;
+  if ((once.flags & OpenFlags.Existing) !== 0) hot.flags |= END_EXISTING;
+  if ((once.flags & OpenFlags.Counted) !== 0) hot.flags |= END_COUNTED;
+  hot.node = once.node;
+  const cold = coldEndAt(end);
+  cold.cookie = once.cookie;
+  cold.remote.borrow(once.remote);
+  cold.viewpoint = once.viewpoint;
+  cold.localPort = once.localPort;
+  cold.remotePort = once.remotePort;
+  cold.role = once.role;
+  cold.roleSource = once.roleSource;
+  cold.closeReason = once.reason;
+  cold.protocol = once.protocol;
+  cold.remoteNode = once.remoteNode;
+  flowAt(flow).setEnd(once.slot, end);
+  coldFlowAt(flow).noteBegin(once.startTime);
+}
+
+/** Keeps the booked flow of these two, whose rows are given back. Without memory for it it is evicted. */
+export function keepBrief(flow: u32, once: WaitingOnce, other: WaitingOnce): void {
+  const cold = coldFlowAt(flow);
+  const tag = once.tag;
+  const shard = shardAt(cold.shard);
   const address = shard.copies.append(BRIEF_FLOW_BYTES);
   if (address === 0) {
-    dropFlow(flow);
+    releaseOnce(once);
+    releaseOnce(other);
     count(ReducerCounter.FlowsEvicted);
-    return;
+  } else {
+    changetype<BriefFlow>(address).keep(once, other, cold.flags, cold.clientSlot);
+    listAt(shard.tail).add(tag, address);
+    shard.count++;
+    briefs++;
   }
-  list.copies++;
-  const brief = changetype<BriefFlow>(address);
   const hot = flowAt(flow);
-  copyWords(changetype<usize>(brief.flow), changetype<usize>(hot), offsetof<Flow>());
-  copyWords(changetype<usize>(brief.cold), changetype<usize>(coldFlowAt(flow)), offsetof<FlowCold>());
-  copyWords(changetype<usize>(brief.key), changetype<usize>(flowKeyAt(flow)), offsetof<FlowKey>());
-  copyEnd(brief, 0, hot.end0);
-  copyEnd(brief, 1, hot.end1);
+  dropOwnTotals(flow);
   giveEnd(hot.end0);
   giveEnd(hot.end1);
   giveFlow(flow);
-  let slot = tag;
-  while (load<u32>(list.slotAt(slot), 4) !== 0) slot++;
-  store<u64>(list.slotAt(slot), <u64>tag | ((<u64>(<u32>address)) << 32));
-  shard.count++;
-  briefs++;
-}
-
-function copyEnd(brief: BriefFlow, slot: u32, end: u32): void {
-  copyWords(changetype<usize>(brief.end(slot)), changetype<usize>(endAt(end)), offsetof<End>());
-  copyWords(changetype<usize>(brief.coldEnd(slot)), changetype<usize>(coldEndAt(end)), offsetof<EndCold>());
 }
 
 /** The kept flow with the key in `flowKey`; 0 = there is none. `tag`: keyTag(). */
@@ -207,12 +285,12 @@ export function findBrief(tag: u32): usize {
   if (flowKey.kind !== KeyKind.Join || shard.count === 0) return 0;
   for (let row = shard.head; row !== 0; row = listAt(row).next) {
     const list = listAt(row);
-    if (list.index === 0) continue;
+    if (list.index === 0 || !list.mayHave(tag)) continue;
     for (let slot = tag; load<u32>(list.slotAt(slot), 4) !== 0; slot++) {
       if (load<u32>(list.slotAt(slot)) !== tag) continue;
       const address: usize = load<u32>(list.slotAt(slot), 4);
       const brief = changetype<BriefFlow>(address);
-      if (brief.key.high === flowKey.high && !brief.isGone) return address;
+      if (brief.joinKey === flowKey.high && !brief.isGone) return address;
     }
   }
   return 0;
@@ -221,25 +299,32 @@ export function findBrief(tag: u32): usize {
 /** Takes the flow back into rows and into the flow table, which `firstFlow` was asked for it. 0 when a limit is reached. */
 export function takeBrief(brief: BriefFlow): u32 {
   if (!hasRoomForFlow()) return 0;
-  const flow = takeFlow();
-  copyWords(changetype<usize>(flowAt(flow)), changetype<usize>(brief.flow), offsetof<Flow>());
-  copyWords(changetype<usize>(coldFlowAt(flow)), changetype<usize>(brief.cold), offsetof<FlowCold>());
-  copyWords(changetype<usize>(flowKeyAt(flow)), changetype<usize>(brief.key), offsetof<FlowKey>());
+  const flow = newFlow(0);
   if (!insertFlow(flow)) {
     giveFlow(flow);
     return 0;
   }
-  for (let slot: u32 = 0; slot < 2; slot++) {
-    const end = takeEnd();
-    copyWords(changetype<usize>(endAt(end)), changetype<usize>(brief.end(slot)), offsetof<End>());
-    copyWords(changetype<usize>(coldEndAt(end)), changetype<usize>(brief.coldEnd(slot)), offsetof<EndCold>());
-    endAt(end).flow = flow;
-    flowAt(flow).setEnd(slot, end);
-  }
+  addEnd(flow, brief.onceOf(0));
+  addEnd(flow, brief.onceOf(1));
+  bookAgain(flow, brief);
   brief.markGone();
   shardAt(flowKey.shard).count--;
   briefs--;
   return flow;
+}
+
+/** As the flow was after the close of its window. */
+function bookAgain(flow: u32, brief: BriefFlow): void {
+  const hot = flowAt(flow);
+  const cold = coldFlowAt(flow);
+  cold.flags = brief.flags;
+  cold.clientSlot = brief.clientSlot;
+  const client = endAt(hot.endAt(cold.clientSlot));
+  const server = endAt(hot.endAt(1 - cold.clientSlot));
+  bookTotals(hot, client, server, 0, blankEdgeFlow());
+  keepOwnTotals(hot, cold, client, server);
+  beginEndWindow(client);
+  beginEndWindow(server);
 }
 
 /** Forgets one of the shard whose window is committed; false when there is none. */
@@ -268,8 +353,7 @@ function forgetOldest(shard: ShardLists, window: u32): bool {
   const row = shard.head;
   if (row === 0 || listAt(row).window > window) return false;
   const list = listAt(row);
-  if (list.index !== 0) giveBlock(list.index, list.indexBytes);
-  list.index = 0;
+  list.giveTables();
   if (list.copies === 0) {
     shard.head = list.next;
     if (shard.head === 0) shard.tail = 0;
@@ -278,21 +362,11 @@ function forgetOldest(shard: ShardLists, window: u32): bool {
   }
   const brief = changetype<BriefFlow>(shard.copies.front());
   if (!brief.isGone) {
-    releaseEnd(brief, 0);
-    releaseEnd(brief, 1);
-    giveOwnTotals(brief.cold.own);
-    brief.cold.own = 0;
+    brief.release();
     shard.count--;
     briefs--;
   }
   shard.copies.pass(BRIEF_FLOW_BYTES);
   list.copies--;
   return true;
-}
-
-function releaseEnd(brief: BriefFlow, slot: u32): void {
-  releaseNode(brief.end(slot).node);
-  releaseNode(brief.coldEnd(slot).remoteNode);
-  releaseViewpoint(brief.coldEnd(slot).viewpoint);
-  releaseRemote(brief.end(slot), brief.coldEnd(slot));
 }

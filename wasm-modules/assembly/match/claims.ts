@@ -38,7 +38,7 @@ import {
 import { flowKey, KeyKind } from './flow-key';
 import { addFlow, firstFlow, forgetEnd, keyTag, nextFlow, touchFlow } from './flow-table';
 import { dropTallies } from './tallies';
-import { releaseViewpoint, retainViewpoint, viewpointOfSession, viewpointWithoutAddress } from './viewpoints';
+import { releaseViewpoint, retainViewpoint, viewpointAt, viewpointOfSession, viewpointWithoutAddress } from './viewpoints';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;
@@ -62,8 +62,8 @@ export function claimEnd(open: MatchOpen, node: u32): u32 {
 
 /** Both sides of a kept flow are taken, and closed before the open window. */
 function isToldAgain(brief: BriefFlow, open: MatchOpen): bool {
-  const cold = brief.coldEnd(flowKey.slot);
-  return cold.cookie === open.cookie && cold.from.boot === open.boot;
+  const once = brief.onceOf(flowKey.slot);
+  return once.cookie === open.cookie && viewpointAt(once.viewpoint).boot === open.boot;
 }
 
 /**
@@ -204,7 +204,7 @@ function reopen(end: u32, open: MatchOpen, node: u32): void {
 }
 
 /** An end for the side in `flowKey`, which nobody has; 0 when it is refused. */
-export function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
+function occupy(flow: u32, open: MatchOpen, node: u32): u32 {
   const end = takeEnd();
   if (end === 0) return refuse(RefusalReason.FlowLimit);
   const hot = endAt(end);

@@ -5,7 +5,7 @@
 import { releaseEdge, retainEdge } from '../aggregate/edges';
 import { endHostAddresses } from '../enrich/address-table';
 import { CloseReason } from '../gen/kernel-events';
-import { EDGE_FLOW_SIZE, EdgeFlow, MatchOnce, ReducerCounter } from '../gen/records';
+import { EDGE_FLOW_SIZE, EdgeFlow, ReducerCounter, TallySide } from '../gen/records';
 import { set } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { isOutboxFull } from '../lib/outbox';
@@ -14,21 +14,17 @@ import {
   briefFlows,
   expireBriefs,
   findBrief,
+  flowOfPair,
   forgetCommittedBrief,
   hasRoomForBrief,
   keepBrief,
 } from './brief-flows';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
-import { blankEdgeFlow, emitEdgeFlow } from './emit';
+import { beginTallies, blankEdgeFlow, emitEdgeFlow } from './emit';
 import {
+  beginEndWindow,
   coldFlowAt,
-  END_CLOSING,
-  END_FRESH,
-  END_HELD,
-  END_MERGED,
-  END_REPORTED,
-  End,
   endOrNone,
   FLOW_ACTIVE,
   FLOW_BOOKED,
@@ -36,10 +32,9 @@ import {
   hasRoomForFlow,
   liveEnds,
   liveFlows,
-  NO_WINDOW,
   noEnd,
 } from './flow';
-import { keyOfOpen } from './flow-key';
+import { keyOfJoin } from './flow-key';
 import { expireLingering, firstFlow, forgetCommitted, forgetFlow, lingerFlow, lingeringFlows } from './flow-table';
 import { ageMembers, endWaiting, holdNews, leftOf, memberAt, searchMembers, takeWaiting } from './fold-members';
 import { hasFoldPairs, judgePair, takeTouchedPair } from './fold-pairs';
@@ -50,12 +45,12 @@ import { applyBaselines, bookTotals } from './ledger';
 import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
 import { pairOnces } from './once-pairs';
-import { releaseOnce, TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
+import { TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
 import { expectOnces } from './pair-look-ahead';
-import { claimOnce, flowOfPair } from './receive';
-import { finishTallies, giveTallies, sendTallies, waitingTallies } from './tallies';
+import { claimWaiting } from './receive';
+import { finishTallies, sendEnding, sendTallies } from './tallies';
 import { takeTouchedFlow, touchedFlows } from './touched-flows';
 
 /** Flows that are looked at for as long as one is booked. */
@@ -138,38 +133,37 @@ function nextTouched(until: u32): u32 {
   return takeTouchedFlow(until);
 }
 
-function claimDeferred(waiting: WaitingOnce, window: u32): void {
-  const once = waiting.once;
-  if (waiting.other !== 0) {
-    const other = changetype<WaitingOnce>(waiting.other);
-    if (hasBriefs && isUnknown(once, waiting.tag) && hasRoomForFlow() && hasRoomForBrief()) {
+function claimDeferred(once: WaitingOnce, window: u32): void {
+  if (once.other !== 0) {
+    const other = changetype<WaitingOnce>(once.other);
+    if (hasBriefs && isUnknown(once) && hasRoomForFlow() && hasRoomForBrief()) {
       other.other = TAKEN_ONCE;
-      bookBrief(once, other.once, waiting.tag, window);
+      bookBrief(once, other, window);
       return;
     }
     other.other = 0;
   }
-  keyOfOpen(once.open, once.reason);
-  claimOnce(once, once.openNode, once.openRemoteNode);
-  releaseOnce(once);
+  claimWaiting(once, shard);
 }
 
-/** Of its key there is no flow. */
-function isUnknown(once: MatchOnce, tag: u32): bool {
-  keyOfOpen(once.open, once.reason);
-  return firstFlow(tag) === 0 && findBrief(tag) === 0;
+/** Of its key, which is in `flowKey` from here on, there is no flow. */
+function isUnknown(once: WaitingOnce): bool {
+  keyOfJoin(once.joinKey, shard);
+  return firstFlow(once.tag) === 0 && findBrief(once.tag) === 0;
 }
 
 /** Both are told and booked in one go, so that their rows are given back before the next ones are taken. */
-function bookBrief(once: MatchOnce, other: MatchOnce, tag: u32, window: u32): void {
-  const before = waitingTallies();
+function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
   const flow = flowOfPair(once, other);
-  releaseOnce(once);
-  releaseOnce(other);
-  takeTouchedFlow(0);
-  bookNews(flow, window);
-  giveTallies(before);
-  keepBrief(flow, tag);
+  const told = bookNews(flow, false, window);
+  const edge = told !== 0 ? told : findEdge(flow);
+  if (edge !== 0) {
+    const clientSlot: u32 = coldFlowAt(flow).clientSlot;
+    beginTallies(edge);
+    sendEnding(other, other.slot === clientSlot ? TallySide.Client : TallySide.Server);
+    sendEnding(once, once.slot === clientSlot ? TallySide.Client : TallySide.Server);
+  }
+  keepBrief(flow, once, other);
 }
 
 function finish(window: u32): void {
@@ -190,12 +184,14 @@ function bookFlow(flow: u32, window: u32): void {
     forgetFlow(flow);
     return;
   }
-  const isActive = bookNews(flow, window);
+  const isActive = (endOrNone(hot.end0).openCount | endOrNone(hot.end1).openCount) !== 0;
+  const edge = bookNews(flow, isActive, window);
+  if (coldFlowAt(flow).tallies !== 0) tellTallies(flow, edge);
   if (!isActive) lingerFlow(flow, window, isClosed(hot.end0) && isClosed(hot.end1));
 }
 
-/** Books what is new of a flow and sends it; true when an end of it is open. */
-function bookNews(flow: u32, window: u32): bool {
+/** Books what is new of a flow and sends it. `isActive`: an end of it is open. Returns its edge as far as it was just needed, borrowed, else 0. */
+function bookNews(flow: u32, isActive: bool, window: u32): u32 {
   const hot = flowAt(flow);
   const cold = coldFlowAt(flow);
   if ((cold.flags & FLOW_BOOKED) === 0) orientFlow(flow);
@@ -211,12 +207,10 @@ function bookNews(flow: u32, window: u32): bool {
   cold.flags |= FLOW_BOOKED;
   out.rttUs = client.srttUs !== 0 ? client.srttUs : server.srttUs;
   countFlow(hot, cold, client, server, out);
-  const isActive = (client.openCount | server.openCount) !== 0;
   const edge = hasFoldPairs() && holdNews(flow, out) ? 0 : sendNews(flow, isActive, window, out);
-  if (cold.tallies !== 0) tellTallies(flow, edge);
   if (client !== noEnd) beginEndWindow(client);
   if (server !== noEnd) beginEndWindow(server);
-  return isActive;
+  return edge;
 }
 
 /** Judges one pair of folds, or sends the news of one flow that waited for it; false when there is none left. */
@@ -316,11 +310,4 @@ function hasNews(out: EdgeFlow): bool {
     (out.connections | out.closed | out.rttUs | out.reasonCount) !== 0 ||
     hasOwnNumbers(out)
   );
-}
-
-function beginEndWindow(end: End): void {
-  const flags: u16 = end.flags & ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
-  end.flags = end.openCount !== 0 ? flags | END_HELD : flags;
-  end.srttUs = 0;
-  end.fromWindow = NO_WINDOW;
 }

@@ -28,8 +28,13 @@ export const flowKey: FlowKey = changetype<FlowKey>(memory.data(offsetof<FlowKey
 
 /** `reason`: kernel.CloseReason of a Once, else 0. */
 export function shardOfOpen(open: MatchOpen, reason: u8): u8 {
-  if (isConnectFailure(reason)) return <u8>stableHashPair(open.boot, open.cookie);
-  return open.joinKey !== 0 ? shardOfJoinKey(open.joinKey) : shardOfEnds(open);
+  const isOfTuple = open.joinKey === 0 && !isConnectFailure(reason);
+  return isOfTuple ? shardOfEnds(open) : shardOfSocket(open.boot, open.cookie, open.joinKey, reason);
+}
+
+/** Of a connect that failed, or of a socket with a join key. */
+export function shardOfSocket(boot: u64, cookie: u64, joinKey: u64, reason: u8): u8 {
+  return isConnectFailure(reason) ? <u8>stableHashPair(boot, cookie) : shardOfJoinKey(joinKey);
 }
 
 /** Fills `flowKey` for an end, whose shard `open` has; `reason`: as there. */
@@ -48,8 +53,13 @@ export function keyOfOpen(open: MatchOpen, reason: u8): void {
   }
 }
 
+/** Of a connection whose two ends computed `joinKey`, without `slot`. */
+export function keyOfJoin(joinKey: u64, shard: u32): void {
+  setKey(KeyKind.Join, joinKey, 0, <u8>shard);
+}
+
 export function keyOfSettled(joinKey: u64, role: u8): void {
-  setKey(KeyKind.Join, joinKey, 0, shardOfJoinKey(joinKey));
+  keyOfJoin(joinKey, shardOfJoinKey(joinKey));
   flowKey.slot = <u8>(role === Role.Server);
 }
 
@@ -76,13 +86,22 @@ function shardOfEnds(open: MatchOpen): u8 {
   );
 }
 
-/** Order of (address, port), the address as bytes. */
 function isLocalLower(open: MatchOpen): bool {
-  if (open.localAddressHi !== open.remoteAddressHi)
-    return bswap<u64>(open.localAddressHi) < bswap<u64>(open.remoteAddressHi);
-  if (open.localAddressLo !== open.remoteAddressLo)
-    return bswap<u64>(open.localAddressLo) < bswap<u64>(open.remoteAddressLo);
-  return open.localPort <= open.remotePort;
+  return isLower(
+    open.localAddressHi,
+    open.localAddressLo,
+    open.localPort,
+    open.remoteAddressHi,
+    open.remoteAddressLo,
+    open.remotePort,
+  );
+}
+
+/** Order of (address, port), the address as bytes; a tie is the left one's. */
+export function isLower(high: u64, low: u64, port: u16, otherHigh: u64, otherLow: u64, otherPort: u16): bool {
+  if (high !== otherHigh) return bswap<u64>(high) < bswap<u64>(otherHigh);
+  if (low !== otherLow) return bswap<u64>(low) < bswap<u64>(otherLow);
+  return port <= otherPort;
 }
 
 function tupleHash(open: MatchOpen, isLower: bool, salt: u64): u64 {

@@ -6,7 +6,9 @@
 //
 // Rows of one thing are taken and given back together, so one handle names all. What few flows have is in rows of its own, of which FlowExtras
 // (16 B) has the numbers.
+import { shortTimeBetween } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
+import { clearWords } from '../lib/words';
 import { initRemoteAddresses, RemoteAddress } from './remote-addresses';
 import { Viewpoint, viewpointAt } from './viewpoints';
 
@@ -100,6 +102,12 @@ export class FlowCold {
   tallies: u32;
   /** Row of FlowExtras; 0 = all are 0. */
   private extras: u32;
+
+  /** The first of its ends to begin says when. `startTime`: as MatchOpen.start_time. */
+  noteBegin(startTime: u32): void {
+    if (startTime === 0) return;
+    if (this.beginTime === 0 || shortTimeBetween(this.beginTime, startTime) < 0) this.beginTime = startTime;
+  }
 
   get hasExtras(): bool {
     return this.extras !== 0;
@@ -303,8 +311,8 @@ export function takeFlow(): u32 {
   if (flow === 0) return 0;
   coldFlows.take();
   flowKeys.take();
-  memory.fill(flows.at(flow), 0, offsetof<Flow>());
-  memory.fill(coldFlows.at(flow), 0, offsetof<FlowCold>());
+  clearWords(flows.at(flow), offsetof<Flow>());
+  clearWords(coldFlows.at(flow), offsetof<FlowCold>());
   return flow;
 }
 
@@ -322,10 +330,18 @@ export function takeEnd(): u32 {
   const end = ends.take();
   if (end === 0) return 0;
   coldEnds.take();
-  memory.fill(ends.at(end), 0, offsetof<End>());
-  memory.fill(coldEnds.at(end), 0, offsetof<EndCold>());
+  clearWords(ends.at(end), offsetof<End>());
+  clearWords(coldEnds.at(end), offsetof<EndCold>());
   endAt(end).fromWindow = NO_WINDOW;
   return end;
+}
+
+/** A window has closed: nothing of the next one was told. */
+export function beginEndWindow(end: End): void {
+  const flags: u16 = end.flags & ~(END_FRESH | END_MERGED | END_REPORTED | END_HELD | END_CLOSING);
+  end.flags = end.openCount !== 0 ? flags | END_HELD : flags;
+  end.srttUs = 0;
+  end.fromWindow = NO_WINDOW;
 }
 
 export function giveEnd(end: u32): void {

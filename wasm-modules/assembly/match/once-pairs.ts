@@ -1,8 +1,7 @@
 // Which of the onces that wait in a shard are the two ends of one connection, and all that is told of it in the window. Looked up by join key in a
 // table of the list alone, which is made anew for each list in the same memory and stays in the cache.
-import { MatchOnce } from '../gen/records';
 import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
-import { flowKey, isConnectFailure, keyOfOpen } from './flow-key';
+import { isConnectFailure, keyOfJoin } from './flow-key';
 import { keyTag } from './flow-table';
 import { oncesOf, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
 
@@ -31,7 +30,7 @@ export function pairOnces(shard: u32): u32 {
   let pairs: u32 = 0;
   for (let at = list.rewind(); at !== 0; at = list.next(WAITING_ONCE_BYTES)) {
     const waiting = changetype<WaitingOnce>(at);
-    if (!isConnectFailure(waiting.once.reason) && meets(waiting)) pairs++;
+    if (!isConnectFailure(waiting.reason) && meets(waiting, shard)) pairs++;
   }
   return pairs;
 }
@@ -53,20 +52,20 @@ function clearSlots(keys: u32): bool {
 }
 
 /** True when it is the other side of one that came before it. */
-function meets(waiting: WaitingOnce): bool {
-  const once: MatchOnce = waiting.once;
-  keyOfOpen(once.open, once.reason);
+function meets(waiting: WaitingOnce, shard: u32): bool {
+  keyOfJoin(waiting.joinKey, shard);
   waiting.tag = keyTag();
-  const slot = slotOf(once.openJoinKey, waiting.tag);
-  slot.joinKey = once.openJoinKey;
-  const own = flowKey.slot === 0 ? slot.side0 : slot.side1;
+  const side = waiting.slot;
+  const slot = slotOf(waiting.joinKey, waiting.tag);
+  slot.joinKey = waiting.joinKey;
+  const own = side === 0 ? slot.side0 : slot.side1;
   if (own !== 0) {
     contest(slot);
     return false;
   }
   const address = <u32>changetype<usize>(waiting);
-  const other = flowKey.slot === 0 ? slot.side1 : slot.side0;
-  if (flowKey.slot === 0) slot.side0 = address;
+  const other = side === 0 ? slot.side1 : slot.side0;
+  if (side === 0) slot.side0 = address;
   else slot.side1 = address;
   if (other === 0) return false;
   waiting.other = other;

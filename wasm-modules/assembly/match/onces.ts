@@ -3,33 +3,98 @@
 // agents tell them nearly every look at a row would be a miss.
 //
 // Both ends of a connection are in one list, in the order of their channels. Who keeps a contested side does not depend on when it is claimed
-// (claims.ts). Ends that join by their tuple do not wait: which connection of the tuple they are of follows from what closed before.
-import { releaseNode } from '../enrich/nodes';
-import { MATCH_ONCE_SIZE, MatchOnce } from '../gen/records';
+// (claims.ts). Ends that join by their tuple do not wait: which connection of the tuple they are of follows from what closed before. Nor do those
+// whose totals are beyond 2^32.
+//
+// Memory's bandwidth is what a short connection costs most, so what waits is half of a MatchOnce: of from where it is seen the number of its
+// viewpoint, narrow totals, an IPv4 address in four bytes.
+import { releaseNode, retainNode } from '../enrich/nodes';
+import { Role } from '../gen/kernel-events';
+import { EndTotals, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { copyLong } from '../lib/words';
-import { releaseViewpoint } from './viewpoints';
+import { isConnectFailure, isLower } from './flow-key';
+import { areNarrow } from './narrow-update';
+import { RemoteAddress } from './remote-addresses';
+import { releaseViewpoint, viewpointAt, viewpointOf } from './viewpoints';
 
-/** Behind it: the MatchOnce. */
+/** What a Once says. It holds its viewpoint, its nodes and what its remote address takes. */
 @unmanaged
 export class WaitingOnce {
-  /** Of its key in the tables; set where `other` is. */
+  joinKey: u64;
+  cookie: u64;
+  private remoteBytes: u64;
+  durationNs: u64;
+  /** Its shard until it is in the list; of its key in the tables where `other` is set. */
   tag: u32;
   /** The WaitingOnce of the other side, when these two are all that claim their key in the list; 0 = not so. TAKEN_ONCE: claimed with the other. */
   other: u32;
+  viewpoint: u32;
+  /** Its owner; 0 = unknown. */
+  node: u32;
+  remoteNode: u32;
+  fromWindow: u32;
+  startTime: u32;
+  handshakeUs: u32;
+  bytesSent: u32;
+  bytesReceived: u32;
+  segmentsSent: u32;
+  segmentsReceived: u32;
+  retransmits: u32;
+  srttUs: u32;
+  minRttUs: u32;
+  localPort: u16;
+  remotePort: u16;
+  error: u16;
+  /** wire.OpenFlags. */
+  flags: u8;
+  role: u8;
+  roleSource: u8;
+  protocol: u8;
+  reason: u8;
+  phase: u8;
 
-  get once(): MatchOnce {
-    return changetype<MatchOnce>(changetype<usize>(this) + offsetof<WaitingOnce>());
+  /** Room with what was there before becomes one that waits for nobody. */
+  begin(remoteHigh: u64, remoteLow: u64): void {
+    this.other = 0;
+    this.remoteBytes = 0;
+    this.remote.set(remoteHigh, remoteLow);
+  }
+
+  /** `totals` are narrow. */
+  setTotals(totals: EndTotals): void {
+    this.bytesSent = <u32>totals.bytesSent;
+    this.bytesReceived = <u32>totals.bytesReceived;
+    this.segmentsSent = <u32>totals.segmentsSent;
+    this.segmentsReceived = <u32>totals.segmentsReceived;
+    this.retransmits = <u32>totals.retransmits;
+    this.srttUs = totals.srttUs;
+    this.minRttUs = totals.minRttUs;
+  }
+
+  get remote(): RemoteAddress {
+    return changetype<RemoteAddress>(changetype<usize>(this) + offsetof<WaitingOnce>('remoteBytes'));
+  }
+
+  /** Its side of the flow of its join key (flow-key.ts). */
+  get slot(): u32 {
+    if (this.role !== Role.Unknown) return <u32>(this.role === Role.Server);
+    const point = viewpointAt(this.viewpoint);
+    const remote = this.remote;
+    return <u32>!isLower(point.localHigh, point.localLow, this.localPort, remote.high, remote.low, this.remotePort);
   }
 }
 
+export const WAITING_ONCE_BYTES: u32 = <u32>offsetof<WaitingOnce>();
+if (WAITING_ONCE_BYTES !== 104) ERROR('a WaitingOnce has 104 bytes');
+
 export const TAKEN_ONCE: u32 = 1;
 
-export const WAITING_ONCE_BYTES: u32 = <u32>offsetof<WaitingOnce>() + MATCH_ONCE_SIZE;
-
 let lists: usize = 0;
+/** What a WaitingOnce says in the form of all others. */
+const wide: MatchOnce = changetype<MatchOnce>(memory.data(offsetof<MatchOnce>(), 8));
 
 export function initOnces(): void {
   lists = allocate(<usize>SHARD_COUNT * offsetof<BlockChain>());
@@ -39,23 +104,92 @@ export function oncesOf(shard: u32): BlockChain {
   return changetype<BlockChain>(lists + <usize>shard * offsetof<BlockChain>());
 }
 
-/**
- * Keeps a copy whose `openNode` and `openRemoteNode` are `node` and `remoteNode`, which it holds from now on, as it does the viewpoint of the
- * record. False when memory is used up.
- */
-export function deferOnce(shard: u32, once: MatchOnce, node: u32, remoteNode: u32): bool {
-  const address = oncesOf(shard).append(WAITING_ONCE_BYTES);
+/** True when a Once with this key and these totals may wait. */
+export function mayWait(joinKey: u64, reason: u8, totals: EndTotals): bool {
+  return (joinKey !== 0 || isConnectFailure(reason)) && areNarrow(totals);
+}
+
+/** Keeps a copy, which takes over what `once` holds; its `tag` is its shard. False when memory is used up. */
+export function deferOnce(once: WaitingOnce, fromWindow: u32): bool {
+  const address = oncesOf(once.tag).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
-  const waiting = changetype<WaitingOnce>(address);
-  waiting.other = 0;
-  const kept = waiting.once;
-  copyLong(changetype<usize>(kept), changetype<usize>(once), MATCH_ONCE_SIZE);
-  kept.openNode = node;
-  kept.openRemoteNode = remoteNode;
+  copyLong(address, changetype<usize>(once), WAITING_ONCE_BYTES);
+  changetype<WaitingOnce>(address).fromWindow = fromWindow;
   return true;
 }
 
-/** Address of the next WaitingOnce of the shard, or 0; it stands until the next call. Then `releaseOnce` it. */
+/** `deferOnce` of what another worker tells, of which `mayWait` is true. `node`, `remoteNode`: those of `once` here, which are retained. */
+export function deferMatchOnce(once: MatchOnce, node: u32, remoteNode: u32): bool {
+  const address = oncesOf(once.openShard).append(WAITING_ONCE_BYTES);
+  if (address === 0) return false;
+  const waiting = changetype<WaitingOnce>(address);
+  const open = once.open;
+  waiting.begin(open.remoteAddressHi, open.remoteAddressLo);
+  waiting.joinKey = open.joinKey;
+  waiting.cookie = open.cookie;
+  waiting.durationNs = once.durationNs;
+  waiting.viewpoint = viewpointOf(open);
+  waiting.node = node;
+  waiting.remoteNode = remoteNode;
+  retainNode(node);
+  retainNode(remoteNode);
+  waiting.fromWindow = once.fromWindow;
+  waiting.startTime = open.startTime;
+  waiting.handshakeUs = <u32>(once.handshakeNs / 1000);
+  waiting.setTotals(once.totals);
+  waiting.localPort = open.localPort;
+  waiting.remotePort = open.remotePort;
+  waiting.error = once.error;
+  waiting.flags = <u8>open.flags;
+  waiting.role = open.role;
+  waiting.roleSource = open.roleSource;
+  waiting.protocol = open.protocol;
+  waiting.reason = once.reason;
+  waiting.phase = once.phase;
+  return true;
+}
+
+/** What `waiting` says in the form of all others, without nodes; valid until the next call. */
+export function widenOnce(waiting: WaitingOnce, shard: u32): MatchOnce {
+  const point = viewpointAt(waiting.viewpoint);
+  const open = wide.open;
+  open.joinKey = waiting.joinKey;
+  open.cookie = waiting.cookie;
+  open.boot = point.boot;
+  open.session = point.session;
+  open.identity = point.identity;
+  open.addressSpace = point.addressSpace;
+  open.localAddressHi = point.localHigh;
+  open.localAddressLo = point.localLow;
+  open.remoteAddressHi = waiting.remote.high;
+  open.remoteAddressLo = waiting.remote.low;
+  open.localPort = waiting.localPort;
+  open.remotePort = waiting.remotePort;
+  open.role = waiting.role;
+  open.roleSource = waiting.roleSource;
+  open.protocol = waiting.protocol;
+  open.flags = waiting.flags;
+  open.shard = <u8>shard;
+  open.startTime = waiting.startTime;
+  open.viewpoint = waiting.viewpoint;
+  wide.fromWindow = waiting.fromWindow;
+  wide.reason = waiting.reason;
+  wide.phase = waiting.phase;
+  wide.error = waiting.error;
+  wide.durationNs = waiting.durationNs;
+  wide.handshakeNs = <u64>waiting.handshakeUs * 1000;
+  const totals = wide.totals;
+  totals.bytesSent = waiting.bytesSent;
+  totals.bytesReceived = waiting.bytesReceived;
+  totals.segmentsSent = waiting.segmentsSent;
+  totals.segmentsReceived = waiting.segmentsReceived;
+  totals.retransmits = waiting.retransmits;
+  totals.srttUs = waiting.srttUs;
+  totals.minRttUs = waiting.minRttUs;
+  return wide;
+}
+
+/** Address of the next WaitingOnce of the shard, or 0; it stands until the next call. Then what it holds must go. */
 export function takeOnce(shard: u32): usize {
   const list = oncesOf(shard);
   for (let waiting = list.front(); waiting !== 0; waiting = list.front()) {
@@ -65,8 +199,9 @@ export function takeOnce(shard: u32): usize {
   return 0;
 }
 
-export function releaseOnce(once: MatchOnce): void {
-  releaseNode(once.openNode);
-  releaseNode(once.openRemoteNode);
-  releaseViewpoint(once.openViewpoint);
+export function releaseOnce(once: WaitingOnce): void {
+  releaseNode(once.node);
+  releaseNode(once.remoteNode);
+  releaseViewpoint(once.viewpoint);
+  once.remote.release();
 }

@@ -5,7 +5,6 @@ import { edgeHome } from '../aggregate/edges';
 import { tallyAt } from '../aggregate/tallies';
 import { rowAt, touchRow } from '../aggregate/tree';
 import { Role } from '../gen/kernel-events';
-import { MatchOnce } from '../gen/records';
 import { keepLoads } from '../lib/keep-loads';
 import { likelyLeaf } from './emit';
 import { GROUP_SIZE } from './look-ahead';
@@ -26,17 +25,17 @@ export function expectOnces(shard: u32): u32 {
     const waiting = changetype<WaitingOnce>(at);
     if (waiting.other === TAKEN_ONCE) continue;
     size++;
-    if (waiting.other !== 0) keep(pairs++, <u32>homeOf(waiting.once, changetype<WaitingOnce>(waiting.other).once));
+    if (waiting.other !== 0) keep(pairs++, <u32>homeOf(waiting, changetype<WaitingOnce>(waiting.other)));
   }
   if (pairs !== 0) expectLeaves(pairs);
   return size;
 }
 
 /** Where the edge of the connection is probably named. */
-function homeOf(once: MatchOnce, other: MatchOnce): usize {
-  const client = once.openRole === Role.Server ? other : once;
-  const server = once.openRole === Role.Server ? once : other;
-  return edgeHome(client.openNode, server.openNode, server.openLocalPort, server.openProtocol);
+function homeOf(once: WaitingOnce, other: WaitingOnce): usize {
+  const client = once.role === Role.Server ? other : once;
+  const server = once.role === Role.Server ? once : other;
+  return edgeHome(client.node, server.node, server.localPort, server.protocol);
 }
 
 function expectLeaves(size: u32): void {

@@ -27,20 +27,19 @@ import {
 } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { add, count } from '../lib/counters';
-import { shortTimeBetween } from '../lib/flow-place';
 import { addBaseline } from './baselines';
 import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
-import { claimEnd, claimSettled, occupy, refreshEnd } from './claims';
+import { claimEnd, claimSettled, refreshEnd } from './claims';
 import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
-import { isConnectFailure, keyOfOpen, keyOfSettled } from './flow-key';
-import { forgetEnd, newFlow, touchFlow } from './flow-table';
+import { keyOfOpen, keyOfSettled } from './flow-key';
+import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
 import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
-import { deferOnce } from './onces';
+import { deferMatchOnce, deferOnce, mayWait, releaseOnce, WaitingOnce, widenOnce } from './onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 import { releaseViewpoint, viewpointOf } from './viewpoints';
 
@@ -138,7 +137,7 @@ function receiveOpen(from: u32, open: MatchOpen): void {
   if (end === 0) return;
   endAt(end).openCount++;
   nameRemote(end, open.session, nodeOfChannel(from, open.remoteNode));
-  noteBegin(end, open);
+  coldFlowAt(endAt(end).flow).noteBegin(open.startTime);
 }
 
 function receiveBaseline(from: u32, baseline: MatchBaseline): void {
@@ -170,52 +169,36 @@ function receiveClose(from: u32, close: MatchClose): void {
   touchFlow(hot.flow);
 }
 
-/** A MatchOnce of this worker, which hands over what it holds of its nodes. */
-export function matchOnce(once: MatchOnce): void {
+/** A Once of this worker in the form in which it waits, which hands over what it holds. Its `tag` is its shard. */
+export function matchWaiting(once: WaitingOnce, fromWindow: u32): void {
   count(ReducerCounter.RecordsMatched);
-  if (waitOrClaim(once, once.openNode, once.openRemoteNode)) return;
-  releaseNode(once.openNode);
-  releaseNode(once.openRemoteNode);
+  if (deferOnce(once, fromWindow)) return;
+  once.fromWindow = fromWindow;
+  claimWaiting(once, once.tag);
+}
+
+/** Claims its side, and what it held goes. */
+export function claimWaiting(waiting: WaitingOnce, shard: u32): void {
+  claimOnce(widenOnce(waiting, shard), waiting.node, waiting.remoteNode);
+  releaseOnce(waiting);
 }
 
 function receiveOnce(from: u32, once: MatchOnce): void {
   const node = nodeOfChannel(from, once.openNode);
   const remoteNode = nodeOfChannel(from, once.openRemoteNode);
-  if (!waitOrClaim(once, node, remoteNode)) return;
-  retainNode(node);
-  retainNode(remoteNode);
-}
-
-/** True when it waits: then it holds `node` and `remoteNode`. */
-function waitOrClaim(once: MatchOnce, node: u32, remoteNode: u32): bool {
+  if (mayWait(once.openJoinKey, once.reason, once.totals) && deferMatchOnce(once, node, remoteNode)) return;
   once.openViewpoint = viewpointOf(once.open);
-  const isOfTuple = once.openJoinKey === 0 && !isConnectFailure(once.reason);
-  if (!isOfTuple && deferOnce(once.openShard, once, node, remoteNode)) return true;
-  keyOfOpen(once.open, once.reason);
   claimOnce(once, node, remoteNode);
   releaseViewpoint(once.openViewpoint);
-  return false;
 }
 
-/** `node`, `remoteNode`: those of `once` here. Its key is in `flowKey`, its viewpoint in the record. */
-export function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
-  const end = claimEnd(once.open, node);
-  if (end !== 0) tellOnce(end, once, remoteNode);
-}
-
-/** A flow of both ends of a connection of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
-export function flowOfPair(once: MatchOnce, other: MatchOnce): u32 {
+/** `node`, `remoteNode`: those of `once` here. Its viewpoint is in the record. */
+function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
   keyOfOpen(once.open, once.reason);
-  const flow = newFlow(0);
-  tellOnce(occupy(flow, once.open, once.openNode), once, once.openRemoteNode);
-  keyOfOpen(other.open, other.reason);
-  tellOnce(occupy(flow, other.open, other.openNode), other, other.openRemoteNode);
-  return flow;
-}
-
-function tellOnce(end: u32, once: MatchOnce, remoteNode: u32): void {
+  const end = claimEnd(once.open, node);
+  if (end === 0) return;
   nameRemote(end, once.openSession, remoteNode);
-  noteBegin(end, once.open);
+  coldFlowAt(endAt(end).flow).noteBegin(once.openStartTime);
   keepOnce(end, once);
   closeEnd(end, once.reason);
   report(end, once.totals, once.fromWindow);
@@ -229,13 +212,6 @@ function nameRemote(end: u32, session: u64, node: u32): void {
   releaseNode(cold.remoteNode);
   cold.remoteNode = node;
   coldFlowAt(endAt(end).flow).flags |= FLOW_RENAMED;
-}
-
-function noteBegin(end: u32, open: MatchOpen): void {
-  const startTime = open.startTime;
-  const flow = coldFlowAt(endAt(end).flow);
-  if (startTime === 0) return;
-  if (flow.beginTime === 0 || shortTimeBetween(flow.beginTime, startTime) < 0) flow.beginTime = startTime;
 }
 
 function receiveSettled(settled: MatchSettled): void {

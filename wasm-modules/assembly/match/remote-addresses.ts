@@ -4,8 +4,8 @@ import { RowPool } from '../lib/row-pool';
 
 /** Bytes 8 to 11 of ::ffff:a.b.c.d, as loaded (enrich/address-text.ts). */
 const MAPPED_PREFIX: u32 = 0xffff0000;
-/** Twice END_COUNT_MAX: the ends of brief flows that are kept have theirs, too. */
-const WIDE_COUNT_MAX: u32 = 1 << 24;
+/** Of ends, of brief flows that are kept, and of Onces that are staged or wait: more than there is memory for, with what names them. */
+const WIDE_COUNT_MAX: u32 = 1 << 26;
 
 @unmanaged
 class WideAddress {
@@ -37,6 +37,12 @@ export class RemoteAddress {
     this.wide = rows.take();
     wideAt(this.wide).high = high;
     wideAt(this.wide).low = low;
+  }
+
+  /** Of one that is zeros: the same address, which stands as long as `other`. */
+  borrow(other: RemoteAddress): void {
+    this.narrow = other.narrow;
+    this.wide = other.wide;
   }
 
   /** Gives back what `set` took. */

@@ -3,7 +3,7 @@
 // nothing is compared with what came before. Endings are no increments: two agents that look at one socket both tell its ending, and one counts.
 //
 // A close sends all that waits, so rows are not given back one by one: each window begins with the first row again, and they are written and
-// read one after another. Only those of a flow that is told and booked in one go leave their rows to the next such flow.
+// read one after another. What a flow ends with that is told and booked in one go does not wait.
 
 import { addHostTally, tallyIdentity } from '../aggregate/tallies';
 import { labelOfChannel } from '../enrich/label-channel';
@@ -11,15 +11,18 @@ import { nodeOfChannel } from '../enrich/node-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
 import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../gen/kernel-events';
-import { EndTotals, MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
+import { MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide } from '../gen/records';
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
+import { clearWords } from '../lib/words';
 import { endOfChannel } from './channel-ends';
 import { beginTallies, emitTally } from './emit';
 import { coldEndAt, coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
 import { isConnectFailure } from './flow-key';
 import { touchFlow } from './flow-table';
+import { WaitingOnce } from './onces';
+import { viewpointAt } from './viewpoints';
 
 /** Of one window, per worker. */
 export const TALLY_COUNT_MAX: u32 = 1 << 21;
@@ -112,7 +115,7 @@ export function receiveTally(from: u32, tally: MatchTally): void {
 
 /** A socket that lived within one window is over: also tells how long it and its handshake took. */
 export function keepOnce(end: u32, once: MatchOnce): void {
-  fillEnding(once.reason, once.phase, once.error, once.totals);
+  fillEnding(once.reason, once.phase, once.error, once.totals.minRttUs, once.totals.retransmits);
   said.durationNs = once.durationNs;
   if (once.openRole !== Role.Unknown) {
     said.role = once.openRole;
@@ -122,7 +125,7 @@ export function keepOnce(end: u32, once: MatchOnce): void {
 }
 
 export function keepClose(end: u32, close: MatchClose): void {
-  fillEnding(close.reason, close.phase, close.error, close.totals);
+  fillEnding(close.reason, close.phase, close.error, close.totals.minRttUs, close.totals.retransmits);
   keepEnding(end);
 }
 
@@ -130,14 +133,14 @@ export function keepClose(end: u32, close: MatchClose): void {
  * Of a connect that failed what the application was told, and that all it sent again were SYNs; of a reset who sent it and when. `reason`:
  * kernel.CloseReason, `phase`: kernel.ConnectionPhase.
  */
-function fillEnding(reason: u8, phase: u8, error: u16, totals: EndTotals): void {
-  memory.fill(changetype<usize>(said), 0, offsetof<WaitingEnding>());
+function fillEnding(reason: u8, phase: u8, error: u16, minRttUs: u32, retransmits: u64): void {
+  clearWords(changetype<usize>(said), offsetof<WaitingEnding>());
   said.reason = reason;
   said.phase = phase;
-  said.minRttUs = totals.minRttUs;
+  said.minRttUs = minRttUs;
   if (!isConnectFailure(reason)) return;
   said.error = error;
-  said.synsAgain = totals.retransmits;
+  said.synsAgain = retransmits;
 }
 
 /**
@@ -214,8 +217,9 @@ export function sendTallies(flow: u32, edge: u32): void {
   while (row !== 0) {
     const tally = waitingAt(row);
     const side = tally.subject === client ? TallySide.Client : TallySide.Server;
-    if (tally.kind === TallyKind.None) emitEnding(changetype<WaitingEnding>(pool.at(row)), side);
-    else {
+    if (tally.kind === TallyKind.None) {
+      emitEnding(changetype<WaitingEnding>(pool.at(row)), side, <u8>coldEndAt(tally.subject).from.teller);
+    } else {
       emitTally(tally.kind, side, tally.code, tally.label, tally.teller, tally.count, tally.sum);
       releaseLabel(tally.label);
     }
@@ -223,8 +227,18 @@ export function sendTallies(flow: u32, edge: u32): void {
   }
 }
 
-function emitEnding(ending: WaitingEnding, side: u8): void {
-  const teller = <u8>coldEndAt(ending.end).from.teller;
+/** Sends how the socket of a Once ended whose flow is on the edge that `beginTallies` was told. `side`: records.TallySide. */
+export function sendEnding(once: WaitingOnce, side: u8): void {
+  fillEnding(once.reason, once.phase, once.error, once.minRttUs, once.retransmits);
+  said.durationNs = once.durationNs;
+  if (once.role !== Role.Unknown) {
+    said.role = once.role;
+    said.handshakeUs = once.handshakeUs;
+  }
+  emitEnding(said, side, <u8>viewpointAt(once.viewpoint).teller);
+}
+
+function emitEnding(ending: WaitingEnding, side: u8, teller: u8): void {
   if (ending.durationNs !== 0) emitTally(TallyKind.Duration, side, ending.reason, 0, teller, 1, ending.durationNs);
   if (ending.handshakeUs !== 0) {
     const kind = ending.role === Role.Client ? TallyKind.HandshakeServer : TallyKind.HandshakeClient;
@@ -249,16 +263,6 @@ export function finishTallies(): void {
   }
   hostTallies = 0;
   waiting = 0;
-}
-
-/** How many wait; `giveTallies` takes it. */
-export function waitingTallies(): u32 {
-  return waiting;
-}
-
-/** Gives the rows of those back that wait since there were `before`, and were sent. */
-export function giveTallies(before: u32): void {
-  waiting = before;
 }
 
 /** `end` lost its side of `flow`, and what it told leaves with it. */

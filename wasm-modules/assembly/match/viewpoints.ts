@@ -7,7 +7,7 @@ import { RowPool } from '../lib/row-pool';
 import { tellerOf } from '../lib/teller';
 
 /** More than there is memory for, with what names them. */
-const VIEWPOINT_COUNT_MAX: u32 = 1 << 24;
+const VIEWPOINT_COUNT_MAX: u32 = 1 << 25;
 
 @unmanaged
 export class Viewpoint {
@@ -77,8 +77,8 @@ export function viewpointOfSession(row: u32, session: u64, identity: u64): u32 {
   return retainPoint(point.boot, session, identity, point.addressSpace, point.localHigh, point.localLow);
 }
 
-/** Traps when memory is used up. */
-function retainPoint(boot: u64, session: u64, identity: u64, addressSpace: u64, localHigh: u64, localLow: u64): u32 {
+/** The one that is named so, retained. Traps when memory is used up. */
+export function retainPoint(boot: u64, session: u64, identity: u64, addressSpace: u64, localHigh: u64, localLow: u64): u32 {
   let row = lastRow;
   if (row === 0 || !viewpointAt(row).isOf(boot, session, identity, addressSpace, localHigh, localLow)) {
     const tag = hashPair(stableHashPair(session ^ addressSpace, localHigh), localLow);

@@ -69,7 +69,7 @@ export function reducer_init(
   seriesBudget: u32,
 ): void {
   seedHashes(seedLow, seedHigh);
-  initShards(workers);
+  initShards(worker, workers);
   initWindows(firstWindow, <u64>windowNs);
   initOutboxes(workers);
   initMesh(worker, workers);
