@@ -25,9 +25,9 @@ import { flowKey, keyOfSettled, shardOfOpen, shardOfSocket } from '../match/flow
 import { mayWait, WAITING_ONCE_BYTES, WaitingOnce } from '../match/onces';
 import { retainPoint } from '../match/viewpoints';
 import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from './limits';
+import { nodeNamed } from './named-addresses';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
-import { nodeNamed } from './named-addresses';
 import { isOwnWorker, workerOfShard } from './shards';
 import { canStage, stageBlank, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';

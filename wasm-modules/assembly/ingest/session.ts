@@ -64,6 +64,7 @@ export class Session {
   private staged0: u64;
   private staged1: u64;
   private staged2: u64;
+  private staged3: u64;
   // windows
   /** Where the time of a socket's first report begins. */
   toldWindow: u32;

@@ -10,10 +10,11 @@ const BLOCK_HEADER_BYTES: u32 = 16;
 @unmanaged
 class Block {
   next: usize;
+  /** Of one that is full. */
   used: u32;
 }
 
-/** 24 bytes; zeros are an empty one. */
+/** 32 bytes; zeros are an empty one. */
 @unmanaged
 export class BlockChain {
   private first: usize;
@@ -24,6 +25,12 @@ export class BlockChain {
   /** Where the walk of `rewind` and `next` stands. */
   private walked: usize;
   private walkedAt: u32;
+  /**
+   * Position in `last` behind its last record. Not in the block: the headers of pages lie where they share few lines of a cache, so whoever appends
+   * to many chains in turn would find none there.
+   */
+  private end: u32;
+  private pad0: u32;
 
   /** Bytes of the records that were appended since it was empty. */
   get bytes(): u32 {
@@ -32,30 +39,42 @@ export class BlockChain {
 
   /** `bytes` behind the last record, a multiple of 8 and less than a block, with what was there before; 0 when memory is used up. */
   append(bytes: u32): usize {
-    if (this.last === 0 || changetype<Block>(this.last).used + bytes > PAGE_BYTES) {
-      const block = takeBlockAsIs(PAGE_BYTES);
-      if (block === 0) return 0;
-      changetype<Block>(block).next = 0;
-      changetype<Block>(block).used = BLOCK_HEADER_BYTES;
-      if (this.last === 0) {
-        this.first = block;
-        this.at = BLOCK_HEADER_BYTES;
-      } else changetype<Block>(this.last).next = block;
-      this.last = block;
-    }
-    const block = changetype<Block>(this.last);
-    const record = this.last + block.used;
-    block.used += bytes;
+    if ((this.last === 0 || this.end + bytes > PAGE_BYTES) && !this.addBlock()) return 0;
+    const record = this.last + this.end;
+    this.end += bytes;
     this.waiting += bytes;
     return record;
+  }
+
+  private addBlock(): bool {
+    const block = takeBlockAsIs(PAGE_BYTES);
+    if (block === 0) return false;
+    if (this.last === 0) {
+      this.first = block;
+      this.at = BLOCK_HEADER_BYTES;
+    } else {
+      changetype<Block>(this.last).next = block;
+      changetype<Block>(this.last).used = this.end;
+    }
+    this.last = block;
+    this.end = BLOCK_HEADER_BYTES;
+    return true;
+  }
+
+  private endOf(block: usize): u32 {
+    return block === this.last ? this.end : changetype<Block>(block).used;
+  }
+
+  private nextOf(block: usize): usize {
+    return block === this.last ? 0 : changetype<Block>(block).next;
   }
 
   /** The oldest record that was not passed, or 0. */
   front(): usize {
     while (this.first !== 0) {
-      if (this.at < changetype<Block>(this.first).used) return this.first + this.at;
+      if (this.at < this.endOf(this.first)) return this.first + this.at;
       // Read before it is given back: a free block keeps its list where `next` is.
-      const next = changetype<Block>(this.first).next;
+      const next = this.nextOf(this.first);
       giveBlock(this.first, PAGE_BYTES);
       this.first = next;
       this.at = BLOCK_HEADER_BYTES;
@@ -81,12 +100,12 @@ export class BlockChain {
   next(bytes: u32): usize {
     this.walkedAt += bytes;
     while (this.walked !== 0) {
-      if (this.walkedAt < changetype<Block>(this.walked).used) return this.walked + this.walkedAt;
-      this.walked = changetype<Block>(this.walked).next;
+      if (this.walkedAt < this.endOf(this.walked)) return this.walked + this.walkedAt;
+      this.walked = this.nextOf(this.walked);
       this.walkedAt = BLOCK_HEADER_BYTES;
     }
     return 0;
   }
 }
 
-if (offsetof<BlockChain>() !== 24) ERROR('BlockChain has 24 bytes');
+if (offsetof<BlockChain>() !== 32) ERROR('BlockChain has 32 bytes');

@@ -137,7 +137,7 @@ class BriefList {
     while (load<u32>(this.slotAt(slot), 4) !== 0) slot++;
     store<u64>(this.slotAt(slot), <u64>tag | ((<u64>(<u32>address)) << 32));
     const word = this.filterWordOf(tag);
-    store<u32>(word, load<u32>(word) | (<u32>1 << (tag & 31)));
+    store<u32>(word, load<u32>(word) | ((<u32>1) << (tag & 31)));
     this.copies++;
   }
 

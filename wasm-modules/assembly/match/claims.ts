@@ -38,7 +38,13 @@ import {
 import { flowKey, KeyKind } from './flow-key';
 import { addFlow, firstFlow, forgetEnd, keyTag, nextFlow, touchFlow } from './flow-table';
 import { dropTallies } from './tallies';
-import { releaseViewpoint, retainViewpoint, viewpointAt, viewpointOfSession, viewpointWithoutAddress } from './viewpoints';
+import {
+  releaseViewpoint,
+  retainViewpoint,
+  viewpointAt,
+  viewpointOfSession,
+  viewpointWithoutAddress,
+} from './viewpoints';
 
 /** Connections of one tuple that are remembered at once. */
 const GENERATION_COUNT_MAX: u32 = 8;

@@ -78,7 +78,14 @@ export function viewpointOfSession(row: u32, session: u64, identity: u64): u32 {
 }
 
 /** The one that is named so, retained. Traps when memory is used up. */
-export function retainPoint(boot: u64, session: u64, identity: u64, addressSpace: u64, localHigh: u64, localLow: u64): u32 {
+export function retainPoint(
+  boot: u64,
+  session: u64,
+  identity: u64,
+  addressSpace: u64,
+  localHigh: u64,
+  localLow: u64,
+): u32 {
   let row = lastRow;
   if (row === 0 || !viewpointAt(row).isOf(boot, session, identity, addressSpace, localHigh, localLow)) {
     const tag = hashPair(stableHashPair(session ^ addressSpace, localHigh), localLow);
