@@ -1,21 +1,39 @@
+// Rows are copied and zeroed by stores of the code: `memory.copy` and `memory.fill` are calls, and a loop asks at each turn whether it is interrupted.
+
+/** Sizes are constants, so what lies beyond a row leaves no code. */
+const ROW_BYTES_MAX: usize = 192;
+
+/** Zeros a T, whose size is a multiple of 8. */
+export function clearRow<T>(at: usize): void {
+  if (offsetof<T>() > ROW_BYTES_MAX) ERROR('too large for a row');
+  const zeros = i64x2.splat(0);
+  if (offsetof<T>() >= 16) v128.store(at, zeros, 0);
+  if (offsetof<T>() >= 32) v128.store(at, zeros, 16);
+  if (offsetof<T>() >= 48) v128.store(at, zeros, 32);
+  if (offsetof<T>() >= 64) v128.store(at, zeros, 48);
+  if (offsetof<T>() >= 80) v128.store(at, zeros, 64);
+  if (offsetof<T>() >= 96) v128.store(at, zeros, 80);
+  if (offsetof<T>() >= 112) v128.store(at, zeros, 96);
+  if (offsetof<T>() >= 128) v128.store(at, zeros, 112);
+  if (offsetof<T>() >= 144) v128.store(at, zeros, 128);
+  if (offsetof<T>() >= 160) v128.store(at, zeros, 144);
+  if (offsetof<T>() >= 176) v128.store(at, zeros, 160);
+  if (offsetof<T>() >= 192) v128.store(at, zeros, 176);
+  if ((offsetof<T>() & 15) !== 0) store<u64>(at + (offsetof<T>() & ~15), 0);
+}
+
 /**
- * Copies `bytes`, a multiple of 8, of what was just written in pieces of 8 bytes or fewer. `memory.copy` reads 16 at once, and a core does not
- * forward two stores to one load, so it waits until both are in its cache.
+ * Copies a T of at most 112 bytes, a multiple of 8, that was written long ago: 16 bytes at once. What was just written in smaller pieces must not be
+ * read so, because a core does not forward two stores to one load.
  */
-export function copyWords(to: usize, from: usize, bytes: usize): void {
-  for (let at: usize = 0; at < bytes; at += 8) store<u64>(to + at, load<u64>(from + at));
-}
-
-/** Zeros `bytes`, a multiple of 8. `memory.fill` is a call. */
-export function clearWords(at: usize, bytes: usize): void {
-  const end = at + bytes;
-  for (; at + 16 <= end; at += 16) v128.store(at, i64x2.splat(0));
-  if (at < end) store<u64>(at, 0);
-}
-
-/** Copies `bytes`, a multiple of 8, of what was written long ago, 16 at once as far as they go. `memory.copy` is a call. */
-export function copyLong(to: usize, from: usize, bytes: usize): void {
-  let at: usize = 0;
-  for (; at + 16 <= bytes; at += 16) v128.store(to + at, v128.load(from + at));
-  if (at < bytes) store<u64>(to + at, load<u64>(from + at));
+export function copyRow<T>(to: usize, from: usize): void {
+  if (offsetof<T>() > 112) ERROR('too large for a row');
+  if (offsetof<T>() >= 16) v128.store(to, v128.load(from, 0), 0);
+  if (offsetof<T>() >= 32) v128.store(to, v128.load(from, 16), 16);
+  if (offsetof<T>() >= 48) v128.store(to, v128.load(from, 32), 32);
+  if (offsetof<T>() >= 64) v128.store(to, v128.load(from, 48), 48);
+  if (offsetof<T>() >= 80) v128.store(to, v128.load(from, 64), 64);
+  if (offsetof<T>() >= 96) v128.store(to, v128.load(from, 80), 80);
+  if (offsetof<T>() >= 112) v128.store(to, v128.load(from, 96), 96);
+  if ((offsetof<T>() & 15) !== 0) store<u64>(to + (offsetof<T>() & ~15), load<u64>(from + (offsetof<T>() & ~15)));
 }

@@ -11,7 +11,7 @@ import { BlockChain } from '../lib/block-chain';
 import { add, count } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
-import { copyLong } from '../lib/words';
+import { copyRow } from '../lib/words';
 import { blankEdgeFlow } from './emit';
 import {
   beginEndWindow,
@@ -75,8 +75,8 @@ export class BriefFlow {
   }
 
   keep(once: WaitingOnce, other: WaitingOnce, flags: u16, clientSlot: u8): void {
-    copyLong(changetype<usize>(this.first), changetype<usize>(once), WAITING_ONCE_BYTES);
-    copyLong(changetype<usize>(this.second), changetype<usize>(other), WAITING_ONCE_BYTES);
+    copyRow<WaitingOnce>(changetype<usize>(this.first), changetype<usize>(once));
+    copyRow<WaitingOnce>(changetype<usize>(this.second), changetype<usize>(other));
     this.first.tag = flags;
     this.first.other = clientSlot;
     this.second.tag = 0;

@@ -21,6 +21,7 @@ import {
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { beginRecord, commitOutbox, reserveOutbox } from '../lib/outbox';
+import { clearRow } from '../lib/words';
 
 let ownWorker: u32 = 0;
 let announcement: usize = 0;
@@ -37,8 +38,7 @@ export function initEmit(worker: u32): void {
 
 /** The one scratch row of the close, zeroed. */
 export function blankEdgeFlow(): EdgeFlow {
-  // A call of memory.fill costs more than these stores.
-  for (let at: usize = 0; at < EDGE_FLOW_SIZE; at += 8) store<u64>(changetype<usize>(blank) + at, 0);
+  clearRow<EdgeFlow>(changetype<usize>(blank));
   return blank;
 }
 

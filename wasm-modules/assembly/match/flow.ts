@@ -8,7 +8,7 @@
 // (16 B) has the numbers.
 import { shortTimeBetween } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
-import { clearWords } from '../lib/words';
+import { clearRow } from '../lib/words';
 import { initRemoteAddresses, RemoteAddress } from './remote-addresses';
 import { Viewpoint, viewpointAt } from './viewpoints';
 
@@ -311,8 +311,8 @@ export function takeFlow(): u32 {
   if (flow === 0) return 0;
   coldFlows.take();
   flowKeys.take();
-  clearWords(flows.at(flow), offsetof<Flow>());
-  clearWords(coldFlows.at(flow), offsetof<FlowCold>());
+  clearRow<Flow>(flows.at(flow));
+  clearRow<FlowCold>(coldFlows.at(flow));
   return flow;
 }
 
@@ -330,8 +330,8 @@ export function takeEnd(): u32 {
   const end = ends.take();
   if (end === 0) return 0;
   coldEnds.take();
-  clearWords(ends.at(end), offsetof<End>());
-  clearWords(coldEnds.at(end), offsetof<EndCold>());
+  clearRow<End>(ends.at(end));
+  clearRow<EndCold>(coldEnds.at(end));
   endAt(end).fromWindow = NO_WINDOW;
   return end;
 }

@@ -14,7 +14,7 @@ import { EndTotals, MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
-import { copyLong } from '../lib/words';
+import { copyRow } from '../lib/words';
 import { isConnectFailure, isLower } from './flow-key';
 import { areNarrow } from './narrow-update';
 import { RemoteAddress } from './remote-addresses';
@@ -113,7 +113,7 @@ export function mayWait(joinKey: u64, reason: u8, totals: EndTotals): bool {
 export function deferOnce(once: WaitingOnce, fromWindow: u32): bool {
   const address = oncesOf(once.tag).append(WAITING_ONCE_BYTES);
   if (address === 0) return false;
-  copyLong(address, changetype<usize>(once), WAITING_ONCE_BYTES);
+  copyRow<WaitingOnce>(address, changetype<usize>(once));
   changetype<WaitingOnce>(address).fromWindow = fromWindow;
   return true;
 }

@@ -9,6 +9,7 @@
 import { EdgeFlow } from '../gen/records';
 import { BaselineKind } from '../gen/wire';
 import { RowPool } from '../lib/row-pool';
+import { clearRow } from '../lib/words';
 import { baselineAt } from './baselines';
 import { coldFlowAt, END_EXISTING, END_FRESH, End, EXTRAS_COUNT_MAX, Flow, FlowCold, noEnd } from './flow';
 
@@ -73,7 +74,7 @@ function totalsBefore(end: End, row: u32, isClient: bool): OwnTotals {
 }
 
 function fillBaseline(end: End): void {
-  memory.fill(changetype<usize>(baseline), 0, offsetof<OwnTotals>());
+  clearRow<OwnTotals>(changetype<usize>(baseline));
   if (end.baseline === 0) return;
   const base = baselineAt(end.baseline);
   const isOpeningSeen = (end.flags & END_EXISTING) === 0;

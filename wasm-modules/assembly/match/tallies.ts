@@ -15,7 +15,7 @@ import { MatchClose, MatchOnce, MatchTally, ReducerCounter, TallySide } from '..
 import { TallyKind } from '../gen/wire';
 import { count } from '../lib/counters';
 import { RowPool } from '../lib/row-pool';
-import { clearWords } from '../lib/words';
+import { clearRow } from '../lib/words';
 import { endOfChannel } from './channel-ends';
 import { beginTallies, emitTally } from './emit';
 import { coldEndAt, coldFlowAt, END_CLOSED, END_CLOSING, endAt, flowAt } from './flow';
@@ -134,7 +134,7 @@ export function keepClose(end: u32, close: MatchClose): void {
  * kernel.CloseReason, `phase`: kernel.ConnectionPhase.
  */
 function fillEnding(reason: u8, phase: u8, error: u16, minRttUs: u32, retransmits: u64): void {
-  clearWords(changetype<usize>(said), offsetof<WaitingEnding>());
+  clearRow<WaitingEnding>(changetype<usize>(said));
   said.reason = reason;
   said.phase = phase;
   said.minRttUs = minRttUs;
