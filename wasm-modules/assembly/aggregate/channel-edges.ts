@@ -19,8 +19,11 @@ class ChannelEdge {
   active: i64;
   /** The leaf's pair of executables that flows of this edge are of; 0 = none. */
   processes: u32;
-  pad0: u32;
+  /** The window in which that pair was last told that a flow moved: its row is in no cache. */
+  movedIn: u32;
 }
+
+const NO_WINDOW: u32 = 0xffffffff;
 
 /** RowPool by worker, made for a worker's first record. */
 let channels: usize = 0;
@@ -44,6 +47,7 @@ export function mapEdge(from: u32, edge: u32, clientNode: u32, serverNode: u32, 
   entry.leaf = leafOf(idNodeOf(clientNode), idNodeOf(serverNode), service, window);
   entry.generation = rowAt(entry.leaf).generation;
   entry.active = 0;
+  entry.movedIn = NO_WINDOW;
   entry.processes = processesOf(rowAt(entry.leaf), processWithin(clientNode), processWithin(serverNode));
 }
 
@@ -63,7 +67,10 @@ export function leafOfChannel(from: u32, edge: u32, activeDelta: i32): u32 {
     const entry = changetype<ChannelEdge>(at);
     if (isCurrent(entry)) {
       if (activeDelta !== 0) entry.active += activeDelta;
-      if (entry.processes !== 0) movePair(entry.processes, activeDelta, window);
+      if (entry.processes !== 0 && (activeDelta !== 0 || entry.movedIn !== window)) {
+        entry.movedIn = window;
+        movePair(entry.processes, activeDelta, window);
+      }
       return entry.leaf;
     }
   }
