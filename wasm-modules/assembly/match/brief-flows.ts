@@ -1,5 +1,5 @@
-// Brief flows: both ends lived within one window, and one Once of each was all that was told. Each is booked in rows that are given back at once,
-// so that the next one has them in the cache, and never is in the flow table. Until the host reports the commit of its window its two Onces are
+// Brief flows: both ends lived within one window, and one Once of each was all that was told. One after the other is booked in the same rows,
+// which the cache has, and none ever is in the flow table. Until the host reports the commit of its window its two Onces are
 // kept, in a list for each shard and window: a socket that is told again takes the flow back from there, as it was when it was booked.
 //
 // A shard beyond its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of
@@ -15,6 +15,8 @@ import { copyRow } from '../lib/words';
 import { blankEdgeFlow } from './emit';
 import {
   beginEndWindow,
+  clearEnd,
+  clearFlow,
   coldEndAt,
   coldFlowAt,
   END_CLOSED,
@@ -30,9 +32,10 @@ import {
   giveFlow,
   hasRoomForFlow,
   takeEnd,
+  takeFlow,
 } from './flow';
 import { flowKey, KeyKind } from './flow-key';
-import { committedWindow, insertFlow, newFlow, windowsToLinger } from './flow-table';
+import { committedWindow, insertFlow, nameFlow, newFlow, windowsToLinger } from './flow-table';
 import { bookTotals } from './ledger';
 import { releaseOnce, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
 import { dropOwnTotals, keepOwnTotals } from './own-numbers';
@@ -168,6 +171,10 @@ const SHARD_BYTES: usize = offsetof<ShardLists>() + offsetof<BlockChain>();
 let lists: RowPool = changetype<RowPool>(0);
 let shards: usize = 0;
 let briefs: u32 = 0;
+/** In which one brief flow after the other is booked in the course of a close; 0 = not taken. */
+let scratch: u32 = 0;
+let scratchEnd: u32 = 0;
+let scratchOther: u32 = 0;
 
 /** To be called after initFlowTable. */
 export function initBriefFlows(): void {
@@ -218,16 +225,31 @@ export function beginBriefs(shard: u32, window: u32, count: u32): bool {
 
 /** A flow of both ends of the connection in `flowKey`, of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
 export function flowOfPair(once: WaitingOnce, other: WaitingOnce): u32 {
-  const flow = newFlow(0);
-  addEnd(flow, once);
-  addEnd(flow, other);
+  if (scratch === 0) {
+    scratch = takeFlow();
+    scratchEnd = takeEnd();
+    scratchOther = takeEnd();
+  }
+  clearFlow(scratch);
+  nameFlow(scratch, 0);
+  fillEnd(scratchEnd, scratch, once);
+  fillEnd(scratchOther, scratch, other);
   count(ReducerCounter.FlowsJoined);
-  return flow;
+  return scratch;
+}
+
+/** The close is over: its rows are those of other flows again. */
+export function endBriefs(): void {
+  if (scratch === 0) return;
+  giveEnd(scratchEnd);
+  giveEnd(scratchOther);
+  giveFlow(scratch);
+  scratch = 0;
 }
 
 /** What the record holds is the end's, too. */
-function addEnd(flow: u32, once: WaitingOnce): void {
-  const end = takeEnd();
+function fillEnd(end: u32, flow: u32, once: WaitingOnce): void {
+  clearEnd(end);
   const hot = endAt(end);
   hot.bytesSent = once.bytesSent;
   hot.bytesReceived = once.bytesReceived;
@@ -256,7 +278,7 @@ function addEnd(flow: u32, once: WaitingOnce): void {
   coldFlowAt(flow).noteBegin(once.startTime);
 }
 
-/** Keeps the booked flow of these two, whose rows are given back. Without memory for it it is evicted. */
+/** Keeps `flow` of these two, which is booked, for who tells them again. Without memory for it it is evicted. */
 export function keepBrief(flow: u32, once: WaitingOnce, other: WaitingOnce): void {
   const cold = coldFlowAt(flow);
   const tag = once.tag;
@@ -272,11 +294,10 @@ export function keepBrief(flow: u32, once: WaitingOnce, other: WaitingOnce): voi
     shard.count++;
     briefs++;
   }
-  const hot = flowAt(flow);
   dropOwnTotals(flow);
-  giveEnd(hot.end0);
-  giveEnd(hot.end1);
-  giveFlow(flow);
+  // Whoever looks at all rows must find no flow there.
+  flowAt(flow).end0 = 0;
+  flowAt(flow).end1 = 0;
 }
 
 /** The kept flow with the key in `flowKey`; 0 = there is none. `tag`: keyTag(). */
@@ -304,8 +325,8 @@ export function takeBrief(brief: BriefFlow): u32 {
     giveFlow(flow);
     return 0;
   }
-  addEnd(flow, brief.onceOf(0));
-  addEnd(flow, brief.onceOf(1));
+  fillEnd(takeEnd(), flow, brief.onceOf(0));
+  fillEnd(takeEnd(), flow, brief.onceOf(1));
   bookAgain(flow, brief);
   brief.markGone();
   shardAt(flowKey.shard).count--;

@@ -12,6 +12,7 @@ import { isOutboxFull } from '../lib/outbox';
 import {
   beginBriefs,
   briefFlows,
+  endBriefs,
   expireBriefs,
   findBrief,
   flowOfPair,
@@ -152,7 +153,7 @@ function isUnknown(once: WaitingOnce): bool {
   return firstFlow(once.tag) === 0 && findBrief(once.tag) === 0;
 }
 
-/** Both are told and booked in one go, so that their rows are given back before the next ones are taken. */
+/** Tells and books both in one go. */
 function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
   const flow = flowOfPair(once, other);
   const told = bookNews(flow, false, window);
@@ -168,6 +169,7 @@ function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
 
 function finish(window: u32): void {
   isClosing = false;
+  endBriefs();
   finishTallies();
   expireLingering(window);
   expireBriefs(window);

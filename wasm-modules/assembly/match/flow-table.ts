@@ -129,7 +129,12 @@ export function insertFlow(flow: u32): bool {
 /** A flow with the key in `flowKey` that is in no table; 0 when a limit is reached. */
 export function newFlow(generation: u16): u32 {
   const flow = takeFlow();
-  if (flow === 0) return 0;
+  if (flow !== 0) nameFlow(flow, generation);
+  return flow;
+}
+
+/** Gives a flow that is in no table the key in `flowKey`. */
+export function nameFlow(flow: u32, generation: u16): void {
   const key = flowKeyAt(flow);
   key.high = flowKey.high;
   key.low = flowKey.low;
@@ -137,7 +142,6 @@ export function newFlow(generation: u16): u32 {
   cold.kind = flowKey.kind;
   cold.shard = flowKey.shard;
   cold.generation = generation;
-  return flow;
 }
 
 /** The next close looks at the flow. */

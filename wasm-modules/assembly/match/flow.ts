@@ -311,9 +311,13 @@ export function takeFlow(): u32 {
   if (flow === 0) return 0;
   coldFlows.take();
   flowKeys.take();
+  clearFlow(flow);
+  return flow;
+}
+
+export function clearFlow(flow: u32): void {
   clearRow<Flow>(flows.at(flow));
   clearRow<FlowCold>(coldFlows.at(flow));
-  return flow;
 }
 
 /** What the row keeps says that it is free: it has no ends. */
@@ -330,10 +334,14 @@ export function takeEnd(): u32 {
   const end = ends.take();
   if (end === 0) return 0;
   coldEnds.take();
-  clearRow<End>(ends.at(end));
-  clearRow<EndCold>(coldEnds.at(end));
+  clearEnd(end);
   endAt(end).fromWindow = NO_WINDOW;
   return end;
+}
+
+export function clearEnd(end: u32): void {
+  clearRow<End>(ends.at(end));
+  clearRow<EndCold>(coldEnds.at(end));
 }
 
 /** A window has closed: nothing of the next one was told. */
