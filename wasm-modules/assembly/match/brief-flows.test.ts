@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CloseReason, ConnectionPhase } from '../../../host/wire/gen/kernel-events-layout.ts';
+import { CloseReason, ConnectionPhase, Role, RoleSource } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
-import type { Once } from '../../../host/wire/gen/wire-layout.ts';
+import { type Once, OpenFlags } from '../../../host/wire/gen/wire-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import {
   close,
@@ -16,7 +16,7 @@ import {
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { shardOfJoinKey } from '../../testing/flow-shard.ts';
-import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
+import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 
 const MODULE = compileModule('reducer/index.ts', 'release');
 const EDGE = 'host-1/curl > host-2/nginx :80';
@@ -27,13 +27,20 @@ const SHARD_BRIEFS_MAX = 8192;
 const { Closed, ResetSent, ResetReceived } = CloseReason;
 const REASONS = [Closed, ResetSent, ResetReceived];
 
+const ipv6 = (host: number) => Uint8Array.from([0xfd, ...Array.from({ length: 14 }, () => 0), host]);
+
+const FLAGS = [0, 0, 0, OpenFlags.Existing, OpenFlags.Counted];
+/** What fits 32 bits waits for the close, what does not is told at once. */
+const SCALES = [1n, 1n, 1n, 1n << 30n, 1n << 31n];
+
 function randomOnce(random: Random, open: Once['open']): Once {
   const reason = REASONS[random.below(REASONS.length)];
+  const scale = SCALES[random.below(SCALES.length)];
   return once({
-    open: { ...open, startTimeNs: 1n + BigInt(random.below(1e9)) },
+    open: { ...open, startTimeNs: 1n + BigInt(random.below(1e9)), flags: FLAGS[random.below(FLAGS.length)] },
     totals: totals({
-      bytesSent: BigInt(random.below(3)),
-      bytesReceived: BigInt(random.below(3)),
+      bytesSent: BigInt(random.below(3)) * scale,
+      bytesReceived: BigInt(random.below(3)) * scale,
       segmentsSent: BigInt(random.below(3)),
       segmentsReceived: BigInt(random.below(3)),
       retransmits: BigInt(random.below(2)),
@@ -47,6 +54,20 @@ function randomOnce(random: Random, open: Once['open']): Once {
   });
 }
 
+/** Of a connection between two hosts, of which both, one or none says which role it has. */
+function randomEnds(random: Random, joinKey: bigint): [Once, Once] {
+  const isWide = random.chance(0.3);
+  const addresses = isWide ? [ipv6(1), ipv6(2)] : [addressOf(1), addressOf(2)];
+  const ipVersion = isWide ? 6 : 4;
+  const role = () => (random.chance(0.2) ? { role: Role.Unknown, roleSource: RoleSource.None } : {});
+  const client = { joinKey, cookie: joinKey, localAddress: addresses[0], remoteAddress: addresses[1], ipVersion };
+  const server = { joinKey, cookie: joinKey, localAddress: addresses[1], remoteAddress: addresses[0], ipVersion };
+  return [
+    randomOnce(random, clientEnd({ ...client, ...role() })),
+    randomOnce(random, serverEnd({ ...server, ...role() })),
+  ];
+}
+
 /** Tells and closes one window with the two ends; the third claim of a rival makes it a flow like any other, and changes nothing else. */
 function tellConnections(ends: [Once, Once][], { hasRival }: { hasRival: boolean }) {
   const hosts = new TwoHosts(MODULE);
@@ -57,28 +78,39 @@ function tellConnections(ends: [Once, Once][], { hasRival }: { hasRival: boolean
   hosts.say(client, onceFrame([...rivals, ...ends.map(([end]) => end)]));
   hosts.say(server, onceFrame(ends.map(([, end]) => end)));
   hosts.close();
-  return hosts;
+  return { hosts, client, server };
 }
 
-test('a connection of two onces is booked, counted and tallied as one whose side somebody contests', (t) => {
+/** The same two ends once more, one or both of which have more to say. */
+function tellMore(random: Random, [client, server]: [Once, Once]): [Once, Once] {
+  const more = (end: Once): Once =>
+    random.chance(0.3) ? end : { ...end, totals: randomOnce(random, end.open).totals, handshakeUs: 0 };
+  return [more(client), more(server)];
+}
+
+test('a connection of two onces is booked, counted and tallied as one whose side somebody contests, also when it is told again', (t) => {
   const seed = chooseSeed();
   t.diagnostic(`SEED=${seed}`);
   const random = new Random(seed);
-  const ends = Array.from({ length: 300 }, (_, index): [Once, Once] => {
-    const joinKey = BigInt(index + 1);
-    return [
-      randomOnce(random, clientEnd({ joinKey, cookie: joinKey })),
-      randomOnce(random, serverEnd({ joinKey, cookie: joinKey })),
-    ];
-  });
+  const ends = Array.from({ length: 300 }, (_, index) => randomEnds(random, BigInt(index + 1)));
   const plain = tellConnections(ends, { hasRival: false });
   const contested = tellConnections(ends, { hasRival: true });
-  assert.deepEqual(plain.points, contested.points);
-  assert.equal(plain.fleet.counter(ReducerCounter.ClaimsRefused), 0);
-  assert.equal(contested.fleet.counter(ReducerCounter.ClaimsRefused), ends.length);
-  for (const counter of ['FlowsLive', 'EndsLive', 'FlowsLingering', 'FlowsJoined', 'RolesCorrected'] as const) {
-    const which = ReducerCounter[counter];
-    assert.equal(plain.fleet.counter(which), contested.fleet.counter(which), counter);
+  const again = ends.filter(() => random.chance(0.5)).map((pair) => tellMore(random, pair));
+  for (const round of ['first', 'again']) {
+    assert.deepEqual(plain.hosts.points, contested.hosts.points, round);
+    assert.ok(plain.hosts.points.length > 0);
+    assert.equal(plain.hosts.fleet.counter(ReducerCounter.ClaimsRefused), 0);
+    assert.equal(plain.hosts.fleet.counter(ReducerCounter.FlowsJoined), ends.length);
+    assert.equal(contested.hosts.fleet.counter(ReducerCounter.ClaimsRefused), ends.length);
+    for (const counter of ['FlowsLive', 'EndsLive', 'FlowsLingering', 'RolesCorrected'] as const) {
+      const which = ReducerCounter[counter];
+      assert.equal(plain.hosts.fleet.counter(which), contested.hosts.fleet.counter(which), `${counter}, ${round}`);
+    }
+    for (const { hosts, client, server } of [plain, contested]) {
+      hosts.say(client, onceFrame(again.map(([end]) => end)));
+      hosts.say(server, onceFrame(again.map(([, end]) => end)));
+      hosts.close();
+    }
   }
 });
 
