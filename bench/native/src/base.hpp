@@ -105,8 +105,15 @@ template <typename T> inline T greatest(T a, T b)
 
 // One range of zeros that is taken from its start and never given back. The machine's pages come when they are touched.
 struct Arena {
+	u8 *start;
 	u8 *top;
 	u8 *end;
+
+	void create(u8 *from, u8 *to)
+	{
+		start = top = from;
+		end = to;
+	}
 
 	void *take(u64 bytes)
 	{
@@ -123,6 +130,27 @@ inline Arena arena;
 template <typename T> inline T *allocate(u64 count)
 {
 	return static_cast<T *>(arena.take(count * sizeof(T)));
+}
+
+// A place in the arena as 32 bits, for what is aligned to 8 bytes; 0 and 1 are none.
+constexpr u64 ARENA_BYTES_MAX = 32ull << 30;
+
+inline u32 place_of(const void *at)
+{
+#ifdef __wasm__
+	return reinterpret_cast<uintptr_t>(at);
+#else
+	return static_cast<u32>(static_cast<u64>(static_cast<const u8 *>(at) - arena.start) / 8);
+#endif
+}
+
+template <typename T> inline T *place_at(u32 place)
+{
+#ifdef __wasm__
+	return reinterpret_cast<T *>(place);
+#else
+	return reinterpret_cast<T *>(arena.start + place * 8ull);
+#endif
 }
 
 // Blocks are powers of two, so that one that was given back fits the next of its class.

@@ -230,6 +230,21 @@ inline u32 find_flow(u64 join_key, u32 tag, u8 shard)
 	});
 }
 
+inline void give_end(u32 end)
+{
+	ends.give(end);
+	cold_ends.give(end);
+}
+
+// What the row keeps says that it is free: it has no ends.
+inline void give_flow(u32 flow)
+{
+	flows.at(flow)->ends[0] = flows.at(flow)->ends[1] = 0;
+	flows.give(flow);
+	cold_flows.give(flow);
+	flow_keys.give(flow);
+}
+
 inline void forget_end(u32 end)
 {
 	if (end == 0) return;
@@ -237,8 +252,7 @@ inline void forget_end(u32 end)
 	if (UNLIKELY((cold_ends.at(end)->remote_node | cold_ends.at(end)->remote.wide) != 0)) __builtin_trap();
 	release_viewpoint(cold_ends.at(end)->viewpoint);
 	if (UNLIKELY((ends.at(end)->flags & END_CARRIES) != 0)) __builtin_trap();
-	ends.give(end);
-	cold_ends.give(end);
+	give_end(end);
 }
 
 inline u32 own_of(const FlowCold *cold)
@@ -288,10 +302,7 @@ inline void forget_flow(u32 flow)
 	drop_own_totals(cold);
 	forget_end(hot->ends[0]);
 	forget_end(hot->ends[1]);
-	hot->ends[0] = hot->ends[1] = 0;
-	flows.give(flow);
-	cold_flows.give(flow);
-	flow_keys.give(flow);
+	give_flow(flow);
 }
 
 inline LingerList &linger_list_of(const FlowCold *cold)

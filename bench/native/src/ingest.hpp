@@ -7,6 +7,7 @@
 
 #include "claims.hpp"
 #include "names.hpp"
+#include "onces.hpp"
 #include "sessions.hpp"
 
 constexpr u64 TOTALS_RATE_MAX = 100'000'000'000;
@@ -271,6 +272,13 @@ inline u8 shard_of(u64 join_key)
 	return static_cast<u8>(stable_hash_pair(join_key, 0));
 }
 
+// Units of 2^24 ns; 0 = unknown.
+inline u32 short_time(u64 time_ns)
+{
+	const u32 units = static_cast<u32>(time_ns >> 24);
+	return units == 0 && time_ns != 0 ? 1 : units;
+}
+
 // As match will see it; its node is retained for the way there.
 inline void describe(const Session *session, const struct wire::open *open, u32 end, records::match_open *to)
 {
@@ -293,8 +301,7 @@ inline void describe(const Session *session, const struct wire::open *open, u32 
 	to->flags = static_cast<u16>(open->flags);
 	to->shard = 0;
 	to->pad0 = 0;
-	const u32 start = static_cast<u32>(open->start_time_ns >> 24);
-	to->start_time = start == 0 && open->start_time_ns != 0 ? 1 : start;
+	to->start_time = short_time(open->start_time_ns);
 	to->identity = session->identity;
 	if (UNLIKELY(session->named_count != 0)) __builtin_trap();
 	to->remote_node = 0;
@@ -386,6 +393,54 @@ inline u64 duration_of(const wire::once *once)
 	return least(greatest<u64>(once->end_time_ns - start, 1), TALLY_SAMPLE_NS_MAX);
 }
 
+inline bool are_narrow(const wire::totals *totals)
+{
+	const u64 bits = totals->bytes_sent | totals->bytes_received | totals->segments_sent |
+			 totals->segments_received | totals->retransmits;
+	return bits >> 32 == 0;
+}
+
+// In the form in which it waits for the close.
+inline void stage_once(Session *session, const wire::once *once)
+{
+	const struct wire::open *open = &once->open;
+	// It would be claimed when it is shipped.
+	if (UNLIKELY(!are_narrow(&once->totals))) __builtin_trap();
+	auto *to = stage_record<WaitingOnce>(session, records::RECORD_KIND_WAITING_ONCE, shard_of(open->join_key));
+	to->join_key = open->join_key;
+	to->cookie = open->cookie;
+	to->remote.set(load64(open->remote_address), load64(open->remote_address + 8));
+	to->duration_ns = duration_of(once);
+	to->tag = 0;
+	to->other = 0;
+	to->viewpoint = viewpoint_of({session->boot, session->session, session->identity,
+				      space_of(session, open->address_space), load64(open->local_address),
+				      load64(open->local_address + 8)});
+	to->node = process_node(session, open->process);
+	retain_node(to->node);
+	if (UNLIKELY(session->named_count != 0)) __builtin_trap();
+	to->remote_node = 0;
+	to->from_window = 0;
+	to->start_time = short_time(open->start_time_ns);
+	to->handshake_us = once->handshake_us;
+	to->bytes_sent = static_cast<u32>(once->totals.bytes_sent);
+	to->bytes_received = static_cast<u32>(once->totals.bytes_received);
+	to->segments_sent = static_cast<u32>(once->totals.segments_sent);
+	to->segments_received = static_cast<u32>(once->totals.segments_received);
+	to->retransmits = static_cast<u32>(once->totals.retransmits);
+	to->srtt_us = once->totals.srtt_us;
+	to->min_rtt_us = once->totals.min_rtt_us;
+	to->local_port = open->local_port;
+	to->remote_port = open->remote_port;
+	to->error = once->error;
+	to->flags = static_cast<u8>(open->flags);
+	to->role = open->role;
+	to->role_source = open->role_source;
+	to->protocol = open->protocol;
+	to->reason = once->reason;
+	to->phase = once->phase;
+}
+
 inline u8 take_onces(Session *session, const Batch<wire::once> &batch)
 {
 	const u64 staged = batch.size * static_cast<u64>(sizeof(records::record_header) + sizeof(records::match_once));
@@ -401,16 +456,7 @@ inline u8 take_onces(Session *session, const Batch<wire::once> &batch)
 			refuse_socket(records::REFUSAL_REASON_FOREIGN_ADDRESS);
 			continue;
 		}
-		auto *record = stage_record<records::match_once>(session, records::RECORD_KIND_MATCH_ONCE,
-								 shard_of(once->open.join_key));
-		describe(session, &once->open, 0, &record->open);
-		record->from_window = 0;
-		record->reason = once->reason;
-		record->phase = once->phase;
-		record->error = once->error;
-		copy_totals(&record->totals, &once->totals);
-		record->duration_ns = duration_of(once);
-		record->handshake_ns = once->handshake_us * 1000ull;
+		stage_once(session, once);
 		count(records::REDUCER_COUNTER_SOCKETS_OPENED);
 		count(records::REDUCER_COUNTER_SOCKETS_CLOSED);
 	}

@@ -16,9 +16,6 @@
 
 #include "reducer.hpp"
 
-// Address space for the tables at their limits, which pages fill as far as they are used.
-constexpr u64 ARENA_BYTES = 64ull << 30;
-
 struct Input {
 	u8 *bytes = nullptr;
 	u64 size = 0;
@@ -138,11 +135,11 @@ int main(int argument_count, char **arguments)
 		fprintf(stderr, "usage: %s FIRST_WINDOW WINDOW_NS\n", arguments[0]);
 		return 2;
 	}
-	void *range =
-		mmap(nullptr, ARENA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	// Address space for the tables at their limits, which pages fill as far as they are used.
+	void *range = mmap(nullptr, ARENA_BYTES_MAX, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (range == MAP_FAILED) Input::fail("mmap");
-	arena.top = static_cast<u8 *>(range);
-	arena.end = arena.top + ARENA_BYTES;
+	arena.create(static_cast<u8 *>(range), static_cast<u8 *>(range) + ARENA_BYTES_MAX);
 	init_reducer(static_cast<u32>(strtoul(arguments[1], nullptr, 10)), strtoull(arguments[2], nullptr, 10));
 	Input input;
 	char line[4096];

@@ -58,6 +58,11 @@ inline void report(u32 end, const records::end_totals &totals, u32 from_window)
 	       totals.retransmits, totals.srtt_us, from_window);
 }
 
+inline u32 side_of(const records::match_open &open)
+{
+	return open.role == kernel::ROLE_SERVER;
+}
+
 inline u32 refuse_claim(u32 reason)
 {
 	count(records::REDUCER_COUNTER_CLAIMS_REFUSED);
@@ -152,7 +157,8 @@ inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 {
 	// An end that is told again.
 	if (UNLIKELY(channel_end(open->end) != 0)) __builtin_trap();
-	const u32 viewpoint = viewpoint_of(open);
+	const u32 viewpoint = viewpoint_of({open->boot, open->session, open->identity, open->address_space,
+					    load64(open->local_address), load64(open->local_address + 8)});
 	const u32 end = claim_end(open, viewpoint, tag, shard);
 	set_channel_end(open->end, end);
 	if (LIKELY(end != 0))
@@ -160,33 +166,6 @@ inline void receive_open(const records::match_open *open, u32 tag, u8 shard)
 	else
 		release_viewpoint(viewpoint);
 	release_node(open->node);
-}
-
-inline void tell_once(u32 end, const records::match_once *once)
-{
-	Ending said = {};
-	said.reason = once->reason;
-	said.phase = once->phase;
-	said.min_rtt_us = once->totals.min_rtt_us;
-	if (UNLIKELY(is_connect_failure(once->reason))) __builtin_trap();
-	said.duration_ns = once->duration_ns;
-	if (once->open.role != kernel::ROLE_UNKNOWN) {
-		said.role = once->open.role;
-		said.handshake_us = static_cast<u32>(once->handshake_ns / 1000);
-	}
-	keep_ending(end, ends.at(end), said);
-	close_end(end, once->reason);
-	report(end, once->totals, once->from_window);
-}
-
-inline void claim_once(const records::match_once *once, u32 tag, u8 shard)
-{
-	const u32 end = claim_end(&once->open, once->open.viewpoint, tag, shard);
-	release_node(once->open.node);
-	if (LIKELY(end != 0))
-		tell_once(end, once);
-	else
-		release_viewpoint(once->open.viewpoint);
 }
 
 inline void receive_close(const records::match_close *close, u32 from_window)
@@ -207,49 +186,6 @@ inline void receive_close(const records::match_close *close, u32 from_window)
 	keep_ending(end, hot, said);
 	close_end(end, close->reason);
 	report(end, close->totals, from_window);
-}
-
-// Sockets that lived within one window wait for its close, by shard: the rows of their flows and the shard's table are
-// in the core's cache while the list is claimed (wasm-modules/assembly/match/onces.ts).
-inline void defer_once(u32 shard, const records::match_once *once, u32 from_window)
-{
-	OnceList &list = once_lists[shard];
-	if (UNLIKELY(list.last == nullptr || list.last->used == ONCES_OF_BLOCK)) {
-		auto *block = static_cast<OnceBlock *>(take_block(CHAIN_BLOCK_BYTES));
-		block->next = nullptr;
-		block->used = 0;
-		if (list.last == nullptr)
-			list.first = block;
-		else
-			list.last->next = block;
-		list.last = block;
-	}
-	WaitingOnce *kept = list.last->items + list.last->used++;
-	list.size++;
-	kept->is_taken = false;
-	kept->other = nullptr;
-	kept->once = *once;
-	kept->once.from_window = from_window;
-	kept->once.open.viewpoint = viewpoint_of(&once->open);
-	prefetch_lines(kept + 1, sizeof *kept);
-}
-
-// The next that waits and was not taken along, or null. It stands until the next call.
-inline WaitingOnce *take_once(OnceList &list)
-{
-	while (list.first != nullptr) {
-		OnceBlock *block = list.first;
-		while (list.passed < block->used) {
-			WaitingOnce *waiting = block->items + list.passed++;
-			if (!waiting->is_taken) return waiting;
-		}
-		list.passed = 0;
-		list.first = block->next;
-		give_block(block, CHAIN_BLOCK_BYTES);
-	}
-	list.last = nullptr;
-	list.size = 0;
-	return nullptr;
 }
 
 struct StagedGroup {
@@ -307,7 +243,7 @@ inline void ship_once(const records::record_header *header, u32 from_window)
 {
 	count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
 	count(records::REDUCER_COUNTER_RECORDS_MATCHED);
-	defer_once(header->pad0, reinterpret_cast<const records::match_once *>(header + 1), from_window);
+	defer_once(header->pad0, reinterpret_cast<const WaitingOnce *>(header + 1), from_window);
 }
 
 // Of what is staged, this far before it is shipped.
@@ -323,7 +259,7 @@ inline void ship_staged(Session *session, u32 from_window)
 				reinterpret_cast<records::record_header *>(reinterpret_cast<u8 *>(block) + at);
 			prefetch_lines(reinterpret_cast<const u8 *>(header) + STAGED_AHEAD_BYTES, header->size);
 			at += header->size;
-			if (header->kind == records::RECORD_KIND_MATCH_ONCE) {
+			if (header->kind == records::RECORD_KIND_WAITING_ONCE) {
 				if (group.size != 0) ship_group(group, from_window);
 				ship_once(header, from_window);
 				continue;
@@ -663,8 +599,9 @@ inline void begin_end_window(End *end)
 	end->from_window = NO_WINDOW;
 }
 
-// Books what is new of a flow and sends it; true when an end of it is open.
-inline bool book_news(Flow *hot, FlowCold *cold, u32 window)
+// Books what is new of a flow and sends it. `is_active`: an end of it is open. Returns its edge, 0 when nothing was
+// sent.
+inline u32 book_news(Flow *hot, FlowCold *cold, bool is_active, u32 window)
 {
 	if ((cold->flags & FLOW_BOOKED) == 0) orient_flow(hot, cold);
 	const u32 client_end = hot->ends[cold->client_slot];
@@ -680,14 +617,17 @@ inline bool book_news(Flow *hot, FlowCold *cold, u32 window)
 	cold->flags |= FLOW_BOOKED;
 	out.rtt_us = client->srtt_us != 0 ? client->srtt_us : server->srtt_us;
 	count_flow(hot, cold, client, server, &out);
-	const bool is_active = (client->open_count | server->open_count) != 0;
 	// News of a flow that may be of a fold wait.
 	if (UNLIKELY(fold_pairs_live != 0)) __builtin_trap();
 	const u32 edge = send_news(hot, cold, client, server, is_active, window, &out);
-	if (cold->tallies != 0 && edge != 0) send_endings(cold, client_end, edge);
 	begin_end_window(client);
 	begin_end_window(server);
-	return is_active;
+	return edge;
+}
+
+inline bool is_open(u32 end)
+{
+	return end != 0 && ends.at(end)->open_count != 0;
 }
 
 inline bool is_closed(u32 end)
@@ -703,8 +643,10 @@ inline void book_flow(u32 flow, u32 window)
 		forget_flow(flow);
 		return;
 	}
-	if (!book_news(hot, cold, window))
-		linger_flow(flow, cold, window, is_closed(hot->ends[0]) && is_closed(hot->ends[1]));
+	const bool is_active = is_open(hot->ends[0]) || is_open(hot->ends[1]);
+	const u32 edge = book_news(hot, cold, is_active, window);
+	if (cold->tallies != 0 && edge != 0) send_endings(cold, hot->ends[cold->client_slot], edge);
+	if (!is_active) linger_flow(flow, cold, window, is_closed(hot->ends[0]) && is_closed(hot->ends[1]));
 }
 
 // Looks at the rows of the flows that were touched last, and of their ends; returns how many they are.
@@ -747,51 +689,64 @@ inline u32 next_touched(u32 until)
 	return take_touched(until);
 }
 
-inline WaitingOnce *next_once(OnceList &list)
+inline WaitingOnce *next_waiting(OnceList &list)
 {
-	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list, closing.shard);
-	if (closing.onces_ahead != 0) closing.onces_ahead--;
-	WaitingOnce *waiting = take_once(list);
-	if (waiting == nullptr) closing.onces_ahead = 0;
-	return waiting;
+	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list.chain, closing.shard);
+	if (closing.onces_ahead == 0) return nullptr;
+	closing.onces_ahead--;
+	return next_once(list.chain);
+}
+
+// What the record holds is the end's, too.
+inline void add_end(u32 flow, const WaitingOnce *once)
+{
+	const u32 end = ends.take();
+	cold_ends.take();
+	u16 flags = END_FRESH | END_REPORTED | END_CLOSED | END_CLOSING;
+	if ((once->flags & wire::OPEN_FLAGS_EXISTING) != 0) flags |= END_EXISTING;
+	if ((once->flags & wire::OPEN_FLAGS_COUNTED) != 0) flags |= END_COUNTED;
+	*ends.at(end) = {once->bytes_sent,
+			 once->bytes_received,
+			 once->segments_sent,
+			 once->segments_received,
+			 once->retransmits,
+			 once->srtt_us,
+			 once->from_window,
+			 flow,
+			 0,
+			 flags,
+			 once->node,
+			 0};
+	*cold_ends.at(end) = {once->cookie, once->remote,      once->viewpoint, once->local_port, once->remote_port,
+			      once->role,   once->role_source, once->reason,	once->protocol,	  once->remote_node};
+	flows.at(flow)->ends[once->slot()] = end;
 }
 
 // Both ends are told and booked in one go, so that their rows are given back before the next ones are taken.
-inline void book_brief(const WaitingOnce *waiting, u32 window)
+inline void book_brief(WaitingOnce *once, u32 window)
 {
-	const u32 shard = closing.shard;
-	const u32 before = waiting_endings;
-	const u32 flow = new_flow(waiting->once.open.join_key, static_cast<u8>(shard));
-	const WaitingOnce *const both[2] = {waiting, waiting->other};
-	for (const WaitingOnce *each : both) {
-		tell_once(occupy(flow, &each->once.open, each->once.open.viewpoint), &each->once);
-		release_node(each->once.open.node);
+	WaitingOnce *other = once_at(once->other);
+	other->other = TAKEN_ONCE;
+	const u32 flow = new_flow(once->join_key, static_cast<u8>(closing.shard));
+	add_end(flow, once);
+	add_end(flow, other);
+	count(records::REDUCER_COUNTER_FLOWS_JOINED);
+	FlowCold *cold = cold_flows.at(flow);
+	const u32 edge = book_news(flows.at(flow), cold, false, window);
+	if (LIKELY(edge != 0)) {
+		const u32 leaf = begin_tallies(edge);
+		const u8 sides[2] = {records::TALLY_SIDE_CLIENT, records::TALLY_SIDE_SERVER};
+		send_ending(leaf, other, sides[other->slot() ^ cold->client_slot]);
+		send_ending(leaf, once, sides[once->slot() ^ cold->client_slot]);
 	}
-	take_touched(0);
-	book_news(flows.at(flow), cold_flows.at(flow), window);
-	waiting_endings = before;
-	keep_brief(flow, waiting->tag, shard);
+	drop_own_totals(cold);
+	keep_brief(flow, once, closing.shard);
 }
 
-inline bool is_unknown(const WaitingOnce *waiting)
+inline bool is_unknown(const WaitingOnce *once)
 {
 	const u8 shard = static_cast<u8>(closing.shard);
-	const u64 key = waiting->once.open.join_key;
-	return find_flow(key, waiting->tag, shard) == 0 && !is_brief(key, waiting->tag, shard);
-}
-
-// Of one that waits in the shard, or of two.
-inline void claim_waiting(WaitingOnce *waiting, u32 window)
-{
-	if (LIKELY(waiting->other != nullptr)) {
-		if (LIKELY(is_unknown(waiting))) {
-			waiting->other->is_taken = true;
-			book_brief(waiting, window);
-			return;
-		}
-		waiting->other->other = nullptr;
-	}
-	claim_once(&waiting->once, waiting->tag, static_cast<u8>(closing.shard));
+	return find_flow(once->join_key, once->tag, shard) == 0 && !is_brief(once->join_key, once->tag, shard);
 }
 
 // Claims, books or forgets one flow of a shard; false when all shards are through.
@@ -804,17 +759,20 @@ inline bool close_shards(u32 window)
 			const u32 pairs = pair_onces(list);
 			if (pairs != 0) begin_briefs(closing.shard, window, pairs);
 		}
-		WaitingOnce *waiting = next_once(list);
+		WaitingOnce *waiting = next_waiting(list);
 		if (waiting != nullptr) {
-			claim_waiting(waiting, window);
+			// Of its key there is a flow: the mixes have none.
+			if (UNLIKELY(!is_unknown(waiting))) __builtin_trap();
+			book_brief(waiting, window);
 			return true;
 		}
+		if (list.size != 0) keep_onces(closing.shard, list);
 		const u32 flow = next_touched(closing.touched_before);
 		if (flow != 0) {
 			book_flow(flow, window);
 			return true;
 		}
-		if (forget_committed(closing.shard) || forget_committed_brief(closing.shard)) return true;
+		if (forget_committed(closing.shard) || forget_committed_briefs(closing.shard)) return true;
 		closing.is_paired = false;
 	}
 	return false;

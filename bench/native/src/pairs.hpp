@@ -10,12 +10,12 @@
 constexpr u32 TALLIES_AHEAD = 8;
 
 // Where the edge of a pair is probably named.
-inline u32 edge_tag_of(const WaitingOnce *waiting)
+inline u32 edge_tag_of(const WaitingOnce *once, const WaitingOnce *other)
 {
-	const bool is_server = side_of(waiting->once.open) != 0;
-	const records::match_open &client = is_server ? waiting->other->once.open : waiting->once.open;
-	const records::match_open &server = is_server ? waiting->once.open : waiting->other->once.open;
-	return edge_tag(client.node, server.node, server.local_port | static_cast<u32>(server.protocol) << 16);
+	const bool is_server = once->slot() != 0;
+	const WaitingOnce *client = is_server ? other : once;
+	const WaitingOnce *server = is_server ? once : other;
+	return edge_tag(client->node, server->node, server->local_port | static_cast<u32>(server->protocol) << 16);
 }
 
 // `found`: the tags of `size` edges, which are overwritten; 0 = nothing.
@@ -46,24 +46,20 @@ inline void look_at_leaves(u32 *found, u32 size)
 	}
 }
 
-// What `take_once` gives next of the shard's list. Returns how many onces they are, at most GROUP.
-inline u32 look_at_onces(const OnceList &list, u32 shard)
+// What `next_once` gives next of the shard's list. Returns how many onces they are, at most GROUP.
+inline u32 look_at_onces(OnceChain chain, u32 shard)
 {
 	u32 found[GROUP];
 	u32 size = 0;
-	u32 pairs = 0;
-	u64 index = list.passed;
-	for (const OnceBlock *block = list.first; block != nullptr && size < GROUP; block = block->next, index = 0) {
-		for (; index < block->used && size < GROUP; index++) {
-			const WaitingOnce *waiting = block->items + index;
-			if (waiting->is_taken) continue;
-			size++;
-			if (waiting->other == nullptr) continue;
-			look_for_brief(waiting->tag, shard);
-			found[pairs] = edge_tag_of(waiting);
-			edge_table.prefetch_slot(found[pairs++]);
-		}
+	while (size < GROUP) {
+		const WaitingOnce *once = next_once(chain);
+		if (once == nullptr) break;
+		// One that is told without its other end: the mixes have none.
+		if (UNLIKELY(once->other == 0)) __builtin_trap();
+		look_for_brief(once->tag, shard);
+		found[size] = edge_tag_of(once, once_at(once->other));
+		edge_table.prefetch_slot(found[size++]);
 	}
-	look_at_leaves(found, pairs);
+	look_at_leaves(found, size);
 	return size;
 }

@@ -3,7 +3,7 @@
 // itself.
 #pragma once
 
-#include "flows.hpp"
+#include "onces.hpp"
 #include "tree.hpp"
 
 constexpr u32 TALLY_COUNT_MAX = 1 << 18;
@@ -272,40 +272,62 @@ inline void keep_ending(u32 end, End *hot, Ending said)
 	touch_flow(hot->flow);
 }
 
-inline void emit_ending(u32 leaf, const Ending *ending, u8 side)
+inline void emit_ending(u32 leaf, const Ending &ending, u32 viewpoint, u8 side)
 {
-	const u8 teller = static_cast<u8>(viewpoints.at(cold_ends.at(ending->end)->viewpoint)->teller);
+	const u8 teller = static_cast<u8>(viewpoints.at(viewpoint)->teller);
 	const auto emit = [=](u16 kind, u32 code, u64 amount, u64 sum) {
 		add_tally(leaf, tally_identity(kind, side, code), teller, amount, sum);
 	};
-	if (ending->duration_ns != 0) emit(wire::TALLY_KIND_DURATION, ending->reason, 1, ending->duration_ns);
-	if (ending->handshake_us != 0) {
-		const bool is_client = ending->role == kernel::ROLE_CLIENT;
+	if (ending.duration_ns != 0) emit(wire::TALLY_KIND_DURATION, ending.reason, 1, ending.duration_ns);
+	if (ending.handshake_us != 0) {
+		const bool is_client = ending.role == kernel::ROLE_CLIENT;
 		emit(is_client ? wire::TALLY_KIND_HANDSHAKE_SERVER : wire::TALLY_KIND_HANDSHAKE_CLIENT, 0, 1,
-		     ending->handshake_us * 1000ull);
+		     ending.handshake_us * 1000ull);
 	}
 	// Of connects that failed.
-	if (UNLIKELY((ending->error | ending->syns_again) != 0)) __builtin_trap();
-	if (ending->min_rtt_us != 0) emit(wire::TALLY_KIND_RTT_MIN, 0, 1, ending->min_rtt_us * 1000ull);
-	if (ending->phase == kernel::CONNECTION_PHASE_NONE) return;
-	const bool is_sent = ending->reason == kernel::CLOSE_REASON_RESET_SENT;
-	emit(is_sent ? wire::TALLY_KIND_RESET_SENT : wire::TALLY_KIND_RESET_RECEIVED, ending->phase, 1, 0);
+	if (UNLIKELY((ending.error | ending.syns_again) != 0)) __builtin_trap();
+	if (ending.min_rtt_us != 0) emit(wire::TALLY_KIND_RTT_MIN, 0, 1, ending.min_rtt_us * 1000ull);
+	if (ending.phase == kernel::CONNECTION_PHASE_NONE) return;
+	const bool is_sent = ending.reason == kernel::CLOSE_REASON_RESET_SENT;
+	emit(is_sent ? wire::TALLY_KIND_RESET_SENT : wire::TALLY_KIND_RESET_RECEIVED, ending.phase, 1, 0);
 }
 
-// All that waits for a flow which is booked and on `edge`.
-inline void send_endings(FlowCold *cold, u32 client, u32 edge)
+// The leaf on which what ends counted on `edge` is counted.
+inline u32 begin_tallies(u32 edge)
 {
 	announce_edge(edge);
 	const u32 leaf = leaf_of_edge(edge, 0);
 	Row *row = rows.at(leaf);
 	list_row(leaf, row);
 	row->moved = 1;
+	return leaf;
+}
+
+// All that waits for a flow which is booked and on `edge`.
+inline void send_endings(FlowCold *cold, u32 client, u32 edge)
+{
+	const u32 leaf = begin_tallies(edge);
 	for (u32 at = cold->tallies; at != 0; at = endings.at(at)->next) {
-		const Ending *ending = endings.at(at);
+		const Ending &ending = *endings.at(at);
 		// A tally that an agent told.
-		if (UNLIKELY(ending->kind != wire::TALLY_KIND_NONE)) __builtin_trap();
-		emit_ending(leaf, ending,
-			    ending->end == client ? records::TALLY_SIDE_CLIENT : records::TALLY_SIDE_SERVER);
+		if (UNLIKELY(ending.kind != wire::TALLY_KIND_NONE)) __builtin_trap();
+		emit_ending(leaf, ending, cold_ends.at(ending.end)->viewpoint,
+			    ending.end == client ? records::TALLY_SIDE_CLIENT : records::TALLY_SIDE_SERVER);
 	}
 	cold->tallies = 0;
+}
+
+// How the socket of a Once ended.
+inline void send_ending(u32 leaf, const WaitingOnce *once, u8 side)
+{
+	Ending said = {};
+	said.reason = once->reason;
+	said.phase = once->phase;
+	said.min_rtt_us = once->min_rtt_us;
+	said.duration_ns = once->duration_ns;
+	if (once->role != kernel::ROLE_UNKNOWN) {
+		said.role = once->role;
+		said.handshake_us = once->handshake_us;
+	}
+	emit_ending(leaf, said, once->viewpoint, side);
 }

@@ -29,29 +29,45 @@ inline void init_viewpoints()
 	viewpoint_table.create();
 }
 
-inline bool is_seen_from(u32 row, const records::match_open *open)
+// What makes a viewpoint.
+struct Sight {
+	u64 boot;
+	u64 session;
+	u64 identity;
+	u64 address_space;
+	u64 local_high;
+	u64 local_low;
+};
+
+inline bool is_seen_from(u32 row, const Sight &sight)
 {
 	const Viewpoint *point = viewpoints.at(row);
-	return point->local_low == load64(open->local_address + 8) && point->session == open->session &&
-	       point->local_high == load64(open->local_address) && point->address_space == open->address_space &&
-	       point->identity == open->identity && point->boot == open->boot;
+	return point->local_low == sight.local_low && point->session == sight.session &&
+	       point->local_high == sight.local_high && point->address_space == sight.address_space &&
+	       point->identity == sight.identity && point->boot == sight.boot;
 }
 
-// The one from which `open` is told, retained.
-inline u32 viewpoint_of(const records::match_open *open)
+// Retained.
+inline u32 viewpoint_of(const Sight &sight)
 {
 	u32 row = last_viewpoint;
-	if (UNLIKELY(row == 0 || !is_seen_from(row, open))) {
-		const u64 high = load64(open->local_address);
-		const u64 low = load64(open->local_address + 8);
-		const u32 tag = hash_pair(stable_hash_pair(open->session ^ open->address_space, high), low);
-		row = viewpoint_table.find(tag, [=](u32 found) { return is_seen_from(found, open); });
+	if (UNLIKELY(row == 0 || !is_seen_from(row, sight))) {
+		const u32 tag = hash_pair(stable_hash_pair(sight.session ^ sight.address_space, sight.local_high),
+					  sight.local_low);
+		row = viewpoint_table.find(tag, [&](u32 found) { return is_seen_from(found, sight); });
 		if (UNLIKELY(row == 0)) {
 			row = viewpoints.take();
-			const u8 teller = static_cast<u8>(stable_hash_pair(open->identity, 0));
-			*viewpoints.at(row) = {
-				tag, 0,	     open->boot, open->session, open->identity, open->address_space, high,
-				low, teller, 0};
+			const u8 teller = static_cast<u8>(stable_hash_pair(sight.identity, 0));
+			*viewpoints.at(row) = {tag,
+					       0,
+					       sight.boot,
+					       sight.session,
+					       sight.identity,
+					       sight.address_space,
+					       sight.local_high,
+					       sight.local_low,
+					       teller,
+					       0};
 			viewpoint_table.insert(tag, row);
 		}
 		last_viewpoint = row;

@@ -13,8 +13,7 @@ extern "C" u32 reducer_call(u32 call, u32 a, u32 b, u32 c)
 	switch (call) {
 	case INIT: {
 		// From `a` to `b` memory is free; a window has `c` seconds.
-		arena.top = reinterpret_cast<u8 *>(a);
-		arena.end = reinterpret_cast<u8 *>(b);
+		arena.create(reinterpret_cast<u8 *>(a), reinterpret_cast<u8 *>(b));
 		init_reducer(FIRST_WINDOW, c * 1'000'000'000ull);
 		return 0;
 	}

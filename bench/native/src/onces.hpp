@@ -1,0 +1,183 @@
+// Sockets that lived within one window wait for its close, by shard: the shard's tables are in the core's cache while the
+// list is claimed. What waits is half of a records::match_once, because memory's bandwidth is what a short connection
+// costs most (wasm-modules/assembly/match/{onces,once-pairs}.ts).
+#pragma once
+
+#include "flows.hpp"
+
+constexpr u32 CHAIN_BLOCK_BYTES = 1 << 15;
+// Items of a block whose lines are fetched before their turn.
+constexpr u32 ONCES_AHEAD = 6;
+
+// What a Once says, and what it holds: its viewpoint and its node.
+struct WaitingOnce {
+	u64 join_key;
+	u64 cookie;
+	RemoteAddress remote;
+	u64 duration_ns;
+	// Of its key. When the flow of two is kept, the first of them has what it needs to be taken back: its flags and the
+	// slot of its client.
+	u32 tag;
+	// Where the other side waits, when these two are all that claim their key in the list; TAKEN_ONCE: booked with it.
+	u32 other;
+	u32 viewpoint;
+	u32 node;
+	u32 remote_node;
+	u32 from_window;
+	u32 start_time;
+	u32 handshake_us;
+	u32 bytes_sent;
+	u32 bytes_received;
+	u32 segments_sent;
+	u32 segments_received;
+	u32 retransmits;
+	u32 srtt_us;
+	u32 min_rtt_us;
+	u16 local_port;
+	u16 remote_port;
+	u16 error;
+	// wire::OPEN_FLAGS_*.
+	u8 flags;
+	u8 role;
+	u8 role_source;
+	u8 protocol;
+	u8 reason;
+	u8 phase;
+
+	u32 slot() const
+	{
+		return role == kernel::ROLE_SERVER;
+	}
+};
+static_assert(sizeof(WaitingOnce) == 104, "as in match/onces.ts");
+
+constexpr u32 TAKEN_ONCE = 1;
+
+constexpr u32 ONCES_OF_BLOCK = (CHAIN_BLOCK_BYTES - 16) / sizeof(WaitingOnce);
+
+struct OnceBlock {
+	OnceBlock *next;
+	u64 used;
+	WaitingOnce items[ONCES_OF_BLOCK];
+};
+static_assert(sizeof(OnceBlock) <= CHAIN_BLOCK_BYTES, "a block of the arena");
+
+// Blocks of one list, and how far it was walked.
+struct OnceChain {
+	OnceBlock *first;
+	OnceBlock *last;
+	OnceBlock *at;
+	u64 passed;
+};
+
+struct OnceList {
+	OnceChain chain;
+	u64 size;
+};
+
+inline OnceList once_lists[SHARD_COUNT];
+
+inline bool is_connect_failure(u8 reason)
+{
+	return reason >= kernel::CLOSE_REASON_CONNECT_REFUSED && reason <= kernel::CLOSE_REASON_CONNECT_OTHER;
+}
+
+inline WaitingOnce *once_at(u32 place)
+{
+	return place_at<WaitingOnce>(place);
+}
+
+// What is staged goes over into the list of its shard with what it holds.
+inline void defer_once(u32 shard, const WaitingOnce *once, u32 from_window)
+{
+	OnceList &list = once_lists[shard];
+	OnceBlock *block = list.chain.last;
+	if (UNLIKELY(block == nullptr || block->used == ONCES_OF_BLOCK)) {
+		auto *fresh = static_cast<OnceBlock *>(take_block(CHAIN_BLOCK_BYTES));
+		fresh->next = nullptr;
+		fresh->used = 0;
+		if (block == nullptr)
+			list.chain.first = list.chain.at = fresh;
+		else
+			block->next = fresh;
+		list.chain.last = block = fresh;
+	}
+	WaitingOnce *kept = block->items + block->used++;
+	list.size++;
+	*kept = *once;
+	kept->from_window = from_window;
+	prefetch_lines(kept + 1, sizeof *kept);
+}
+
+// The next of the chain that was not taken along, or null.
+inline WaitingOnce *next_once(OnceChain &chain)
+{
+	while (chain.at != nullptr) {
+		while (chain.passed < chain.at->used) {
+			WaitingOnce *waiting = chain.at->items + chain.passed++;
+			if (waiting->other != TAKEN_ONCE) return waiting;
+		}
+		chain.at = chain.at->next;
+		chain.passed = 0;
+	}
+	return nullptr;
+}
+
+// Where one with a key is, by its tag: tag | place << 32, by linear probing. Made anew for each list.
+inline u64 *key_slots;
+inline u64 key_slots_bytes;
+
+// Load at most 2/3. Returns the mask.
+inline u32 clear_key_slots(u64 keys)
+{
+	u64 size = 64;
+	while (size * 2 < keys * 3)
+		size *= 2;
+	const u64 bytes = size * sizeof(u64);
+	if (bytes > key_slots_bytes) {
+		if (key_slots != nullptr) give_block(key_slots, key_slots_bytes);
+		key_slots_bytes = 1ull << block_class(bytes);
+		key_slots = static_cast<u64 *>(take_block(bytes));
+	}
+	__builtin_memset(key_slots, 0, bytes);
+	return static_cast<u32>(size - 1);
+}
+
+// True when it is the other side of one that came before it.
+inline bool meets(WaitingOnce *waiting, u32 mask)
+{
+	const u32 tag = flow_tag(waiting->join_key);
+	waiting->tag = tag;
+	for (u32 at = tag & mask;; at = (at + 1) & mask) {
+		const u64 found = key_slots[at];
+		if (found == 0) {
+			key_slots[at] = static_cast<u64>(place_of(waiting)) << 32 | tag;
+			return false;
+		}
+		if (static_cast<u32>(found) != tag) continue;
+		WaitingOnce *other = once_at(static_cast<u32>(found >> 32));
+		if (UNLIKELY(other->join_key != waiting->join_key)) continue;
+		// A side that is claimed twice: the mixes have none.
+		if (UNLIKELY(other->other != 0 || other->slot() == waiting->slot())) __builtin_trap();
+		waiting->other = place_of(other);
+		other->other = place_of(waiting);
+		return true;
+	}
+}
+
+// Finds the two ends of each connection in a list; returns how many connections there are.
+inline u32 pair_onces(const OnceList &list)
+{
+	const u32 mask = clear_key_slots(list.size);
+	u32 pairs = 0;
+	for (OnceBlock *block = list.chain.first; block != nullptr; block = block->next) {
+		for (u64 index = 0; index < block->used; index++) {
+			WaitingOnce *waiting = block->items + index;
+			prefetch_lines(waiting + ONCES_AHEAD, sizeof *waiting);
+			// A connect that failed has no other end: the mixes have none.
+			if (UNLIKELY(is_connect_failure(waiting->reason))) __builtin_trap();
+			pairs += meets(waiting, mask);
+		}
+	}
+	return pairs;
+}
