@@ -19,8 +19,10 @@ struct BriefList {
 	// Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the index is
 	// in no cache.
 	u32 *filter;
-	// All that waited in the shard.
+	// All that waited in the shard, and how many of the first block are forgotten.
 	OnceChain onces;
+	u32 passed;
+	u32 pad0;
 
 	u64 index_bytes() const
 	{
@@ -59,7 +61,7 @@ inline void begin_briefs(u32 shard, u32 window, u32 count)
 	while (slots < count * 2)
 		slots *= 2;
 	auto *list = static_cast<BriefList *>(take_block(sizeof(BriefList)));
-	*list = {nullptr, window, slots - 1, nullptr, nullptr, {}};
+	*list = {nullptr, window, slots - 1, nullptr, nullptr, {}, 0, 0};
 	list->index = static_cast<u64 *>(take_block(list->index_bytes()));
 	list->filter = static_cast<u32 *>(take_block(list->filter_bytes()));
 	__builtin_memset(list->index, 0, list->index_bytes());
@@ -73,9 +75,9 @@ inline void begin_briefs(u32 shard, u32 window, u32 count)
 }
 
 // All that waited in the shard was booked: its blocks stay with the briefs of the window.
-inline void keep_onces(u32 shard, OnceList &list)
+inline void keep_onces(u32 shard, OnceChain &list)
 {
-	shard_briefs[shard].tail->onces = {list.chain.first, list.chain.last, list.chain.first, 0};
+	shard_briefs[shard].tail->onces = list;
 	list = {};
 }
 
@@ -133,7 +135,7 @@ inline void release_once(const WaitingOnce *once)
 	release_viewpoint(once->viewpoint);
 }
 
-// Forgets one block of onces of the shard, up to `window`; false when there is none.
+// Forgets the next onces of the shard, up to `window`, at most GROUP; false when there are none.
 inline bool forget_oldest_briefs(ShardBriefs &kept, u32 window)
 {
 	BriefList *list = kept.head;
@@ -146,12 +148,17 @@ inline bool forget_oldest_briefs(ShardBriefs &kept, u32 window)
 		give_block(list, sizeof(BriefList));
 		return true;
 	}
-	for (u64 index = 0; index < block->used; index++) {
+	const u32 used = list->onces.used_of(block);
+	const u32 end = least(list->passed + GROUP, used);
+	for (u32 index = list->passed; index < end; index++) {
 		const WaitingOnce *once = block->items + index;
 		prefetch_lines(once + BRIEFS_AHEAD, sizeof *once);
 		release_once(once);
 		kept.size -= once->other != TAKEN_ONCE;
 	}
+	list->passed = end;
+	if (end < used) return true;
+	list->passed = 0;
 	list->onces.first = block->next;
 	give_block(block, CHAIN_BLOCK_BYTES);
 	return true;

@@ -96,7 +96,7 @@ inline bool are_totals_within(const wire::totals *totals, u64 allowance)
 	       totals->retransmits <= allowance;
 }
 
-// Items are far apart in rows of one line each; the row of the item this many behind is fetched meanwhile.
+// What the item this many behind needs is fetched meanwhile: its row, where rows of one line each are far apart.
 constexpr u32 PREFETCH_ITEMS = 12;
 
 template <typename T> inline void prefetch_row(const Session *session, const Batch<T> &batch, u32 index)
@@ -104,6 +104,14 @@ template <typename T> inline void prefetch_row(const Session *session, const Bat
 	if (index + PREFETCH_ITEMS >= batch.size) return;
 	const Socket *row = socket_row(session, batch.items[index + PREFETCH_ITEMS].handle);
 	if (row != nullptr) prefetch_to_write(row);
+}
+
+// Frames are read once, and each item of these is longer than a line.
+template <typename T> inline void prefetch_items(const Batch<T> &batch, u32 index)
+{
+	const T *item = batch.items + index + PREFETCH_ITEMS;
+	for (u64 line = 0; line < sizeof *item; line += 64)
+		prefetch(reinterpret_cast<const u8 *>(item) + line);
 }
 
 // Takes the marks of the items before `end` off again.
@@ -447,6 +455,7 @@ inline u8 take_onces(Session *session, const Batch<wire::once> &batch)
 	if (UNLIKELY(!can_stage(session, staged))) return records::REFUSAL_REASON_MEMORY;
 	const u64 allowance = allowance_since(session, session->told_window);
 	for (u32 index = 0; index < batch.size; index++) {
+		prefetch_items(batch, index);
 		const u8 reason = check_once(session, batch.items + index, allowance);
 		if (UNLIKELY(reason != records::REFUSAL_REASON_NONE)) return reason;
 	}

@@ -676,7 +676,9 @@ struct Close {
 	u32 ahead;
 	// The connections among what waits in the shard were looked for.
 	bool is_paired;
-	// Onces of the shard that were looked at and are still to be claimed.
+	// What of the shard waits is booked up to here.
+	OnceWalk walk;
+	// Onces that were looked at and are still to be booked.
 	u32 onces_ahead;
 };
 
@@ -689,12 +691,12 @@ inline u32 next_touched(u32 until)
 	return take_touched(until);
 }
 
-inline WaitingOnce *next_waiting(OnceList &list)
+inline WaitingOnce *next_waiting(const OnceChain &list)
 {
-	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list.chain, closing.shard);
+	if (closing.onces_ahead == 0) closing.onces_ahead = look_at_onces(list, closing.walk, closing.shard);
 	if (closing.onces_ahead == 0) return nullptr;
 	closing.onces_ahead--;
-	return next_once(list.chain);
+	return next_once(list, closing.walk);
 }
 
 // What the record holds is the end's, too.
@@ -753,9 +755,10 @@ inline bool is_unknown(const WaitingOnce *once)
 inline bool close_shards(u32 window)
 {
 	for (; closing.shard < SHARD_COUNT; closing.shard++) {
-		OnceList &list = once_lists[closing.shard];
+		OnceChain &list = once_lists[closing.shard];
 		if (!closing.is_paired) {
 			closing.is_paired = true;
+			closing.walk = {list.first, 0};
 			const u32 pairs = pair_onces(list);
 			if (pairs != 0) begin_briefs(closing.shard, window, pairs);
 		}
@@ -766,7 +769,11 @@ inline bool close_shards(u32 window)
 			book_brief(waiting, window);
 			return true;
 		}
-		if (list.size != 0) keep_onces(closing.shard, list);
+		if (list.size != 0) {
+			keep_onces(closing.shard, list);
+			closing.walk = {};
+			closing.onces_ahead = 0;
+		}
 		const u32 flow = next_touched(closing.touched_before);
 		if (flow != 0) {
 			book_flow(flow, window);
@@ -792,7 +799,7 @@ inline void set_live_counters()
 // the flows that were touched in the window. At most `budget` flows at once; true when the window is closed.
 inline bool close_match(u32 window, u32 budget)
 {
-	if (!closing.is_open) closing = {true, 0, touched_flows.size, 0, false, 0};
+	if (!closing.is_open) closing = {true, 0, touched_flows.size, 0, false, {}, 0};
 	for (u32 done = 0; done < budget; done++) {
 		if (close_shards(window)) continue;
 		const u32 flow = next_touched(0);

@@ -1,6 +1,6 @@
-// Sockets that lived within one window wait for its close, by shard: the shard's tables are in the core's cache while the
-// list is claimed. What waits is half of a records::match_once, because memory's bandwidth is what a short connection
-// costs most (wasm-modules/assembly/match/{onces,once-pairs}.ts).
+// Sockets that lived within one window wait for its close, by shard: the shard's tables are in the core's cache while
+// the list is claimed. What waits is half of a records::match_once, because memory's bandwidth is what a short
+// connection costs most (wasm-modules/assembly/match/{onces,once-pairs}.ts).
 #pragma once
 
 #include "flows.hpp"
@@ -15,10 +15,11 @@ struct WaitingOnce {
 	u64 cookie;
 	RemoteAddress remote;
 	u64 duration_ns;
-	// Of its key. When the flow of two is kept, the first of them has what it needs to be taken back: its flags and the
-	// slot of its client.
+	// Of its key. When the flow of two is kept, the first of them has what it needs to be taken back: its flags and
+	// the slot of its client.
 	u32 tag;
-	// Where the other side waits, when these two are all that claim their key in the list; TAKEN_ONCE: booked with it.
+	// Where the other side waits, when these two are all that claim their key in the list; TAKEN_ONCE: booked with
+	// it.
 	u32 other;
 	u32 viewpoint;
 	u32 node;
@@ -57,25 +58,33 @@ constexpr u32 ONCES_OF_BLOCK = (CHAIN_BLOCK_BYTES - 16) / sizeof(WaitingOnce);
 
 struct OnceBlock {
 	OnceBlock *next;
-	u64 used;
+	u64 pad0;
 	WaitingOnce items[ONCES_OF_BLOCK];
 };
 static_assert(sizeof(OnceBlock) <= CHAIN_BLOCK_BYTES, "a block of the arena");
 
-// Blocks of one list, and how far it was walked.
+// Blocks of one list, all but the last of them full.
 struct OnceChain {
 	OnceBlock *first;
 	OnceBlock *last;
-	OnceBlock *at;
-	u64 passed;
+	// Of the last block. Not in it: the heads of blocks share few sets of a cache, so whoever appends to all lists
+	// in turn would find none there.
+	u32 used;
+	u32 size;
+
+	u32 used_of(const OnceBlock *block) const
+	{
+		return block == last ? used : ONCES_OF_BLOCK;
+	}
 };
 
-struct OnceList {
-	OnceChain chain;
-	u64 size;
+// Where a walk along a chain is.
+struct OnceWalk {
+	OnceBlock *block;
+	u32 passed;
 };
 
-inline OnceList once_lists[SHARD_COUNT];
+inline OnceChain once_lists[SHARD_COUNT];
 
 inline bool is_connect_failure(u8 reason)
 {
@@ -87,38 +96,43 @@ inline WaitingOnce *once_at(u32 place)
 	return place_at<WaitingOnce>(place);
 }
 
+inline void add_block(OnceChain &list)
+{
+	auto *block = static_cast<OnceBlock *>(take_block(CHAIN_BLOCK_BYTES));
+	block->next = nullptr;
+	if (list.last == nullptr)
+		list.first = block;
+	else
+		list.last->next = block;
+	list.last = block;
+	list.used = 0;
+}
+
 // What is staged goes over into the list of its shard with what it holds.
 inline void defer_once(u32 shard, const WaitingOnce *once, u32 from_window)
 {
-	OnceList &list = once_lists[shard];
-	OnceBlock *block = list.chain.last;
-	if (UNLIKELY(block == nullptr || block->used == ONCES_OF_BLOCK)) {
-		auto *fresh = static_cast<OnceBlock *>(take_block(CHAIN_BLOCK_BYTES));
-		fresh->next = nullptr;
-		fresh->used = 0;
-		if (block == nullptr)
-			list.chain.first = list.chain.at = fresh;
-		else
-			block->next = fresh;
-		list.chain.last = block = fresh;
-	}
-	WaitingOnce *kept = block->items + block->used++;
+	OnceChain &list = once_lists[shard];
+	if (UNLIKELY(list.last == nullptr || list.used == ONCES_OF_BLOCK)) add_block(list);
+	WaitingOnce *kept = list.last->items + list.used++;
 	list.size++;
 	*kept = *once;
 	kept->from_window = from_window;
-	prefetch_lines(kept + 1, sizeof *kept);
+	// The lines of the next place that this one does not reach into.
+	const u8 *next = reinterpret_cast<const u8 *>(kept + 1);
+	prefetch_to_write(next + 63);
+	prefetch_to_write(next + sizeof *kept - 1);
 }
 
-// The next of the chain that was not taken along, or null.
-inline WaitingOnce *next_once(OnceChain &chain)
+// The next of the list that was not taken along, or null.
+inline WaitingOnce *next_once(const OnceChain &list, OnceWalk &walk)
 {
-	while (chain.at != nullptr) {
-		while (chain.passed < chain.at->used) {
-			WaitingOnce *waiting = chain.at->items + chain.passed++;
+	while (walk.block != nullptr) {
+		const u32 used = list.used_of(walk.block);
+		while (walk.passed < used) {
+			WaitingOnce *waiting = walk.block->items + walk.passed++;
 			if (waiting->other != TAKEN_ONCE) return waiting;
 		}
-		chain.at = chain.at->next;
-		chain.passed = 0;
+		walk = {walk.block->next, 0};
 	}
 	return nullptr;
 }
@@ -166,12 +180,13 @@ inline bool meets(WaitingOnce *waiting, u32 mask)
 }
 
 // Finds the two ends of each connection in a list; returns how many connections there are.
-inline u32 pair_onces(const OnceList &list)
+inline u32 pair_onces(const OnceChain &list)
 {
 	const u32 mask = clear_key_slots(list.size);
 	u32 pairs = 0;
-	for (OnceBlock *block = list.chain.first; block != nullptr; block = block->next) {
-		for (u64 index = 0; index < block->used; index++) {
+	for (OnceBlock *block = list.first; block != nullptr; block = block->next) {
+		const u32 used = list.used_of(block);
+		for (u32 index = 0; index < used; index++) {
 			WaitingOnce *waiting = block->items + index;
 			prefetch_lines(waiting + ONCES_AHEAD, sizeof *waiting);
 			// A connect that failed has no other end: the mixes have none.

@@ -47,18 +47,23 @@ inline void look_at_leaves(u32 *found, u32 size)
 }
 
 // What `next_once` gives next of the shard's list. Returns how many onces they are, at most GROUP.
-inline u32 look_at_onces(OnceChain chain, u32 shard)
+inline u32 look_at_onces(const OnceChain &list, OnceWalk walk, u32 shard)
 {
+	const WaitingOnce *onces[GROUP];
 	u32 found[GROUP];
 	u32 size = 0;
 	while (size < GROUP) {
-		const WaitingOnce *once = next_once(chain);
+		const WaitingOnce *once = next_once(list, walk);
 		if (once == nullptr) break;
 		// One that is told without its other end: the mixes have none.
 		if (UNLIKELY(once->other == 0)) __builtin_trap();
 		look_for_brief(once->tag, shard);
-		found[size] = edge_tag_of(once, once_at(once->other));
-		edge_table.prefetch_slot(found[size++]);
+		prefetch_lines(once_at(once->other), sizeof *once);
+		onces[size++] = once;
+	}
+	for (u32 index = 0; index < size; index++) {
+		found[index] = edge_tag_of(onces[index], once_at(onces[index]->other));
+		edge_table.prefetch_slot(found[index]);
 	}
 	look_at_leaves(found, size);
 	return size;

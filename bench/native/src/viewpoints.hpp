@@ -47,33 +47,35 @@ inline bool is_seen_from(u32 row, const Sight &sight)
 	       point->identity == sight.identity && point->boot == sight.boot;
 }
 
-// Retained.
-inline u32 viewpoint_of(const Sight &sight)
+[[gnu::noinline]] inline u32 find_viewpoint(const Sight &sight)
 {
-	u32 row = last_viewpoint;
-	if (UNLIKELY(row == 0 || !is_seen_from(row, sight))) {
-		const u32 tag = hash_pair(stable_hash_pair(sight.session ^ sight.address_space, sight.local_high),
-					  sight.local_low);
-		row = viewpoint_table.find(tag, [&](u32 found) { return is_seen_from(found, sight); });
-		if (UNLIKELY(row == 0)) {
-			row = viewpoints.take();
-			const u8 teller = static_cast<u8>(stable_hash_pair(sight.identity, 0));
-			*viewpoints.at(row) = {tag,
-					       0,
-					       sight.boot,
-					       sight.session,
-					       sight.identity,
-					       sight.address_space,
-					       sight.local_high,
-					       sight.local_low,
-					       teller,
-					       0};
-			viewpoint_table.insert(tag, row);
-		}
-		last_viewpoint = row;
-	}
-	viewpoints.at(row)->references++;
+	const u32 tag =
+		hash_pair(stable_hash_pair(sight.session ^ sight.address_space, sight.local_high), sight.local_low);
+	const u32 known = viewpoint_table.find(tag, [&](u32 row) { return is_seen_from(row, sight); });
+	if (known != 0) return known;
+	const u32 row = viewpoints.take();
+	const u8 teller = static_cast<u8>(stable_hash_pair(sight.identity, 0));
+	*viewpoints.at(row) = {tag,
+			       0,
+			       sight.boot,
+			       sight.session,
+			       sight.identity,
+			       sight.address_space,
+			       sight.local_high,
+			       sight.local_low,
+			       teller,
+			       0};
+	viewpoint_table.insert(tag, row);
 	return row;
+}
+
+// Retained.
+[[gnu::always_inline]] inline u32 viewpoint_of(const Sight &sight)
+{
+	if (UNLIKELY(last_viewpoint == 0 || !is_seen_from(last_viewpoint, sight)))
+		last_viewpoint = find_viewpoint(sight);
+	viewpoints.at(last_viewpoint)->references++;
+	return last_viewpoint;
 }
 
 inline void release_viewpoint(u32 row)
