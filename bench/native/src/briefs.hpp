@@ -1,5 +1,5 @@
 // Brief flows: both ends lived within one window, and one Once of each was all that was told
-// (wasm-modules/assembly/match/brief-flows.ts). They are booked in rows that are given back at once. The two onces stay
+// (wasm-modules/assembly/match/brief-flows.ts). One after the other is booked in the same rows. The two onces stay
 // where they waited, with what they hold, until their window is committed.
 #pragma once
 
@@ -55,6 +55,14 @@ struct ShardBriefs {
 
 inline ShardBriefs shard_briefs[SHARD_COUNT];
 
+// In which one brief flow after the other is booked in the course of a close; 0 = not taken.
+struct BriefRows {
+	u32 flow;
+	u32 ends[2];
+};
+
+inline BriefRows brief_rows;
+
 inline void begin_briefs(u32 shard, u32 window, u32 count)
 {
 	u32 slots = 8;
@@ -81,11 +89,9 @@ inline void keep_onces(u32 shard, OnceChain &list)
 	list = {};
 }
 
-// The flow of the pair was booked, and its rows are given back.
-inline void keep_brief(u32 flow, WaitingOnce *once, u32 shard)
+// The flow of the pair is booked.
+inline void keep_brief(const FlowCold *cold, WaitingOnce *once, u32 shard)
 {
-	const Flow *hot = flows.at(flow);
-	const FlowCold *cold = cold_flows.at(flow);
 	ShardBriefs &kept = shard_briefs[shard];
 	BriefList *list = kept.tail;
 	const u32 tag = once->tag;
@@ -96,9 +102,16 @@ inline void keep_brief(u32 flow, WaitingOnce *once, u32 shard)
 	list->word_of(tag) |= 1u << (tag & 31);
 	once->tag = cold->flags | static_cast<u32>(cold->client_slot) << 16;
 	kept.size++;
-	give_end(hot->ends[0]);
-	give_end(hot->ends[1]);
-	give_flow(flow);
+}
+
+// The close is over: its rows are those of other flows again.
+inline void end_briefs()
+{
+	if (brief_rows.flow == 0) return;
+	give_end(brief_rows.ends[0]);
+	give_end(brief_rows.ends[1]);
+	give_flow(brief_rows.flow);
+	brief_rows.flow = 0;
 }
 
 // Where `is_brief` begins to look.

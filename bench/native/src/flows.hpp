@@ -200,25 +200,40 @@ inline u32 flow_tag(u64 join_key)
 	return hash_pair(join_key, 0);
 }
 
-// In no table; 0 when there are too many.
-inline u32 new_flow(u64 join_key, u8 shard)
+// Nothing else was told of it.
+inline void begin_flow(u32 flow, u64 join_key, u8 shard)
 {
-	const u32 flow = flows.take();
-	if (UNLIKELY(flow == 0)) return 0;
-	cold_flows.take();
-	flow_keys.take();
 	zero(flows.at(flow));
 	FlowCold *cold = cold_flows.at(flow);
 	zero(cold);
 	*flow_keys.at(flow) = {join_key, 0};
 	cold->shard = shard;
+}
+
+// 0 when there are too many.
+inline u32 take_flow()
+{
+	const u32 flow = flows.take();
+	if (UNLIKELY(flow == 0)) return 0;
+	cold_flows.take();
+	flow_keys.take();
 	return flow;
+}
+
+// 0 when there are too many.
+inline u32 take_end()
+{
+	const u32 end = ends.take();
+	if (LIKELY(end != 0)) cold_ends.take();
+	return end;
 }
 
 inline u32 add_flow(u64 join_key, u32 tag, u8 shard)
 {
-	const u32 flow = new_flow(join_key, shard);
-	if (LIKELY(flow != 0)) flow_tables[shard].insert(tag, flow);
+	const u32 flow = take_flow();
+	if (UNLIKELY(flow == 0)) return 0;
+	begin_flow(flow, join_key, shard);
+	flow_tables[shard].insert(tag, flow);
 	return flow;
 }
 

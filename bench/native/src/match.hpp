@@ -80,9 +80,8 @@ inline u32 occupy(u32 flow, const records::match_open *open, u32 viewpoint)
 {
 	const u32 slot = side_of(*open);
 	Flow *hot_flow = flows.at(flow);
-	const u32 end = ends.take();
+	const u32 end = take_end();
 	if (UNLIKELY(end == 0)) return refuse_flow();
-	cold_ends.take();
 	End *hot = ends.at(end);
 	zero(hot);
 	hot->flow = flow;
@@ -700,10 +699,8 @@ inline WaitingOnce *next_waiting(const OnceChain &list)
 }
 
 // What the record holds is the end's, too.
-inline void add_end(u32 flow, const WaitingOnce *once)
+inline void fill_end(u32 end, u32 flow, const WaitingOnce *once)
 {
-	const u32 end = ends.take();
-	cold_ends.take();
 	u16 flags = END_FRESH | END_REPORTED | END_CLOSED | END_CLOSING;
 	if ((once->flags & wire::OPEN_FLAGS_EXISTING) != 0) flags |= END_EXISTING;
 	if ((once->flags & wire::OPEN_FLAGS_COUNTED) != 0) flags |= END_COUNTED;
@@ -724,15 +721,24 @@ inline void add_end(u32 flow, const WaitingOnce *once)
 	flows.at(flow)->ends[once->slot()] = end;
 }
 
-// Both ends are told and booked in one go, so that their rows are given back before the next ones are taken.
+// A flow of both ends of a connection, of which nothing else was told; it is in no table.
+inline u32 flow_of_pair(const WaitingOnce *once, const WaitingOnce *other)
+{
+	BriefRows &scratch = brief_rows;
+	if (UNLIKELY(scratch.flow == 0)) scratch = {take_flow(), {take_end(), take_end()}};
+	begin_flow(scratch.flow, once->join_key, static_cast<u8>(closing.shard));
+	fill_end(scratch.ends[0], scratch.flow, once);
+	fill_end(scratch.ends[1], scratch.flow, other);
+	count(records::REDUCER_COUNTER_FLOWS_JOINED);
+	return scratch.flow;
+}
+
+// Tells and books both in one go.
 inline void book_brief(WaitingOnce *once, u32 window)
 {
 	WaitingOnce *other = once_at(once->other);
 	other->other = TAKEN_ONCE;
-	const u32 flow = new_flow(once->join_key, static_cast<u8>(closing.shard));
-	add_end(flow, once);
-	add_end(flow, other);
-	count(records::REDUCER_COUNTER_FLOWS_JOINED);
+	const u32 flow = flow_of_pair(once, other);
 	FlowCold *cold = cold_flows.at(flow);
 	const u32 edge = book_news(flows.at(flow), cold, false, window);
 	if (LIKELY(edge != 0)) {
@@ -742,7 +748,7 @@ inline void book_brief(WaitingOnce *once, u32 window)
 		send_ending(leaf, once, sides[once->slot() ^ cold->client_slot]);
 	}
 	drop_own_totals(cold);
-	keep_brief(flow, once, closing.shard);
+	keep_brief(cold, once, closing.shard);
 }
 
 inline bool is_unknown(const WaitingOnce *once)
@@ -805,6 +811,7 @@ inline bool close_match(u32 window, u32 budget)
 		const u32 flow = next_touched(0);
 		if (flow == 0) {
 			closing.is_open = false;
+			end_briefs();
 			waiting_endings = 0;
 			expire_lingering(window);
 			expire_briefs(window);
