@@ -598,40 +598,29 @@ inline void begin_end_window(End *end)
 	end->from_window = NO_WINDOW;
 }
 
+inline End *end_or_none(u32 end)
+{
+	return LIKELY(end != 0) ? ends.at(end) : &no_end;
+}
+
 // Books what is new of a flow and sends it. `is_active`: an end of it is open. Returns its edge, 0 when nothing was
 // sent.
 inline u32 book_news(Flow *hot, FlowCold *cold, bool is_active, u32 window)
 {
 	if ((cold->flags & FLOW_BOOKED) == 0) orient_flow(hot, cold);
-	const u32 client_end = hot->ends[cold->client_slot];
-	const u32 server_end = hot->ends[1 - cold->client_slot];
-	End *client = LIKELY(client_end != 0) ? ends.at(client_end) : &no_end;
-	End *server = LIKELY(server_end != 0) ? ends.at(server_end) : &no_end;
+	const End *client = end_or_none(hot->ends[cold->client_slot]);
+	const End *server = end_or_none(hot->ends[1 - cold->client_slot]);
 	records::edge_flow out = {};
 	fill_own_numbers(hot, cold, client, server, &out);
 	// Where counting starts, and history that is due.
 	if (UNLIKELY(has_rare_rows(cold) || (client->baseline | server->baseline) != 0)) __builtin_trap();
 	book_totals(hot, client, server, window, &out);
-	keep_own_totals(hot, cold, client, server);
 	cold->flags |= FLOW_BOOKED;
 	out.rtt_us = client->srtt_us != 0 ? client->srtt_us : server->srtt_us;
 	count_flow(hot, cold, client, server, &out);
 	// News of a flow that may be of a fold wait.
 	if (UNLIKELY(fold_pairs_live != 0)) __builtin_trap();
-	const u32 edge = send_news(hot, cold, client, server, is_active, window, &out);
-	begin_end_window(client);
-	begin_end_window(server);
-	return edge;
-}
-
-inline bool is_open(u32 end)
-{
-	return end != 0 && ends.at(end)->open_count != 0;
-}
-
-inline bool is_closed(u32 end)
-{
-	return end != 0 && has_flag(ends.at(end), END_CLOSED);
+	return send_news(hot, cold, client, server, is_active, window, &out);
 }
 
 inline void book_flow(u32 flow, u32 window)
@@ -642,10 +631,16 @@ inline void book_flow(u32 flow, u32 window)
 		forget_flow(flow);
 		return;
 	}
-	const bool is_active = is_open(hot->ends[0]) || is_open(hot->ends[1]);
+	const bool is_active = (end_or_none(hot->ends[0])->open_count | end_or_none(hot->ends[1])->open_count) != 0;
 	const u32 edge = book_news(hot, cold, is_active, window);
-	if (cold->tallies != 0 && edge != 0) send_endings(cold, hot->ends[cold->client_slot], edge);
-	if (!is_active) linger_flow(flow, cold, window, is_closed(hot->ends[0]) && is_closed(hot->ends[1]));
+	const u32 client_end = hot->ends[cold->client_slot];
+	End *client = end_or_none(client_end);
+	End *server = end_or_none(hot->ends[1 - cold->client_slot]);
+	keep_own_totals(hot, cold, client, server);
+	if (cold->tallies != 0 && edge != 0) send_endings(cold, client_end, edge);
+	begin_end_window(client);
+	begin_end_window(server);
+	if (!is_active) linger_flow(flow, cold, window, has_flag(client, END_CLOSED) && has_flag(server, END_CLOSED));
 }
 
 // Looks at the rows of the flows that were touched last, and of their ends; returns how many they are.
@@ -747,7 +742,6 @@ inline void book_brief(WaitingOnce *once, u32 window)
 		send_ending(leaf, other, sides[other->slot() ^ cold->client_slot]);
 		send_ending(leaf, once, sides[once->slot() ^ cold->client_slot]);
 	}
-	drop_own_totals(cold);
 	keep_brief(cold, once, closing.shard);
 }
 
