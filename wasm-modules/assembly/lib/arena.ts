@@ -10,8 +10,8 @@ const PAGES_AT_ONCE: u32 = 16;
 const BLOCK_SHIFT_MIN: u32 = 6;
 const BLOCK_SHIFT_MAX: u32 = 31;
 const PAGE_BYTES_SHIFT: u64 = 16;
-/** WebAssembly pages per growth: 4 MiB. */
-const GROWTH_PAGES: u64 = 64;
+/** WebAssembly pages per growth: 16 MiB. Memory ends at multiples of it, so that huge pages seldom lie across its end (host/reducer/huge-pages). */
+const GROWTH_PAGES: u64 = 256;
 
 let top: u64 = 0;
 let end: u64 = 0;
@@ -136,11 +136,17 @@ function reserve(bytes: usize): usize {
   const next = align64(top + bytes);
   if (next > end) {
     const missing = ((next - end) >> PAGE_BYTES_SHIFT) + 1;
-    if (!growBy(missing > GROWTH_PAGES ? missing : GROWTH_PAGES) && !growBy(missing)) return 0;
+    if (!growBy(pagesToGrow(missing)) && !growBy(missing)) return 0;
   }
   const address = <usize>top;
   top = next;
   return address;
+}
+
+/** At least `missing`. */
+function pagesToGrow(missing: u64): u64 {
+  const pages = end >> PAGE_BYTES_SHIFT;
+  return ((pages + missing + GROWTH_PAGES - 1) & ~(GROWTH_PAGES - 1)) - pages;
 }
 
 function growBy(pages: u64): bool {
