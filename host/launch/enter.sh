@@ -137,6 +137,9 @@ check_observable() {
   fi
 }
 
+# Without them it runs, only slower: nothing is installed for them, and they may fail.
+optional_parts=''
+
 # show_plan NEED…: what --dry-run prints. Changes nothing.
 show_plan() {
   name_distribution
@@ -148,7 +151,7 @@ show_plan() {
     echo "system packages: $(install_command "$missing")"
     echo "$missing" | describe_missing 3
   fi
-  [ -z "$build_parts" ] || echo "build, where out of date: $build_parts"
+  [ -z "$build_parts" ] || echo "build, where out of date: $build_parts${optional_parts:+ $optional_parts}"
 }
 
 start() {
@@ -160,10 +163,15 @@ start() {
   build_parts='wasm:release'
   case " $1 $* " in
     *' --help '* | *' -h '*) ;;
-    ' up '* | ' agent '*)
+    ' up '*)
+      needs='agent'
+      build_parts='wasm:release bpf addon huge-pages'
+      ;;
+    ' agent '*)
       needs='agent'
       build_parts='wasm:release bpf addon'
       ;;
+    ' reducer '*) [ -n "$(list_missing reducer)" ] || optional_parts='huge-pages' ;;
     # Says what is missing, so it installs nothing that the others would; it tries the probes where they can be built.
     ' doctor '*)
       build_parts=''
@@ -181,6 +189,7 @@ start() {
   install_packages $needs
   # shellcheck disable=SC2086
   [ -z "$build_parts" ] || "$NODE" host/launch/build.ts $build_parts
+  [ -z "$optional_parts" ] || "$NODE" host/launch/build.ts "$optional_parts" || true
   trap - EXIT INT TERM
   # main.ts keeps the rest of the program there; set from outside it serves main.ts as well, and what strips types need not be loaded: 20 MB.
   NODE_COMPILE_CACHE=$ROOT/.cache/compiled exec "$NODE" host/cmd/main.ts "$@"
@@ -199,7 +208,7 @@ only_portable_tests() {
 
 test_all() {
   needs='agent test bench'
-  build_parts='wasm bpf addon'
+  build_parts='wasm bpf addon huge-pages'
   if only_portable_tests "$@"; then
     needs=''
     build_parts='wasm'
@@ -233,7 +242,7 @@ run_tests() {
 
 bench() {
   if [ -n "$dry_run" ]; then
-    build_parts='wasm:release bpf addon'
+    build_parts='wasm:release bpf addon huge-pages'
     show_plan agent bench
     echo "then: the benchmark ${*:-NAME}"
     return
@@ -241,7 +250,7 @@ bench() {
   check_observable "npm run bench -- $*" ''
   install_node_modules
   install_packages agent bench
-  "$NODE" host/launch/build.ts wasm:release bpf addon
+  "$NODE" host/launch/build.ts wasm:release bpf addon huge-pages
   trap - EXIT INT TERM
   exec "$NODE" bench/run.ts "$@"
 }

@@ -138,6 +138,12 @@ for (const { args, outcome, asksForPackages } of plans) {
   });
 }
 
+test('a reducer builds what asks for huge pages where there is a compiler, and starts without it elsewhere', () => {
+  const plan = (commands: string[]): string => enter({ commands }, 'start', '--dry-run', 'reducer').output;
+  assert.match(plan(['apt-get', 'g++', 'make']), /^build, where out of date: wasm:release huge-pages$/m);
+  assert.match(plan(['apt-get', 'make']), /^build, where out of date: wasm:release$/m);
+});
+
 test('a distribution that was not tried is told so, with where the needed packages are listed; one that was is not', () => {
   const says = (distribution: string): string =>
     enter({ commands: ['apt-get'], distribution }, 'start', '--dry-run', 'doctor').output;

@@ -19,7 +19,7 @@ name_distribution() {
   esac
 }
 
-# Prints the lines of packages.txt for these needs (agent, test) whose command or file is missing.
+# Prints the lines of packages.txt for these needs (agent, test, …) whose command or file is missing.
 list_missing() {
   for need in "$@"; do
     grep "^$need " "$PACKAGES_FILE" | while read -r _ probe rest; do

@@ -66,6 +66,8 @@ export interface ReducerModuleOptions {
   idHistograms?: boolean;
   /** Rows of a level that all workers put out, beside those of (other); without it as many as there are. */
   seriesBudget?: number;
+  /** Sees the memory before anything is in it. */
+  prepareMemory?: (memory: WebAssembly.Memory) => void;
 }
 
 /** One instance. Addresses are byte offsets of linear memory, valid until the next call that may allocate. */
@@ -77,6 +79,7 @@ export class ReducerModule {
   constructor(options: ReducerModuleOptions) {
     const { module, worker, workers, hashSeed, windowNs, openWindow, idHistograms = false, seriesBudget = 0 } = options;
     this.exports = new WebAssembly.Instance(module, {}).exports as ReducerExports;
+    options.prepareMemory?.(this.exports.memory);
     const [seedLo, seedHi] = [Number(BigInt.asIntN(32, hashSeed)), Number(BigInt.asIntN(32, hashSeed >> 32n))];
     this.exports.reducer_init(
       worker,

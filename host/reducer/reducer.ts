@@ -13,6 +13,7 @@ import { formatAddress, type ListenAddress } from '../wire/transport/address.ts'
 import type { ClosedWindow } from './closed-window.ts';
 import type { SessionState } from './coordinator.ts';
 import { Engine, type EngineNews } from './engine.ts';
+import { openHugePages } from './huge-pages.ts';
 import type { WorkerReading } from './worker-pool.ts';
 
 export interface ReducerOptions {
@@ -128,10 +129,10 @@ export class Reducer {
     }
     const addresses = this.#addresses.map(formatAddress).join(' ');
     const windowMs = Number(windowNs / 1_000_000n);
-    this.#dependencies.log.info(
-      { incarnation: formatId(this.#incarnation), workers, windowMs },
-      `listening on ${addresses}`,
-    );
+    const { log } = this.#dependencies;
+    const { missing } = openHugePages();
+    if (missing !== undefined) log.info(`no huge pages: ${missing}`);
+    log.info({ incarnation: formatId(this.#incarnation), workers, windowMs }, `listening on ${addresses}`);
   }
 
   /** Every push exporter has succeeded for the closed `window` and all before it. */

@@ -11,6 +11,7 @@ import { freePiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
+import { openHugePages } from './huge-pages.ts';
 import { Mesh, type MeshMemory } from './mesh.ts';
 import { acceptorOf, type ConnectionId, connectionId, type FromWorker, type ToWorker } from './messages.ts';
 import type { WireTotals } from './wire-totals.ts';
@@ -111,7 +112,7 @@ class WorkerThread {
     this.#options = options;
     this.#port = port;
     const { worker, mesh: memory } = options;
-    this.#core = new ReducerWorkerCore(options);
+    this.#core = new ReducerWorkerCore({ ...options, prepareMemory: openHugePages().advise });
     const doorbells = new Doorbells(memory.doorbells);
     this.#mesh = new Mesh({ worker, memory, doorbells, ends: this.#core, wake: () => this.#schedule() });
     this.#node = new WorkerNode(options, { core: this.#core, mesh: this.#mesh });
