@@ -109,3 +109,29 @@ test('frames that wait outlive the pieces in which they came', () => {
   const inbox = new Uint8Array(1 << 20);
   assert.deepEqual(inbox.subarray(0, session.copyQueuedInto(inbox)), new Uint8Array(Buffer.concat(small)));
 });
+
+test('a frame that fills its piece is kept in memory that is used again', () => {
+  const memory = new FrameMemory();
+  const decoder = new FrameDecoder(undefined, memory);
+  const session = new ReducerSession({ hello: hello(), creditBytes: 1 << 20, memory });
+  const inbox = new Uint8Array(1 << 20);
+  const payload = new Uint8Array(40_000).fill(7);
+  for (let seq = 1; seq <= 8; seq++) {
+    const told = new Uint8Array(encodeFrame({ kind: FrameKind.UpdateNarrow, seq, payload }));
+    for (const frame of decodeAll(decoder, told)) assert.equal(session.receive(frame), undefined);
+    const expected = Uint8Array.from(told);
+    told.buffer.transfer(0);
+    assert.deepEqual(inbox.subarray(0, session.copyQueuedInto(inbox)), expected);
+    session.consume(expected.length);
+  }
+  const kept = memory.take(payload.length);
+  assert.deepEqual(kept?.subarray(16, 16 + payload.length), payload, 'the memory of the last one');
+});
+
+test('memory beyond what is kept is freed at once', () => {
+  const memory = new FrameMemory();
+  const taken = Array.from({ length: 20 }, () => memory.take(1 << 20)).filter((each) => each !== undefined);
+  for (const each of taken) memory.give(each);
+  const kept = taken.filter(({ length }) => length !== 0);
+  assert.equal(kept.length, 8);
+});

@@ -22,7 +22,11 @@ export class FrameMemory {
 
   /** Nobody reads `memory`, which `take` gave, any more. */
   give(memory: Uint8Array<ArrayBuffer>): void {
-    if (this.#keptBytes + memory.length > KEPT_BYTES_MAX) return;
+    if (this.#keptBytes + memory.length > KEPT_BYTES_MAX) {
+      // Freed now, not when the collector finds it.
+      memory.buffer.transfer(0);
+      return;
+    }
     this.#keptBytes += memory.length;
     const kept = this.#kept.get(memory.length);
     if (kept === undefined) this.#kept.set(memory.length, [memory]);

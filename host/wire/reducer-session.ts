@@ -119,9 +119,8 @@ export class ReducerSession {
     if (refusal === undefined) this.framesAccepted++;
     else this.#refuse(refusal);
     this.#queuedBytes += costBytes;
-    const bytes = refusal === undefined ? owned(frame) : NO_BYTES;
-    const memory = bytes === frame.bytes ? frame.memory : undefined;
-    this.#queue.push({ seq: frame.seq, bytes, costBytes, goodbyeReason: undefined, memory });
+    const kept = refusal === undefined ? this.#keep(frame) : { bytes: NO_BYTES, memory: undefined };
+    this.#queue.push({ seq: frame.seq, ...kept, costBytes, goodbyeReason: undefined });
     if (refusal === undefined) this.#note(frame);
     this.consume(0);
     return this.refused.total > FRAMES_REFUSED_MAX ? this.#refuse('quarantined') : undefined;
@@ -144,8 +143,9 @@ export class ReducerSession {
     let left = byteCount;
     while (this.hasQueued && this.#queue[this.#queueFirst].bytes.length <= left) {
       const { seq, bytes, costBytes, goodbyeReason, memory } = this.#queue[this.#queueFirst];
-      if (memory !== undefined) this.#memory?.give(memory);
       left -= bytes.length;
+      // `bytes` may have none behind this.
+      if (memory !== undefined) this.#memory?.give(memory);
       this.#queuedBytes -= costBytes;
       this.#consumedSeq = seq;
       this.#queueFirst++;
@@ -180,6 +180,15 @@ export class ReducerSession {
     return true;
   }
 
+  /** A frame that fills its piece is part of it; those that span pieces are nobody else's. */
+  #keep({ bytes, isBorrowed, memory: own }: Frame): Pick<QueuedFrame, 'bytes' | 'memory'> {
+    if (!isBorrowed) return { bytes, memory: own };
+    const memory = this.#memory?.take(bytes.length);
+    if (memory === undefined) return { bytes: new Uint8Array(bytes), memory };
+    memory.set(bytes);
+    return { bytes: memory.subarray(0, bytes.length), memory };
+  }
+
   #frameRefusal(frame: Frame): Refusal | undefined {
     if (frame.refusal !== undefined) return frame.refusal;
     if (this.#isDeparting) return 'after_goodbye';
@@ -205,9 +214,4 @@ export class ReducerSession {
     this.refused.count(refusal);
     return refusal;
   }
-}
-
-/** Most frames span pieces, and so are nobody else's. */
-function owned({ bytes, isBorrowed }: Frame): Uint8Array {
-  return isBorrowed ? new Uint8Array(bytes) : bytes;
 }
