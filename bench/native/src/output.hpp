@@ -101,22 +101,29 @@ inline bool has_histogram(u32 level)
 	return (HISTOGRAM_LEVELS >> level & 1) != 0;
 }
 
+inline u32 histogram_record_bytes(u32 buckets)
+{
+	return (sizeof(records::histogram_record) + buckets * 4 + 7) & ~7u;
+}
+
 inline u32 histogram_bytes(u32 histogram)
 {
 	count_logged();
 	const Histogram *row = histograms.at(histogram);
-	return (sizeof(records::histogram_record) + (row->highest - row->lowest + 1) * 4 + 7) & ~7u;
+	return histogram_record_bytes(row->highest() - row->lowest() + 1);
 }
 
 inline u32 write_histogram(u32 histogram, u8 *to)
 {
-	const Histogram *row = histograms.at(histogram);
-	const u32 buckets = row->highest - row->lowest + 1;
-	const u32 bytes = histogram_bytes(histogram);
+	count_logged();
+	Histogram *row = histograms.at(histogram);
+	const u32 lowest = row->lowest();
+	const u32 buckets = row->highest() - lowest + 1;
+	const u32 bytes = histogram_record_bytes(buckets);
 	auto *record = reinterpret_cast<records::histogram_record *>(to);
-	*record = {3, static_cast<i32>(row->lowest) + HISTOGRAM_INDEX_MIN, buckets, 0};
+	*record = {3, static_cast<i32>(lowest) + HISTOGRAM_INDEX_MIN, buckets, 0};
 	__builtin_memset(to + bytes - 4, 0, 4);
-	__builtin_memcpy(record + 1, row->counts + row->lowest, buckets * 4);
+	__builtin_memcpy(record + 1, row->count_at(lowest), buckets * 4);
 	return bytes;
 }
 

@@ -1,8 +1,9 @@
-// The tree of edges: leaves, the six coarser levels, and the histograms of their round trips
-// (wasm-modules/assembly/aggregate/{tree,accumulation,edges,channel-edges}.ts, lib/{histogram,bucket}.ts).
+// The tree of edges: leaves and the six coarser levels
+// (wasm-modules/assembly/aggregate/{tree,accumulation,edges,channel-edges}.ts).
 #pragma once
 
 #include "containers.hpp"
+#include "histograms.hpp"
 #include "names.hpp"
 
 constexpr u32 LEVEL_COUNT = 7;
@@ -19,139 +20,6 @@ constexpr u32 level_bit(u32 level)
 // As host/reducer/reducer-module.ts asks for: no histogram for each pair of ids.
 constexpr u32 HISTOGRAM_LEVELS = level_bit(records::LEVEL_AZ_AZ) | level_bit(records::LEVEL_ROLE_AZ) |
 				 level_bit(records::LEVEL_AZ_ROLE) | level_bit(records::LEVEL_ROLE_ROLE);
-
-constexpr i32 HISTOGRAM_INDEX_MIN = -160;
-constexpr i32 HISTOGRAM_INDEX_MAX = 135;
-constexpr u32 HISTOGRAM_BUCKETS = HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN + 1;
-constexpr u32 SAMPLE_US_MAX = 1 << 27;
-
-struct Histogram {
-	u32 lowest;
-	u32 highest;
-	u32 counts[HISTOGRAM_BUCKETS];
-};
-
-struct Segment {
-	u64 boundary;
-	u64 eighth;
-};
-
-// Mantissas of 2^(k/8), rounded down.
-constexpr u64 BOUNDARIES[9] = {0,
-			       0x172b83c7d517a,
-			       0x306fe0a31b715,
-			       0x4bfdad5362a27,
-			       0x6a09e667f3bcc,
-			       0x8ace5422aa0db,
-			       0xae89f995ad3ad,
-			       0xd5818dcfba487,
-			       0xfffffffffffff};
-
-inline Segment segments[256];
-inline Pool<Histogram> histograms;
-
-inline void init_histograms()
-{
-	histograms.create(1 << 17);
-	for (u64 segment = 0; segment < 256; segment++) {
-		u32 eighth = 0;
-		while (eighth < 7 && BOUNDARIES[eighth + 1] < segment << 44)
-			eighth++;
-		segments[segment] = {BOUNDARIES[eighth + 1], eighth};
-	}
-}
-
-// Bucket of `seconds` for base 2^(1/8), upper-inclusive (OpenTelemetry metrics data model).
-inline i32 bucket_of(double seconds)
-{
-	u64 bits;
-	__builtin_memcpy(&bits, &seconds, sizeof bits);
-	const u64 mantissa = bits & 0xfffffffffffff;
-	const Segment &segment = segments[mantissa >> 44];
-	const i32 exponent = static_cast<i32>(bits >> 52) - 1023;
-	return exponent * 8 + static_cast<i32>(segment.eighth) + (mantissa > segment.boundary) - (mantissa == 0);
-}
-
-inline u32 take_histogram()
-{
-	const u32 histogram = histograms.take();
-	if (histogram == 0) {
-		count(records::REDUCER_COUNTER_HISTOGRAMS_REFUSED);
-		return 0;
-	}
-	Histogram *row = histograms.at(histogram);
-	zero(row);
-	row->lowest = HISTOGRAM_BUCKETS - 1;
-	return histogram;
-}
-
-inline u32 add_saturated(u32 bucket, u64 samples)
-{
-	return static_cast<u32>(least<u64>(bucket + samples, ~0u));
-}
-
-struct Sample {
-	Histogram *row;
-	u64 samples;
-	u32 position;
-	u32 pad0;
-};
-
-// Samples wait in a log, so that their buckets come side by side. What reads or gives back a histogram counts them
-// first.
-constexpr u32 LOG_SIZE = 32;
-inline Sample sample_log[LOG_SIZE];
-inline u32 logged_samples;
-
-// Only the first sample of a bucket widens what is in use: the others leave the row's head, in another cache line,
-// alone.
-inline void count_sample(const Sample &sample)
-{
-	Histogram *row = sample.row;
-	const u32 position = sample.position;
-	const u32 before = row->counts[position];
-	row->counts[position] = add_saturated(before, sample.samples);
-	if (LIKELY(before != 0)) return;
-	if (position < row->lowest) row->lowest = position;
-	if (position > row->highest) row->highest = position;
-}
-
-inline void count_logged()
-{
-	for (u32 index = 0; index < logged_samples; index++)
-		look_at(sample_log[index].row->counts + sample_log[index].position);
-	for (u32 index = 0; index < logged_samples; index++)
-		count_sample(sample_log[index]);
-	logged_samples = 0;
-}
-
-inline void add_samples(u32 histogram, i32 index, u64 samples)
-{
-	Histogram *row = histograms.at(histogram);
-	const u32 position = static_cast<u32>(least(greatest(index, HISTOGRAM_INDEX_MIN), HISTOGRAM_INDEX_MAX) -
-					      HISTOGRAM_INDEX_MIN);
-	sample_log[logged_samples++] = {row, samples, position, 0};
-	if (logged_samples == LOG_SIZE) count_logged();
-}
-
-inline void merge_histogram(u32 &into, u32 from)
-{
-	count_logged();
-	if (into == 0) into = take_histogram();
-	if (UNLIKELY(into == 0)) return;
-	Histogram *target = histograms.at(into);
-	const Histogram *source = histograms.at(from);
-	for (u32 position = source->lowest; position <= source->highest; position++)
-		target->counts[position] = add_saturated(target->counts[position], source->counts[position]);
-	target->lowest = least(target->lowest, source->lowest);
-	target->highest = greatest(target->highest, source->highest);
-}
-
-inline void give_histogram(u32 histogram)
-{
-	count_logged();
-	histograms.give(histogram);
-}
 
 // Which levels need the samples that a row of az_az or role_az has collected.
 inline bool is_collected_for(u32 level)

@@ -67,6 +67,20 @@ export function takeBlockAsIs(bytes: usize): usize {
   return size === PAGE_BYTES ? reservePage() : reserve(size);
 }
 
+/** `takeBlock` of up to a page, of which a whole page is made where there is none: small blocks that come and go together lie together. */
+export function takeBlockInPage(bytes: usize): usize {
+  const freed = takeFreed(blockShift(bytes));
+  if (freed === 0) {
+    const page = takeBlockAsIs(PAGE_BYTES);
+    if (page === 0) return 0;
+    const size = blockBytes(bytes);
+    for (let rest: usize = PAGE_BYTES; rest !== 0; rest -= size) giveBlock(page + rest - size, size);
+    return takeBlock(bytes);
+  }
+  memory.fill(freed, 0, blockBytes(bytes));
+  return freed;
+}
+
 function takeFreed(shift: u32): usize {
   const head = freeBlocks + <usize>shift * sizeof<usize>();
   const freed = load<usize>(head);

@@ -87,6 +87,39 @@ test('a record holds the buckets in use, and a merge adds them by index', () => 
   assert.deepEqual(merged.counts, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1]);
 });
 
+test('histograms have the counts of all their samples, however far these lie apart and whichever memory they had before', (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const worker = new StageWorker(MODULE);
+  for (let round = 0; round < 50; round++) {
+    const histograms = Array.from({ length: 20 }, () => ({
+      handle: worker.call('takeHistogram'),
+      shift: random.below(32),
+      counts: new Map<number, number>(),
+    }));
+    for (let sample = 0; sample < 2_000; sample++) {
+      const { handle, shift, counts } = histograms[random.below(histograms.length)];
+      const sampleUs = random.uint32() >>> shift;
+      worker.call('addSample', handle, sampleUs);
+      const index = bucketOf(sampleUs);
+      counts.set(index, (counts.get(index) ?? 0) + 1);
+    }
+    const [into, from] = [histograms[0], histograms[1]];
+    worker.call('mergeHistogram', into.handle, from.handle);
+    for (const [index, count] of from.counts) into.counts.set(index, (into.counts.get(index) ?? 0) + count);
+    for (const { handle, counts } of histograms) {
+      const { offset, counts: written } = writtenHistogram(worker, handle);
+      const found = new Map(
+        written.map((count, place) => [offset + place, count] as const).filter(([, count]) => count > 0),
+      );
+      assert.deepEqual(found, new Map([...counts].sort(([left], [right]) => left - right)));
+      assert.ok(written[0] > 0 && written[written.length - 1] > 0, 'no empty bucket at an end');
+      worker.call('giveHistogram', handle);
+    }
+  }
+});
+
 test('beyond the limit a histogram is refused and counted', () => {
   const worker = new StageWorker(MODULE, { histogramCountMax: 2 });
   assert.notEqual(worker.call('takeHistogram'), 0);

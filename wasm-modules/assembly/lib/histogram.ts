@@ -1,8 +1,11 @@
-// Exponential histograms of times, with the buckets of bucket.ts: one row of counts each, in use only while it has samples.
+// Exponential histograms of times, with the buckets of bucket.ts, in use only while they have samples. The buckets between the lowest and the
+// highest with samples are few of all that there are, so a histogram is a row of 8 bytes that says which of them have counts and where these
+// lie: room for 16, which doubles when a sample lies outside.
 //
 // Samples wait in a log and are counted a group at a time: their buckets lie anywhere, and those of a group come to the cache side by side. What
 // reads a histogram counts them first. Counts only rise, up to a greatest value, so their order changes nothing.
 import { HISTOGRAM_RECORD_SIZE, HistogramRecord, ReducerCounter } from '../gen/records';
+import { giveBlock, takeBlockInPage } from './arena';
 import { bucketOf, bucketOfNs, HISTOGRAM_SCALE, initBuckets } from './bucket';
 import { count } from './counters';
 import { keepLoads } from './keep-loads';
@@ -17,21 +20,48 @@ const SAMPLE_US_MAX: u32 = 1 << 27;
 /** Histograms at once: rows that have samples in the open window. */
 export const HISTOGRAM_COUNT_MAX: u32 = 1 << 17;
 
-/** A row: positions in use (lowest u32, highest u32), then u32 counts by position = index - HISTOGRAM_INDEX_MIN. */
-const COUNTS_OFFSET: usize = 8;
-const ROW_BYTES: usize = COUNTS_OFFSET + (HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN + 1) * 4;
-const HIGHEST_OFFSET: usize = 4;
+/** Counts of a histogram at first. */
+const ROOM_MIN: u32 = 16;
+
+@unmanaged
+class Histogram {
+  /** u32 counts, of which one is not 0; 0 = no samples. A free row keeps its list here. */
+  counts: usize;
+  /** Position of the first count. */
+  first: u16;
+  /** How many there are. */
+  room: u16;
+
+  countAt(position: u32): usize {
+    return this.counts + ((<usize>position - this.first) << 2);
+  }
+
+  hasRoom(position: u32): bool {
+    return position - this.first < <u32>this.room;
+  }
+
+  /** The lowest position with samples. */
+  get lowest(): u32 {
+    let position: u32 = this.first;
+    while (load<u32>(this.countAt(position)) === 0) position++;
+    return position;
+  }
+
+  /** The highest position with samples. */
+  get highest(): u32 {
+    let position: u32 = this.first + this.room - 1;
+    while (load<u32>(this.countAt(position)) === 0) position--;
+    return position;
+  }
+}
+
+if (offsetof<Histogram>() !== 8) ERROR('a histogram has 8 bytes');
 
 @unmanaged
 class Sample {
-  /** Its histogram's row. */
-  row: u32;
+  histogram: Histogram;
   position: u32;
   samples: u64;
-
-  get bucket(): usize {
-    return <usize>this.row + COUNTS_OFFSET + <usize>this.position * 4;
-  }
 }
 
 /** Samples that are counted at once. */
@@ -43,27 +73,34 @@ let logged: u32 = 0;
 const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 
 export function initHistograms(countMax: u32): void {
-  pool.begin(ROW_BYTES, countMax);
+  pool.begin(offsetof<Histogram>(), countMax);
   logged = 0;
   initBuckets();
 }
 
 /** An empty histogram, or 0 (counted) when there are too many. */
 export function takeHistogram(): u32 {
-  const histogram = pool.take();
-  if (histogram === 0) {
+  const handle = pool.take();
+  if (handle === 0) {
     count(ReducerCounter.HistogramsRefused);
     return 0;
   }
-  const row = pool.at(histogram);
-  memory.fill(row, 0, ROW_BYTES);
-  store<u32>(row, <u32>(HISTOGRAM_INDEX_MAX - HISTOGRAM_INDEX_MIN));
-  return histogram;
+  const histogram = histogramAt(handle);
+  histogram.counts = 0;
+  histogram.first = 0;
+  histogram.room = 0;
+  return handle;
 }
 
-export function giveHistogram(histogram: u32): void {
+export function giveHistogram(handle: u32): void {
   if (logged !== 0) countLogged();
-  pool.give(histogram);
+  const histogram = histogramAt(handle);
+  if (histogram.counts !== 0) giveBlock(histogram.counts, (<usize>histogram.room) << 2);
+  pool.give(handle);
+}
+
+function histogramAt(handle: u32): Histogram {
+  return pool.row<Histogram>(handle);
 }
 
 /** Bucket of a sample in microseconds. */
@@ -82,7 +119,7 @@ export function addSamplesNs(histogram: u32, sampleNs: u64, samples: u64): void 
 
 function addCount(histogram: u32, index: i32, samples: u64): void {
   const sample = sampleAt(logged++);
-  sample.row = <u32>pool.at(histogram);
+  sample.histogram = histogramAt(histogram);
   sample.position = <u32>(index - HISTOGRAM_INDEX_MIN);
   sample.samples = samples;
   if (logged === LOG_SIZE) countLogged();
@@ -93,22 +130,23 @@ function sampleAt(index: u32): Sample {
 }
 
 function countLogged(): void {
+  for (let index: u32 = 0; index < logged; index++) {
+    const sample = sampleAt(index);
+    const position = sample.position;
+    if (!sample.histogram.hasRoom(position)) makeRoom(sample.histogram, position, position);
+  }
   let sum: u32 = 0;
-  for (let index: u32 = 0; index < logged; index++) sum |= load<u32>(sampleAt(index).bucket);
+  for (let index: u32 = 0; index < logged; index++) sum |= load<u32>(bucketOfSample(sampleAt(index)));
   keepLoads(sum);
-  for (let index: u32 = 0; index < logged; index++) countSample(sampleAt(index));
+  for (let index: u32 = 0; index < logged; index++) {
+    const sample = sampleAt(index);
+    addSaturated(bucketOfSample(sample), sample.samples);
+  }
   logged = 0;
 }
 
-function countSample(sample: Sample): void {
-  const bucket = sample.bucket;
-  // Only the first sample of a bucket widens what is in use: the others leave the row's head, which is in another cache line, alone.
-  const isUsed = load<u32>(bucket) !== 0;
-  addSaturated(bucket, sample.samples);
-  if (isUsed) return;
-  const row: usize = sample.row;
-  if (sample.position < load<u32>(row)) store<u32>(row, sample.position);
-  if (sample.position > load<u32>(row, HIGHEST_OFFSET)) store<u32>(row, sample.position, HIGHEST_OFFSET);
+function bucketOfSample(sample: Sample): usize {
+  return sample.histogram.countAt(sample.position);
 }
 
 /** A count that would exceed 32 bits stays at their greatest value. */
@@ -116,40 +154,68 @@ function addSaturated(bucket: usize, samples: u64): void {
   store<u32>(bucket, <u32>min<u64>(load<u32>(bucket) + samples, u32.MAX_VALUE));
 }
 
+/** Widens the room to positions from `lowest` to `highest`. Traps when memory is used up. */
+function makeRoom(histogram: Histogram, lowest: u32, highest: u32): void {
+  const old = histogram.counts;
+  if (old === 0) {
+    placeRoom(histogram, lowest, highest);
+    return;
+  }
+  const first: u32 = histogram.first;
+  const room: u32 = histogram.room;
+  placeRoom(histogram, min(lowest, first), max(highest, first + room - 1));
+  memory.copy(histogram.countAt(first), old, (<usize>room) << 2);
+  giveBlock(old, (<usize>room) << 2);
+}
+
+/** Room for the positions, with some on both sides. */
+function placeRoom(histogram: Histogram, lowest: u32, highest: u32): void {
+  const needed = highest - lowest + 1;
+  let room = ROOM_MIN;
+  while (room < needed) room <<= 1;
+  const counts = takeBlockInPage((<usize>room) << 2);
+  if (counts === 0) unreachable();
+  histogram.counts = counts;
+  histogram.first = <u16>max<i32>(<i32>lowest - <i32>((room - needed) >>> 1), 0);
+  histogram.room = <u16>room;
+}
+
 export function mergeHistogram(into: u32, from: u32): void {
   if (logged !== 0) countLogged();
-  const target = pool.at(into);
-  const source = pool.at(from);
-  const lowest = load<u32>(source);
-  const highest = load<u32>(source, HIGHEST_OFFSET);
+  const target = histogramAt(into);
+  const source = histogramAt(from);
+  const lowest = source.lowest;
+  const highest = source.highest;
+  if (!target.hasRoom(lowest) || !target.hasRoom(highest)) makeRoom(target, lowest, highest);
   for (let position = lowest; position <= highest; position++) {
-    const offset = COUNTS_OFFSET + <usize>position * 4;
-    addSaturated(target + offset, load<u32>(source + offset));
+    addSaturated(target.countAt(position), load<u32>(source.countAt(position)));
   }
-  store<u32>(target, min(load<u32>(target), lowest));
-  store<u32>(target, max(load<u32>(target, HIGHEST_OFFSET), highest), HIGHEST_OFFSET);
 }
 
 /** Bytes that `writeHistogram` writes: head and the buckets in use. The histogram must not be empty. */
-export function histogramRecordBytes(histogram: u32): u32 {
+export function histogramRecordBytes(handle: u32): u32 {
   if (logged !== 0) countLogged();
-  const row = pool.at(histogram);
-  const buckets = load<u32>(row, HIGHEST_OFFSET) - load<u32>(row) + 1;
+  const histogram = histogramAt(handle);
+  return recordBytes(histogram.highest - histogram.lowest + 1);
+}
+
+function recordBytes(buckets: u32): u32 {
   return (HISTOGRAM_RECORD_SIZE + buckets * 4 + 7) & ~7;
 }
 
 /** Writes the HistogramRecord; returns its bytes. */
-export function writeHistogram(histogram: u32, to: usize): u32 {
-  const bytes = histogramRecordBytes(histogram);
-  const row = pool.at(histogram);
-  const lowest = load<u32>(row);
-  const buckets = load<u32>(row, HIGHEST_OFFSET) - lowest + 1;
+export function writeHistogram(handle: u32, to: usize): u32 {
+  if (logged !== 0) countLogged();
+  const histogram = histogramAt(handle);
+  const lowest = histogram.lowest;
+  const buckets = histogram.highest - lowest + 1;
+  const bytes = recordBytes(buckets);
   const record = changetype<HistogramRecord>(to);
   record.scale = HISTOGRAM_SCALE;
   record.offset = <i32>lowest + HISTOGRAM_INDEX_MIN;
   record.bucketCount = buckets;
   record.pad0 = 0;
   store<u32>(to + bytes - 4, 0);
-  memory.copy(to + HISTOGRAM_RECORD_SIZE, row + COUNTS_OFFSET + <usize>lowest * 4, <usize>buckets * 4);
+  memory.copy(to + HISTOGRAM_RECORD_SIZE, histogram.countAt(lowest), <usize>buckets * 4);
   return bytes;
 }

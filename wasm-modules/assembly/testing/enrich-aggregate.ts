@@ -25,6 +25,7 @@ export { joinPod, podAddress } from '../enrich/pods';
 export { labelOfText } from '../enrich/tally-labels';
 export {
   addSample,
+  giveHistogram,
   histogramIndex,
   initHistograms,
   mergeHistogram,
