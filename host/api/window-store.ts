@@ -1,8 +1,9 @@
-// The last closed windows, as the workers wrote them: what the API and the CLI read. Nothing is decoded before somebody asks.
+// The last closed windows, packed: what the API and the CLI read. Nothing is decoded before somebody asks.
 import { countRows, decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import { type LevelName, levelName } from '../export/levels.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
+import { KeptWindow } from './kept-window.ts';
 
 /** At one-second windows about 17 minutes; fewer when their bytes exceed WINDOW_BYTES_MAX. */
 export const WINDOW_COUNT_MAX = 1024;
@@ -16,8 +17,8 @@ export interface WindowRange {
 }
 
 export class WindowStore {
-  #windows: ClosedWindow[] = [];
-  #bytes = 0;
+  #windows: KeptWindow[] = [];
+  #newestSeries: Partial<Record<LevelName, number>> = {};
   readonly #waiting = new Set<() => void>();
 
   get newest(): number | undefined {
@@ -58,23 +59,18 @@ export class WindowStore {
 
   /** Rows of the newest window in each level. */
   newestSeries(): Partial<Record<LevelName, number>> {
-    const series: Partial<Record<LevelName, number>> = {};
-    for (const output of this.#windows.at(-1)?.outputs ?? []) {
-      countRows(output).forEach((count, level) => {
-        const name = levelName(level as Level);
-        series[name] = (series[name] ?? 0) + count;
-      });
-    }
-    return series;
+    return this.#newestSeries;
   }
 
+  /** From now on the outputs are the store's, which frees them later. */
   push(closed: ClosedWindow): void {
-    this.#windows.push(closed);
-    this.#bytes += bytesOf(closed);
-    while (this.#windows.length > WINDOW_COUNT_MAX || (this.#bytes > WINDOW_BYTES_MAX && this.#windows.length > 1)) {
-      const oldest = this.#windows.shift();
-      if (oldest !== undefined) this.#bytes -= bytesOf(oldest);
-    }
+    this.#newestSeries = countSeries(closed);
+    const kept = new KeptWindow(closed);
+    this.#windows.push(kept);
+    void kept.pack();
+    let bytes = this.#windows.reduce((total, { byteLength }) => total + byteLength, 0);
+    while (this.#windows.length > WINDOW_COUNT_MAX || (bytes > WINDOW_BYTES_MAX && this.#windows.length > 1))
+      bytes -= this.#windows.shift()?.byteLength ?? 0;
     for (const resume of this.#waiting) resume();
   }
 
@@ -110,12 +106,19 @@ export class WindowStore {
       yield { window, rows: decodeWindow(outputs, new Set([level])) };
   }
 
-  #upTo(count: number, until: number | undefined): ClosedWindow[] {
+  #upTo(count: number, until: number | undefined): KeptWindow[] {
     const last = this.#windows.findLastIndex(({ window }) => window === until);
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
 }
 
-function bytesOf({ outputs }: ClosedWindow): number {
-  return outputs.reduce((total, output) => total + output.byteLength, 0);
+function countSeries({ outputs }: ClosedWindow): Partial<Record<LevelName, number>> {
+  const series: Partial<Record<LevelName, number>> = {};
+  for (const output of outputs) {
+    countRows(output).forEach((count, level) => {
+      const name = levelName(level as Level);
+      series[name] = (series[name] ?? 0) + count;
+    });
+  }
+  return series;
 }

@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import { type Logger, pino } from 'pino';
 import { startClock } from '../lib/clock.ts';
+import { giveReturned } from '../lib/returned-memory.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Credentials } from '../tls/credentials.ts';
@@ -116,6 +117,8 @@ class ExportThread {
     if (this.#prometheus !== undefined || this.#exporter?.isDelta === false)
       this.#sums.add(closed.window, closed.windowNs, rows, foldedLevels(closed.outputs));
     this.#exporter?.push(closed, rows);
+    // Rows have copies of what they need. The collector would find these only after some windows.
+    for (const output of closed.outputs) giveReturned(output);
     this.#taken++;
     this.#tellQueue();
   }

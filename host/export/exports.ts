@@ -1,6 +1,7 @@
 // The export thread as the reducer sees it: closed windows go in, and which of them may be committed comes out.
 import { Worker } from 'node:worker_threads';
 import { type Logger, type Level as LogLevel, levels } from 'pino';
+import { takeReturned } from '../lib/returned-memory.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Credentials } from '../tls/credentials.ts';
@@ -87,7 +88,7 @@ export class Exports {
   /** `levels`: what of the window is exported. */
   push(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
     // A copy, because the API reads the window too; shared memory would stay until each thread's next collection of garbage.
-    const outputs = closed.outputs.map((output) => new Uint8Array(output));
+    const outputs = closed.outputs.map(copyOf);
     const buffers = outputs.map(({ buffer }) => buffer);
     this.#post({ kind: 'window', closed: { ...closed, outputs }, levels }, buffers);
     this.#posted++;
@@ -154,4 +155,10 @@ export class Exports {
   #post(message: ToThread, transfer: ArrayBuffer[] = []): void {
     this.#worker?.postMessage(message, transfer);
   }
+}
+
+function copyOf(output: Uint8Array): Uint8Array<ArrayBuffer> {
+  const copy = takeReturned(output.length);
+  copy.set(output);
+  return copy;
 }

@@ -7,6 +7,7 @@
  * Between two slices aggregate_close may wait for what other workers say of their rows (docs/protocol.md, section 7).
  */
 import { strict as assert } from 'node:assert';
+import { takeReturned } from '../lib/returned-memory.ts';
 import { FRAME_BYTES_MAX } from '../wire/frame.ts';
 import { SessionFlag } from '../wire/gen/records-layout.ts';
 import type { ReducerSession } from '../wire/reducer-session.ts';
@@ -152,7 +153,7 @@ export class ReducerWorkerCore implements MeshEnds {
       if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
       const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
       if (address === 0) return { kind: 'working' };
-      sealed.written = { address, copiedBytes: 0, output: new Uint8Array(exports.output_bytes() >>> 0) };
+      sealed.written = { address, copiedBytes: 0, output: takeReturned(exports.output_bytes() >>> 0) };
     }
     if (!this.#copyOutput(sealed.written)) return { kind: 'working' };
     this.#sealed = undefined;

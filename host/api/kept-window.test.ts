@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KeptWindow } from './kept-window.ts';
+
+test('a packed window takes less memory, reads the same, and has freed what it was made with', async () => {
+  const outputs = [1, 2].map((worker) => new Uint8Array(100_000).map((_, index) => (index % 100 === 0 ? worker : 0)));
+  const expected = outputs.map((output) => Uint8Array.from(output));
+  const kept = new KeptWindow({ window: 7, windowNs: 1e9, incarnation: 1n, outputs });
+  assert.equal(kept.byteLength, 200_000);
+  const packing = kept.pack();
+  assert.deepEqual(kept.outputs, expected, 'while it is being packed');
+  await packing;
+  assert.ok(kept.byteLength < 10_000, `${kept.byteLength} bytes`);
+  assert.deepEqual(
+    kept.outputs.map((output) => Uint8Array.from(output)),
+    expected,
+  );
+  assert.deepEqual(
+    outputs.map(({ byteLength }) => byteLength),
+    [0, 0],
+  );
+});
