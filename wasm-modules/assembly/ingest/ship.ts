@@ -53,9 +53,13 @@ import { openWindow } from './windows';
 const SHIPPED_PER_CALL: u32 = 8_192;
 
 let ownWorker: u32 = 0;
-/** Addresses of a group of rows or staged records, and numbers of the ends of the rows that this worker matches. */
+/** Addresses of a group of staged records, or of rows that this worker matches, and the numbers of their ends. */
 const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+/** Addresses of the rows of the group that other workers match. */
+const groupAway: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+let localCount: u32 = 0;
+let awayCount: u32 = 0;
 let budget: u32 = 0;
 /** One record for the own worker, header first. */
 const local: RecordHeader = changetype<RecordHeader>(memory.data(128, 8));
@@ -232,8 +236,9 @@ function shipRows(session: Session): bool {
 
 function shipGroups(session: Session): bool {
   while (maySend()) {
-    const size = takeGroup(session);
-    for (let index: u32 = 0; index < size; index++) shipRow(session, rowOfGroup(index));
+    takeGroup(session);
+    for (let index: u32 = 0; index < awayCount; index++) shipRow(session, socketIn(groupAway, index), false);
+    for (let index: u32 = 0; index < localCount; index++) shipRow(session, socketIn(group, index), true);
     if (session.dirtyHead === 0) {
       finishWindow(session);
       return true;
@@ -244,34 +249,39 @@ function shipGroups(session: Session): bool {
 }
 
 /**
- * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. Returns how many are open: rows
- * that have closed since they moved are told already.
+ * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. Rows that have closed since they
+ * moved are told already. Which worker matches a row is random, and a branch on it would be guessed wrong half of the time: so each is written
+ * where it would belong, and counted where it does.
  */
-function takeGroup(session: Session): u32 {
-  let size: u32 = 0;
-  let localSize: u32 = 0;
+function takeGroup(session: Session): void {
+  let local: u32 = 0;
+  let away: u32 = 0;
   for (let taken: u32 = 0; taken < GROUP_SIZE; taken++) {
     const handle = takeDirty(session);
     if (handle === 0) break;
     const socket = socketAt(session, handle);
     if (socket.state !== SocketState.Open) continue;
-    store<usize>(group + ((<usize>size) << 2), changetype<usize>(socket));
-    size++;
-    if (socket.worker !== ownWorker) continue;
-    store<u32>(groupEnds + ((<usize>localSize) << 2), socket.end);
-    localSize++;
+    const isLocal = u32(socket.worker === ownWorker);
+    store<usize>(group + ((<usize>local) << 2), changetype<usize>(socket));
+    store<u32>(groupEnds + ((<usize>local) << 2), socket.end);
+    store<usize>(groupAway + ((<usize>away) << 2), changetype<usize>(socket));
+    local += isLocal;
+    away += 1 - isLocal;
   }
-  expectEnds(ownWorker, groupEnds, localSize);
-  return size;
+  localCount = local;
+  awayCount = away;
+  expectEnds(ownWorker, groupEnds, local);
 }
 
-function rowOfGroup(index: u32): Socket {
-  return changetype<Socket>(load<usize>(group + ((<usize>index) << 2)));
+function socketIn(rows: usize, index: u32): Socket {
+  return changetype<Socket>(load<usize>(rows + ((<usize>index) << 2)));
 }
 
-function shipRow(session: Session, socket: Socket): void {
+function shipRow(session: Session, socket: Socket, isLocal: bool): void {
   if ((socket.flags & SOCKET_MOVED) !== 0) {
-    shipUpdate(session, socket);
+    count(ReducerCounter.RecordsToMatch);
+    if (isLocal) matchUpdate(ownWorker, socket.end, socket.totals, session.fromWindow);
+    else sendUpdate(session, socket);
     socket.toldWindow = session.endWindow;
   }
   socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
@@ -285,12 +295,7 @@ function finishWindow(session: Session): void {
   session.phase = session.departure === CloseReason.None ? Phase.Read : Phase.CloseRows;
 }
 
-function shipUpdate(session: Session, socket: Socket): void {
-  count(ReducerCounter.RecordsToMatch);
-  if (socket.worker === ownWorker) {
-    matchUpdate(ownWorker, socket.end, socket.totals, session.fromWindow);
-    return;
-  }
+function sendUpdate(session: Session, socket: Socket): void {
   if (areNarrow(socket.totals)) {
     addToRun(socket.worker, socket.end, socket.totals, session.fromWindow);
     return;
