@@ -4,6 +4,7 @@
 // match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { expectLeaves } from '../aggregate/leaf-look-ahead';
 import { widenEven, widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
 import { aggregateTally } from '../aggregate/tallies';
@@ -27,7 +28,7 @@ import { matchRecord, matchUpdates } from '../match/receive';
 const HOP_MATCH: u32 = 1;
 const HOP_AGGREGATE: u32 = 2;
 
-/** Where a group of records lies. */
+/** Where a group of records lies, or the edges of a group of flows. */
 const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 @unmanaged
@@ -97,8 +98,8 @@ export function receiveBlock(from: u32, address: usize, bytes: u32): u32 {
   let at = address;
   let groupEnd = address;
   while (isWhole(at, end) && (channel.isAtMatchEnd === 0 || channel.isAtAggregateEnd === 0)) {
-    if (at >= groupEnd) groupEnd = lookAtGroup(from, at, end);
     const header = changetype<RecordHeader>(at);
+    if (at >= groupEnd) groupEnd = isOfFlow(header.kind) ? lookAtFlows(from, at, end) : lookAtGroup(from, at, end);
     at += header.size;
     receiveRecord(from, channel, header);
   }
@@ -118,6 +119,35 @@ function lookAtGroup(from: u32, address: usize, end: usize): usize {
     at += changetype<RecordHeader>(at).size;
   }
   expectRecords(from, group, size);
+  return at;
+}
+
+/** True for what is said of a flow's edge. */
+function isOfFlow(kind: u16): bool {
+  return (
+    kind === RecordKind.EdgeFlowEven ||
+    kind === RecordKind.EdgeFlowNarrow ||
+    kind === RecordKind.EdgeFlow ||
+    kind === RecordKind.EdgeTally
+  );
+}
+
+/** Has aggregate look at the leaves of up to GROUP_SIZE flows at `address`, each with its tallies; returns where the last of these ends. */
+function lookAtFlows(from: u32, address: usize, end: usize): usize {
+  let at = address;
+  let size: u32 = 0;
+  let hasTallies = false;
+  while (isWhole(at, end) && isOfFlow(changetype<RecordHeader>(at).kind)) {
+    if (changetype<RecordHeader>(at).kind === RecordKind.EdgeTally) hasTallies = true;
+    else {
+      if (size === GROUP_SIZE) break;
+      // Each form of an EdgeFlow begins with its edge.
+      store<u32>(group + ((<usize>size) << 2), load<u32>(at + RECORD_HEADER_SIZE));
+      size++;
+    }
+    at += changetype<RecordHeader>(at).size;
+  }
+  expectLeaves(from, group, size, hasTallies);
   return at;
 }
 
