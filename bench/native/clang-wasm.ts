@@ -1,6 +1,7 @@
 // src/ compiled to WebAssembly by clang, driven in this thread as reducer.wasm is: what of a distance to native code is WebAssembly's.
 
 import { strict as assert } from 'node:assert';
+import { openHugePages } from '../../host/reducer/huge-pages.ts';
 import { cpuNs } from '../lib/cpu-clock.ts';
 import { type Input, type InputWindow, WINDOW_NS } from './input.ts';
 import type { StageTimes } from './stages.ts';
@@ -33,6 +34,7 @@ export class ClangWasm {
 
   /** `module`: the object that clang made, not linked. */
   constructor(module: WebAssembly.Module, input: Input) {
+    openHugePages().advise(this.#memory);
     const table = new WebAssembly.Table({ initial: 2, element: 'anyfunc' });
     const env = {
       __linear_memory: this.#memory,

@@ -1,6 +1,7 @@
 // The product's reducer.wasm as one worker has it, driven in this thread: copying frames into its memory is part of what is measured.
 
 import { strict as assert } from 'node:assert';
+import { openHugePages } from '../../host/reducer/huge-pages.ts';
 import { ReducerModule } from '../../host/reducer/reducer-module.ts';
 import { ReducerCounter, SessionFlag } from '../../host/wire/gen/records-layout.ts';
 import { cpuNs } from '../lib/cpu-clock.ts';
@@ -19,7 +20,7 @@ export class Ours {
 
   constructor(module: WebAssembly.Module, input: Input) {
     const place = { worker: 0, workers: 1, hashSeed: HASH_SEED, windowNs: WINDOW_NS, openWindow: FIRST_WINDOW };
-    this.#module = new ReducerModule({ module, ...place });
+    this.#module = new ReducerModule({ module, ...place, prepareMemory: openHugePages().advise });
     this.#slots = Array.from({ length: input.agents }, (_, agent) => this.#open(input.hello(agent)));
     for (const [agent, slot] of this.#slots.entries()) {
       for (const frame of input.announcement(agent)) this.#tell(slot, frame);

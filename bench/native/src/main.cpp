@@ -139,6 +139,7 @@ int main(int argument_count, char **arguments)
 	void *range = mmap(nullptr, ARENA_BYTES_MAX, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (range == MAP_FAILED) Input::fail("mmap");
+	madvise(range, ARENA_BYTES_MAX, MADV_HUGEPAGE);
 	arena.create(static_cast<u8 *>(range), static_cast<u8 *>(range) + ARENA_BYTES_MAX);
 	init_reducer(static_cast<u32>(strtoul(arguments[1], nullptr, 10)), strtoull(arguments[2], nullptr, 10));
 	Input input;
