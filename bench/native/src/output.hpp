@@ -163,10 +163,9 @@ inline void write_points(Writer &writer, u32 window)
 			const Row *row = rows.at(entry->handle);
 			auto *point = reinterpret_cast<records::edge_point *>(writer.at);
 			writer.at += sizeof *point;
-			*point = row->point;
+			write_row(point, row, window);
 			point->client_node = static_cast<u32>(entry->key >> (NODE_INDEX_BITS + 24));
 			point->server_node = static_cast<u32>(entry->key >> 24) & ((1 << NODE_INDEX_BITS) - 1);
-			if (point->from_window == NOT_LATE) point->from_window = window;
 			if (row->histogram != 0 && has_histogram(level))
 				point->histogram = writer.add_histogram(row->histogram);
 		}

@@ -299,7 +299,7 @@ inline u32 begin_tallies(u32 edge)
 	const u32 leaf = leaf_of_edge(edge, 0);
 	Row *row = rows.at(leaf);
 	list_row(leaf, row);
-	row->moved = 1;
+	move_row(row);
 	return leaf;
 }
 

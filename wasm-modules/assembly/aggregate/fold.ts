@@ -5,7 +5,8 @@ import { isOther } from '../enrich/nodes';
 import { ReducerCounter } from '../gen/records';
 import { count } from '../lib/counters';
 import { giveHistogram, mergeHistogram } from '../lib/histogram';
-import { addPoint, hasHistogram } from './accumulation';
+import { hasHistogram } from './accumulation';
+import { addSums, moveRow } from './row-sums';
 import { FOLDED, LEVEL_COUNT, listOf, listRow, otherRowOf, Row, rowAt } from './tree';
 
 /** Rows of each level that the output at hand leaves out. */
@@ -54,9 +55,9 @@ export function foldRow(row: Row): void {
   const handle = targetOf(row);
   const other = rowAt(handle);
   listRow(handle, other);
-  other.moved = 1;
-  other.activeDelta += row.point.active;
-  addPoint(other.point, row.point);
+  moveRow(other);
+  other.activeDelta += row.active;
+  if (row.moved !== 0) addSums(other, row);
   if (row.histogram !== 0 && hasHistogram(row.level)) {
     other.histogram = foldHistogram(row.histogram, other.histogram);
     row.histogram = 0;

@@ -10,11 +10,12 @@
 // equal are taken or left together. A worker may be one exchange ahead of another, so the counts of two are kept.
 
 import { nodeAt } from '../enrich/nodes';
-import { EdgePoint, RecordKind, SERIES_COUNTS_SIZE, SeriesCounts } from '../gen/records';
+import { RecordKind, SERIES_COUNTS_SIZE, SeriesCounts } from '../gen/records';
 import { allocate, giveBlock, takeBlockAsIs } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
 import { beginRecord } from '../lib/outbox';
 import { beginFolding, foldRow, isFoldTarget } from './fold';
+import { bytesOf, failuresOf } from './row-sums';
 import { takeRow } from './slice';
 import { foldTallies } from './tallies';
 import { LEVEL_COUNT, listOf, Row, rowAt } from './tree';
@@ -281,8 +282,8 @@ function collectCandidates(): bool {
       const row = rowAt(handle);
       if (isFoldTarget(row)) continue;
       const candidate = candidateAt(choice, choice.count++);
-      candidate.failures = failuresOf(row.point);
-      candidate.bytes = row.point.forwardBytes + row.point.reverseBytes + 1;
+      candidate.failures = failuresOf(row);
+      candidate.bytes = bytesOf(row) + 1;
       candidate.since = row.since;
       candidate.hash = hashOfNames(row);
       candidate.row = handle;
@@ -347,12 +348,6 @@ function scoreCandidates(): bool {
   }
   level = 0;
   return true;
-}
-
-function failuresOf(point: EdgePoint): u64 {
-  const connects = <u64>point.refused + point.timedOut + point.abandoned + point.unreachable + point.failedOther;
-  const resets = <u64>point.resetsClient + point.resetsServer;
-  return connects + resets + point.forwardRetransmits + point.reverseRetransmits;
 }
 
 /** Counts this worker's keys that begin like the least key, by their next digit, and leaves out the others. */

@@ -21,6 +21,7 @@ import { hasHistogram } from './accumulation';
 import { leafOfChannel } from './channel-edges';
 import { foldHistogram, shownRows } from './fold';
 import { TALLY_COUNT_MAX, TALLY_IDLE_WINDOWS } from './limits';
+import { moveRow } from './row-sums';
 import { takeRow } from './slice';
 import { giveShare, initShares, mayLabel, mayTell, takeShare } from './tally-shares';
 import { FOLDED, LEVEL_COUNT, listOf, listRow, otherRowOf, RowList, rowAt } from './tree';
@@ -128,7 +129,7 @@ export function openLeaf(from: u32, edge: u32): u32 {
   const leaf = leafOfChannel(from, edge, 0);
   const row = rowAt(leaf);
   listRow(leaf, row);
-  row.moved = 1;
+  moveRow(row);
   return leaf;
 }
 

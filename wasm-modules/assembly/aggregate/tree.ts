@@ -11,7 +11,7 @@
 //       role_role
 
 import { azNodeOf, isOther, otherNode, releaseNode, retainNode, roleNodeOf } from '../enrich/nodes';
-import { EDGE_POINT_SIZE, EdgePoint, Level, ReducerCounter } from '../gen/records';
+import { Level, ReducerCounter } from '../gen/records';
 import { allocate, growBlock } from '../lib/arena';
 import { count, set } from '../lib/counters';
 import { hashPair } from '../lib/hash';
@@ -19,16 +19,20 @@ import { OpenTable } from '../lib/open-table';
 import { RowPool } from '../lib/row-pool';
 import { EDGE_IDLE_WINDOWS, OTHER_EDGE_COUNT } from './limits';
 import { dropPairs } from './process-pairs';
+import { initSideSums } from './side-sums';
 
 export const LEVEL_COUNT: u32 = 7;
 export const LISTED: u8 = 1;
 export const FOLDED: u8 = 2;
 
+/**
+ * Two cache lines. The first is what every pass over rows needs; of the second only `since` and `namesHash` stand, the others are of the open
+ * window and mean nothing while `moved` is 0 (row-sums.ts).
+ */
 @unmanaged
 export class Row {
-  /** Rows that point to this one. */
+  /** Rows that point to this one. A free row keeps its list here. */
   refs: u32;
-  hash: u32;
   /** Retained. 0 = the row is free. */
   clientNode: u32;
   serverNode: u32;
@@ -44,8 +48,6 @@ export class Row {
   /** Where its sums go; 0 = nowhere. */
   left: u32;
   right: u32;
-  /** Of a leaf: the histogram of its az_az row, which collects the RTT samples for the levels above, in the open window; or 0. */
-  collected: u32;
   /** Of the open window, or 0. */
   histogram: u32;
   /** Tells who had the handle before. */
@@ -56,37 +58,39 @@ export class Row {
   tallies: u32;
   /** Of a leaf: its first pair of executables (process-pairs.ts); 0 = none. */
   processes: u32;
-  /** What the open window adds to `point.active`; once it is added, of (other): what the rows that are folded into it have open. */
-  activeDelta: i64;
-  /** An EdgePoint, whose sums are of the open window and whose `active` stands. */
-  private pointStart: u64;
+  /** OwnSums and RareSums of the open window (side-sums.ts); 0 = none. */
+  own: u32;
+  rare: u32;
+  /** Open flows, of which each takes memory of a worker, so that all workers' are far below 2^31. */
+  active: u32;
+  /** What the open window adds to `active`; once it is added, of (other): what the rows that are folded into it have open. */
+  activeDelta: i32;
 
-  get point(): EdgePoint {
-    return changetype<EdgePoint>(changetype<usize>(this) + offsetof<Row>('pointStart'));
-  }
-
+  forwardBytes: u64;
+  reverseBytes: u64;
+  /** The lower halves of sums of 64 bits, like `connections`, `closed` and `rttSumUs`: the upper ones, once there are any, are in `rare`. */
+  forwardPackets: u32;
+  reversePackets: u32;
+  connections: u32;
+  closed: u32;
+  flowsBoth: u32;
+  rttCount: u32;
+  rttMinUs: u32;
+  rttMaxUs: u32;
+  rttSumUs: u32;
+  /** Of a leaf: the histogram of its az_az row, which collects the RTT samples for the levels above; or 0. */
+  collected: u32;
   /** The window since which every window has listed it. */
-  get since(): u32 {
-    return load<u32>(changetype<usize>(this) + SINCE_OFFSET);
-  }
-
-  set since(window: u32) {
-    store<u32>(changetype<usize>(this) + SINCE_OFFSET, window);
-  }
-
+  since: u32;
   /** Of what its ends are called (series-budget.ts); 0 = nobody has needed it. */
-  get namesHash(): u32 {
-    return load<u32>(changetype<usize>(this) + NAMES_HASH_OFFSET);
-  }
-
-  set namesHash(hash: u32) {
-    store<u32>(changetype<usize>(this) + NAMES_HASH_OFFSET, hash);
-  }
+  namesHash: u32;
 
   isIdleLeaf(): bool {
     return this.level === Level.IdId && this.listed === 0 && this.tallies === 0 && this.clientNode !== 0;
   }
 }
+
+if (offsetof<Row>() !== 128 || offsetof<Row>('forwardBytes') !== 64) ERROR('a row is two cache lines');
 
 /** Handles of rows, one after another, so that a pass over them need not wait for one row to find the next. */
 @unmanaged
@@ -117,21 +121,11 @@ const LIST_BYTES_FIRST: usize = 4096;
 /** Rows that a sweep at a window's end looks at, at least; a sixteenth of all when that is more. */
 const SWEEP_ROWS_MIN: u32 = 4096;
 
-/** Five cache lines: the head, an EdgePoint, and behind it `since` and `namesHash`. */
-const ROW_BYTES: usize = 320;
-const SINCE_OFFSET: usize = 64 + EDGE_POINT_SIZE;
-const NAMES_HASH_OFFSET: usize = SINCE_OFFSET + 4;
-if (offsetof<Row>('pointStart') !== 64 || 64 + EDGE_POINT_SIZE + 8 > 320)
-  ERROR('a row is a head of 64 bytes, an EdgePoint, a window and a hash');
-
-/** Loads from each of its cache lines. */
+/** Loads from both of its cache lines. */
 export function touchRow(row: Row): u32 {
   const at = changetype<usize>(row);
-  return load<u32>(at) | load<u32>(at, 64) | load<u32>(at, 128) | load<u32>(at, 192) | load<u32>(at, 256);
+  return load<u32>(at) | load<u32>(at, 64);
 }
-
-/** `from_window` of a point in which nothing was late. */
-export const NOT_LATE: u32 = 0xffffffff;
 
 const pool: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
@@ -140,11 +134,12 @@ let lists: usize = 0;
 let sweepCursor: u32 = 1;
 let leafCountMax: u32 = 0;
 let leaves: u32 = 0;
-let openWindow: u32 = 0;
+export let openWindow: u32 = 0;
 
 export function initTree(edgeCountMax: u32, firstWindow: u32): void {
   const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
-  pool.begin(ROW_BYTES, rowCountMax);
+  pool.begin(offsetof<Row>(), rowCountMax);
+  initSideSums(rowCountMax);
   table = OpenTable.create(rowCountMax);
   lists = allocate(<usize>LEVEL_COUNT * offsetof<RowList>());
   sweepCursor = 1;
@@ -154,7 +149,7 @@ export function initTree(edgeCountMax: u32, firstWindow: u32): void {
 }
 
 export function rowAt(row: u32): Row {
-  return changetype<Row>(pool.at(row));
+  return pool.row<Row>(row);
 }
 
 /** The leaf of an edge; when it is new and the table is full, the leaf (other) to (other) of the protocol, port 0. */
@@ -265,9 +260,8 @@ function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): 
   if (handle === 0 || !table.insert(hash, handle)) unreachable();
   const row = rowAt(handle);
   const generation = row.generation;
-  memory.fill(changetype<usize>(row), 0, ROW_BYTES);
+  memory.fill(changetype<usize>(row), 0, offsetof<Row>());
   row.generation = generation;
-  row.hash = hash;
   row.clientNode = clientNode;
   row.serverNode = serverNode;
   row.service = service;
@@ -275,11 +269,6 @@ function createRow(level: u32, clientNode: u32, serverNode: u32, service: u32): 
   row.isOther = u8(isOther(clientNode) || isOther(serverNode));
   retainNode(clientNode);
   retainNode(serverNode);
-  const point = row.point;
-  point.level = <u8>level;
-  point.protocol = <u8>(service >>> 16);
-  point.serverPort = <u16>service;
-  point.fromWindow = NOT_LATE;
   connectAbove(row);
   return handle;
 }
@@ -302,7 +291,7 @@ function connectAbove(row: Row): void {
 
 function freeRow(handle: u32): void {
   const row = rowAt(handle);
-  table.remove(row.hash, handle);
+  table.remove(hashRow(row.level, row.clientNode, row.serverNode, row.service), handle);
   releaseNode(row.clientNode);
   releaseNode(row.serverNode);
   dropPairs(row.processes);

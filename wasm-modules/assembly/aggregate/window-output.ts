@@ -21,6 +21,7 @@ import {
 } from './canonical-order';
 import { foldedLevels, shownRows } from './fold';
 import { processesBytes, writeProcesses } from './process-pairs';
+import { pointOfRowInto } from './row-point';
 import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, talliesOf, tallyAt } from './tallies';
 import {
@@ -34,7 +35,7 @@ import {
   writeLabels,
   writeTallies,
 } from './tally-output';
-import { FOLDED, LEVEL_COUNT, listOf, NOT_LATE, Row, rowAt } from './tree';
+import { FOLDED, LEVEL_COUNT, listOf, Row, rowAt } from './tree';
 
 /** In an entry of a row: its server port and protocol. */
 const SERVICE_OFFSET: usize = 12;
@@ -293,12 +294,10 @@ function sortRows(first: usize, count: u32): void {
 }
 
 function writePoint(row: Row, key: u64, to: usize, window: u32): void {
-  memory.copy(to, changetype<usize>(row.point), EDGE_POINT_SIZE);
   const written = changetype<EdgePoint>(to);
+  pointOfRowInto(written, row, window);
   written.clientNode = clientIndexOf(key);
   written.serverNode = serverIndexOf(key);
-  written.active += row.activeDelta;
-  if (written.fromWindow === NOT_LATE) written.fromWindow = window;
 }
 
 /** The leaves are the first of the sorted `rows`. */
