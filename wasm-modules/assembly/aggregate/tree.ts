@@ -82,7 +82,7 @@ export class Row {
   collected: u32;
   /** The window since which every window has listed it. */
   since: u32;
-  /** Of what its ends are called (series-budget.ts); 0 = nobody has needed it. */
+  /** Of what its ends are called (names-hash.ts); 0 = nobody has needed it. */
   namesHash: u32;
 
   isIdleLeaf(): bool {
