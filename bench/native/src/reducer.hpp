@@ -104,10 +104,10 @@ inline void sweep_idle(u32 closed)
 inline void close_aggregate()
 {
 	const u32 window = open_window - 1;
-	roll_up();
+	roll_up(window);
 	roll_up_tallies();
 	write_output(window);
-	settle_rows(window);
+	give_histograms();
 	settle_tallies(window);
 	sweep_idle(window);
 	announce_epoch = open_window / EPOCH_WINDOWS + 1;

@@ -46,7 +46,7 @@ struct RareSums {
 	u32 pad0;
 };
 
-// Of the second line only `since` and `names_hash` stand; the others mean nothing while `moved` is 0.
+// Of the second line only `since` and `names_hash` stand; the others are of the window that `moved` tells.
 struct Row {
 	u32 refs;
 	u32 client_node;
@@ -116,24 +116,30 @@ inline RareSums *rare_sums_of(Row *row)
 	return rare_sums.at(row->rare);
 }
 
-// To be called before anything is added to the row.
-inline void move_row(Row *row)
-{
-	if (row->moved != 0) return;
-	row->moved = 1;
-	constexpr u32 SUMS = __builtin_offsetof(Row, forward_bytes);
-	constexpr u32 END = __builtin_offsetof(Row, since);
-	__builtin_memset(reinterpret_cast<u8 *>(row) + SUMS, 0, END - SUMS);
-}
+// What Row::moved is when it moved in the open window: 1 and 2 in turn.
+inline u8 moved_mark = 1;
 
+// What it did in the window before is over.
 inline void still_row(Row *row)
 {
+	if (row->moved == 0) return;
 	row->moved = 0;
 	row->active_delta = 0;
 	if (UNLIKELY(row->own != 0)) own_sums.give(row->own);
 	if (UNLIKELY(row->rare != 0)) rare_sums.give(row->rare);
 	row->own = 0;
 	row->rare = 0;
+}
+
+// To be called before anything is added to the row.
+inline void move_row(Row *row)
+{
+	if (row->moved == moved_mark) return;
+	still_row(row);
+	row->moved = moved_mark;
+	constexpr u32 SUMS = __builtin_offsetof(Row, forward_bytes);
+	constexpr u32 END = __builtin_offsetof(Row, since);
+	__builtin_memset(reinterpret_cast<u8 *>(row) + SUMS, 0, END - SUMS);
 }
 
 inline void add_packets(Row *row, u64 forward, u64 reverse)
@@ -359,7 +365,7 @@ inline void write_own(records::edge_point *point, const OwnSums *own)
 inline void write_row(records::edge_point *point, const Row *row, u32 window)
 {
 	zero(point);
-	if (LIKELY(row->moved != 0)) write_sums(point, row);
+	if (LIKELY(row->moved == moved_mark)) write_sums(point, row);
 	point->level = row->level;
 	point->protocol = static_cast<u8>(row->service >> 16);
 	point->server_port = static_cast<u16>(row->service);

@@ -244,52 +244,58 @@ inline void prefetch_rows(const List<u32> &list, u32 index)
 	prefetch_lines(rows.at(list.items[index]), sizeof(Row));
 }
 
-// Brings the sums of all leaves to all levels, level by level.
-inline void roll_up()
+inline void add_to_above(Row *row)
 {
-	for (const List<u32> &list : row_lists) {
-		for (u32 index = 0; index < list.size; index++) {
-			prefetch_rows(list, index + 6);
-			Row *row = rows.at(list.items[index]);
-			if (row->moved == 0) continue;
-			const i64 active = static_cast<i64>(row->active) + row->active_delta;
-			if (UNLIKELY(active < 0)) {
-				count(records::REDUCER_COUNTER_ACTIVE_UNDERFLOWS);
-				row->active_delta = -static_cast<i32>(row->active);
-				row->active = 0;
-			} else
-				row->active = static_cast<u32>(active);
-			if (row->level == records::LEVEL_ID_ID && row->rtt_count == 1)
-				collect_sample(row, row->rtt_min_us);
-			add_row(row->left, row);
-			add_row(row->right, row);
-		}
-	}
+	const i64 active = static_cast<i64>(row->active) + row->active_delta;
+	if (UNLIKELY(active < 0)) {
+		count(records::REDUCER_COUNTER_ACTIVE_UNDERFLOWS);
+		row->active_delta = -static_cast<i32>(row->active);
+		row->active = 0;
+	} else
+		row->active = static_cast<u32>(active);
+	if (row->level == records::LEVEL_ID_ID && row->rtt_count == 1) collect_sample(row, row->rtt_min_us);
+	add_row(row->left, row);
+	add_row(row->right, row);
 }
 
-// `closed` is over: sums become 0, `active` stands, and only rows with open flows stay in the lists.
-inline void settle_rows(u32 closed)
+// Brings the sums of all leaves to all levels, level by level. Rows that did not move and have no open flows leave the
+// lists.
+inline void roll_up(u32 closing)
 {
 	for (List<u32> &list : row_lists) {
-		const u32 size = list.size;
 		u32 kept = 0;
-		for (u32 index = 0; index < size; index++) {
-			if (index + 6 < size) prefetch_to_write(rows.at(list.items[index + 6]));
+		for (u32 index = 0; index < list.size; index++) {
+			prefetch_rows(list, index + 6);
 			const u32 handle = list.items[index];
 			Row *row = rows.at(handle);
-			if (row->moved != 0) {
+			const bool has_moved = row->moved == moved_mark;
+			if (LIKELY(has_moved))
+				add_to_above(row);
+			else
 				still_row(row);
-				if (row->histogram != 0) give_histogram(row->histogram);
-				row->histogram = 0;
-			}
 			if (UNLIKELY(row->processes != 0)) __builtin_trap();
-			if (row->active != 0) {
+			if (LIKELY(has_moved || row->active != 0)) {
 				list.items[kept++] = handle;
 				continue;
 			}
 			row->listed = 0;
-			row->idle_since = closed;
+			row->idle_since = closing - 1;
 		}
 		list.size = kept;
 	}
+}
+
+// The window is over.
+inline void give_histograms()
+{
+	for (u32 level = records::LEVEL_AZ_AZ; level < LEVEL_COUNT; level++) {
+		const List<u32> &list = row_lists[level];
+		for (u32 index = 0; index < list.size; index++) {
+			if (index + 6 < list.size) prefetch_to_write(rows.at(list.items[index + 6]));
+			Row *row = rows.at(list.items[index]);
+			if (row->histogram != 0) give_histogram(row->histogram);
+			row->histogram = 0;
+		}
+	}
+	moved_mark = 3 - moved_mark;
 }

@@ -12,14 +12,14 @@ import { leafOfChannel, mapEdge } from './channel-edges';
 import { expirePairs } from './process-pairs';
 import { addFlow, addRtt, addSums, moveRow, stillRow } from './row-sums';
 import { takeRow } from './slice';
-import { LEVEL_COUNT, LISTED, listOf, listRow, Row, rowAt } from './tree';
+import { LEVEL_COUNT, LISTED, listOf, listRow, openWindow, Row, rowAt } from './tree';
 
 /** Levels whose RTT samples are collected on az_az. */
 const COLLECTED_LEVELS: u32 = (1 << Level.AzAz) | (1 << Level.RoleAz) | (1 << Level.AzRole) | (1 << Level.RoleRole);
 
 let histogramLevels: u32 = 0;
 let windowOverflow: u32 = 0;
-/** Where rollUp or settleRows is: a row of a level's list, of which so many before it stay listed. */
+/** Where rollUp or giveHistograms is: a row of a level's list, of which rollUp has kept so many. */
 let level: u32 = 0;
 let index: u32 = 0;
 let kept: u32 = 0;
@@ -68,51 +68,54 @@ export function aggregateFlow(from: u32, record: usize): void {
   if (flow.rttUs !== 0) sampleRtt(leaf, flow.rttUs);
 }
 
-/** Brings the closing window's sums of all leaves to all levels, slice by slice; true when all are. */
+/**
+ * Brings the sums of the window that closes to all levels, slice by slice; true when all are. Rows that did not move and have no open flows leave
+ * the lists: what they did was told with the window before.
+ */
 export function rollUp(): bool {
-  for (; level < LEVEL_COUNT; level++, index = 0) {
-    const list = listOf(level);
-    for (; index < list.count; index++) {
-      if (!takeRow()) return false;
-      const row = rowAt(list.at(index));
-      if (row.moved === 0) continue;
-      applyActive(row);
-      if (level === Level.IdId && row.rttCount === 1) collect(row, row.rttMinUs);
-      if (row.left !== 0) addRow(row.left, row);
-      if (row.right !== 0) addRow(row.right, row);
-      row.activeDelta = 0;
-    }
-  }
-  level = 0;
-  return true;
-}
-
-/** The window `closed` is over: its sums become 0, `active` stands, and only rows with open flows stay in the lists. True when all are through. */
-export function settleRows(closed: u32): bool {
   for (; level < LEVEL_COUNT; level++, index = 0, kept = 0) {
     const list = listOf(level);
     for (; index < list.count; index++) {
       if (!takeRow()) return false;
       const handle = list.at(index);
       const row = rowAt(handle);
-      if (row.moved !== 0) {
-        stillRow(row);
-        dropHistogram(row);
-      }
-      if (row.processes !== 0) row.processes = expirePairs(row.processes, closed);
-      if (row.active !== 0) {
-        list.put(kept++, handle);
+      if (row.hasMoved()) addToAbove(row);
+      else stillRow(row);
+      if (row.processes !== 0) row.processes = expirePairs(row.processes, openWindow - 1);
+      if (row.hasMoved() || row.active !== 0) {
         row.listed = LISTED;
+        list.put(kept++, handle);
       } else {
         row.listed = 0;
-        row.idleSince = closed;
+        row.idleSince = openWindow - 1;
       }
     }
     list.count = kept;
   }
   level = 0;
+  return true;
+}
+
+/** The window is over: gives back its histograms, slice by slice; true when all are. */
+export function giveHistograms(): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0) {
+    if (!collectsHistogram(level)) continue;
+    const list = listOf(level);
+    for (; index < list.count; index++) {
+      if (!takeRow()) return false;
+      const row = rowAt(list.at(index));
+      if (row.histogram !== 0) giveHistogram(row.histogram);
+      row.histogram = 0;
+    }
+  }
+  level = 0;
   windowOverflow = 0;
   return true;
+}
+
+/** For itself or for the levels above. */
+function collectsHistogram(level: u32): bool {
+  return hasHistogram(level) || (level >= Level.AzAz && (histogramLevels & COLLECTED_LEVELS) !== 0);
 }
 
 /** True when the histogram of the level is for the output and not only on its way up. */
@@ -162,6 +165,14 @@ function applyActive(row: Row): void {
   }
 }
 
+function addToAbove(row: Row): void {
+  applyActive(row);
+  if (row.level === Level.IdId && row.rttCount === 1) collect(row, row.rttMinUs);
+  if (row.left !== 0) addRow(row.left, row);
+  if (row.right !== 0) addRow(row.right, row);
+  row.activeDelta = 0;
+}
+
 function addRow(handle: u32, row: Row): void {
   const above = rowAt(handle);
   listRow(handle, above);
@@ -176,9 +187,4 @@ function addHistogram(above: Row, histogram: u32): void {
   if ((histogramLevels & needed) === 0) return;
   if (above.histogram === 0) above.histogram = takeHistogram();
   if (above.histogram !== 0) mergeHistogram(above.histogram, histogram);
-}
-
-function dropHistogram(row: Row): void {
-  if (row.histogram !== 0) giveHistogram(row.histogram);
-  row.histogram = 0;
 }

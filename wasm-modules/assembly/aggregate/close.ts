@@ -3,7 +3,7 @@
 import { closeEnrich } from '../enrich/lifecycle';
 import { Level } from '../gen/records';
 import { HISTOGRAM_COUNT_MAX, initHistograms } from '../lib/histogram';
-import { initAccumulation, rollUp, settleRows } from './accumulation';
+import { giveHistograms, initAccumulation, rollUp } from './accumulation';
 import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { expireEdges, initEdges } from './edges';
 import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from './limits';
@@ -76,7 +76,7 @@ function closeStep(window: u32): bool {
     case 3:
       return writeWindowOutput(window);
     case 4:
-      return settleRows(window);
+      return giveHistograms();
     case 5:
       return settleTallies(window);
     default:

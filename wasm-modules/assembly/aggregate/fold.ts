@@ -57,7 +57,7 @@ export function foldRow(row: Row): void {
   listRow(handle, other);
   moveRow(other);
   other.activeDelta += row.active;
-  if (row.moved !== 0) addSums(other, row);
+  if (row.hasMoved()) addSums(other, row);
   if (row.histogram !== 0 && hasHistogram(row.level)) {
     other.histogram = foldHistogram(row.histogram, other.histogram);
     row.histogram = 0;

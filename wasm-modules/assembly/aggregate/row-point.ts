@@ -6,8 +6,8 @@ import { Row } from './tree';
 
 /** All of `point` but its nodes and histogram, which becomes none. */
 export function pointOfRowInto(point: EdgePoint, row: Row, window: u32): void {
-  if (row.moved === 0) memory.fill(changetype<usize>(point), 0, EDGE_POINT_SIZE);
-  else sumsInto(point, row);
+  if (row.hasMoved()) sumsInto(point, row);
+  else memory.fill(changetype<usize>(point), 0, EDGE_POINT_SIZE);
   point.level = row.level;
   point.protocol = <u8>(row.service >>> 16);
   point.serverPort = <u16>row.service;

@@ -1,21 +1,22 @@
 // The sums of a row in a window, to which those of flows and of rows below are added. They are integers, so the order of what is added does not
 // matter; minima and maxima neither.
 //
-// Nobody clears a row between windows: the first thing that moves it does.
+// Nobody clears a row between windows: the first thing that moves it does, or the roll-up when nothing did.
 
 import { CloseReason } from '../gen/kernel-events';
 import { EdgeFlow } from '../gen/records';
 import { isEven } from './narrow-flow';
 import { giveOwn, giveRare, OwnSums, ownAt, RareSums, rareAt, takeOwn, takeRare } from './side-sums';
-import { openWindow, Row } from './tree';
+import { movedMark, openWindow, Row } from './tree';
 
 const CLIENT_SEEN: u8 = 1;
 const SERVER_SEEN: u8 = 2;
 
 /** To be called before anything is added to the row. */
 export function moveRow(row: Row): void {
-  if (row.moved !== 0) return;
-  row.moved = 1;
+  if (row.hasMoved()) return;
+  stillRow(row);
+  row.moved = movedMark;
   row.forwardBytes = 0;
   row.reverseBytes = 0;
   row.forwardPackets = 0;
@@ -30,8 +31,9 @@ export function moveRow(row: Row): void {
   row.collected = 0;
 }
 
-/** The window is over. */
+/** What it did in the window before is over. */
 export function stillRow(row: Row): void {
+  if (row.moved === 0) return;
   row.moved = 0;
   row.activeDelta = 0;
   if (row.own !== 0) giveOwn(row.own);
@@ -78,7 +80,7 @@ export function addSums(row: Row, below: Row): void {
 
 /** Of both directions. */
 export function bytesOf(row: Row): u64 {
-  return row.moved === 0 ? 0 : row.forwardBytes + row.reverseBytes;
+  return !row.hasMoved() ? 0 : row.forwardBytes + row.reverseBytes;
 }
 
 export function failuresOf(row: Row): u64 {

@@ -26,8 +26,8 @@ export const LISTED: u8 = 1;
 export const FOLDED: u8 = 2;
 
 /**
- * Two cache lines. The first is what every pass over rows needs; of the second only `since` and `namesHash` stand, the others are of the open
- * window and mean nothing while `moved` is 0 (row-sums.ts).
+ * Two cache lines. The first is what every pass over rows needs; of the second only `since` and `namesHash` stand, the others are of the window
+ * that `moved` tells (row-sums.ts).
  */
 @unmanaged
 export class Row {
@@ -41,7 +41,7 @@ export class Row {
   level: u8;
   /** LISTED = in its level's list: it moved in the open window, or has open flows; FOLDED = and it is left out of that window's output. */
   listed: u8;
-  /** 1 = something was added in the open window. */
+  /** `movedMark` of the window in which something was added last, the open one or the one before; 0 = earlier. */
   moved: u8;
   /** 1 = one of its nodes is (other). */
   isOther: u8;
@@ -58,7 +58,7 @@ export class Row {
   tallies: u32;
   /** Of a leaf: its first pair of executables (process-pairs.ts); 0 = none. */
   processes: u32;
-  /** OwnSums and RareSums of the open window (side-sums.ts); 0 = none. */
+  /** OwnSums and RareSums of the window that `moved` tells (side-sums.ts); 0 = none. */
   own: u32;
   rare: u32;
   /** Open flows, of which each takes memory of a worker, so that all workers' are far below 2^31. */
@@ -84,6 +84,11 @@ export class Row {
   since: u32;
   /** Of what its ends are called (names-hash.ts); 0 = nobody has needed it. */
   namesHash: u32;
+
+  /** In the open window. */
+  hasMoved(): bool {
+    return this.moved === movedMark;
+  }
 
   isIdleLeaf(): bool {
     return this.level === Level.IdId && this.listed === 0 && this.tallies === 0 && this.clientNode !== 0;
@@ -135,6 +140,8 @@ let sweepCursor: u32 = 1;
 let leafCountMax: u32 = 0;
 let leaves: u32 = 0;
 export let openWindow: u32 = 0;
+/** What `Row.moved` is when it moved in the open window: 1 and 2 in turn, so that a window's rows need not be looked at for the next one. */
+export let movedMark: u8 = 0;
 
 export function initTree(edgeCountMax: u32, firstWindow: u32): void {
   const rowCountMax = LEVEL_COUNT * (edgeCountMax + OTHER_EDGE_COUNT);
@@ -145,7 +152,12 @@ export function initTree(edgeCountMax: u32, firstWindow: u32): void {
   sweepCursor = 1;
   leafCountMax = edgeCountMax;
   leaves = 0;
-  openWindow = firstWindow;
+  beginWindow(firstWindow);
+}
+
+function beginWindow(window: u32): void {
+  openWindow = window;
+  movedMark = <u8>(1 + (window & 1));
 }
 
 export function rowAt(row: u32): Row {
@@ -198,7 +210,7 @@ export function listRow(handle: u32, row: Row): void {
 
 /** Frees, of a slice of all rows, the leaves that have been idle for EDGE_IDLE_WINDOWS, and what only they pointed to. */
 export function expireLeaves(closed: u32): void {
-  openWindow = closed + 1;
+  beginWindow(closed + 1);
   const end = pool.end;
   let rows = min(end, max(SWEEP_ROWS_MIN, end >>> 4));
   for (; rows !== 0; rows--) {
