@@ -38,7 +38,7 @@ import { flowKey, KeyKind } from './flow-key';
 import { committedWindow, insertFlow, nameFlow, newFlow, windowsToLinger } from './flow-table';
 import { bookTotals } from './ledger';
 import { releaseOnce, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
-import { dropOwnTotals, keepOwnTotals } from './own-numbers';
+import { keepOwnTotals } from './own-numbers';
 
 /** Kept brief flows over all workers; the oldest are evicted and counted. */
 export const BRIEF_FLOW_COUNT_MAX: u32 = 1 << 21;
@@ -294,7 +294,6 @@ export function keepBrief(flow: u32, once: WaitingOnce, other: WaitingOnce): voi
     shard.count++;
     briefs++;
   }
-  dropOwnTotals(flow);
   // Whoever looks at all rows must find no flow there.
   flowAt(flow).end0 = 0;
   flowAt(flow).end1 = 0;

@@ -188,7 +188,13 @@ function bookFlow(flow: u32, window: u32): void {
   }
   const isActive = (endOrNone(hot.end0).openCount | endOrNone(hot.end1).openCount) !== 0;
   const edge = bookNews(flow, isActive, window);
-  if (coldFlowAt(flow).tallies !== 0) tellTallies(flow, edge);
+  const cold = coldFlowAt(flow);
+  const client = endOrNone(hot.endAt(cold.clientSlot));
+  const server = endOrNone(hot.endAt(1 - cold.clientSlot));
+  keepOwnTotals(hot, cold, client, server);
+  if (cold.tallies !== 0) tellTallies(flow, edge);
+  if (client !== noEnd) beginEndWindow(client);
+  if (server !== noEnd) beginEndWindow(server);
   if (!isActive) lingerFlow(flow, window, isClosed(hot.end0) && isClosed(hot.end1));
 }
 
@@ -205,14 +211,10 @@ function bookNews(flow: u32, isActive: bool, window: u32): u32 {
   if (isRare) applyBaselines(flow);
   bookTotals(hot, client, server, window, out);
   if (isRare) bookHistory(flow, out);
-  keepOwnTotals(hot, cold, client, server);
   cold.flags |= FLOW_BOOKED;
   out.rttUs = client.srttUs !== 0 ? client.srttUs : server.srttUs;
   countFlow(hot, cold, client, server, out);
-  const edge = hasFoldPairs() && holdNews(flow, out) ? 0 : sendNews(flow, isActive, window, out);
-  if (client !== noEnd) beginEndWindow(client);
-  if (server !== noEnd) beginEndWindow(server);
-  return edge;
+  return hasFoldPairs() && holdNews(flow, out) ? 0 : sendNews(flow, isActive, window, out);
 }
 
 /** Judges one pair of folds, or sends the news of one flow that waited for it; false when there is none left. */
