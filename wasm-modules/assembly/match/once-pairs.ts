@@ -7,11 +7,9 @@ import { oncesOf, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
 
 @unmanaged
 class KeySlot {
-  /** 0 = free: no key is 0. */
-  joinKey: u64;
-  /** The WaitingOnce of either side; 0 = none, and in both CONTESTED. */
-  side0: u32;
-  side1: u32;
+  tag: u32;
+  /** The WaitingOnce that came first with its key; 0 = the slot is free, CONTESTED = a side of a key with this tag was claimed twice. */
+  first: u32;
 }
 
 const CONTESTED: u32 = 1;
@@ -55,36 +53,39 @@ function clearSlots(keys: u32): bool {
 function meets(waiting: WaitingOnce, shard: u32): bool {
   keyOfJoin(waiting.joinKey, shard);
   waiting.tag = keyTag();
-  const side = waiting.slot;
   const slot = slotOf(waiting.joinKey, waiting.tag);
-  slot.joinKey = waiting.joinKey;
-  const own = side === 0 ? slot.side0 : slot.side1;
-  if (own !== 0) {
+  const address = <u32>changetype<usize>(waiting);
+  if (slot.first === 0) {
+    slot.tag = waiting.tag;
+    slot.first = address;
+    return false;
+  }
+  if (slot.first === CONTESTED) return false;
+  const first = changetype<WaitingOnce>(slot.first);
+  if (first.other !== 0 || first.slot === waiting.slot) {
     contest(slot);
     return false;
   }
-  const address = <u32>changetype<usize>(waiting);
-  const other = side === 0 ? slot.side1 : slot.side0;
-  if (side === 0) slot.side0 = address;
-  else slot.side1 = address;
-  if (other === 0) return false;
-  waiting.other = other;
-  changetype<WaitingOnce>(other).other = address;
+  waiting.other = slot.first;
+  first.other = address;
   return true;
 }
 
+/** That of the key, or a free one; a contested one is taken for every key with its tag, because nothing says of which it is. */
 function slotOf(joinKey: u64, tag: u32): KeySlot {
   let at = tag & mask;
   while (true) {
     const slot = changetype<KeySlot>(slots + <usize>at * offsetof<KeySlot>());
-    if (slot.joinKey === joinKey || slot.joinKey === 0) return slot;
+    if (slot.first === 0) return slot;
+    if (slot.tag === tag && (slot.first === CONTESTED || changetype<WaitingOnce>(slot.first).joinKey === joinKey))
+      return slot;
     at = (at + 1) & mask;
   }
 }
 
 function contest(slot: KeySlot): void {
-  if (slot.side0 > CONTESTED) changetype<WaitingOnce>(slot.side0).other = 0;
-  if (slot.side1 > CONTESTED) changetype<WaitingOnce>(slot.side1).other = 0;
-  slot.side0 = CONTESTED;
-  slot.side1 = CONTESTED;
+  const first = changetype<WaitingOnce>(slot.first);
+  if (first.other !== 0) changetype<WaitingOnce>(first.other).other = 0;
+  first.other = 0;
+  slot.first = CONTESTED;
 }
