@@ -5,7 +5,7 @@
 import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
 import { nodeAt, nodeCount } from '../enrich/nodes';
 import { EDGE_POINT_SIZE, EdgePoint, Level, TALLY_POINT_SIZE, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
-import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
+import { blockBytes, giveBlock, takeBlock, takeBlockAsIs } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram, overflowOfWindow } from './accumulation';
 import {
@@ -317,9 +317,11 @@ function takeScratch(size: usize): usize {
   return scratch;
 }
 
+/** Room for twice as much, so that an output that grows leaves no memory behind; the system gives what is not written no memory. */
 function reserveBlock(size: usize): void {
   if (block !== 0 && size <= blockSize) return;
   if (block !== 0) giveBlock(block, blockSize);
-  block = takeScratch(size);
-  blockSize = blockBytes(size);
+  blockSize = blockBytes(size) * 2;
+  block = takeBlockAsIs(blockSize);
+  if (block === 0) unreachable();
 }
