@@ -191,7 +191,7 @@ function writeNames(window: u32): void {
 function endOutput(window: u32): void {
   changetype<WindowOutput>(block).histogramCount += talliesHistograms();
   endTallyOutput();
-  writeLeafProcesses(window, block + bytes - processBytes);
+  if (processBytes !== 0) writeLeafProcesses(window, block + bytes - processBytes);
   giveBlock(nodes, nodesSize);
   giveBlock(rows, rowsSize);
 }
