@@ -27,7 +27,7 @@ import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/o
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
 import { WaitingOnce } from '../match/onces';
-import { matchRecord, matchUpdate, matchWaiting } from '../match/receive';
+import { matchRecord, matchWaiting, reportEnd } from '../match/receive';
 import { giveEndNumber } from './ends';
 import { giveLabels } from './labels';
 import { giveNamedAddresses } from './named-addresses';
@@ -53,7 +53,7 @@ import { openWindow } from './windows';
 const SHIPPED_PER_CALL: u32 = 8_192;
 
 let ownWorker: u32 = 0;
-/** Addresses of a group of staged records, or of rows that this worker matches, and the numbers of their ends. */
+/** Addresses of a group of staged records, or of rows that this worker matches, and their ends: numbers, then rows of match. */
 const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 /** Addresses of the rows of the group that other workers match. */
@@ -237,8 +237,19 @@ function shipRows(session: Session): bool {
 function shipGroups(session: Session): bool {
   while (maySend()) {
     takeGroup(session);
-    for (let index: u32 = 0; index < awayCount; index++) shipRow(session, socketIn(groupAway, index), false);
-    for (let index: u32 = 0; index < localCount; index++) shipRow(session, socketIn(group, index), true);
+    for (let index: u32 = 0; index < awayCount; index++) {
+      const socket = socketIn(groupAway, index);
+      if (hasMoved(session, socket)) sendUpdate(session, socket);
+    }
+    let told: u32 = 0;
+    for (let index: u32 = 0; index < localCount; index++) {
+      const socket = socketIn(group, index);
+      if (!hasMoved(session, socket)) continue;
+      told++;
+      reportEnd(load<u32>(groupEnds + ((<usize>index) << 2)), socket.totals, session.fromWindow);
+    }
+    add(ReducerCounter.RecordsToMatch, told);
+    add(ReducerCounter.RecordsMatched, told);
     if (session.dirtyHead === 0) {
       finishWindow(session);
       return true;
@@ -277,15 +288,13 @@ function socketIn(rows: usize, index: u32): Socket {
   return changetype<Socket>(load<usize>(rows + ((<usize>index) << 2)));
 }
 
-function shipRow(session: Session, socket: Socket, isLocal: bool): void {
-  if ((socket.flags & SOCKET_MOVED) !== 0) {
-    count(ReducerCounter.RecordsToMatch);
-    if (isLocal) matchUpdate(ownWorker, socket.end, socket.totals, session.fromWindow);
-    else sendUpdate(session, socket);
-    socket.toldWindow = session.endWindow;
-  }
+/** True when a row of the list has something to tell, which then is told up to the window at hand. */
+function hasMoved(session: Session, socket: Socket): bool {
+  const moved = (socket.flags & SOCKET_MOVED) !== 0;
+  if (moved) socket.toldWindow = session.endWindow;
   socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
   socket.reports = 0;
+  return moved;
 }
 
 function finishWindow(session: Session): void {
@@ -296,6 +305,7 @@ function finishWindow(session: Session): void {
 }
 
 function sendUpdate(session: Session, socket: Socket): void {
+  count(ReducerCounter.RecordsToMatch);
   if (areNarrow(socket.totals)) {
     addToRun(socket.worker, socket.end, socket.totals, session.fromWindow);
     return;

@@ -49,12 +49,6 @@ const ADDRESS_ENDED: u32 = 1;
 /** Rows of a group of updates. */
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
-/** What a MatchUpdate of worker `from` says. */
-export function matchUpdate(from: u32, end: u32, totals: EndTotals, fromWindow: u32): void {
-  count(ReducerCounter.RecordsMatched);
-  report(endOfChannel(from, end), totals, fromWindow);
-}
-
 /** What a run of updates of worker `from` says; `updates` are followed by them. */
 export function matchUpdates(from: u32, updates: MatchUpdates): void {
   add(ReducerCounter.RecordsMatched, updates.count);
@@ -68,7 +62,7 @@ export function matchUpdates(from: u32, updates: MatchUpdates): void {
     expectFlowsOfEnds(ends, size);
     for (let index: u32 = 0; index < size; index++) {
       const update = changetype<MatchUpdateNarrow>(at);
-      report(load<u32>(ends + ((<usize>index) << 2)), widenTotals(update), update.fromWindow);
+      reportEnd(load<u32>(ends + ((<usize>index) << 2)), widenTotals(update), update.fromWindow);
       at += MATCH_UPDATE_NARROW_SIZE;
     }
     left -= size;
@@ -82,7 +76,7 @@ export function matchRecord(from: u32, header: RecordHeader): void {
   switch (header.kind) {
     case RecordKind.MatchUpdate: {
       const update = changetype<MatchUpdate>(record);
-      report(endOfChannel(from, update.end), update.totals, update.fromWindow);
+      reportEnd(endOfChannel(from, update.end), update.totals, update.fromWindow);
       break;
     }
     case RecordKind.MatchOpen: {
@@ -162,7 +156,7 @@ function receiveClose(from: u32, close: MatchClose): void {
   if (isSocketClose) {
     keepClose(end, close);
     closeEnd(end, close.reason);
-    report(end, close.totals, close.fromWindow);
+    reportEnd(end, close.totals, close.fromWindow);
     return;
   }
   raiseTotals(end, close.totals);
@@ -201,7 +195,7 @@ function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
   coldFlowAt(endAt(end).flow).noteBegin(once.openStartTime);
   keepOnce(end, once);
   closeEnd(end, once.reason);
-  report(end, once.totals, once.fromWindow);
+  reportEnd(end, once.totals, once.fromWindow);
 }
 
 /** The latest session's word, which is the one that the end keeps; another of the same socket changes nothing. */
@@ -241,7 +235,8 @@ function closeEnd(end: u32, reason: u8): void {
   if (reason > cold.closeReason) cold.closeReason = reason;
 }
 
-function report(end: u32, totals: EndTotals, fromWindow: u32): void {
+/** What a report of `end` says, a row or 0. */
+export function reportEnd(end: u32, totals: EndTotals, fromWindow: u32): void {
   if (end === 0) return;
   const hot = endAt(end);
   if (hot.flow === 0) return;
