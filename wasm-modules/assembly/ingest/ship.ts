@@ -101,7 +101,10 @@ function maySend(): bool {
 function shipStaged(session: Session): bool {
   let ahead: u32 = 0;
   while (maySend()) {
-    if (ahead === 0) ahead = lookAtStaged(session);
+    if (ahead === 0) {
+      shipOnces(session);
+      ahead = lookAtStaged(session);
+    }
     ahead--;
     const header = nextStaged(session);
     if (header === 0) {
@@ -111,6 +114,21 @@ function shipStaged(session: Session): bool {
     shipRecord(session, changetype<RecordHeader>(header));
   }
   return false;
+}
+
+/** Those at the front that will wait for the close: nothing of match is needed for them, so nothing is looked at. */
+function shipOnces(session: Session): void {
+  const staged = session.staged;
+  let told: u32 = 0;
+  for (let header = staged.front(); header !== 0 && budget > 0; header = staged.front()) {
+    if (changetype<RecordHeader>(header).kind !== RecordKind.WaitingOnce) break;
+    staged.pass(changetype<RecordHeader>(header).size);
+    matchWaiting(changetype<WaitingOnce>(header + RECORD_HEADER_SIZE), session.fromWindow);
+    budget--;
+    told++;
+  }
+  add(ReducerCounter.RecordsToMatch, told);
+  add(ReducerCounter.RecordsMatched, told);
 }
 
 /**
@@ -153,6 +171,7 @@ function shipRecord(session: Session, header: RecordHeader): void {
     }
     case RecordKind.WaitingOnce: {
       count(ReducerCounter.RecordsToMatch);
+      count(ReducerCounter.RecordsMatched);
       matchWaiting(changetype<WaitingOnce>(record), session.fromWindow);
       break;
     }

@@ -165,7 +165,6 @@ function receiveClose(from: u32, close: MatchClose): void {
 
 /** A Once of this worker in the form in which it waits, which hands over what it holds. Its `tag` is its shard. */
 export function matchWaiting(once: WaitingOnce, fromWindow: u32): void {
-  count(ReducerCounter.RecordsMatched);
   if (deferOnce(once, fromWindow)) return;
   once.fromWindow = fromWindow;
   claimWaiting(once, once.tag);
