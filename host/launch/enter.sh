@@ -165,7 +165,8 @@ start() {
     *' --help '* | *' -h '*) ;;
     ' up '*)
       needs='agent'
-      build_parts='wasm:release bpf addon huge-pages'
+      build_parts='wasm:release bpf addon'
+      optional_parts='huge-pages'
       ;;
     ' agent '*)
       needs='agent'

@@ -81,12 +81,14 @@ export function rareAt(rare: u32): RareSums {
 
 export function takeOwn(): u32 {
   const own = ownPool.take();
+  if (own === 0) unreachable();
   ownAt(own).clear();
   return own;
 }
 
 export function takeRare(): u32 {
   const rare = rarePool.take();
+  if (rare === 0) unreachable();
   rareAt(rare).clear();
   return rare;
 }

@@ -6,7 +6,7 @@
 //               |                        than there are leaves.
 //             az_az
 //             /   \                      Lifetime: a row lives while rows point to it; a leaf while a flow is open on it and
-//        role_az  az_role                for EDGE_IDLE_WINDOWS after it moved last.
+//        role_az  az_role                for EDGE_IDLE_WINDOWS after it, or as (other) what is above it, moved last.
 //           |
 //       role_role
 
@@ -39,7 +39,7 @@ export class Row {
   /** Server port | protocol << 16. */
   service: u32;
   level: u8;
-  /** LISTED = in its level's list: it moved in the open window, or has open flows; FOLDED = and it is left out of that window's output. */
+  /** LISTED = in its level's list: it moved in the open window or the one before, or has open flows; FOLDED = and it is left out of that window's output. */
   listed: u8;
   /** `movedMark` of the window in which something was added last, the open one or the one before; 0 = earlier. */
   moved: u8;
@@ -184,6 +184,8 @@ export function otherLeaf(service: u32, window: u32): u32 {
 /** The row (other) to (other) of the level and of the row's protocol, port 0: what a row that has no place of its own is added to. */
 export function otherRowOf(level: u32, service: u32): u32 {
   const leaf = otherLeaf(service, openWindow);
+  // What is above it is listed until the next roll-up, and would be freed with it.
+  rowAt(leaf).idleSince = openWindow;
   if (level === Level.IdId) return leaf;
   if (level === Level.IdAz) return rowAt(leaf).left;
   if (level === Level.AzId) return rowAt(leaf).right;

@@ -317,11 +317,13 @@ function takeScratch(size: usize): usize {
   return scratch;
 }
 
-/** Room for twice as much, so that an output that grows leaves no memory behind; the system gives what is not written no memory. */
+/** An output up to this size gets room for twice as much, so that one that grows leaves no memory behind; what is not written takes none. */
+const DOUBLED_BYTES_MAX: usize = 32 << 20;
+
 function reserveBlock(size: usize): void {
   if (block !== 0 && size <= blockSize) return;
   if (block !== 0) giveBlock(block, blockSize);
-  blockSize = blockBytes(size) * 2;
+  blockSize = blockBytes(size <= DOUBLED_BYTES_MAX ? size * 2 : size);
   block = takeBlockAsIs(blockSize);
   if (block === 0) unreachable();
 }

@@ -71,6 +71,8 @@ function stageWaiting(session: Session, once: Once): bool {
   const worker = workerOfShard(shard);
   if (!isOwnWorker(worker)) return false;
   const record = stageRecord(session, RecordKind.WaitingOnce, WAITING_ONCE_BYTES, <u16>worker);
+  // Its viewpoint and a remote address that is not IPv4, at most: so as many may wait as of those for other workers.
+  session.staged.charge(MATCH_ONCE_SIZE - WAITING_ONCE_BYTES);
   const waiting = changetype<WaitingOnce>(record);
   const open = once.open;
   const space = spaceOf(session, open.addressSpace);

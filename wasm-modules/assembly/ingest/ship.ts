@@ -58,7 +58,7 @@ const group: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const groupEnds: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 /** Addresses of the rows of the group that other workers match. */
 const groupAway: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
-let localCount: u32 = 0;
+let ownCount: u32 = 0;
 let awayCount: u32 = 0;
 let budget: u32 = 0;
 /** One record for the own worker, header first. */
@@ -261,7 +261,7 @@ function shipGroups(session: Session): bool {
       if (hasMoved(session, socket)) sendUpdate(session, socket);
     }
     let told: u32 = 0;
-    for (let index: u32 = 0; index < localCount; index++) {
+    for (let index: u32 = 0; index < ownCount; index++) {
       const socket = socketIn(group, index);
       if (!hasMoved(session, socket)) continue;
       told++;
@@ -284,23 +284,23 @@ function shipGroups(session: Session): bool {
  * where it would belong, and counted where it does.
  */
 function takeGroup(session: Session): void {
-  let local: u32 = 0;
+  let own: u32 = 0;
   let away: u32 = 0;
   for (let taken: u32 = 0; taken < GROUP_SIZE; taken++) {
     const handle = takeDirty(session);
     if (handle === 0) break;
     const socket = socketAt(session, handle);
     if (socket.state !== SocketState.Open) continue;
-    const isLocal = u32(socket.worker === ownWorker);
-    store<usize>(group + ((<usize>local) << 2), changetype<usize>(socket));
-    store<u32>(groupEnds + ((<usize>local) << 2), socket.end);
+    const isOwn = u32(socket.worker === ownWorker);
+    store<usize>(group + ((<usize>own) << 2), changetype<usize>(socket));
+    store<u32>(groupEnds + ((<usize>own) << 2), socket.end);
     store<usize>(groupAway + ((<usize>away) << 2), changetype<usize>(socket));
-    local += isLocal;
-    away += 1 - isLocal;
+    own += isOwn;
+    away += 1 - isOwn;
   }
-  localCount = local;
+  ownCount = own;
   awayCount = away;
-  expectEnds(ownWorker, groupEnds, local);
+  expectEnds(ownWorker, groupEnds, own);
 }
 
 function socketIn(rows: usize, index: u32): Socket {

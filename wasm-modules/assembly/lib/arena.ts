@@ -67,8 +67,12 @@ export function takeBlockAsIs(bytes: usize): usize {
   return size === PAGE_BYTES ? reservePage() : reserve(size);
 }
 
-/** `takeBlock` of up to a page, of which a whole page is made where there is none: small blocks that come and go together lie together. */
+/**
+ * `takeBlock` of up to a page, of which a whole page is made where there is none: small blocks that come and go together lie together. Pages stay
+ * cut for their size.
+ */
 export function takeBlockInPage(bytes: usize): usize {
+  assert(bytes <= PAGE_BYTES);
   const freed = takeFreed(blockShift(bytes));
   if (freed === 0) {
     const page = takeBlockAsIs(PAGE_BYTES);

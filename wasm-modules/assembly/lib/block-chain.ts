@@ -32,7 +32,7 @@ export class BlockChain {
   private end: u32;
   private pad0: u32;
 
-  /** Bytes of the records that were appended since it was empty. */
+  /** Bytes of the records that were appended since it was empty, and what was charged. */
   get bytes(): u32 {
     return this.waiting;
   }
@@ -44,6 +44,11 @@ export class BlockChain {
     this.end += bytes;
     this.waiting += bytes;
     return record;
+  }
+
+  /** `bytes` counts further what the last record takes elsewhere. */
+  charge(bytes: u32): void {
+    this.waiting += bytes;
   }
 
   private addBlock(): bool {

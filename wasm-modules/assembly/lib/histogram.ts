@@ -20,8 +20,9 @@ const SAMPLE_US_MAX: u32 = 1 << 27;
 /** Histograms at once: rows that have samples in the open window. */
 export const HISTOGRAM_COUNT_MAX: u32 = 1 << 17;
 
-/** Counts of a histogram at first. */
+/** Counts of a histogram at first, and four times as many at each step: pages are cut for each size, and stay so. */
 const ROOM_MIN: u32 = 16;
+const ROOM_SHIFT: u32 = 2;
 
 @unmanaged
 class Histogram {
@@ -172,7 +173,7 @@ function makeRoom(histogram: Histogram, lowest: u32, highest: u32): void {
 function placeRoom(histogram: Histogram, lowest: u32, highest: u32): void {
   const needed = highest - lowest + 1;
   let room = ROOM_MIN;
-  while (room < needed) room <<= 1;
+  while (room < needed) room <<= ROOM_SHIFT;
   const counts = takeBlockInPage((<usize>room) << 2);
   if (counts === 0) unreachable();
   histogram.counts = counts;

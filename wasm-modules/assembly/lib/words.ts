@@ -5,7 +5,7 @@ const ROW_BYTES_MAX: usize = 192;
 
 /** Zeros a T, whose size is a multiple of 8. */
 export function clearRow<T>(at: usize): void {
-  if (offsetof<T>() > ROW_BYTES_MAX) ERROR('too large for a row');
+  if (offsetof<T>() > ROW_BYTES_MAX || (offsetof<T>() & 7) !== 0) ERROR('not the size of a row');
   const zeros = i64x2.splat(0);
   if (offsetof<T>() >= 16) v128.store(at, zeros, 0);
   if (offsetof<T>() >= 32) v128.store(at, zeros, 16);
@@ -27,7 +27,7 @@ export function clearRow<T>(at: usize): void {
  * read so, because a core does not forward two stores to one load.
  */
 export function copyRow<T>(to: usize, from: usize): void {
-  if (offsetof<T>() > 112) ERROR('too large for a row');
+  if (offsetof<T>() > 112 || (offsetof<T>() & 7) !== 0) ERROR('not the size of a row');
   if (offsetof<T>() >= 16) v128.store(to, v128.load(from, 0), 0);
   if (offsetof<T>() >= 32) v128.store(to, v128.load(from, 16), 16);
   if (offsetof<T>() >= 48) v128.store(to, v128.load(from, 32), 32);

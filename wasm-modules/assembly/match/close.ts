@@ -156,14 +156,13 @@ function isUnknown(once: WaitingOnce): bool {
 /** Tells and books both in one go. */
 function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
   const flow = flowOfPair(once, other);
-  const told = bookNews(flow, false, window);
-  const edge = told !== 0 ? told : findEdge(flow);
-  if (edge !== 0) {
-    const clientSlot: u32 = coldFlowAt(flow).clientSlot;
-    beginTallies(edge);
-    sendEnding(other, other.slot === clientSlot ? TallySide.Client : TallySide.Server);
-    sendEnding(once, once.slot === clientSlot ? TallySide.Client : TallySide.Server);
-  }
+  // It has news, because it closed, and ends that name it.
+  const edge = bookNews(flow, false, window);
+  assert(edge !== 0);
+  const clientSlot: u32 = coldFlowAt(flow).clientSlot;
+  beginTallies(edge);
+  sendEnding(other, other.slot === clientSlot ? TallySide.Client : TallySide.Server);
+  sendEnding(once, once.slot === clientSlot ? TallySide.Client : TallySide.Server);
   keepBrief(flow, once, other);
 }
 

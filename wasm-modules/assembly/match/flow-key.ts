@@ -87,7 +87,7 @@ function shardOfEnds(open: MatchOpen): u8 {
 }
 
 function isLocalLower(open: MatchOpen): bool {
-  return isLower(
+  return precedesTuple(
     open.localAddressHi,
     open.localAddressLo,
     open.localPort,
@@ -98,7 +98,7 @@ function isLocalLower(open: MatchOpen): bool {
 }
 
 /** Order of (address, port), the address as bytes; a tie is the left one's. */
-export function isLower(high: u64, low: u64, port: u16, otherHigh: u64, otherLow: u64, otherPort: u16): bool {
+export function precedesTuple(high: u64, low: u64, port: u16, otherHigh: u64, otherLow: u64, otherPort: u16): bool {
   if (high !== otherHigh) return bswap<u64>(high) < bswap<u64>(otherHigh);
   if (low !== otherLow) return bswap<u64>(low) < bswap<u64>(otherLow);
   return port <= otherPort;

@@ -229,7 +229,7 @@ export function forgetFlow(flow: u32): void {
 }
 
 /** Gives a flow back that is on no list and in no table. */
-export function dropFlow(flow: u32): void {
+function dropFlow(flow: u32): void {
   dropHistory(flow);
   dropExported(flow);
   dropOwnTotals(flow);

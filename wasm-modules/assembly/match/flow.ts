@@ -15,8 +15,8 @@ import { Viewpoint, viewpointAt } from './viewpoints';
 /** Per worker. */
 export const FLOW_COUNT_MAX: u32 = 1 << 22;
 export const END_COUNT_MAX: u32 = 1 << 23;
-/** Brief flows that are kept (brief-flows.ts) have them, too, and there are at most as many as flows. */
-export const EXTRAS_COUNT_MAX: u32 = 2 * FLOW_COUNT_MAX;
+/** One for each flow. */
+export const EXTRAS_COUNT_MAX: u32 = FLOW_COUNT_MAX;
 
 export const FLOW_DIRTY: u16 = 1;
 /** Orientation is frozen and `booked` has a base. */
@@ -357,7 +357,7 @@ export function giveEnd(end: u32): void {
   coldEnds.give(end);
 }
 
-/** Before the row or the copy of an end is given back. */
+/** Before the row of an end is given back. */
 export function releaseRemote(hot: End, cold: EndCold): void {
   if ((hot.flags & END_SETTLED) === 0) cold.remote.release();
 }

@@ -71,15 +71,17 @@ function meets(waiting: WaitingOnce, shard: u32): bool {
   return true;
 }
 
-/** That of the key, or a free one; a contested one is taken for every key with its tag, because nothing says of which it is. */
+/** That of the key, else a contested one with its tag, which may be of the key or not, else a free one. */
 function slotOf(joinKey: u64, tag: u32): KeySlot {
-  let at = tag & mask;
+  let contested: KeySlot = changetype<KeySlot>(0);
+  let at = tag;
   while (true) {
-    const slot = changetype<KeySlot>(slots + <usize>at * offsetof<KeySlot>());
-    if (slot.first === 0) return slot;
-    if (slot.tag === tag && (slot.first === CONTESTED || changetype<WaitingOnce>(slot.first).joinKey === joinKey))
-      return slot;
-    at = (at + 1) & mask;
+    const slot = changetype<KeySlot>(slots + <usize>(at & mask) * offsetof<KeySlot>());
+    at++;
+    if (slot.first === 0) return changetype<usize>(contested) !== 0 ? contested : slot;
+    if (slot.tag !== tag) continue;
+    if (slot.first === CONTESTED) contested = slot;
+    else if (changetype<WaitingOnce>(slot.first).joinKey === joinKey) return slot;
   }
 }
 

@@ -6,8 +6,8 @@
 // (claims.ts). Ends that join by their tuple do not wait: which connection of the tuple they are of follows from what closed before. Nor do those
 // whose totals are beyond 2^32.
 //
-// Memory's bandwidth is what a short connection costs most, so what waits is half of a MatchOnce: of from where it is seen the number of its
-// viewpoint, narrow totals, an IPv4 address in four bytes.
+// Memory's bandwidth is what a short connection costs most, so what waits is little more than half of a MatchOnce: of from where it is seen the
+// number of its viewpoint, narrow totals, no IPv4 address longer than it is.
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { Role } from '../gen/kernel-events';
 import { EndTotals, MatchOnce } from '../gen/records';
@@ -15,7 +15,7 @@ import { allocate } from '../lib/arena';
 import { BlockChain } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { copyRow } from '../lib/words';
-import { isConnectFailure, isLower } from './flow-key';
+import { isConnectFailure, precedesTuple } from './flow-key';
 import { areNarrow } from './narrow-update';
 import { RemoteAddress } from './remote-addresses';
 import { releaseViewpoint, viewpointAt, viewpointOf } from './viewpoints';
@@ -27,7 +27,7 @@ export class WaitingOnce {
   cookie: u64;
   private remoteBytes: u64;
   durationNs: u64;
-  /** Its shard until it is in the list; of its key in the tables where `other` is set. */
+  /** While it is staged its shard; of its key in the tables where `other` is set. */
   tag: u32;
   /** The WaitingOnce of the other side, when these two are all that claim their key in the list; 0 = not so. TAKEN_ONCE: claimed with the other. */
   other: u32;
@@ -83,7 +83,9 @@ export class WaitingOnce {
     if (this.role !== Role.Unknown) return <u32>(this.role === Role.Server);
     const point = viewpointAt(this.viewpoint);
     const remote = this.remote;
-    return <u32>!isLower(point.localHigh, point.localLow, this.localPort, remote.high, remote.low, this.remotePort);
+    return <u32>(
+      !precedesTuple(point.localHigh, point.localLow, this.localPort, remote.high, remote.low, this.remotePort)
+    );
   }
 }
 

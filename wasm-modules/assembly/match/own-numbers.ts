@@ -125,13 +125,8 @@ export function dropOwnTotals(flow: u32): void {
 }
 
 function dropOwn(cold: FlowCold): void {
-  giveOwnTotals(cold.own);
+  if (cold.own !== 0) rows.give(cold.own);
   cold.own = 0;
-}
-
-/** `row`: that of a flow, or 0. */
-export function giveOwnTotals(row: u32): void {
-  if (row !== 0) rows.give(row);
 }
 
 /** Of folds: what is booked of them, because the other end may have told the rest of their sockets on another edge. */
