@@ -135,3 +135,29 @@ test('memory beyond what is kept is freed at once', () => {
   const kept = taken.filter(({ length }) => length !== 0);
   assert.equal(kept.length, 8);
 });
+
+test('frames of another size have memory that is used again, also after large ones filled what is kept', () => {
+  const memory = new FrameMemory();
+  const take = (size: number, count: number) =>
+    Array.from({ length: count }, () => memory.take(size)).filter((each) => each !== undefined);
+  const large = take(1 << 20, 8);
+  for (const each of large) memory.give(each);
+  const small = take(1 << 16, 4);
+  for (const each of small) memory.give(each);
+  assert.deepEqual(new Set(take(1 << 16, 4)), new Set(small));
+  assert.equal(large.filter(({ length }) => length === 0).length, 1, 'room for 16 small ones');
+});
+
+test('the largest make room first', () => {
+  const memory = new FrameMemory();
+  const sizes = [1 << 20, 2 << 20, 1 << 20, 4 << 20];
+  const kept = sizes.map((size) => memory.take(size)).filter((each) => each !== undefined);
+  const small = memory.take(1 << 14);
+  assert(small !== undefined);
+  for (const each of [...kept, small]) memory.give(each);
+  assert.deepEqual(
+    kept.map(({ length }) => length),
+    [1 << 20, 2 << 20, 1 << 20, 0],
+  );
+  assert.equal(memory.take(1 << 14), small);
+});

@@ -1,5 +1,6 @@
-// Memory of frames that come in several pieces, used again once a frame has been consumed: agents fill their frames, so most frames are of this
-// kind, and new memory for each would have the garbage collector look through the heap several times in a window.
+// Memory of frames that are copied, used again once they have been consumed: those that come in several pieces, and those that fill their piece.
+// Agents fill their frames, so most are of these kinds, and new memory for each would have the garbage collector look through the heap several
+// times in a window.
 
 /** Smaller ones are cheap to make. */
 const BYTES_MIN = 1 << 14;
@@ -22,14 +23,28 @@ export class FrameMemory {
 
   /** Nobody reads `memory`, which `take` gave, any more. */
   give(memory: Uint8Array<ArrayBuffer>): void {
-    if (this.#keptBytes + memory.length > KEPT_BYTES_MAX) {
-      // Freed now, not when the collector finds it.
-      memory.buffer.transfer(0);
-      return;
+    const { length } = memory;
+    while (this.#keptBytes + length > KEPT_BYTES_MAX) {
+      const other = this.#largestOtherThan(length);
+      if (other === undefined) return free(memory);
+      this.#keptBytes -= other.length;
+      free(other);
     }
-    this.#keptBytes += memory.length;
-    const kept = this.#kept.get(memory.length);
-    if (kept === undefined) this.#kept.set(memory.length, [memory]);
+    this.#keptBytes += length;
+    const kept = this.#kept.get(length);
+    if (kept === undefined) this.#kept.set(length, [memory]);
     else kept.push(memory);
   }
+
+  /** No longer kept. What is given last is what is taken next, so sizes that are not taken any more make room for it. */
+  #largestOtherThan(size: number): Uint8Array<ArrayBuffer> | undefined {
+    let largest = 0;
+    for (const [other, { length }] of this.#kept) if (length > 0 && other !== size) largest = Math.max(largest, other);
+    return this.#kept.get(largest)?.pop();
+  }
+}
+
+/** Now, not when the collector finds it. */
+function free({ buffer }: Uint8Array<ArrayBuffer>): void {
+  buffer.transfer(0);
 }
