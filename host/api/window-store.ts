@@ -1,6 +1,5 @@
 // The last closed windows, packed: what the API and the CLI read. Nothing is decoded before somebody asks.
-import { countRows, decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
-import { type LevelName, levelName } from '../export/levels.ts';
+import { decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { KeptWindow } from './kept-window.ts';
@@ -18,7 +17,6 @@ export interface WindowRange {
 
 export class WindowStore {
   #windows: KeptWindow[] = [];
-  #newestSeries: Partial<Record<LevelName, number>> = {};
   readonly #waiting = new Set<() => void>();
 
   get newest(): number | undefined {
@@ -57,14 +55,8 @@ export class WindowStore {
     this.#waiting.delete(resolve);
   }
 
-  /** Rows of the newest window in each level. */
-  newestSeries(): Partial<Record<LevelName, number>> {
-    return this.#newestSeries;
-  }
-
   /** From now on the outputs are the store's, which frees them later. */
   push(closed: ClosedWindow): void {
-    this.#newestSeries = countSeries(closed);
     const kept = new KeptWindow(closed);
     this.#windows.push(kept);
     void kept.pack();
@@ -110,15 +102,4 @@ export class WindowStore {
     const last = this.#windows.findLastIndex(({ window }) => window === until);
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
-}
-
-function countSeries({ outputs }: ClosedWindow): Partial<Record<LevelName, number>> {
-  const series: Partial<Record<LevelName, number>> = {};
-  for (const output of outputs) {
-    countRows(output).forEach((count, level) => {
-      const name = levelName(level as Level);
-      series[name] = (series[name] ?? 0) + count;
-    });
-  }
-  return series;
 }

@@ -7,6 +7,7 @@ import { ApiServer } from '../api/api-server.ts';
 import type { Agent } from '../api/edge-answer.ts';
 import { listListeners } from '../api/listeners.ts';
 import { WindowStore } from '../api/window-store.ts';
+import { countSeries } from '../export/edge-rows.ts';
 import { Exports } from '../export/exports.ts';
 import type { LevelName } from '../export/levels.ts';
 import { LEVEL_NAMES } from '../export/levels.ts';
@@ -66,6 +67,8 @@ export class ReducerService {
   #counters: StageCounters = NO_COUNTERS;
   #wire = sumWireTotals([]);
   #handshakes: HandshakeCounts = {};
+  /** Rows of the newest window in each level. */
+  #newestSeries: Partial<Record<LevelName, number>> = {};
   #refresh: NodeJS.Timeout | undefined;
 
   constructor(options: ReducerServiceOptions, dependencies: ReducerServiceDependencies) {
@@ -80,10 +83,12 @@ export class ReducerService {
       clock,
       random64: () => randomBytes(8).readBigUInt64LE(),
       closeWindow: (closed) => {
+        this.#export(closed);
         this.store.push(closed);
         onClosed?.();
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
-        this.#export(closed);
+        // Without a push exporter it is committed at once.
+        if (!this.#hasOtlp) this.#reducer.exported(closed.window);
       },
       committed: (window) => this.#exports?.committed(window),
       fail,
@@ -218,16 +223,16 @@ export class ReducerService {
     this.#dependencies.log.info({ url }, `metrics for Prometheus at ${url}`);
   }
 
-  /** Hands a closed window to whoever exports; without a push exporter it commits at once. */
+  /** Hands a closed window to whoever exports, before its outputs are the store's. */
   #export(closed: ClosedWindow): void {
+    this.#newestSeries = countSeries(closed.outputs);
     this.#exports?.tellSelf(this.#readSelf());
     this.#exports?.push(closed, this.#levels);
-    if (!this.#hasOtlp) this.#reducer.exported(closed.window);
   }
 
   #readSelf(): SelfReading[] {
     return [
-      ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.store.newestSeries()),
+      ...readSelf(this.#counters, this.#wire, this.#reducer.windows, this.#newestSeries),
       ...readAgents(this.#agents()),
       ...readAccess(
         this.#handshakes,

@@ -18,7 +18,7 @@ import {
 import { type Image, type Pod, readImage, readPod } from './container-names.ts';
 import { type EdgeProcesses, mergeProcesses, readProcesses } from './edge-processes.ts';
 import { copyHistogram, type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
-import { endLevels } from './levels.ts';
+import { endLevels, type LevelName, levelName } from './levels.ts';
 import { addTallies, addTally, copyTallies, readTallies, type TalliesByKey, type TallySection } from './tallies.ts';
 
 export interface Node extends Image, Pod {
@@ -138,6 +138,18 @@ export function countRows(output: Uint8Array): number[] {
     end = firstIndex(begin, pointCount, (index) => levelOf(index) > level);
     return end - begin;
   });
+}
+
+/** The same of all workers, by the names of the levels. */
+export function countSeries(outputs: readonly Uint8Array[]): Partial<Record<LevelName, number>> {
+  const series: Partial<Record<LevelName, number>> = {};
+  for (const output of outputs) {
+    countRows(output).forEach((count, level) => {
+      const name = levelName(level as Level);
+      series[name] = (series[name] ?? 0) + count;
+    });
+  }
+  return series;
 }
 
 /** The first from `begin` to `end` for which `isBehind` holds, as it does for all after it; `end` when there is none. */
