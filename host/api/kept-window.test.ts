@@ -20,3 +20,31 @@ test('a packed window takes less memory, reads the same, and has freed what it w
     [0, 0],
   );
 });
+
+test('a window is unpacked without a copy', async () => {
+  const plainBytes = 16 << 20;
+  const kept = new KeptWindow({ window: 7, windowNs: 1e9, incarnation: 1n, outputs: [new Uint8Array(plainBytes)] });
+  await kept.pack();
+  const before = process.memoryUsage().arrayBuffers;
+  const [output] = kept.outputs;
+  const taken = process.memoryUsage().arrayBuffers - before;
+  assert.equal(output.byteLength, plainBytes);
+  assert.ok(taken < 1.5 * plainBytes, `${taken} bytes`);
+});
+
+test('outputs of no bytes and of few are packed, too', async () => {
+  const outputs = [new Uint8Array(0), Uint8Array.of(1, 2, 3)];
+  const kept = new KeptWindow({ window: 7, windowNs: 1e9, incarnation: 1n, outputs });
+  await kept.pack();
+  assert.deepEqual(
+    kept.outputs.map((output) => [...output]),
+    [[], [1, 2, 3]],
+  );
+});
+
+test('a window that cannot be packed stays as it is', async () => {
+  const outputs = [new Uint8Array(100), { byteLength: 1 } as Uint8Array];
+  const kept = new KeptWindow({ window: 7, windowNs: 1e9, incarnation: 1n, outputs });
+  await kept.pack();
+  assert.deepEqual([kept.outputs, kept.byteLength, kept.isAsWritten], [outputs, 101, false]);
+});

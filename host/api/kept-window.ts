@@ -1,4 +1,4 @@
-// A closed window in the store. What its workers wrote is large and mostly zeros, so it is packed.
+// A closed window in the store. What its workers wrote is large and mostly zeros, so it is packed once it is read less often.
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import { giveReturned } from '../lib/returned-memory.ts';
@@ -8,11 +8,17 @@ const compress = promisify(zstdCompress);
 /** Of 4 MB the main thread has 300 kB after 6 ms of another thread, and 4 MB again in 10 ms. */
 const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 
+interface PackedOutput {
+  bytes: Uint8Array;
+  plainBytes: number;
+}
+
 export class KeptWindow {
   readonly window: number;
   readonly windowNs: number;
   #plain: readonly Uint8Array[];
-  #packed: readonly Uint8Array[] | undefined;
+  #packed: readonly PackedOutput[] | undefined;
+  #isAsWritten = true;
 
   constructor({ window, windowNs, outputs }: ClosedWindow) {
     this.window = window;
@@ -20,22 +26,42 @@ export class KeptWindow {
     this.#plain = outputs;
   }
 
+  /** Nobody has called `pack`. */
+  get isAsWritten(): boolean {
+    return this.#isAsWritten;
+  }
+
   /** What it takes of memory now. */
   get byteLength(): number {
-    return (this.#packed ?? this.#plain).reduce((total, { byteLength }) => total + byteLength, 0);
+    const outputs = this.#packed?.map(({ bytes }) => bytes) ?? this.#plain;
+    return outputs.reduce((total, { byteLength }) => total + byteLength, 0);
   }
 
   /** As the workers wrote them; to be read at once. */
   get outputs(): readonly Uint8Array[] {
-    return this.#packed?.map((each) => zstdDecompressSync(each)) ?? this.#plain;
+    return this.#packed?.map(unpack) ?? this.#plain;
   }
 
-  /** Frees the outputs that it was made with. */
+  /** Frees the outputs that it was made with. What cannot be packed stays as it is. */
   async pack(): Promise<void> {
-    const packed = await Promise.all(this.#plain.map((output) => compress(output, COMPRESSION)));
-    // Compression leaves room behind the last byte.
-    this.#packed = packed.map((each) => new Uint8Array(each));
+    this.#isAsWritten = false;
+    try {
+      this.#packed = await Promise.all(this.#plain.map(pack));
+    } catch {
+      return;
+    }
     for (const output of this.#plain) giveReturned(output);
     this.#plain = [];
   }
+}
+
+async function pack(output: Uint8Array): Promise<PackedOutput> {
+  const plainBytes = output.byteLength;
+  // Compression leaves room behind the last byte.
+  return { bytes: new Uint8Array(await compress(output, COMPRESSION)), plainBytes };
+}
+
+/** In one piece: a full one would be followed by another, and all of them copied together. */
+function unpack({ bytes, plainBytes }: PackedOutput): Uint8Array {
+  return zstdDecompressSync(bytes, { chunkSize: Math.max(constants.Z_MIN_CHUNK, plainBytes + 1) });
 }

@@ -1,4 +1,4 @@
-// The last closed windows, packed: what the API and the CLI read. Nothing is decoded before somebody asks.
+// The last closed windows: what the API and the CLI read, mostly the newest, so all but that are packed. Nothing is decoded before somebody asks.
 import { decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
@@ -6,6 +6,7 @@ import { KeptWindow } from './kept-window.ts';
 
 /** At one-second windows about 17 minutes; fewer when their bytes exceed WINDOW_BYTES_MAX. */
 export const WINDOW_COUNT_MAX = 1024;
+/** Of all but the newest and the one that is being packed: packed, or as they are while they wait for that. */
 const WINDOW_BYTES_MAX = 64 << 20;
 
 export interface WindowRange {
@@ -17,6 +18,7 @@ export interface WindowRange {
 
 export class WindowStore {
   #windows: KeptWindow[] = [];
+  #packing: KeptWindow | undefined;
   readonly #waiting = new Set<() => void>();
 
   get newest(): number | undefined {
@@ -57,12 +59,9 @@ export class WindowStore {
 
   /** From now on the outputs are the store's, which frees them later. */
   push(closed: ClosedWindow): void {
-    const kept = new KeptWindow(closed);
-    this.#windows.push(kept);
-    void kept.pack();
-    let bytes = this.#windows.reduce((total, { byteLength }) => total + byteLength, 0);
-    while (this.#windows.length > WINDOW_COUNT_MAX || (bytes > WINDOW_BYTES_MAX && this.#windows.length > 1))
-      bytes -= this.#windows.shift()?.byteLength ?? 0;
+    this.#windows.push(new KeptWindow(closed));
+    if (this.#packing === undefined) void this.#packOlder();
+    this.#drop();
     for (const resume of this.#waiting) resume();
   }
 
@@ -101,5 +100,24 @@ export class WindowStore {
   #upTo(count: number, until: number | undefined): KeptWindow[] {
     const last = this.#windows.findLastIndex(({ window }) => window === until);
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
+  }
+
+  /** All but the newest, one by one. What has been dropped when its turn comes is left out. */
+  async #packOlder(): Promise<void> {
+    const next = (): KeptWindow | undefined => this.#windows.slice(0, -1).find(({ isAsWritten }) => isAsWritten);
+    for (let older = next(); older !== undefined; older = next()) {
+      this.#packing = older;
+      await older.pack();
+      this.#packing = undefined;
+      this.#drop();
+    }
+  }
+
+  /** The oldest, as far as there are too many. */
+  #drop(): void {
+    const unbounded = [this.#packing, this.#windows.at(-1)];
+    const bytesOf = (kept?: KeptWindow): number => (unbounded.includes(kept) ? 0 : (kept?.byteLength ?? 0));
+    let bytes = this.#windows.reduce((total, kept) => total + bytesOf(kept), 0);
+    while (this.#windows.length > WINDOW_COUNT_MAX || bytes > WINDOW_BYTES_MAX) bytes -= bytesOf(this.#windows.shift());
   }
 }

@@ -1,0 +1,78 @@
+// Which windows the store keeps, and how.
+import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { WINDOW_COUNT_MAX, WindowStore } from './window-store.ts';
+
+const MIB = 1 << 20;
+
+function push(store: WindowStore, window: number, ...outputs: Uint8Array[]): void {
+  store.push({ window, windowNs: 1e9, incarnation: 1n, outputs });
+}
+
+/** Which can hardly be packed. */
+const random = (byteCount: number): Uint8Array => randomFillSync(new Uint8Array(byteCount));
+
+/** The outputs that a window was pushed with are freed when it has been packed. */
+async function packed(...outputs: Uint8Array[]): Promise<void> {
+  while (outputs.some(({ byteLength }) => byteLength > 0)) await setTimeout(1);
+}
+
+test('the newest window is packed when the next has closed', async () => {
+  const store = new WindowStore();
+  const [first, second] = [new Uint8Array(MIB), new Uint8Array(MIB)];
+  push(store, 1, first);
+  await setTimeout(50);
+  assert.equal(first.byteLength, MIB);
+  push(store, 2, second);
+  await packed(first);
+  assert.equal(second.byteLength, MIB);
+});
+
+test('a window that is large before it is packed drops none', async () => {
+  const store = new WindowStore();
+  const [second, large] = [new Uint8Array(MIB), new Uint8Array(70 * MIB)];
+  push(store, 1, new Uint8Array(MIB));
+  push(store, 2, second);
+  push(store, 3, large);
+  assert.deepEqual(store.since(0), [1, 2, 3], 'the newest');
+  await packed(second);
+  push(store, 4, new Uint8Array(MIB));
+  assert.deepEqual(store.since(0), [1, 2, 3, 4], 'the one that is being packed');
+  await packed(large);
+  assert.deepEqual(store.since(0), [1, 2, 3, 4]);
+});
+
+test('windows that are large when they are packed drop the oldest', async () => {
+  const store = new WindowStore();
+  const outputs = Array.from({ length: 4 }, () => random(25 * MIB));
+  for (const [index, output] of outputs.entries()) push(store, index + 1, output);
+  assert.deepEqual(store.since(0), [1, 2, 3, 4]);
+  await packed(...outputs.slice(0, 3));
+  await setTimeout(1);
+  assert.deepEqual(store.since(0), [2, 3, 4]);
+});
+
+test('a window that was dropped before its turn is not packed', async () => {
+  const store = new WindowStore();
+  const outputs = Array.from({ length: 4 }, () => random(40 * MIB));
+  for (const [index, output] of outputs.entries()) push(store, index + 1, output);
+  assert.deepEqual(store.since(0), [3, 4]);
+  await packed(outputs[0], outputs[2]);
+  assert.equal(outputs[1].byteLength, 40 * MIB);
+});
+
+test('a window that cannot be packed does not keep the others from it', async () => {
+  const store = new WindowStore();
+  const outputs = [{ byteLength: 1 } as Uint8Array, new Uint8Array(MIB), new Uint8Array(MIB)];
+  for (const [index, output] of outputs.entries()) push(store, index + 1, output);
+  await packed(outputs[1]);
+  assert.deepEqual(store.since(0), [1, 2, 3]);
+});
+
+test('of more windows than are kept the oldest are dropped', () => {
+  const store = new WindowStore();
+  for (let window = 1; window <= WINDOW_COUNT_MAX + 2; window++) push(store, window, new Uint8Array(8));
+  assert.deepEqual([store.oldest, store.newest], [3, WINDOW_COUNT_MAX + 2]);
+});
