@@ -116,7 +116,7 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
         response: { 200: EdgesAnswerSchema, 400: ErrorAnswerSchema, 404: ErrorAnswerSchema },
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
       const { until } = request.query;
       if (until === undefined || store.has(until)) return queryEdges(store, request.query);
       reply.code(404);
@@ -133,12 +133,15 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
         response: { 200: HistoryAnswerSchema, 400: ErrorAnswerSchema, 404: ErrorAnswerSchema },
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
       const { until, key, level, windows } = request.query;
-      const answer = readHistory(store, request.query);
+      if (until !== undefined && !store.has(until)) {
+        reply.code(404);
+        return notKept(store, until);
+      }
+      const answer = await readHistory(store, request.query);
       if (answer !== undefined) return answer;
       reply.code(404);
-      if (until !== undefined && !store.has(until)) return notKept(store, until);
       return { error: `no edge at ${level} has the key ${key} in these ${windows} windows` };
     },
   );
@@ -152,7 +155,7 @@ function addEdgeRoutes(routes: Routes, { store }: ApiServerDependencies): void {
         response: { 200: HostsAnswerSchema, 400: ErrorAnswerSchema, 404: ErrorAnswerSchema },
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
       const { until } = request.query;
       if (until === undefined || store.has(until)) return readHosts(store, request.query);
       reply.code(404);

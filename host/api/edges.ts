@@ -1,9 +1,18 @@
 // What /api/v1/edges and /api/v1/edges/history answer, and what the CLI and the live view show.
 import { hash } from 'node:crypto';
 import { NO_NAMES, type ProcessNames } from '../export/edge-processes.ts';
-import { type EdgeRow, type Node, sortedRows, transportName } from '../export/edge-rows.ts';
-import { type Histogram, mergeHistograms } from '../export/histogram.ts';
+import {
+  addInto,
+  copyRow,
+  decodeWindow,
+  type EdgeRow,
+  type Node,
+  type RowsByKey,
+  sortedRows,
+  transportName,
+} from '../export/edge-rows.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
+import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer, OwnNumbers } from './edge-answer.ts';
 import { sortEdges } from './edge-order.ts';
 import { type EdgesQuery, edgeTest, type HistoryQuery } from './edge-query.ts';
@@ -14,62 +23,87 @@ import type { WindowRange, WindowStore } from './window-store.ts';
 const KEY_CHARACTERS = 22;
 
 /** The edges of one level over `windows` closed windows up to `until`, or the newest, in canonical order. */
-export function readEdges(store: WindowStore, level: LevelName, windows: number, until?: number): EdgesAnswer {
+export function readEdges(store: WindowStore, level: LevelName, windows: number, until?: number): Promise<EdgesAnswer> {
   return readRows(store, { level, windows, until }, toEdge);
 }
 
-/** The same with the tallies of each edge. */
-export function readDetailedEdges(store: WindowStore, level: LevelName, windows: number, until?: number): EdgesAnswer {
-  return readRows(store, { level, windows, until }, toDetailedEdge);
+/** The same of one window that is in no store, with the tallies of each edge. */
+export function detailedEdgesOf({ window, windowNs, outputs }: ClosedWindow, level: LevelName): EdgesAnswer {
+  const rows = decodeWindow(outputs, new Set([LEVEL_NAMES[level]]));
+  return toAnswer(level, { windowNs, firstWindow: window, lastWindow: window, rows }, toDetailedEdge);
 }
 
-function readRows(
+type ToEdge = (row: EdgeRow, range: WindowRange) => Edge;
+
+async function readRows(
   store: WindowStore,
   { level, windows, until }: Pick<EdgesQuery, 'level' | 'windows' | 'until'>,
-  toEdge: (row: EdgeRow, range: WindowRange) => Edge,
-): EdgesAnswer {
-  const range = store.read(LEVEL_NAMES[level], windows, until);
+  toEdge: ToEdge,
+): Promise<EdgesAnswer> {
+  const range = await store.read(LEVEL_NAMES[level], windows, until);
   if (range === undefined) return { level, windowNs: 0, firstWindow: null, lastWindow: null, edges: [] };
+  return toAnswer(level, range, toEdge);
+}
+
+function toAnswer(level: LevelName, range: WindowRange, toEdge: ToEdge): EdgesAnswer {
   const { windowNs, firstWindow, lastWindow } = range;
   return { level, windowNs, firstWindow, lastWindow, edges: sortedRows(range.rows).map((row) => toEdge(row, range)) };
 }
 
 /** What is left of the edges by the filter, in the order and number that was asked for. */
-export function queryEdges(store: WindowStore, query: EdgesQuery): EdgesAnswer {
-  const answer = readRows(store, query, query.detail === 'tallies' ? toDetailedEdge : toEdge);
+export async function queryEdges(store: WindowStore, query: EdgesQuery): Promise<EdgesAnswer> {
+  const answer = await readRows(store, query, query.detail === 'tallies' ? toDetailedEdge : toEdge);
   const found = answer.edges.filter(edgeTest(query));
   const ordered = query.by === undefined ? found : sortEdges(found, query.by);
   return { ...answer, edges: ordered.slice(0, query.limit) };
 }
 
 /** One edge, window by window. Undefined when no window of the range tells of it. */
-export function readHistory(
+export async function readHistory(
   store: WindowStore,
   { level, key, windows, until }: HistoryQuery,
-): HistoryAnswer | undefined {
-  const range = store.read(LEVEL_NAMES[level], windows, until);
-  const total = range && findRow(range.rows.values(), key);
-  if (range === undefined || total === undefined) return undefined;
+): Promise<HistoryAnswer | undefined> {
+  const find = rowFinder(key);
   const told: EdgeWindow[] = [];
-  let histogram: Histogram | undefined;
-  for (const { window, rows } of store.readEach(LEVEL_NAMES[level], windows, until)) {
-    const row = rows.get(total.key.toString('latin1'));
+  let firstWindow: number | undefined;
+  let last = { windowNs: 0, window: 0 };
+  let total: EdgeRow | undefined;
+  for await (const { window, windowNs, rows } of store.readEach(LEVEL_NAMES[level], windows, until)) {
+    firstWindow ??= window;
+    last = { windowNs, window };
+    if (total !== undefined) total.active = 0;
+    const row = find(rows);
     if (row === undefined) continue;
     told.push({ window, ...toCounts(row) });
-    histogram = mergeHistograms(histogram, row.histogram);
+    if (total === undefined) total = copyRow(row);
+    else addInto(total, row, row.active);
   }
-  const { windowNs, firstWindow, lastWindow } = range;
+  if (firstWindow === undefined || total === undefined) return undefined;
+  const place = { windowNs: last.windowNs, firstWindow, lastWindow: last.window };
   return {
-    ...{ level, windowNs, firstWindow, lastWindow },
-    edge: toDetailedEdge(total, range),
-    rttHistogram: histogram ?? null,
+    ...{ level, ...place },
+    edge: toDetailedEdge(total, { ...place, rows: new Map() }),
+    rttHistogram: total.histogram ?? null,
     windows: told,
   };
 }
 
-function findRow(rows: Iterable<EdgeRow>, key: string): EdgeRow | undefined {
-  for (const row of rows) if (keyText(row) === key) return row;
-  return undefined;
+/** Finds the row with `key` in the rows of one window after the other; hashes no edge twice. */
+function rowFinder(key: string): (rows: RowsByKey) => EdgeRow | undefined {
+  const others = new Set<string>();
+  let found: string | undefined;
+  return (rows) => {
+    if (found !== undefined) return rows.get(found);
+    for (const [mapKey, row] of rows) {
+      if (others.has(mapKey)) continue;
+      if (keyText(row) === key) {
+        found = mapKey;
+        return row;
+      }
+      others.add(mapKey);
+    }
+    return undefined;
+  };
 }
 
 function keyText({ key }: EdgeRow): string {

@@ -22,8 +22,11 @@ export const HostsAnswerSchema = z
 export type HostsAnswer = z.infer<typeof HostsAnswerSchema>;
 
 /** Over `windows` closed windows up to `until`, or the newest. */
-export function readHosts(store: WindowStore, { windows, until }: { windows: number; until?: number }): HostsAnswer {
-  const range = store.readHosts(windows, until);
+export async function readHosts(
+  store: WindowStore,
+  { windows, until }: { windows: number; until?: number },
+): Promise<HostsAnswer> {
+  const range = await store.readHosts(windows, until);
   if (range === undefined) return { windowNs: 0, firstWindow: null, lastWindow: null, hosts: [] };
   const { windowNs, firstWindow, lastWindow, rows } = range;
   const hosts = sortedRows(rows).map((row) => ({

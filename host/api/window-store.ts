@@ -1,4 +1,5 @@
 // The last closed windows: what the API and the CLI read, mostly the newest, so all but that are packed. Nothing is decoded before somebody asks.
+import { setImmediate } from 'node:timers/promises';
 import { decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
@@ -15,6 +16,8 @@ export interface WindowRange {
   lastWindow: number;
   rows: RowsByKey;
 }
+
+export type WindowRows = Pick<ClosedWindow, 'window' | 'windowNs'> & { rows: RowsByKey };
 
 export class WindowStore {
   #windows: KeptWindow[] = [];
@@ -66,35 +69,18 @@ export class WindowStore {
   }
 
   /** The `count` windows that end with `until`, added up, `active` of the last. Undefined when that window is not here. */
-  read(level: Level, count: number, until = this.newest): WindowRange | undefined {
-    return this.#addUp(count, until, (outputs) => decodeWindow(outputs, new Set([level])));
+  async read(level: Level, count: number, until = this.newest): Promise<WindowRange | undefined> {
+    return addUp(this.readEach(level, count, until));
   }
 
   /** The same of what hosts counted. */
-  readHosts(count: number, until = this.newest): WindowRange | undefined {
-    return this.#addUp(count, until, decodeHosts);
-  }
-
-  #addUp(
-    count: number,
-    until: number | undefined,
-    decode: (outputs: readonly Uint8Array[]) => RowsByKey,
-  ): WindowRange | undefined {
-    const windows = this.#upTo(count, until);
-    const newest = windows.at(-1);
-    if (newest === undefined) return undefined;
-    const rows: RowsByKey = new Map();
-    for (const { outputs } of windows) {
-      for (const row of rows.values()) row.active = 0;
-      mergeRows(rows, decode(outputs).values());
-    }
-    return { windowNs: newest.windowNs, firstWindow: windows[0].window, lastWindow: newest.window, rows };
+  async readHosts(count: number, until = this.newest): Promise<WindowRange | undefined> {
+    return addUp(decodeEach(this.#upTo(count, until), decodeHosts));
   }
 
   /** The same windows one by one, oldest first. */
-  *readEach(level: Level, count: number, until = this.newest): Generator<{ window: number; rows: RowsByKey }> {
-    for (const { window, outputs } of this.#upTo(count, until))
-      yield { window, rows: decodeWindow(outputs, new Set([level])) };
+  readEach(level: Level, count: number, until = this.newest): AsyncGenerator<WindowRows> {
+    return decodeEach(this.#upTo(count, until), (outputs) => decodeWindow(outputs, new Set([level])));
   }
 
   #upTo(count: number, until: number | undefined): KeptWindow[] {
@@ -120,4 +106,25 @@ export class WindowStore {
     let bytes = this.#windows.reduce((total, kept) => total + bytesOf(kept), 0);
     while (this.#windows.length > WINDOW_COUNT_MAX || bytes > WINDOW_BYTES_MAX) bytes -= bytesOf(this.#windows.shift());
   }
+}
+
+/** A window takes milliseconds, and others of this thread have their turn between two: those that seal and close the next ones. */
+async function* decodeEach(
+  windows: readonly KeptWindow[],
+  decode: (outputs: readonly Uint8Array[]) => RowsByKey,
+): AsyncGenerator<WindowRows> {
+  for (const [index, kept] of windows.entries()) {
+    if (index > 0) await setImmediate();
+    yield { window: kept.window, windowNs: kept.windowNs, rows: decode(kept.outputs) };
+  }
+}
+
+async function addUp(windows: AsyncIterable<WindowRows>): Promise<WindowRange | undefined> {
+  let range: WindowRange | undefined;
+  for await (const { window, windowNs, rows } of windows) {
+    range = { firstWindow: window, rows: new Map(), ...range, windowNs, lastWindow: window };
+    for (const row of range.rows.values()) row.active = 0;
+    mergeRows(range.rows, rows.values());
+  }
+  return range;
 }

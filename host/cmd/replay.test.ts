@@ -153,12 +153,14 @@ async function tellFleet({ store }: ReducerService, { path }: { path: string }):
   assert.equal(code, 0, err);
   assert.match(err, /recordings told to unix:/);
   const toldAtMs = clock().ms;
-  const told = (): typeof truth => sumsOf([readEdges(store, 'role_role', 1_000)]);
-  while (told().reverseBytes < truth.reverseBytes) {
-    assert.ok(clock().ms - toldAtMs < PATIENCE_MS, `${JSON.stringify(told())} of ${JSON.stringify(truth)}`);
+  const told = async (): Promise<typeof truth> => sumsOf([await readEdges(store, 'role_role', 1_000)]);
+  let sums = await told();
+  while (sums.reverseBytes < truth.reverseBytes) {
+    assert.ok(clock().ms - toldAtMs < PATIENCE_MS, `${JSON.stringify(sums)} of ${JSON.stringify(truth)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
+    sums = await told();
   }
-  assert.deepEqual(told(), truth);
+  assert.deepEqual(sums, truth);
 }
 
 test('a running reducer is told the same, at once, as if it had just happened', {
@@ -178,15 +180,15 @@ test('of a fleet with more edges than the budget every level adds up to the trut
   freeWhatIsPushed(service.store);
   await tellFleet(service, address);
   for (const level of levels) {
-    const answer = readEdges(service.store, level, 1_000);
+    const answer = await readEdges(service.store, level, 1_000);
     assert.deepEqual(sumsOf([answer]), truth, level);
-    for (const { rows } of service.store.readEach(LEVEL_NAMES[level], 1_000)) {
+    for await (const { rows } of service.store.readEach(LEVEL_NAMES[level], 1_000)) {
       const named = [...rows.values()].filter(({ client }) => client.kind !== NodeKind.Other);
       assert(named.length <= seriesBudget, `${named.length} rows of ${level}`);
       assert(rows.size - named.length <= 1, level);
     }
   }
-  const id = readEdges(service.store, 'id_id', 1_000).edges;
+  const { edges: id } = await readEdges(service.store, 'id_id', 1_000);
   assert(id.some(({ client, server }) => client.role === '(other)' && server.role === '(other)'));
   await assertScraped(metrics, levels);
   assert.deepEqual(failures, []);

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { sortEdges } from '../api/edge-order.ts';
-import { readDetailedEdges, readEdges } from '../api/edges.ts';
+import { detailedEdgesOf, readEdges } from '../api/edges.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from '../api/window-store.ts';
 import type { Configuration } from '../config/definition.ts';
 import { addConfiguration, type Load } from '../config/load.ts';
@@ -74,7 +74,7 @@ async function replayHere(
   };
   const options = { workers, hashSeed: seed, isRealTime: speed === 'real' };
   const { windows, readings } = await replay(agents, options, closeWindow);
-  if (!json) printTable(store, levels[0]);
+  if (!json) await printTable(store, levels[0]);
   const { counts, refused } = addStageCounters(readings.map(({ stages }) => stages));
   const reasons = Object.entries(refused).map(([reason, count]) => `, ${count} refused as ${reason}`);
   console.error(
@@ -85,13 +85,11 @@ async function replayHere(
 
 /** One line for each level: what the API would answer, with all detail, if this were its only window. */
 function printWindow(closed: ClosedWindow, levels: readonly LevelName[]): void {
-  const store = new WindowStore();
-  store.push(closed);
-  for (const level of levels) process.stdout.write(`${JSON.stringify(readDetailedEdges(store, level, 1))}\n`);
+  for (const level of levels) process.stdout.write(`${JSON.stringify(detailedEdgesOf(closed, level))}\n`);
 }
 
-function printTable(store: WindowStore, level: LevelName): void {
-  const answer = readEdges(store, level, WINDOW_COUNT_MAX);
+async function printTable(store: WindowStore, level: LevelName): Promise<void> {
+  const answer = await readEdges(store, level, WINDOW_COUNT_MAX);
   const width = process.stdout.columns ?? PIPE_COLUMNS;
   for (const line of renderTable(answer, sortEdges(answer.edges, 'bytes'), { width })) console.log(line);
 }

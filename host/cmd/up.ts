@@ -123,7 +123,9 @@ async function runIn(directory: string, configuration: Configured, { log, heldLo
       show = () => void view?.refresh();
     } else {
       const printer = new LinePrinter(up.by, (text) => process.stdout.write(text));
-      show = () => printer.print(readEdges(reducer.store, up.level, 1), healthLine(reducer.pipeline()));
+      const print = async (): Promise<void> =>
+        printer.print(await readEdges(reducer.store, up.level, 1), healthLine(reducer.pipeline()));
+      show = () => void print().catch(failed.reject);
     }
     await Promise.race(ends);
   } finally {

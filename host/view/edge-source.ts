@@ -27,8 +27,8 @@ export interface EdgeSource {
 
 export function storeSource(store: WindowStore, pipeline: () => PipelineTotals): EdgeSource {
   return {
-    edges: async ({ level, windows, until }) => readEdges(store, level, windows, until),
-    history: async (request) => readHistory(store, request),
+    edges: ({ level, windows, until }) => readEdges(store, level, windows, until),
+    history: (request) => readHistory(store, request),
     health: async () => healthLine(pipeline()),
   };
 }
