@@ -54,6 +54,14 @@ test('windows that are large when they are packed drop the oldest', async () => 
   assert.deepEqual(store.since(0), [2, 3, 4]);
 });
 
+test('a window whose turn it is drops none', async () => {
+  const store = new WindowStore();
+  const [first, second] = [random(10 * MIB), new Uint8Array(60 * MIB)];
+  for (const [index, output] of [first, second, new Uint8Array(MIB)].entries()) push(store, index + 1, output);
+  await packed(first, second);
+  assert.deepEqual(store.since(0), [1, 2, 3]);
+});
+
 test('a window that was dropped before its turn is not packed', async () => {
   const store = new WindowStore();
   const outputs = Array.from({ length: 4 }, () => random(40 * MIB));

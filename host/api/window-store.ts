@@ -90,13 +90,14 @@ export class WindowStore {
 
   /** All but the newest, one by one. What has been dropped when its turn comes is left out. */
   async #packOlder(): Promise<void> {
-    const next = (): KeptWindow | undefined => this.#windows.slice(0, -1).find(({ isAsWritten }) => isAsWritten);
-    for (let older = next(); older !== undefined; older = next()) {
-      this.#packing = older;
-      await older.pack();
-      this.#packing = undefined;
-      this.#drop();
-    }
+    for (let older = this.#beginOlder(); older !== undefined; older = this.#beginOlder()) await older.pack();
+  }
+
+  /** What is packed next counts no more when the size of the one before is known. */
+  #beginOlder(): KeptWindow | undefined {
+    this.#packing = this.#windows.slice(0, -1).find(({ isAsWritten }) => isAsWritten);
+    this.#drop();
+    return this.#packing;
   }
 
   /** The oldest, as far as there are too many. */
