@@ -139,8 +139,8 @@ export const PROTOCOL_RULES: readonly Rule[] = [
     3,
     'a flow is active while any end is open',
     `${MATCH}/close.ts`,
-    'const isActive = (client.openCount | server.openCount) !== 0;',
-    'const isActive = (client.openCount & server.openCount) !== 0;',
+    'const isActive = (endOrNone(hot.end0).openCount | endOrNone(hot.end1).openCount) !== 0;',
+    'const isActive = (endOrNone(hot.end0).openCount & endOrNone(hot.end1).openCount) !== 0;',
   ),
   rule(
     3,
