@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CloseReason, ConnectionPhase, Role, RoleSource } from '../../../host/wire/gen/kernel-events-layout.ts';
-import { ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
+import { Level, ReducerCounter, RefusalReason } from '../../../host/wire/gen/records-layout.ts';
 import { type Once, OpenFlags } from '../../../host/wire/gen/wire-layout.ts';
 import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import {
@@ -81,6 +81,12 @@ function tellConnections(ends: [Once, Once][], { hasRival }: { hasRival: boolean
   return { hosts, client, server };
 }
 
+/** Of both directions, each as the end says it that saw more. */
+function bytesOf([{ totals: client }, { totals: server }]: [Once, Once]): bigint {
+  const greater = (left: bigint, right: bigint) => (left > right ? left : right);
+  return greater(client.bytesSent, server.bytesReceived) + greater(server.bytesSent, client.bytesReceived);
+}
+
 /** The same two ends once more, one or both of which have more to say. */
 function tellMore(random: Random, [client, server]: [Once, Once]): [Once, Once] {
   const more = (end: Once): Once =>
@@ -95,6 +101,13 @@ test('a connection of two onces is booked, counted and tallied as one whose side
   const ends = Array.from({ length: 300 }, (_, index) => randomEnds(random, BigInt(index + 1)));
   const plain = tellConnections(ends, { hasRival: false });
   const contested = tellConnections(ends, { hasRival: true });
+  const booked = plain.hosts.points
+    .filter(({ level }) => level === Level.IdId)
+    .reduce((sum, { fields }) => sum + (fields.get('forwardBytes') ?? 0n) + (fields.get('reverseBytes') ?? 0n), 0n);
+  assert.equal(
+    booked,
+    ends.reduce((sum, pair) => sum + bytesOf(pair), 0n),
+  );
   const again = ends.filter(() => random.chance(0.5)).map((pair) => tellMore(random, pair));
   for (const round of ['first', 'again']) {
     assert.deepEqual(plain.hosts.points, contested.hosts.points, round);
@@ -115,18 +128,21 @@ test('a connection of two onces is booked, counted and tallied as one whose side
 });
 
 test('of two sockets that claim one side the same one has it, whichever comes first', () => {
-  for (const cookies of [
-    [1n, 9n],
-    [9n, 1n],
-  ]) {
-    const hosts = new TwoHosts(MODULE);
-    const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
-    hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: KEY }) })]));
-    const told = cookies.map((cookie) =>
-      once({ open: serverEnd({ joinKey: KEY, cookie }), totals: totals({ bytesReceived: cookie }) }),
-    );
-    hosts.say(server, onceFrame(told));
-    assert.equal(hosts.close()[EDGE].forwardBytes, 1);
+  for (const isServerFirst of [false, true]) {
+    for (const cookies of [
+      [1n, 9n],
+      [9n, 1n],
+    ]) {
+      const hosts = new TwoHosts(MODULE);
+      const server = isServerFirst ? hosts.agent(2, 'nginx') : undefined;
+      const client = hosts.agent(1, 'curl');
+      hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: KEY }) })]));
+      const told = cookies.map((cookie) =>
+        once({ open: serverEnd({ joinKey: KEY, cookie }), totals: totals({ bytesReceived: cookie }) }),
+      );
+      hosts.say(server ?? hosts.agent(2, 'nginx'), onceFrame(told));
+      assert.equal(hosts.close()[EDGE].forwardBytes, 1);
+    }
   }
 });
 
