@@ -168,8 +168,10 @@ for (const size of SIZES)
     await terminal.press('r', 'Home', 'Enter');
     const busy = await terminal.until('the busiest edge to open', (lines) => {
       const text = lines.join('\n');
+      // What the ends say apart takes the last row of a small screen, as long as more is under way in each window.
+      const isCut = size.rows < 60 && /^apart/m.test(text);
       return /^client +process \S+-peach on/m.test(text) &&
-        /^rtt spread/m.test(text) &&
+        (isCut || /^rtt spread/m.test(text)) &&
         /^sent +[▁-█]*[▂-█]/m.test(text)
         ? lines
         : undefined;
