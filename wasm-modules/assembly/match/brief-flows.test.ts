@@ -146,6 +146,20 @@ test('of two sockets that claim one side the same one has it, whichever comes fi
   }
 });
 
+test('two sockets of one side are no connection of their own', () => {
+  const hosts = new TwoHosts(MODULE);
+  const server = hosts.agent(2, 'nginx');
+  const told = [1n, 9n].map((cookie) =>
+    once({ open: serverEnd({ joinKey: KEY, cookie }), totals: totals({ bytesReceived: cookie }) }),
+  );
+  hosts.say(server, onceFrame(told));
+  const [edge] = Object.values(hosts.close());
+  assert.equal(edge.forwardBytes, 1);
+  assert.equal(edge.connections, 1);
+  assert.equal(hosts.fleet.counter(ReducerCounter.ClaimsRefused), 1);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsJoined), 0);
+});
+
 /** A connection of host 1 to host 2 whose window has closed. */
 function closedConnection() {
   const hosts = new TwoHosts(MODULE);
