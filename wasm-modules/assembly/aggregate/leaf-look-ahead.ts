@@ -22,8 +22,8 @@ export function expectLeaves(from: u32, handles: usize, size: u32, withTallies: 
   keepLoads(sum);
 }
 
-/** `rows`: of leaves, which become those of tallies. */
-function touchTallies(rows: usize, size: u32): u32 {
+/** `rows`: of `size` leaves, u32 each, 0 = none, which become those of tallies. Returns what `keepLoads` must see. */
+export function touchTallies(rows: usize, size: u32): u32 {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
     const slot = rows + ((<usize>index) << 2);

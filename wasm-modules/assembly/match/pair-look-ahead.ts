@@ -2,16 +2,13 @@
 // connections that come one after another lie anywhere, so each of these steps is made for a whole group before the next step, and the core waits
 // for all rows of a step at once. What is looked at is a guess, on which no result depends.
 import { edgeHome } from '../aggregate/edges';
-import { tallyAt } from '../aggregate/tallies';
+import { touchTallies } from '../aggregate/leaf-look-ahead';
 import { rowAt, touchRow } from '../aggregate/tree';
 import { Role } from '../gen/kernel-events';
 import { keepLoads } from '../lib/keep-loads';
 import { likelyLeaf } from './emit';
 import { GROUP_SIZE } from './look-ahead';
 import { oncesOf, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
-
-/** Tallies of a leaf that are looked at: a connection that came and went has about so many. */
-const TALLIES_AHEAD: u32 = 8;
 
 /** What the step before found for each pair, u32; 0 = nothing. */
 const found: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
@@ -43,16 +40,9 @@ function expectLeaves(size: u32): void {
   for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, likelyLeaf(kept(index)));
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    if (kept(index) === 0) continue;
-    const leaf = rowAt(kept(index));
-    sum |= touchRow(leaf);
-    keep(index, leaf.tallies);
+    if (kept(index) !== 0) sum |= touchRow(rowAt(kept(index)));
   }
-  for (let step: u32 = 0; step < TALLIES_AHEAD; step++) {
-    for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, tallyAt(kept(index)).next);
-  }
-  for (let index: u32 = 0; index < size; index++) sum |= kept(index);
-  keepLoads(sum);
+  keepLoads(sum | touchTallies(found, size));
 }
 
 function keep(index: u32, what: u32): void {

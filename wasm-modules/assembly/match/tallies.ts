@@ -116,12 +116,16 @@ export function receiveTally(from: u32, tally: MatchTally): void {
 /** A socket that lived within one window is over: also tells how long it and its handshake took. */
 export function keepOnce(end: u32, once: MatchOnce): void {
   fillEnding(once.reason, once.phase, once.error, once.totals.minRttUs, once.totals.retransmits);
-  said.durationNs = once.durationNs;
-  if (once.openRole !== Role.Unknown) {
-    said.role = once.openRole;
-    said.handshakeUs = <u32>(once.handshakeNs / 1000);
-  }
+  fillTimes(once.durationNs, once.openRole, <u32>(once.handshakeNs / 1000));
   keepEnding(end);
+}
+
+/** Of whose handshake it is, only a role says. */
+function fillTimes(durationNs: u64, role: u8, handshakeUs: u32): void {
+  said.durationNs = durationNs;
+  if (role === Role.Unknown) return;
+  said.role = role;
+  said.handshakeUs = handshakeUs;
 }
 
 export function keepClose(end: u32, close: MatchClose): void {
@@ -230,11 +234,7 @@ export function sendTallies(flow: u32, edge: u32): void {
 /** Sends how the socket of a Once ended whose flow is on the edge that `beginTallies` was told. `side`: records.TallySide. */
 export function sendEnding(once: WaitingOnce, side: u8): void {
   fillEnding(once.reason, once.phase, once.error, once.minRttUs, once.retransmits);
-  said.durationNs = once.durationNs;
-  if (once.role !== Role.Unknown) {
-    said.role = once.role;
-    said.handshakeUs = once.handshakeUs;
-  }
+  fillTimes(once.durationNs, once.role, once.handshakeUs);
   emitEnding(said, side, <u8>viewpointAt(once.viewpoint).teller);
 }
 
