@@ -14,6 +14,13 @@ class Block {
   used: u32;
 }
 
+/** Where a record of a chain is, or where the next one will be. */
+@unmanaged
+export class ChainPlace {
+  block: usize;
+  at: u32;
+}
+
 /** 32 bytes; zeros are an empty one. */
 @unmanaged
 export class BlockChain {
@@ -23,7 +30,7 @@ export class BlockChain {
   private at: u32;
   private waiting: u32;
   /** Where the walk of `rewind` and `next` stands. */
-  private walked: usize;
+  private walkedBlock: usize;
   private walkedAt: u32;
   /**
    * Position in `last` behind its last record. Not in the block: the headers of pages lie where they share few lines of a cache, so whoever appends
@@ -44,6 +51,35 @@ export class BlockChain {
     this.end += bytes;
     this.waiting += bytes;
     return record;
+  }
+
+  /** Sets `place` to that of the record that was appended last, which has `bytes`. */
+  lastPlace(bytes: u32, place: ChainPlace): void {
+    place.block = this.last;
+    place.at = this.end - bytes;
+  }
+
+  /** The record at `place` or, when there is none any more in its block, the next one, whose place it becomes; 0 after the last. */
+  recordAt(place: ChainPlace): usize {
+    while (place.at >= this.endOf(place.block)) {
+      const next = this.nextOf(place.block);
+      if (next === 0) return 0;
+      place.block = next;
+      place.at = BLOCK_HEADER_BYTES;
+    }
+    return place.block + place.at;
+  }
+
+  /** Takes back the record at `place` and all after it, which are no part of `bytes` any less. */
+  cut(place: ChainPlace): void {
+    for (let block = this.nextOf(place.block); block !== 0; ) {
+      const next = this.nextOf(block);
+      giveBlock(block, PAGE_BYTES);
+      block = next;
+    }
+    this.last = place.block;
+    this.end = place.at;
+    this.front();
   }
 
   /** `bytes` counts further what the last record takes elsewhere. */
@@ -96,20 +132,20 @@ export class BlockChain {
 
   /** Begins a walk that passes nothing. The first record, or 0. */
   rewind(): usize {
-    this.walked = this.first;
-    this.walkedAt = this.at;
-    return this.next(0);
+    if (this.first === 0) return 0;
+    this.walk.block = this.first;
+    this.walk.at = this.at;
+    return this.recordAt(this.walk);
   }
 
   /** The record after the one that the walk is at, which has `bytes`; 0 after the last. Nothing may be appended meanwhile. */
   next(bytes: u32): usize {
-    this.walkedAt += bytes;
-    while (this.walked !== 0) {
-      if (this.walkedAt < this.endOf(this.walked)) return this.walked + this.walkedAt;
-      this.walked = this.nextOf(this.walked);
-      this.walkedAt = BLOCK_HEADER_BYTES;
-    }
-    return 0;
+    this.walk.at += bytes;
+    return this.recordAt(this.walk);
+  }
+
+  private get walk(): ChainPlace {
+    return changetype<ChainPlace>(changetype<usize>(this) + offsetof<BlockChain>('walkedBlock'));
   }
 }
 

@@ -1,17 +1,15 @@
 // Brief flows: both ends lived within one window, and one Once of each was all that was told. One after the other is booked in the same rows,
-// which the cache has, and none ever is in the flow table. Until the host reports the commit of its window its two Onces are
-// kept, in a list for each shard and window: a socket that is told again takes the flow back from there, as it was when it was booked.
+// which the cache has, and none ever is in the flow table. Until the host reports the commit of its window its two Onces stay where they waited,
+// and are listed for each shard and window: a socket that is told again takes the flow back from there, as it was when it was booked.
 //
 // A shard beyond its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of
 // arrival.
 import { ReducerCounter } from '../gen/records';
 import { OpenFlags } from '../gen/wire';
 import { allocate, giveBlock, takeBlock } from '../lib/arena';
-import { BlockChain } from '../lib/block-chain';
 import { add, count } from '../lib/counters';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
-import { copyRow } from '../lib/words';
 import { blankEdgeFlow } from './emit';
 import {
   beginEndWindow,
@@ -37,14 +35,15 @@ import {
 import { flowKey, KeyKind } from './flow-key';
 import { committedWindow, insertFlow, nameFlow, newFlow, windowsToLinger } from './flow-table';
 import { bookTotals } from './ledger';
-import { releaseOnce, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { GONE_ONCE, releaseOnce, TAKEN_ONCE, WaitingOnce } from './onces';
 import { keepOwnTotals } from './own-numbers';
+import { passOldest } from './shard-onces';
 
 /** Kept brief flows over all workers; the oldest are evicted and counted. */
 export const BRIEF_FLOW_COUNT_MAX: u32 = 1 << 21;
 const SHARD_BRIEFS_MAX: u32 = BRIEF_FLOW_COUNT_MAX / SHARD_COUNT;
 
-/** The Onces of its ends, with what they hold. What waits no more says what else the flow was when it was booked. */
+/** The Once of a brief flow that was booked, as the first of the two. Its tag says what else the flow was then: FLOW_* and the client's slot. */
 @unmanaged
 export class BriefFlow {
   private get first(): WaitingOnce {
@@ -52,7 +51,7 @@ export class BriefFlow {
   }
 
   private get second(): WaitingOnce {
-    return changetype<WaitingOnce>(changetype<usize>(this) + WAITING_ONCE_BYTES);
+    return changetype<WaitingOnce>(this.first.other);
   }
 
   get joinKey(): u64 {
@@ -63,40 +62,28 @@ export class BriefFlow {
     return this.first.slot === slot ? this.first : this.second;
   }
 
-  /** FLOW_*. */
   get flags(): u16 {
     return <u16>this.first.tag;
   }
 
   get clientSlot(): u8 {
-    return <u8>this.first.other;
+    return <u8>(this.first.tag >>> 16);
   }
 
   /** Taken back. */
   get isGone(): bool {
-    return this.second.tag === GONE;
+    return this.first.other === GONE_ONCE;
   }
 
-  keep(once: WaitingOnce, other: WaitingOnce, flags: u16, clientSlot: u8): void {
-    copyRow<WaitingOnce>(changetype<usize>(this.first), changetype<usize>(once));
-    copyRow<WaitingOnce>(changetype<usize>(this.second), changetype<usize>(other));
-    this.first.tag = flags;
-    this.first.other = clientSlot;
-    this.second.tag = 0;
+  keep(flags: u16, clientSlot: u8): void {
+    this.first.tag = <u32>flags | ((<u32>clientSlot) << 16);
   }
 
   markGone(): void {
-    this.second.tag = GONE;
-  }
-
-  release(): void {
-    releaseOnce(this.first);
-    releaseOnce(this.second);
+    this.second.other = GONE_ONCE;
+    this.first.other = GONE_ONCE;
   }
 }
-
-const GONE: u32 = 1;
-const BRIEF_FLOW_BYTES: u32 = 2 * WAITING_ONCE_BYTES;
 
 /** The brief flows of a shard in a window. */
 @unmanaged
@@ -105,8 +92,8 @@ class BriefList {
   next: u32;
   window: u32;
   mask: u32;
-  /** Copies of this window in the shard's chain. */
-  copies: u32;
+  /** Onces that waited for the window and are not passed. */
+  onces: u32;
   /** Slots by linear probing: tag u32, address of the BriefFlow u32; 0 = it is being forgotten. */
   index: usize;
   /** Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the index is in no cache. */
@@ -141,7 +128,6 @@ class BriefList {
     store<u64>(this.slotAt(slot), <u64>tag | ((<u64>(<u32>address)) << 32));
     const word = this.filterWordOf(tag);
     store<u32>(word, load<u32>(word) | ((<u32>1) << (tag & 31)));
-    this.copies++;
   }
 
   private filterWordOf(tag: u32): usize {
@@ -149,10 +135,12 @@ class BriefList {
   }
 }
 
+/** Onces that are passed for as long as a flow is booked. */
+const PASSED_COUNT: u32 = 8;
 const SLOT_BYTES: usize = 8;
 const SLOT_COUNT_MIN: u32 = 8;
 
-/** Of a shard, oldest first. Behind it: the BlockChain of the copies of all windows, in their order. */
+/** Of a shard, oldest first. */
 @unmanaged
 class ShardLists {
   head: u32;
@@ -160,13 +148,7 @@ class ShardLists {
   /** Kept flows in them. */
   count: u32;
   pad0: u32;
-
-  get copies(): BlockChain {
-    return changetype<BlockChain>(changetype<usize>(this) + offsetof<ShardLists>());
-  }
 }
-
-const SHARD_BYTES: usize = offsetof<ShardLists>() + offsetof<BlockChain>();
 
 let lists: RowPool = changetype<RowPool>(0);
 let shards: usize = 0;
@@ -179,7 +161,7 @@ let scratchOther: u32 = 0;
 /** To be called after initFlowTable. */
 export function initBriefFlows(): void {
   lists = RowPool.create(offsetof<BriefList>(), SHARD_COUNT * (windowsToLinger() + 2));
-  shards = allocate(<usize>SHARD_COUNT * SHARD_BYTES);
+  shards = allocate(<usize>SHARD_COUNT * offsetof<ShardLists>());
 }
 
 export function briefFlows(): u32 {
@@ -196,18 +178,19 @@ function listAt(list: u32): BriefList {
 }
 
 function shardAt(shard: u32): ShardLists {
-  return changetype<ShardLists>(shards + <usize>shard * SHARD_BYTES);
+  return changetype<ShardLists>(shards + <usize>shard * offsetof<ShardLists>());
 }
 
-/** The next `keepBrief`s are of this shard and window, and at most `count`. False when there is no memory for them. */
-export function beginBriefs(shard: u32, window: u32, count: u32): bool {
+/** The next `keepBrief`s are of this shard and window, at most `pairs` among `onces` that wait. False when there is no memory for them. */
+export function beginBriefs(shard: u32, window: u32, pairs: u32, onces: u32): bool {
   let slots: u32 = SLOT_COUNT_MIN;
-  while (slots < count * 2) slots *= 2;
+  while (slots < pairs * 2) slots *= 2;
   const row = lists.take();
   if (row === 0) return false;
   const list = listAt(row);
   memory.fill(changetype<usize>(list), 0, offsetof<BriefList>());
   list.window = window;
+  list.onces = onces;
   list.mask = slots - 1;
   list.index = takeBlock(list.indexBytes);
   list.filter = takeBlock(list.filterBytes);
@@ -278,22 +261,14 @@ function fillEnd(end: u32, flow: u32, once: WaitingOnce): void {
   coldFlowAt(flow).noteBegin(once.startTime);
 }
 
-/** Keeps `flow` of these two, which is booked, for who tells them again. Without memory for it it is evicted. */
-export function keepBrief(flow: u32, once: WaitingOnce, other: WaitingOnce): void {
+/** Keeps `flow` of `once` and the other of its connection, which is booked, for who tells them again. */
+export function keepBrief(flow: u32, once: WaitingOnce): void {
   const cold = coldFlowAt(flow);
-  const tag = once.tag;
   const shard = shardAt(cold.shard);
-  const address = shard.copies.append(BRIEF_FLOW_BYTES);
-  if (address === 0) {
-    releaseOnce(once);
-    releaseOnce(other);
-    count(ReducerCounter.FlowsEvicted);
-  } else {
-    changetype<BriefFlow>(address).keep(once, other, cold.flags, cold.clientSlot);
-    listAt(shard.tail).add(tag, address);
-    shard.count++;
-    briefs++;
-  }
+  listAt(shard.tail).add(once.tag, changetype<usize>(once));
+  changetype<BriefFlow>(once).keep(cold.flags, cold.clientSlot);
+  shard.count++;
+  briefs++;
   // Whoever looks at all rows must find no flow there.
   flowAt(flow).end0 = 0;
   flowAt(flow).end1 = 0;
@@ -347,46 +322,48 @@ function bookAgain(flow: u32, brief: BriefFlow): void {
   beginEndWindow(server);
 }
 
-/** Forgets one of the shard whose window is committed; false when there is none. */
-export function forgetCommittedBrief(shard: u32): bool {
-  return forgetOldest(shardAt(shard), committedWindow());
+/** Forgets some of the shard whose window is committed; false when there are none. */
+export function forgetCommittedBriefs(shard: u32): bool {
+  return forgetOldest(shard, committedWindow());
 }
 
 /** At the end of a close: forgets what was kept long enough, then what is beyond the limit. */
 export function expireBriefs(window: u32): void {
-  for (let index: u32 = 0; index < SHARD_COUNT; index++) {
-    const shard = shardAt(index);
+  for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) {
     if (window >= windowsToLinger()) forgetUpTo(shard, window - windowsToLinger());
-    while (shard.count > SHARD_BRIEFS_MAX) {
-      const before = shard.count;
-      forgetUpTo(shard, listAt(shard.head).window);
-      add(ReducerCounter.FlowsEvicted, before - shard.count);
+    const kept = shardAt(shard);
+    while (kept.count > SHARD_BRIEFS_MAX) {
+      const before = kept.count;
+      forgetUpTo(shard, listAt(kept.head).window);
+      add(ReducerCounter.FlowsEvicted, before - kept.count);
     }
   }
 }
 
-function forgetUpTo(shard: ShardLists, window: u32): void {
+function forgetUpTo(shard: u32, window: u32): void {
   while (forgetOldest(shard, window)) {}
 }
 
-function forgetOldest(shard: ShardLists, window: u32): bool {
-  const row = shard.head;
+/** Passes some Onces of the oldest window. */
+function forgetOldest(shard: u32, window: u32): bool {
+  const kept = shardAt(shard);
+  const row = kept.head;
   if (row === 0 || listAt(row).window > window) return false;
   const list = listAt(row);
   list.giveTables();
-  if (list.copies === 0) {
-    shard.head = list.next;
-    if (shard.head === 0) shard.tail = 0;
-    lists.give(row);
-    return true;
+  for (let passed: u32 = 0; passed < PASSED_COUNT && list.onces !== 0; passed++) {
+    list.onces--;
+    const once = changetype<WaitingOnce>(passOldest(shard));
+    if (once.other === GONE_ONCE) continue;
+    if (once.other !== TAKEN_ONCE) {
+      kept.count--;
+      briefs--;
+    }
+    releaseOnce(once);
   }
-  const brief = changetype<BriefFlow>(shard.copies.front());
-  if (!brief.isGone) {
-    brief.release();
-    shard.count--;
-    briefs--;
-  }
-  shard.copies.pass(BRIEF_FLOW_BYTES);
-  list.copies--;
+  if (list.onces !== 0) return true;
+  kept.head = list.next;
+  if (kept.head === 0) kept.tail = 0;
+  lists.give(row);
   return true;
 }

@@ -16,7 +16,7 @@ import {
   expireBriefs,
   findBrief,
   flowOfPair,
-  forgetCommittedBrief,
+  forgetCommittedBriefs,
   hasRoomForBrief,
   keepBrief,
 } from './brief-flows';
@@ -46,11 +46,12 @@ import { applyBaselines, bookTotals } from './ledger';
 import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
 import { pairOnces } from './once-pairs';
-import { TAKEN_ONCE, takeOnce, WaitingOnce } from './onces';
+import { GONE_ONCE, TAKEN_ONCE, WaitingOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
 import { expectOnces } from './pair-look-ahead';
 import { claimWaiting } from './receive';
+import { beginOnces, dropOnces, takeOnce } from './shard-onces';
 import { finishTallies, sendEnding, sendTallies } from './tallies';
 import { takeTouchedFlow, touchedFlows } from './touched-flows';
 
@@ -62,8 +63,9 @@ let isClosing = false;
 let shard: u32 = 0;
 /** How many flows were touched before anything of a shard was claimed. */
 let touchedBefore: u32 = 0;
-/** The connections among what waits in the shard were looked for; there is room to keep them. */
+/** What waits in the shard was counted, and the connections among it were looked for; there is room to keep them. */
 let isPaired = false;
+let onces: u32 = 0;
 let hasBriefs = false;
 /** Onces of the shard that were looked at and are still to be claimed. */
 let oncesAhead: u32 = 0;
@@ -100,8 +102,9 @@ function closeShards(window: u32): bool {
   for (; shard < SHARD_COUNT; shard++) {
     if (!isPaired) {
       isPaired = true;
-      const pairs = pairOnces(shard);
-      if (pairs !== 0) hasBriefs = beginBriefs(shard, window, pairs);
+      onces = beginOnces(shard);
+      const pairs = onces === 0 ? 0 : pairOnces(shard, onces);
+      if (pairs !== 0) hasBriefs = beginBriefs(shard, window, pairs, onces);
     }
     const once = nextOnce();
     if (once !== 0) {
@@ -113,7 +116,8 @@ function closeShards(window: u32): bool {
       bookFlow(flow, window);
       return true;
     }
-    if (forgetCommitted(shard) || forgetCommittedBrief(shard)) return true;
+    if (forgetCommitted(shard) || forgetCommittedBriefs(shard)) return true;
+    if (onces !== 0 && !hasBriefs) dropOnces(shard);
     isPaired = false;
     hasBriefs = false;
   }
@@ -145,6 +149,7 @@ function claimDeferred(once: WaitingOnce, window: u32): void {
     other.other = 0;
   }
   claimWaiting(once, shard);
+  once.other = GONE_ONCE;
 }
 
 /** Of its key, which is in `flowKey` from here on, there is no flow. */
@@ -163,7 +168,7 @@ function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
   beginTallies(edge);
   sendEnding(other, other.slot === clientSlot ? TallySide.Client : TallySide.Server);
   sendEnding(once, once.slot === clientSlot ? TallySide.Client : TallySide.Server);
-  keepBrief(flow, once, other);
+  keepBrief(flow, once);
 }
 
 function finish(window: u32): void {

@@ -3,7 +3,8 @@
 import { blockBytes, giveBlock, takeBlock } from '../lib/arena';
 import { isConnectFailure, keyOfJoin } from './flow-key';
 import { keyTag } from './flow-table';
-import { oncesOf, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { WaitingOnce } from './onces';
+import { firstWaiting, nextWaiting } from './shard-onces';
 
 @unmanaged
 class KeySlot {
@@ -20,13 +21,11 @@ let slots: usize = 0;
 let slotsBytes: usize = 0;
 let mask: u32 = 0;
 
-/** Sets `other` in the list of the shard. Returns for how many connections, at most; 0 when there are too many or memory is used up. */
-export function pairOnces(shard: u32): u32 {
-  const list = oncesOf(shard);
-  const size = list.bytes / WAITING_ONCE_BYTES;
+/** Sets `other` among the `size` that wait in the shard. Returns for how many connections, at most; 0 when there are too many or memory is used up. */
+export function pairOnces(shard: u32, size: u32): u32 {
   if (size > PAIRED_COUNT_MAX || !clearSlots(size)) return 0;
   let pairs: u32 = 0;
-  for (let at = list.rewind(); at !== 0; at = list.next(WAITING_ONCE_BYTES)) {
+  for (let at = firstWaiting(shard); at !== 0; at = nextWaiting(shard)) {
     const waiting = changetype<WaitingOnce>(at);
     if (!isConnectFailure(waiting.reason) && meets(waiting, shard)) pairs++;
   }

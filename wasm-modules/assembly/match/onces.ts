@@ -1,20 +1,11 @@
-// Sockets that lived within one window wait here for its close, in a list for each shard. A list is claimed and booked as a whole, so the rows
-// of its flows, taken one after another, and the shard's part of the flow table are in the cache of the core meanwhile; in the order in which
-// agents tell them nearly every look at a row would be a miss.
-//
-// Both ends of a connection are in one list, in the order of their channels. Who keeps a contested side does not depend on when it is claimed
-// (claims.ts). Ends that join by their tuple do not wait: which connection of the tuple they are of follows from what closed before. Nor do those
-// whose totals are beyond 2^32.
+// What is told of a socket that lived within one window, as it waits for its close (shard-onces.ts). Ends that join by their tuple do not wait:
+// which connection of the tuple they are of follows from what closed before. Nor do those whose totals are beyond 2^32.
 //
 // Memory's bandwidth is what a short connection costs most, so what waits is little more than half of a MatchOnce: of from where it is seen the
 // number of its viewpoint, narrow totals, no IPv4 address longer than it is.
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { Role } from '../gen/kernel-events';
 import { EndTotals, MatchOnce } from '../gen/records';
-import { allocate } from '../lib/arena';
-import { BlockChain } from '../lib/block-chain';
-import { SHARD_COUNT } from '../lib/flow-place';
-import { copyRow } from '../lib/words';
 import { isConnectFailure, precedesTuple } from './flow-key';
 import { areNarrow } from './narrow-update';
 import { RemoteAddress } from './remote-addresses';
@@ -27,9 +18,12 @@ export class WaitingOnce {
   cookie: u64;
   private remoteBytes: u64;
   durationNs: u64;
-  /** While it is staged its shard; of its key in the tables where `other` is set. */
+  /** While it is staged its shard, while it is paired of its key in the tables; of a brief flow (brief-flows.ts) what that says. */
   tag: u32;
-  /** The WaitingOnce of the other side, when these two are all that claim their key in the list; 0 = not so. TAKEN_ONCE: claimed with the other. */
+  /**
+   * The WaitingOnce of the other side, when these two are all that claim their key in the list; 0 = not so. TAKEN_ONCE: booked with the other.
+   * GONE_ONCE: it holds nothing any more.
+   */
   other: u32;
   viewpoint: u32;
   /** Its owner; 0 = unknown. */
@@ -93,38 +87,18 @@ export const WAITING_ONCE_BYTES: u32 = <u32>offsetof<WaitingOnce>();
 if (WAITING_ONCE_BYTES !== 104) ERROR('a WaitingOnce has 104 bytes');
 
 export const TAKEN_ONCE: u32 = 1;
+export const GONE_ONCE: u32 = 2;
 
-let lists: usize = 0;
 /** What a WaitingOnce says in the form of all others. */
 const wide: MatchOnce = changetype<MatchOnce>(memory.data(offsetof<MatchOnce>(), 8));
-
-export function initOnces(): void {
-  lists = allocate(<usize>SHARD_COUNT * offsetof<BlockChain>());
-}
-
-export function oncesOf(shard: u32): BlockChain {
-  return changetype<BlockChain>(lists + <usize>shard * offsetof<BlockChain>());
-}
 
 /** True when a Once with this key and these totals may wait. */
 export function mayWait(joinKey: u64, reason: u8, totals: EndTotals): bool {
   return (joinKey !== 0 || isConnectFailure(reason)) && areNarrow(totals);
 }
 
-/** Keeps a copy, which takes over what `once` holds; its `tag` is its shard. False when memory is used up. */
-export function deferOnce(once: WaitingOnce, fromWindow: u32): bool {
-  const address = oncesOf(once.tag).append(WAITING_ONCE_BYTES);
-  if (address === 0) return false;
-  copyRow<WaitingOnce>(address, changetype<usize>(once));
-  changetype<WaitingOnce>(address).fromWindow = fromWindow;
-  return true;
-}
-
-/** `deferOnce` of what another worker tells, of which `mayWait` is true. `node`, `remoteNode`: those of `once` here, which are retained. */
-export function deferMatchOnce(once: MatchOnce, node: u32, remoteNode: u32): bool {
-  const address = oncesOf(once.openShard).append(WAITING_ONCE_BYTES);
-  if (address === 0) return false;
-  const waiting = changetype<WaitingOnce>(address);
+/** Makes `waiting` of what another worker tells, of which `mayWait` is true. `node`, `remoteNode`: those of `once` here, which are retained. */
+export function fillWaiting(waiting: WaitingOnce, once: MatchOnce, node: u32, remoteNode: u32): void {
   const open = once.open;
   waiting.begin(open.remoteAddressHi, open.remoteAddressLo);
   waiting.joinKey = open.joinKey;
@@ -148,7 +122,6 @@ export function deferMatchOnce(once: MatchOnce, node: u32, remoteNode: u32): boo
   waiting.protocol = open.protocol;
   waiting.reason = once.reason;
   waiting.phase = once.phase;
-  return true;
 }
 
 /** What `waiting` says in the form of all others, without nodes; valid until the next call. */
@@ -189,16 +162,6 @@ export function widenOnce(waiting: WaitingOnce, shard: u32): MatchOnce {
   totals.srttUs = waiting.srttUs;
   totals.minRttUs = waiting.minRttUs;
   return wide;
-}
-
-/** Address of the next WaitingOnce of the shard, or 0; it stands until the next call. Then what it holds must go. */
-export function takeOnce(shard: u32): usize {
-  const list = oncesOf(shard);
-  for (let waiting = list.front(); waiting !== 0; waiting = list.front()) {
-    list.pass(WAITING_ONCE_BYTES);
-    if (changetype<WaitingOnce>(waiting).other !== TAKEN_ONCE) return waiting;
-  }
-  return 0;
 }
 
 export function releaseOnce(once: WaitingOnce): void {

@@ -8,17 +8,17 @@ import { Role } from '../gen/kernel-events';
 import { keepLoads } from '../lib/keep-loads';
 import { likelyLeaf } from './emit';
 import { GROUP_SIZE } from './look-ahead';
-import { oncesOf, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { TAKEN_ONCE, WaitingOnce } from './onces';
+import { firstWaiting, nextWaiting } from './shard-onces';
 
 /** What the step before found for each pair, u32; 0 = nothing. */
 const found: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 /** The rows of what `takeOnce` gives next. Returns how many onces they are, at most GROUP_SIZE. */
 export function expectOnces(shard: u32): u32 {
-  const list = oncesOf(shard);
   let size: u32 = 0;
   let pairs: u32 = 0;
-  for (let at = list.rewind(); at !== 0 && size < GROUP_SIZE; at = list.next(WAITING_ONCE_BYTES)) {
+  for (let at = firstWaiting(shard); at !== 0 && size < GROUP_SIZE; at = nextWaiting(shard)) {
     const waiting = changetype<WaitingOnce>(at);
     if (waiting.other === TAKEN_ONCE) continue;
     size++;

@@ -39,7 +39,8 @@ import { keepFold } from './folds';
 import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
-import { deferMatchOnce, deferOnce, mayWait, releaseOnce, WaitingOnce, widenOnce } from './onces';
+import { mayWait, releaseOnce, WaitingOnce, widenOnce } from './onces';
+import { deferMatchOnce, deferOnce } from './shard-onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 import { releaseViewpoint, viewpointOf } from './viewpoints';
 

@@ -39,8 +39,9 @@ import { initExported } from '../match/exported';
 import { initFlowTable, noteCommitted } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
-import { initOnces } from '../match/onces';
+
 import { initOwnTotals } from '../match/own-numbers';
+import { initOnces } from '../match/shard-onces';
 import { initWaitingTallies } from '../match/tallies';
 import { initViewpoints } from '../match/viewpoints';
 import {
