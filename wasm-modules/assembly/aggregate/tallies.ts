@@ -89,6 +89,8 @@ let leaves: u32 = 0;
 let labelled: u32 = 0;
 let sweepCursor: u32 = 1;
 let window: u32 = 0;
+/** The tally of a leaf that was found last; 0 = none. */
+let recent: u32 = 0;
 /** Where rollUpTallies, foldTallies or settleTallies is: a tally of a level's list, of which foldTallies has kept so many. */
 let level: u32 = 0;
 let index: u32 = 0;
@@ -105,6 +107,7 @@ export function initTallies(openWindow: u32, levels: u32, tallyCountMax: u32 = T
   labelled = 0;
   sweepCursor = 1;
   window = openWindow;
+  recent = 0;
   level = 0;
   index = 0;
   kept = 0;
@@ -310,16 +313,29 @@ function expireTallies(closed: u32): void {
   }
 }
 
-/** A tally of the leaf, or 0. */
+/** A tally of the leaf, or 0. What is told of one connection after the other comes in the same order, in which the leaf has its first tallies. */
 function findOfLeaf(leaf: u32, what: u64, label: u32): u32 {
+  if (recent !== 0 && tallyAt(recent).row === leaf && isOfLeaf(tallyAt(recent).next, what, label)) {
+    recent = tallyAt(recent).next;
+    return recent;
+  }
+  recent = searchLeaf(leaf, what, label);
+  return recent;
+}
+
+function searchLeaf(leaf: u32, what: u64, label: u32): u32 {
   let handle = rowAt(leaf).tallies;
   for (let near: u32 = 0; handle !== 0; near++) {
     if (near === NEAR_COUNT_MAX) return findTally(Level.IdId, leaf, what, label);
-    const tally = tallyAt(handle);
-    if (tally.what === what && tally.label === label) return handle;
-    handle = tally.next;
+    if (isOfLeaf(handle, what, label)) return handle;
+    handle = tallyAt(handle).next;
   }
   return 0;
+}
+
+/** `handle`: of a tally of the leaf that is looked for, or 0. */
+function isOfLeaf(handle: u32, what: u64, label: u32): bool {
+  return handle !== 0 && tallyAt(handle).what === what && tallyAt(handle).label === label;
 }
 
 function findTally(level: u32, row: u32, what: u64, label: u32): u32 {
@@ -358,12 +374,20 @@ function makeTally(level: u32, row: u32, what: u64, label: u32, teller: u8): u32
   return handle;
 }
 
+/** Behind those that are looked at first. */
 function addToLeaf(handle: u32, leaf: u32): void {
-  const tally = tallyAt(handle);
   const row = rowAt(leaf);
-  tally.next = row.tallies;
-  if (row.tallies !== 0) tallyAt(row.tallies).previous = handle;
-  row.tallies = handle;
+  if (row.tallies === 0) {
+    row.tallies = handle;
+    return;
+  }
+  let before = row.tallies;
+  for (let near: u32 = 1; near < NEAR_COUNT_MAX && tallyAt(before).next !== 0; near++) before = tallyAt(before).next;
+  const tally = tallyAt(handle);
+  tally.previous = before;
+  tally.next = tallyAt(before).next;
+  if (tally.next !== 0) tallyAt(tally.next).previous = handle;
+  tallyAt(before).next = handle;
 }
 
 function createTally(level: u32, row: u32, what: u64, label: u32): u32 {
@@ -410,6 +434,7 @@ function freeLeafTally(handle: u32, tally: TallyRow): void {
 
 function freeTally(handle: u32): void {
   const tally = tallyAt(handle);
+  if (handle === recent) recent = 0;
   table.remove(hashTally(tally.level, tally.row, tally.what, tally.label), handle);
   releaseLabel(tally.label);
   tally.row = 0;

@@ -164,10 +164,10 @@ function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
   // It has news, because it closed, and ends that name it.
   const edge = bookNews(flow, false, window);
   assert(edge !== 0);
-  const clientSlot: u32 = coldFlowAt(flow).clientSlot;
+  const isClient = once.slot === <u32>coldFlowAt(flow).clientSlot;
   beginTallies(edge);
-  sendEnding(other, other.slot === clientSlot ? TallySide.Client : TallySide.Server);
-  sendEnding(once, once.slot === clientSlot ? TallySide.Client : TallySide.Server);
+  sendEnding(isClient ? once : other, TallySide.Client);
+  sendEnding(isClient ? other : once, TallySide.Server);
   keepBrief(flow, once);
 }
 
