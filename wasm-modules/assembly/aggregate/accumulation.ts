@@ -51,8 +51,8 @@ export function receiveEdge(from: u32, record: usize): void {
   );
 }
 
-/** `record`: the EdgeFlow behind its header; `from` may be the own worker. */
-export function aggregateFlow(from: u32, record: usize): void {
+/** `record`: the EdgeFlow behind its header; `from` may be the own worker. Returns the leaf. */
+export function aggregateFlow(from: u32, record: usize): u32 {
   const flow = changetype<EdgeFlow>(record);
   const handle = leafOfChannel(from, flow.edge, flow.activeDelta);
   const leaf = rowAt(handle);
@@ -66,6 +66,7 @@ export function aggregateFlow(from: u32, record: usize): void {
   leaf.activeDelta += flow.activeDelta;
   addFlow(leaf, flow);
   if (flow.rttUs !== 0) sampleRtt(leaf, flow.rttUs);
+  return handle;
 }
 
 /**

@@ -25,7 +25,7 @@ import { clearRow } from '../lib/words';
 
 let ownWorker: u32 = 0;
 let announcement: usize = 0;
-/** The edge of the tallies that are being sent, its worker, and its leaf when that is here. */
+/** The edge to which tallies may be sent, its worker, and its leaf when that is here; 0 = none. */
 let tallyEdge: u32 = 0;
 let tallyWorker: u32 = 0;
 let tallyLeaf: u32 = 0;
@@ -38,17 +38,21 @@ export function initEmit(worker: u32): void {
 
 /** The one scratch row of the close, zeroed. */
 export function blankEdgeFlow(): EdgeFlow {
+  tallyEdge = 0;
   clearRow<EdgeFlow>(changetype<usize>(blank));
   return blank;
 }
 
+/** Tallies that follow may be of `edge`. */
 export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
   flow.edge = edge;
   count(ReducerCounter.EdgeFlows);
   const worker = edgeWorker(edge);
+  tallyEdge = edge;
+  tallyWorker = worker;
   if (worker === ownWorker) {
     announceEdge(edge, announcement);
-    aggregateFlow(worker, changetype<usize>(flow));
+    tallyLeaf = aggregateFlow(worker, changetype<usize>(flow));
     return;
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
@@ -70,8 +74,9 @@ export function likelyLeaf(edge: u32): u32 {
   return edgeWorker(edge) === ownWorker ? lastLeafOf(ownWorker, edge) : 0;
 }
 
-/** Tallies that follow are of `edge`. */
+/** Tallies that follow are of `edge`, which is that of the flow whose news were emitted last, if any were. */
 export function beginTallies(edge: u32): void {
+  if (edge === tallyEdge) return;
   tallyEdge = edge;
   tallyWorker = edgeWorker(edge);
   if (tallyWorker === ownWorker) {
