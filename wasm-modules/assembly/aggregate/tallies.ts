@@ -434,7 +434,6 @@ function freeLeafTally(handle: u32, tally: TallyRow): void {
 
 function freeTally(handle: u32): void {
   const tally = tallyAt(handle);
-  if (handle === recent) recent = 0;
   table.remove(hashTally(tally.level, tally.row, tally.what, tally.label), handle);
   releaseLabel(tally.label);
   tally.row = 0;

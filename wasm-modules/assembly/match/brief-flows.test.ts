@@ -272,6 +272,26 @@ test('connections of many windows that are kept take the memory of connections, 
   assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), perWindow * 10);
 });
 
+test('what waited of connections that only one end tells leaves no memory behind', () => {
+  const hosts = new TwoHosts(MODULE);
+  const client = hosts.agent(1, 'curl');
+  const perWindow = 40_000;
+  const tell = (window: number) => {
+    for (let at = 0; at < perWindow; at += 1000) {
+      const keys = Array.from({ length: 1000 }, (_, index) => BigInt(window * perWindow + at + index + 1));
+      hosts.say(client, onceFrame(keys.map((joinKey) => once({ open: clientEnd({ joinKey, cookie: joinKey }) }))));
+    }
+    assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].connections, perWindow);
+  };
+  // Until as many flows wait for their other ends as may.
+  for (let window = 0; window < 10; window++) tell(window);
+  assert.notEqual(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 0);
+  const before = hosts.fleet.memoryBytes(0);
+  for (let window = 10; window < 20; window++) tell(window);
+  // The Onces of ten windows are 40 MiB.
+  assert.ok(hosts.fleet.memoryBytes(0) - before <= 16 * 2 ** 20, String(hosts.fleet.memoryBytes(0) - before));
+});
+
 test('without a commit a connection is kept for ten minutes of windows', () => {
   const { hosts } = closedConnection();
   for (let window = 0; window < 59; window++) hosts.close();

@@ -35,6 +35,7 @@ import {
 import { flowKey, KeyKind } from './flow-key';
 import { committedWindow, insertFlow, nameFlow, newFlow, windowsToLinger } from './flow-table';
 import { bookTotals } from './ledger';
+import { KeyTable } from './once-pairs';
 import { GONE_ONCE, releaseOnce, TAKEN_ONCE, WaitingOnce } from './onces';
 import { keepOwnTotals } from './own-numbers';
 import { passOldest } from './shard-onces';
@@ -70,7 +71,7 @@ export class BriefFlow {
     return <u8>(this.first.tag >>> 16);
   }
 
-  /** Taken back. */
+  /** Taken back, or never booked as one. */
   get isGone(): bool {
     return this.first.other === GONE_ONCE;
   }
@@ -91,41 +92,34 @@ class BriefList {
   /** The list of the next window. Free rows keep their list here. */
   next: u32;
   window: u32;
-  mask: u32;
   /** Onces that waited for the window and are not passed. */
   onces: u32;
-  /** Slots by linear probing: tag u32, address of the BriefFlow u32; 0 = it is being forgotten. */
-  index: usize;
-  /** Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the index is in no cache. */
+  /** KeyTable of these; without slots while it is being forgotten. */
+  slots: usize;
+  mask: u32;
+  /** Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the table is in no cache. */
   filter: usize;
 
-  get indexBytes(): usize {
-    return (<usize>this.mask + 1) * SLOT_BYTES;
+  get keys(): KeyTable {
+    return changetype<KeyTable>(changetype<usize>(this) + offsetof<BriefList>('slots'));
   }
 
   get filterBytes(): usize {
     return (<usize>this.mask + 1) >>> 1;
   }
 
-  slotAt(slot: u32): usize {
-    return this.index + <usize>(slot & this.mask) * SLOT_BYTES;
-  }
-
   giveTables(): void {
-    if (this.index !== 0) giveBlock(this.index, this.indexBytes);
-    if (this.filter !== 0) giveBlock(this.filter, this.filterBytes);
-    this.index = 0;
-    this.filter = 0;
+    if (this.slots === 0) return;
+    this.keys.give();
+    giveBlock(this.filter, this.filterBytes);
+    this.slots = 0;
   }
 
   mayHave(tag: u32): bool {
     return ((load<u32>(this.filterWordOf(tag)) >>> (tag & 31)) & 1) !== 0;
   }
 
-  add(tag: u32, address: usize): void {
-    let slot = tag;
-    while (load<u32>(this.slotAt(slot), 4) !== 0) slot++;
-    store<u64>(this.slotAt(slot), <u64>tag | ((<u64>(<u32>address)) << 32));
+  note(tag: u32): void {
     const word = this.filterWordOf(tag);
     store<u32>(word, load<u32>(word) | ((<u32>1) << (tag & 31)));
   }
@@ -137,8 +131,6 @@ class BriefList {
 
 /** Onces that are passed for as long as a flow is booked. */
 const PASSED_COUNT: u32 = 8;
-const SLOT_BYTES: usize = 8;
-const SLOT_COUNT_MIN: u32 = 8;
 
 /** Of a shard, oldest first. */
 @unmanaged
@@ -153,6 +145,8 @@ class ShardLists {
 let lists: RowPool = changetype<RowPool>(0);
 let shards: usize = 0;
 let briefs: u32 = 0;
+/** The list of what is kept in the course of a shard's close. */
+let keeping: u32 = 0;
 /** In which one brief flow after the other is booked in the course of a close; 0 = not taken. */
 let scratch: u32 = 0;
 let scratchEnd: u32 = 0;
@@ -181,29 +175,31 @@ function shardAt(shard: u32): ShardLists {
   return changetype<ShardLists>(shards + <usize>shard * offsetof<ShardLists>());
 }
 
-/** The next `keepBrief`s are of this shard and window, at most `pairs` among `onces` that wait. False when there is no memory for them. */
-export function beginBriefs(shard: u32, window: u32, pairs: u32, onces: u32): bool {
-  let slots: u32 = SLOT_COUNT_MIN;
-  while (slots < pairs * 2) slots *= 2;
+/** The next `keepBrief`s are of the window, among `onces` that wait in a shard. Takes over `keys` of these; false when there is no memory for them. */
+export function beginBriefs(window: u32, onces: u32, keys: KeyTable): bool {
   const row = lists.take();
   if (row === 0) return false;
   const list = listAt(row);
-  memory.fill(changetype<usize>(list), 0, offsetof<BriefList>());
+  list.next = 0;
   list.window = window;
   list.onces = onces;
-  list.mask = slots - 1;
-  list.index = takeBlock(list.indexBytes);
+  list.slots = keys.slots;
+  list.mask = keys.mask;
   list.filter = takeBlock(list.filterBytes);
-  if (list.index === 0 || list.filter === 0) {
-    list.giveTables();
-    lists.give(row);
-    return false;
+  if (list.filter !== 0) {
+    keeping = row;
+    return true;
   }
+  lists.give(row);
+  return false;
+}
+
+/** They were of this shard. No Once of the list has the key of one that was kept before, so that nobody asked for these. */
+export function listBriefs(shard: u32): void {
   const kept = shardAt(shard);
-  if (kept.tail === 0) kept.head = row;
-  else listAt(kept.tail).next = row;
-  kept.tail = row;
-  return true;
+  if (kept.tail === 0) kept.head = keeping;
+  else listAt(kept.tail).next = keeping;
+  kept.tail = keeping;
 }
 
 /** A flow of both ends of the connection in `flowKey`, of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
@@ -265,7 +261,7 @@ function fillEnd(end: u32, flow: u32, once: WaitingOnce): void {
 export function keepBrief(flow: u32, once: WaitingOnce): void {
   const cold = coldFlowAt(flow);
   const shard = shardAt(cold.shard);
-  listAt(shard.tail).add(once.tag, changetype<usize>(once));
+  listAt(keeping).note(once.tag);
   changetype<BriefFlow>(once).keep(cold.flags, cold.clientSlot);
   shard.count++;
   briefs++;
@@ -280,13 +276,9 @@ export function findBrief(tag: u32): usize {
   if (flowKey.kind !== KeyKind.Join || shard.count === 0) return 0;
   for (let row = shard.head; row !== 0; row = listAt(row).next) {
     const list = listAt(row);
-    if (list.index === 0 || !list.mayHave(tag)) continue;
-    for (let slot = tag; load<u32>(list.slotAt(slot), 4) !== 0; slot++) {
-      if (load<u32>(list.slotAt(slot)) !== tag) continue;
-      const address: usize = load<u32>(list.slotAt(slot), 4);
-      const brief = changetype<BriefFlow>(address);
-      if (brief.joinKey === flowKey.high && !brief.isGone) return address;
-    }
+    if (list.slots === 0 || !list.mayHave(tag)) continue;
+    const once = list.keys.find(flowKey.high, tag);
+    if (once !== 0 && !changetype<BriefFlow>(once).isGone) return once;
   }
   return 0;
 }

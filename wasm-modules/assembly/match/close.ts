@@ -19,6 +19,7 @@ import {
   forgetCommittedBriefs,
   hasRoomForBrief,
   keepBrief,
+  listBriefs,
 } from './brief-flows';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
@@ -45,7 +46,7 @@ import { bookHistory } from './history';
 import { applyBaselines, bookTotals } from './ledger';
 import { expectTouched } from './look-ahead';
 import { beginNaming, findEdge, isStale } from './naming';
-import { pairOnces } from './once-pairs';
+import { keys, pairOnces } from './once-pairs';
 import { GONE_ONCE, TAKEN_ONCE, WaitingOnce } from './onces';
 import { orientFlow } from './orientation';
 import { fillOwnNumbers, hasOwnNumbers, keepOwnTotals } from './own-numbers';
@@ -103,8 +104,10 @@ function closeShards(window: u32): bool {
     if (!isPaired) {
       isPaired = true;
       onces = beginOnces(shard);
-      const pairs = onces === 0 ? 0 : pairOnces(shard, onces);
-      if (pairs !== 0) hasBriefs = beginBriefs(shard, window, pairs, onces);
+      if (onces !== 0 && pairOnces(shard, onces)) {
+        hasBriefs = beginBriefs(window, onces, keys);
+        if (!hasBriefs) keys.give();
+      }
     }
     const once = nextOnce();
     if (once !== 0) {
@@ -117,7 +120,8 @@ function closeShards(window: u32): bool {
       return true;
     }
     if (forgetCommitted(shard) || forgetCommittedBriefs(shard)) return true;
-    if (onces !== 0 && !hasBriefs) dropOnces(shard);
+    if (hasBriefs) listBriefs(shard);
+    else if (onces !== 0) dropOnces(shard);
     isPaired = false;
     hasBriefs = false;
   }

@@ -1,10 +1,11 @@
 // Entry of the test build: one chain of records, each of which begins with its bytes and a value.
 import { allocate, arenaBytes } from '../lib/arena';
-import { BlockChain } from '../lib/block-chain';
+import { BlockChain, ChainPlace } from '../lib/block-chain';
 
 const VALUE_OFFSET: usize = 4;
 
 const chain = changetype<BlockChain>(allocate(offsetof<BlockChain>()));
+const place = changetype<ChainPlace>(allocate(offsetof<ChainPlace>()));
 
 export { arenaBytes };
 
@@ -36,4 +37,22 @@ export function nextWalked(record: usize): usize {
 
 export function readValue(record: usize): u32 {
   return load<u32>(record, VALUE_OFFSET);
+}
+
+/** Remembers where the record is that was appended last. */
+export function markLast(bytes: u32): void {
+  chain.lastPlace(bytes, place);
+}
+
+/** The value of the record at the place, which becomes the one behind it; 0 when there is none. */
+export function readMarked(): u32 {
+  const record = chain.recordAt(place);
+  if (record === 0) return 0;
+  place.at += load<u32>(record);
+  return load<u32>(record, VALUE_OFFSET);
+}
+
+/** Takes back the record at the place and all after it. */
+export function cut(): void {
+  chain.cut(place);
 }
