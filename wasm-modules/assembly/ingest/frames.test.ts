@@ -12,6 +12,7 @@ import {
   closeFrame,
   fold,
   foldFrame,
+  ipv4,
   lossFrame,
   narrowFrame,
   once,
@@ -19,6 +20,7 @@ import {
   open,
   openFrame,
   process,
+  SPACE,
   settled,
   settledFrame,
   snapshotMark,
@@ -360,4 +362,15 @@ test('rows that have closed since they moved count for a slice of shipping, too'
   // wasm-modules/assembly/ingest/ship.ts, SHIPPED_PER_CALL: an open and a close for each row, and the row itself.
   assert.equal(slices, Math.ceil((3 * count) / 8_192));
   assert.equal(world.fleet.state(agent).reachedWindow, K);
+});
+
+test('agents that have announced themselves and tell nothing take some kilobytes each', () => {
+  const hosts = new TwoHosts(MODULE);
+  const before = hosts.fleet.memoryBytes(0);
+  for (let host = 1; host <= 1000; host++) {
+    const hostAddresses = [{ address: ipv4(10, 1, host >> 8, host & 255), addressSpace: SPACE }];
+    hosts.say(hosts.agent(host, `unit-${host}`), announceFrame({ hostAddresses }));
+  }
+  hosts.close();
+  assert.ok(hosts.fleet.memoryBytes(0) - before <= 16 * 2 ** 20, String(hosts.fleet.memoryBytes(0) - before));
 });

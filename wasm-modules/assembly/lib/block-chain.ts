@@ -2,16 +2,19 @@
 //
 //   for (let record = chain.front(); record !== 0; record = chain.front()) { ...; chain.pass(bytesOf(record)); }
 //
-// All blocks are pages (arena.ts), so that what passes from one chain to another, or becomes rows, finds its memory there.
-import { giveBlock, PAGE_BYTES, takeBlockAsIs } from './arena';
+// Blocks are pages (arena.ts), so that what passes from one chain to another, or becomes rows, finds its memory there; but the first one is small,
+// because most chains are those of agents that have little to tell.
+import { giveBlock, PAGE_BYTES, takeBlockAsIs, takeBlockInPage } from './arena';
 
 const BLOCK_HEADER_BYTES: u32 = 16;
+const FIRST_BLOCK_BYTES: u32 = 2048;
 
 @unmanaged
 class Block {
   next: usize;
   /** Of one that is full. */
   used: u32;
+  bytes: u32;
 }
 
 /** Where a record of a chain is, or where the next one will be. */
@@ -37,16 +40,17 @@ export class BlockChain {
    * to many chains in turn would find none there.
    */
   private end: u32;
-  private pad0: u32;
+  /** Bytes of `last`. */
+  private room: u32;
 
   /** Bytes of the records that were appended since it was empty, and what was charged. */
   get bytes(): u32 {
     return this.waiting;
   }
 
-  /** `bytes` behind the last record, a multiple of 8 and less than a block, with what was there before; 0 when memory is used up. */
+  /** `bytes` behind the last record, a multiple of 8 and less than a page, with what was there before; 0 when memory is used up. */
   append(bytes: u32): usize {
-    if ((this.last === 0 || this.end + bytes > PAGE_BYTES) && !this.addBlock()) return 0;
+    if ((this.last === 0 || this.end + bytes > this.room) && !this.addBlock(bytes)) return 0;
     const record = this.last + this.end;
     this.end += bytes;
     this.waiting += bytes;
@@ -74,11 +78,12 @@ export class BlockChain {
   cut(place: ChainPlace): void {
     for (let block = this.nextOf(place.block); block !== 0; ) {
       const next = this.nextOf(block);
-      giveBlock(block, PAGE_BYTES);
+      giveBlock(block, changetype<Block>(block).bytes);
       block = next;
     }
     this.last = place.block;
     this.end = place.at;
+    this.room = changetype<Block>(place.block).bytes;
     this.front();
   }
 
@@ -87,8 +92,10 @@ export class BlockChain {
     this.waiting += bytes;
   }
 
-  private addBlock(): bool {
-    const block = takeBlockAsIs(PAGE_BYTES);
+  /** One that has room for a record of `bytes`. */
+  private addBlock(bytes: u32): bool {
+    const isSmall = this.last === 0 && bytes <= FIRST_BLOCK_BYTES - BLOCK_HEADER_BYTES;
+    const block = isSmall ? takeBlockInPage(FIRST_BLOCK_BYTES) : takeBlockAsIs(PAGE_BYTES);
     if (block === 0) return false;
     if (this.last === 0) {
       this.first = block;
@@ -99,6 +106,8 @@ export class BlockChain {
     }
     this.last = block;
     this.end = BLOCK_HEADER_BYTES;
+    this.room = isSmall ? FIRST_BLOCK_BYTES : PAGE_BYTES;
+    changetype<Block>(block).bytes = this.room;
     return true;
   }
 
@@ -116,7 +125,7 @@ export class BlockChain {
       if (this.at < this.endOf(this.first)) return this.first + this.at;
       // Read before it is given back: a free block keeps its list where `next` is.
       const next = this.nextOf(this.first);
-      giveBlock(this.first, PAGE_BYTES);
+      giveBlock(this.first, changetype<Block>(this.first).bytes);
       this.first = next;
       this.at = BLOCK_HEADER_BYTES;
     }
