@@ -1,6 +1,6 @@
 /**
- * What every edge adds up to since the incarnation began: what cumulative OTLP and Prometheus tell. A row is replaced, never changed, so that
- * a list of rows taken at any moment is a snapshot.
+ * What every edge adds up to since the incarnation began: what cumulative OTLP and Prometheus tell. A row that is in a snapshot is replaced, so that
+ * nobody changes it; any other changes in place, so that a window leaves no garbage of each edge.
  *
  * A window mentions each edge that moved or has an open connection. An edge that none has mentioned for `staleNs` is dropped, so that edges
  * that are gone do not fill the table; the sums of one that comes back start at zero, as its `fromWindow` says. It is dropped no earlier than
@@ -36,6 +36,8 @@ interface CumulativeRow extends EdgeRow {
   lastWindow: number;
   /** A window whose level was over its budget did not mention it. */
   hasEnded: boolean;
+  /** Snapshots that had been taken when this object was made: none of these has it. */
+  snapshots: number;
 }
 
 const NO_LEVELS: ReadonlySet<Level> = new Set();
@@ -51,6 +53,7 @@ export class CumulativeSums {
   #tallies = 0;
   #overflow = 0;
   #expired = 0;
+  #snapshots = 0;
 
   constructor({ rowsMax = CUMULATIVE_ROWS_MAX, staleNs = STALE_NS, isScraped = false }: CumulativeSumsOptions = {}) {
     this.#rowsMax = rowsMax;
@@ -71,14 +74,16 @@ export class CumulativeSums {
       if (!bounded.rows.has(key)) {
         const isFolded = foldedLevels.has(row.level) && row.client.kind !== NodeKind.Other && !row.isHost;
         const hasEnded = row.hasEnded || isFolded;
-        if (row.active !== 0 || hasEnded !== row.hasEnded) this.#rows.set(key, { ...row, active: 0, hasEnded });
+        if (row.active !== 0 || hasEnded !== row.hasEnded)
+          this.#rows.set(key, Object.assign(this.#own(row), { active: 0, hasEnded }));
       }
     for (const [key, row] of bounded.rows) {
       const known = this.#rows.get(key);
       this.#rows.delete(key);
-      const total = { ...sum(known, row), fromWindow: known?.fromWindow ?? window };
-      this.#rows.set(key, { ...total, lastWindow: window, hasEnded: false });
-      this.#tallies += countedTallies(total) - (known === undefined ? 0 : countedTallies(known));
+      this.#tallies -= known === undefined ? 0 : countedTallies(known);
+      const total = known === undefined ? this.#begin(row, window) : this.#addTo(known, row);
+      this.#tallies += countedTallies(total);
+      this.#rows.set(key, Object.assign(total, { lastWindow: window, hasEnded: false }));
     }
   }
 
@@ -89,6 +94,7 @@ export class CumulativeSums {
 
   /** The rows as of the last closed window. */
   snapshot(): RowsByKey {
+    this.#snapshots++;
     return new Map(this.#rows);
   }
 
@@ -97,6 +103,24 @@ export class CumulativeSums {
       { metric: 'seriesOverflow', attributes: { stage: 'export' }, value: this.#overflow },
       { metric: 'seriesExpired', attributes: { stage: 'export' }, value: this.#expired },
     ];
+  }
+
+  #begin(row: EdgeRow, window: number): CumulativeRow {
+    const begun = { fromWindow: window, lastWindow: window, hasEnded: false, snapshots: this.#snapshots };
+    return { ...copyRow(row), ...begun };
+  }
+
+  #addTo(known: CumulativeRow, row: EdgeRow): CumulativeRow {
+    const total = this.#own(known);
+    const { fromWindow } = total;
+    addInto(total, row, row.active);
+    total.fromWindow = fromWindow;
+    return total;
+  }
+
+  /** The row, which may be changed. */
+  #own(row: CumulativeRow): CumulativeRow {
+    return row.snapshots === this.#snapshots ? row : { ...row, ...copyRow(row), snapshots: this.#snapshots };
   }
 
   #dropEnded(rows: RowsByKey): void {
@@ -122,11 +146,4 @@ export class CumulativeSums {
 /** Of a row, as far as they count for the limit. */
 export function countedTallies({ client, tallies }: EdgeRow): number {
   return client.kind === NodeKind.Other ? 0 : tallies.size;
-}
-
-function sum(known: EdgeRow | undefined, row: EdgeRow): EdgeRow {
-  if (known === undefined) return copyRow(row);
-  const total = copyRow(known);
-  addInto(total, row, row.active);
-  return total;
 }

@@ -1,6 +1,6 @@
 import { HISTOGRAM_RECORD_SIZE, readHistogramRecord } from '../wire/gen/records-layout.ts';
 
-/** Counts of base-2 exponential buckets (OpenTelemetry metrics data model): `counts[i]` is the bucket with index `offset + i`. */
+/** Nobody changes one. Counts of base-2 exponential buckets (OpenTelemetry metrics data model): `counts[i]` is the bucket with index `offset + i`. */
 export interface Histogram {
   scale: number;
   offset: number;
@@ -26,8 +26,4 @@ export function mergeHistograms(a: Histogram | undefined, b: Histogram | undefin
       counts[first - offset + index] += count;
     });
   return { scale: a.scale, offset, counts };
-}
-
-export function copyHistogram(histogram: Histogram | undefined): Histogram | undefined {
-  return histogram && { ...histogram, counts: [...histogram.counts] };
 }

@@ -3,10 +3,11 @@ import {
   LABEL_RECORD_SIZE,
   readLabelRecord,
   readTallyPoint,
+  TALLY_POINT_OFFSET,
   TALLY_POINT_SIZE,
   type TallyPoint,
 } from '../wire/gen/records-layout.ts';
-import { copyHistogram, type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
+import { type Histogram, mergeHistograms, readHistogram } from './histogram.ts';
 
 /** wire.Tally of one side of an edge, or of a host; its label as text. Numbers are exact up to 2^53. */
 export interface Tally {
@@ -45,17 +46,18 @@ export interface TallyOfOutput {
   tally: Tally;
 }
 
-/** The tallies for which `isWanted`, in their order. */
+/** The tallies for which `isWanted`, in their order. The others, which are most where few levels are exported, are not read. */
 export function* readTallies(
   view: DataView,
   section: TallySection,
-  isWanted: (point: TallyPoint, isHost: boolean) => boolean,
+  isWanted: (level: number, isHost: boolean) => boolean,
 ): Generator<TallyOfOutput> {
   const labels = readLabels(view, section);
   for (let index = 0; index < section.tallyCount; index++) {
-    const point = readTallyPoint(view, section.tallies + index * TALLY_POINT_SIZE);
-    const isHost = point.serverNode === NO_NODE;
-    if (!isWanted(point, isHost)) continue;
+    const offset = section.tallies + index * TALLY_POINT_SIZE;
+    const isHost = view.getUint32(offset + TALLY_POINT_OFFSET.serverNode, true) === NO_NODE;
+    if (!isWanted(view.getUint8(offset + TALLY_POINT_OFFSET.level), isHost)) continue;
+    const point = readTallyPoint(view, offset);
     const { kind, side, code } = point;
     const label = point.label === 0 ? '' : labels[point.label - 1];
     const histogram = point.histogram === 0 ? undefined : readHistogram(view, section.histograms + point.histogram - 1);
@@ -77,7 +79,10 @@ function readLabels(view: DataView, { labels: start, labelBytes }: TallySection)
 
 /** Adds `tally` to `tallies`, which keep a copy. */
 export function addTally(tallies: TalliesByKey, tally: Tally): void {
-  const key = keyOf(tally);
+  addByKey(tallies, keyOf(tally), tally);
+}
+
+function addByKey(tallies: TalliesByKey, key: string, tally: Tally): void {
   const known = tallies.get(key);
   if (known !== undefined) {
     known.count += tally.count;
@@ -87,15 +92,17 @@ export function addTally(tallies: TalliesByKey, tally: Tally): void {
   }
   if (tally.label !== '' && labelled(tallies) >= LABELLED_TALLIES_MAX) addTally(tallies, { ...tally, label: '' });
   else if (tally.code !== 0 && tallies.size >= TALLIES_MAX) addTally(tallies, { ...tally, label: '', code: 0 });
-  else tallies.set(key, { ...tally, histogram: copyHistogram(tally.histogram) });
+  else tallies.set(key, { ...tally });
 }
 
 export function addTallies(into: TalliesByKey, tallies: TalliesByKey): void {
-  for (const tally of tallies.values()) addTally(into, tally);
+  for (const [key, tally] of tallies) addByKey(into, key, tally);
 }
 
 export function copyTallies(tallies: TalliesByKey): TalliesByKey {
-  return new Map([...tallies].map(([key, tally]) => [key, { ...tally, histogram: copyHistogram(tally.histogram) }]));
+  const copy: TalliesByKey = new Map();
+  for (const [key, tally] of tallies) copy.set(key, { ...tally });
+  return copy;
 }
 
 /** By kind, side, code and the bytes of the label. */
