@@ -26,8 +26,13 @@ export interface Snapshot {
   resource: Resource;
 }
 
-/** A histogram has about 20 lines, so this is some milliseconds of work. */
+/** Of a metric that has a line or two of a row. */
 const ROWS_PER_PIECE = 64;
+/**
+ * A histogram has about 25 lines, and a row several. Text of more than 128 KiB in one piece would stay in V8's heap until it marks all of that; so both
+ * are about 50 KiB, of usual names, and less than a millisecond of work.
+ */
+const ROWS_PER_PIECE_OF_HISTOGRAMS = 4;
 /** The text carries no times: samples have the time of the scrape, and sums begin when they are first seen or fall. */
 const NO_TIMES: BatchTimes = {
   startNs: () => 0n,
@@ -46,11 +51,11 @@ export async function* exposeText({ rows, self, resource }: Snapshot): AsyncGene
     own.map((metric) => toPrometheus(metric)),
   );
   const withoutTarget = new PrometheusSerializer(undefined, false, undefined, true);
-  for (const { data, bounds } of told()) {
+  for (const { data, rowsPerPiece, bounds } of told()) {
     let hasHead = false;
-    for (let first = 0; first < rows.length; first += ROWS_PER_PIECE) {
+    for (let first = 0; first < rows.length; first += rowsPerPiece) {
       await setImmediate();
-      const piece = data(withAttributes(rows.slice(first, first + ROWS_PER_PIECE), 'otel'));
+      const piece = data(withAttributes(rows.slice(first, first + rowsPerPiece), 'otel'));
       if (piece.dataPoints.length === 0) continue;
       const text = serialize(withoutTarget, [toPrometheus(piece, bounds)]);
       yield hasHead ? withoutHead(text) : text;
@@ -61,18 +66,25 @@ export async function* exposeText({ rows, self, resource }: Snapshot): AsyncGene
 
 interface ToldMetric {
   data: (rows: readonly AttributedRow[]) => MetricData;
+  rowsPerPiece: number;
   bounds?: Bounds;
 }
 
 function told(): ToldMetric[] {
   const metrics = (Object.values(METRICS) as Metric[]).map((metric) => ({
     data: (rows: readonly AttributedRow[]) => metricData(metric, metric.prometheus, rows, NO_TIMES),
+    rowsPerPiece: rowsPerPieceOf(metric),
   }));
   const tallies = TALLY_METRICS.map((metric) => ({
     data: (rows: readonly AttributedRow[]) => tallyData(metric, metric.prometheus, rows, NO_TIMES),
+    rowsPerPiece: rowsPerPieceOf(metric),
     bounds: metric.bounds,
   }));
   return [...metrics, ...tallies];
+}
+
+function rowsPerPieceOf({ instrument }: Pick<Metric, 'instrument'>): number {
+  return instrument === 'exponential_histogram' ? ROWS_PER_PIECE_OF_HISTOGRAMS : ROWS_PER_PIECE;
 }
 
 /** A metric's HELP and TYPE are told once, before its first points. */
