@@ -14,6 +14,8 @@ import type { TcpAddress } from './prometheus-server.ts';
 export const THREAD_NAME = 'export';
 /** Longer than the exporter waits for what is queued: a thread that makes points answers late. */
 const STOP_TIMEOUT_MS = 3_400;
+/** Of the thread's heap. Without, a window's rows and a scrape's text grow it to 64 MiB, and nearly all of them are garbage within milliseconds. */
+const YOUNG_MIB_MAX = 16;
 /** Closed windows on their way to the thread, each as large as the workers wrote it: with more of them no further one is to be closed. */
 export const POSTED_WINDOWS_MAX = 4;
 
@@ -64,7 +66,8 @@ export class Exports {
   async start(credentials?: Credentials): Promise<TcpAddress | undefined> {
     const { environment: env } = this.#dependencies;
     const thread = new URL('./export-thread.ts', import.meta.url);
-    this.#worker = new Worker(thread, { name: THREAD_NAME, env, workerData: this.#options });
+    const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB_MAX };
+    this.#worker = new Worker(thread, { name: THREAD_NAME, env, workerData: this.#options, resourceLimits });
     this.#worker.on('message', (message: FromThread) => this.#receive(message));
     this.#worker.on('error', (error) => this.#failed(error));
     this.#worker.on('exit', (code) => this.#failed(new Error(`the export thread ended with code ${code}`)));
