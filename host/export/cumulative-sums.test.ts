@@ -75,6 +75,28 @@ test('a snapshot stays as it was', () => {
   assert.deepEqual(structuredClone([...snapshot.values()]), before);
 });
 
+test('every snapshot stays as it was, however many windows lie between two', () => {
+  const bench = new Bench();
+  const closeSome = (): void => {
+    const histogram = { scale: 3, offset: 0, counts: [1] };
+    const tallies = [{ kind: TallyKind.AcceptOverflow, count: 2n }];
+    bench.close({ curl: { ...forward(3), active: 1n, histogram }, wget: { active: 1n } }, true, { curl: tallies });
+    bench.close({ curl: { ...forward(4), histogram } }, true, { curl: tallies });
+  };
+  const taken = Array.from({ length: 3 }, () => {
+    closeSome();
+    const rows = [...bench.sums.snapshot().values()];
+    return { rows, before: structuredClone(rows) };
+  });
+  closeSome();
+  for (const { rows, before } of taken) assert.deepEqual(structuredClone(rows), before);
+  assert.deepEqual([bench.row('curl')?.sums.forwardBytes, bench.row('wget')?.active], [28, 0]);
+  assert.deepEqual(
+    [...(bench.row('curl')?.tallies.values() ?? [])].map(({ count }) => count),
+    [16],
+  );
+});
+
 test('adding a window changes none of its rows: they may be told as increments, too', () => {
   const sums = new CumulativeSums();
   const decode = () =>
