@@ -32,7 +32,7 @@ test('the newest window is packed when the next has closed', async () => {
 
 test('a window that is large before it is packed drops none', async () => {
   const store = new WindowStore();
-  const [second, large] = [new Uint8Array(MIB), new Uint8Array(70 * MIB)];
+  const [second, large] = [new Uint8Array(MIB), new Uint8Array(40 * MIB)];
   push(store, 1, new Uint8Array(MIB));
   push(store, 2, second);
   push(store, 3, large);
@@ -46,7 +46,7 @@ test('a window that is large before it is packed drops none', async () => {
 
 test('windows that are large when they are packed drop the oldest', async () => {
   const store = new WindowStore();
-  const outputs = Array.from({ length: 4 }, () => random(25 * MIB));
+  const outputs = Array.from({ length: 4 }, () => random(12 * MIB));
   for (const [index, output] of outputs.entries()) push(store, index + 1, output);
   assert.deepEqual(store.since(0), [1, 2, 3, 4]);
   await packed(...outputs.slice(0, 3));
@@ -56,7 +56,7 @@ test('windows that are large when they are packed drop the oldest', async () => 
 
 test('a window whose turn it is drops none', async () => {
   const store = new WindowStore();
-  const [first, second] = [random(10 * MIB), new Uint8Array(60 * MIB)];
+  const [first, second] = [random(10 * MIB), new Uint8Array(30 * MIB)];
   for (const [index, output] of [first, second, new Uint8Array(MIB)].entries()) push(store, index + 1, output);
   await packed(first, second);
   assert.deepEqual(store.since(0), [1, 2, 3]);
@@ -64,11 +64,11 @@ test('a window whose turn it is drops none', async () => {
 
 test('a window that was dropped before its turn is not packed', async () => {
   const store = new WindowStore();
-  const outputs = Array.from({ length: 4 }, () => random(40 * MIB));
+  const outputs = Array.from({ length: 4 }, () => random(20 * MIB));
   for (const [index, output] of outputs.entries()) push(store, index + 1, output);
   assert.deepEqual(store.since(0), [3, 4]);
   await packed(outputs[0], outputs[2]);
-  assert.equal(outputs[1].byteLength, 40 * MIB);
+  assert.equal(outputs[1].byteLength, 20 * MIB);
 });
 
 test('a window that cannot be packed does not keep the others from it', async () => {

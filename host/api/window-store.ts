@@ -8,7 +8,7 @@ import { KeptWindow } from './kept-window.ts';
 /** At one-second windows about 17 minutes; fewer when their bytes exceed WINDOW_BYTES_MAX. */
 export const WINDOW_COUNT_MAX = 1024;
 /** Of all but the newest and the one that is being packed: packed, or as they are while they wait for that. */
-const WINDOW_BYTES_MAX = 64 << 20;
+const WINDOW_BYTES_MAX = 32 << 20;
 
 export interface WindowRange {
   windowNs: number;
