@@ -17,7 +17,7 @@ test('a minute of the soak shows the load of the worker, its memory and every op
   try {
     const path = join(directory, 'soak.json');
     const load = ['--sockets', '2000', '--agents', '4', '--churn', '10'];
-    const short = ['--minutes', '1', '--window', '1', '--lateness', '20', '--json', path];
+    const short = ['--minutes', '1', '--warmup', '5', '--window', '1', '--lateness', '20', '--json', path];
     // That a machine is too slow to tell each window on its own is no fault of the benchmark.
     const { stdout } = await promisify(execFile)(process.execPath, [RUN, 'soak', ...load, ...short]).catch(
       (failure: { code?: number; stdout: string }) => {

@@ -14,7 +14,6 @@ import { check, lateWindows, measure } from './reducer/measure.ts';
 import { Service } from './reducer/service.ts';
 
 const SAMPLE_MS = 1_000;
-const WARMUP_WINDOWS = 5;
 /** By how much memory may grow from the first minute to the last; what a single minute takes goes up and down with the collector by more. */
 const GROWTH_MAX = 0.02;
 /** Those of the measurement before. */
@@ -30,6 +29,7 @@ const { values } = parseArgs({
     churn: { type: 'string', default: '1' },
     window: { type: 'string', default: '2' },
     lateness: { type: 'string', default: '5' },
+    warmup: { type: 'string', default: '150' },
     json: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -46,6 +46,7 @@ if (values.help) {
   --churn N     percent of the connections that end in a window (1)
   --window N    length of a window, seconds (2)
   --lateness N  how long a window waits for agents after its end, seconds (5)
+  --warmup N    windows before the first minute: the reducer keeps as many for its API as fit into a bound (150)
   --json FILE   where the raw numbers go (bench/results/soak.json)`);
   process.exit(0);
 }
@@ -100,7 +101,7 @@ async function soak(): Promise<number> {
   try {
     await fleet.perform({ kind: 'rest' });
     await fleet.perform({ kind: 'open' });
-    await fleet.perform({ kind: 'rounds', count: WARMUP_WINDOWS });
+    await fleet.perform({ kind: 'rounds', count: positive('warmup') });
     const lateBefore = lateWindows(await service.metrics());
     const coalescedBefore = fleet.report.coalesced;
     const rounds = fleet.perform({ kind: 'rounds', count: Math.ceil((minutes * 60_000) / windowMs) });
@@ -153,7 +154,9 @@ function judge(): void {
   process.exitCode = 1;
 }
 
-function positive(name: 'minutes' | 'share' | 'sockets' | 'agents' | 'workers' | 'churn' | 'window' | 'lateness') {
+function positive(
+  name: 'minutes' | 'share' | 'sockets' | 'agents' | 'workers' | 'churn' | 'window' | 'lateness' | 'warmup',
+) {
   const value = Number(values[name]);
   if (Number.isInteger(value) && value > 0) return value;
   console.error(`bench soak: --${name} ${values[name]}: a whole number above 0 is needed`);
