@@ -9,14 +9,14 @@ constexpr u32 BRIEF_COUNT_MAX = 1 << 21;
 constexpr u32 SHARD_BRIEFS_MAX = BRIEF_COUNT_MAX / SHARD_COUNT;
 constexpr u32 BRIEFS_AHEAD = 6;
 
-// Those of a shard in a window: where the first once of each is by its tag, tag | place << 32, by linear probing.
+// Those of a shard in a window.
 struct BriefList {
 	BriefList *next;
 	u32 window;
-	u32 mask;
-	// Null: it is being forgotten.
-	u64 *index;
-	// Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the index is
+	u32 pad1;
+	// Without slots while it is being forgotten.
+	KeyTable keys;
+	// Of four bits for a slot those that the tags name: nearly all that is asked for is not here, and the table is
 	// in no cache.
 	u32 *filter;
 	// All that waited in the shard, and how many of the first block are forgotten.
@@ -24,19 +24,14 @@ struct BriefList {
 	u32 passed;
 	u32 pad0;
 
-	u64 index_bytes() const
-	{
-		return (mask + 1ull) * sizeof(u64);
-	}
-
 	u64 filter_bytes() const
 	{
-		return (mask + 1ull) / 2;
+		return (keys.mask + 1ull) / 2;
 	}
 
 	u32 &word_of(u32 tag) const
 	{
-		return filter[(tag & (mask * 4 + 3)) / 32];
+		return filter[(tag & (keys.mask * 4 + 3)) / 32];
 	}
 
 	bool may_have(u32 tag) const
@@ -63,45 +58,36 @@ struct BriefRows {
 
 inline BriefRows brief_rows;
 
-inline void begin_briefs(u32 shard, u32 window, u32 count)
+// The list of what is kept in the course of a shard's close.
+inline BriefList *keeping;
+
+inline void begin_briefs(u32 window, const KeyTable &keys)
 {
-	u32 slots = 8;
-	while (slots < count * 2)
-		slots *= 2;
-	auto *list = static_cast<BriefList *>(take_block(sizeof(BriefList)));
-	*list = {nullptr, window, slots - 1, nullptr, nullptr, {}, 0, 0};
-	list->index = static_cast<u64 *>(take_block(list->index_bytes()));
-	list->filter = static_cast<u32 *>(take_block(list->filter_bytes()));
-	__builtin_memset(list->index, 0, list->index_bytes());
-	__builtin_memset(list->filter, 0, list->filter_bytes());
-	ShardBriefs &kept = shard_briefs[shard];
-	if (kept.tail == nullptr)
-		kept.head = list;
-	else
-		kept.tail->next = list;
-	kept.tail = list;
+	keeping = static_cast<BriefList *>(take_block(sizeof(BriefList)));
+	*keeping = {nullptr, window, 0, keys, nullptr, {}, 0, 0};
+	keeping->filter = static_cast<u32 *>(take_block(keeping->filter_bytes()));
+	__builtin_memset(keeping->filter, 0, keeping->filter_bytes());
 }
 
-// All that waited in the shard was booked: its blocks stay with the briefs of the window.
+// All that waited in the shard was booked: its blocks stay with the briefs of the window, which nobody asked for yet.
 inline void keep_onces(u32 shard, OnceChain &list)
 {
-	shard_briefs[shard].tail->onces = list;
+	keeping->onces = list;
 	list = {};
+	ShardBriefs &kept = shard_briefs[shard];
+	if (kept.tail == nullptr)
+		kept.head = keeping;
+	else
+		kept.tail->next = keeping;
+	kept.tail = keeping;
 }
 
 // The flow of the pair is booked.
 inline void keep_brief(const FlowCold *cold, WaitingOnce *once, u32 shard)
 {
-	ShardBriefs &kept = shard_briefs[shard];
-	BriefList *list = kept.tail;
-	const u32 tag = once->tag;
-	u32 slot = tag & list->mask;
-	while (list->index[slot] != 0)
-		slot = (slot + 1) & list->mask;
-	list->index[slot] = static_cast<u64>(place_of(once)) << 32 | tag;
-	list->word_of(tag) |= 1u << (tag & 31);
+	keeping->word_of(once->tag) |= 1u << (once->tag & 31);
 	once->tag = cold->flags | static_cast<u32>(cold->client_slot) << 16;
-	kept.size++;
+	shard_briefs[shard].size++;
 }
 
 // The close is over: its rows are those of other flows again.
@@ -118,16 +104,18 @@ inline void end_briefs()
 inline void look_for_brief(u32 tag, u32 shard)
 {
 	for (const BriefList *list = shard_briefs[shard].head; list != nullptr; list = list->next)
-		if (list->index != nullptr && list->may_have(tag)) look_at(list->index + (tag & list->mask));
+		if (list->keys.slots != nullptr && list->may_have(tag))
+			look_at(list->keys.slots + (tag & list->keys.mask));
 }
 
 inline bool is_brief(u64 join_key, u32 tag, u32 shard)
 {
 	for (const BriefList *list = shard_briefs[shard].head; list != nullptr; list = list->next) {
-		if (list->index == nullptr || LIKELY(!list->may_have(tag))) continue;
-		for (u32 slot = tag & list->mask; list->index[slot] != 0; slot = (slot + 1) & list->mask)
-			if (static_cast<u32>(list->index[slot]) == tag &&
-			    once_at(static_cast<u32>(list->index[slot] >> 32))->join_key == join_key)
+		const KeyTable &keys = list->keys;
+		if (keys.slots == nullptr || LIKELY(!list->may_have(tag))) continue;
+		for (u32 slot = tag & keys.mask; keys.slots[slot] != 0; slot = (slot + 1) & keys.mask)
+			if (static_cast<u32>(keys.slots[slot]) == tag &&
+			    once_at(static_cast<u32>(keys.slots[slot] >> 32))->join_key == join_key)
 				return true;
 	}
 	return false;
@@ -135,10 +123,10 @@ inline bool is_brief(u64 join_key, u32 tag, u32 shard)
 
 inline void give_tables(BriefList *list)
 {
-	if (list->index == nullptr) return;
-	give_block(list->index, list->index_bytes());
+	if (list->keys.slots == nullptr) return;
+	give_block(list->keys.slots, list->keys.bytes());
 	give_block(list->filter, list->filter_bytes());
-	list->index = nullptr;
+	list->keys.slots = nullptr;
 }
 
 inline void release_once(const WaitingOnce *once)

@@ -611,6 +611,7 @@ inline u32 book_news(Flow *hot, FlowCold *cold, bool is_active, u32 window)
 	const End *client = end_or_none(hot->ends[cold->client_slot]);
 	const End *server = end_or_none(hot->ends[1 - cold->client_slot]);
 	records::edge_flow out = {};
+	news_edge = 0;
 	fill_own_numbers(hot, cold, client, server, &out);
 	// Where counting starts, and history that is due.
 	if (UNLIKELY(has_rare_rows(cold) || (client->baseline | server->baseline) != 0)) __builtin_trap();
@@ -738,9 +739,9 @@ inline void book_brief(WaitingOnce *once, u32 window)
 	const u32 edge = book_news(flows.at(flow), cold, false, window);
 	if (LIKELY(edge != 0)) {
 		const u32 leaf = begin_tallies(edge);
-		const u8 sides[2] = {records::TALLY_SIDE_CLIENT, records::TALLY_SIDE_SERVER};
-		send_ending(leaf, other, sides[other->slot() ^ cold->client_slot]);
-		send_ending(leaf, once, sides[once->slot() ^ cold->client_slot]);
+		const bool is_client = once->slot() == cold->client_slot;
+		send_ending(leaf, is_client ? once : other, records::TALLY_SIDE_CLIENT);
+		send_ending(leaf, is_client ? other : once, records::TALLY_SIDE_SERVER);
 	}
 	keep_brief(cold, once, closing.shard);
 }
@@ -759,8 +760,7 @@ inline bool close_shards(u32 window)
 		if (!closing.is_paired) {
 			closing.is_paired = true;
 			closing.walk = {list.first, 0};
-			const u32 pairs = pair_onces(list);
-			if (pairs != 0) begin_briefs(closing.shard, window, pairs);
+			if (list.size != 0) begin_briefs(window, pair_onces(list));
 		}
 		WaitingOnce *waiting = next_waiting(list);
 		if (waiting != nullptr) {

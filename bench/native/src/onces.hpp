@@ -137,36 +137,41 @@ inline WaitingOnce *next_once(const OnceChain &list, OnceWalk &walk)
 	return nullptr;
 }
 
-// Where one with a key is, by its tag: tag | place << 32, by linear probing. Made anew for each list.
-inline u64 *key_slots;
-inline u64 key_slots_bytes;
+// Where the first one with a key is, by its tag: tag | place << 32, by linear probing. That of a list is kept with the
+// brief flows in it.
+struct KeyTable {
+	u64 *slots;
+	u32 mask;
+	u32 pad0;
 
-// Load at most 2/3. Returns the mask.
-inline u32 clear_key_slots(u64 keys)
+	u64 bytes() const
+	{
+		return (mask + 1ull) * sizeof(u64);
+	}
+};
+
+// With free slots. Load at most 2/3.
+inline KeyTable take_keys(u64 keys)
 {
-	u64 size = 64;
+	u64 size = 8;
 	while (size * 2 < keys * 3)
 		size *= 2;
-	const u64 bytes = size * sizeof(u64);
-	if (bytes > key_slots_bytes) {
-		if (key_slots != nullptr) give_block(key_slots, key_slots_bytes);
-		key_slots_bytes = 1ull << block_class(bytes);
-		key_slots = static_cast<u64 *>(take_block(bytes));
-	}
-	__builtin_memset(key_slots, 0, bytes);
-	return static_cast<u32>(size - 1);
+	KeyTable table = {nullptr, static_cast<u32>(size - 1), 0};
+	table.slots = static_cast<u64 *>(take_block(table.bytes()));
+	__builtin_memset(table.slots, 0, table.bytes());
+	return table;
 }
 
-// True when it is the other side of one that came before it.
-inline bool meets(WaitingOnce *waiting, u32 mask)
+// Keeps it by its key, or with the other side, which came before it.
+inline void meets(WaitingOnce *waiting, const KeyTable &keys)
 {
 	const u32 tag = flow_tag(waiting->join_key);
 	waiting->tag = tag;
-	for (u32 at = tag & mask;; at = (at + 1) & mask) {
-		const u64 found = key_slots[at];
+	for (u32 at = tag & keys.mask;; at = (at + 1) & keys.mask) {
+		const u64 found = keys.slots[at];
 		if (found == 0) {
-			key_slots[at] = static_cast<u64>(place_of(waiting)) << 32 | tag;
-			return false;
+			keys.slots[at] = static_cast<u64>(place_of(waiting)) << 32 | tag;
+			return;
 		}
 		if (static_cast<u32>(found) != tag) continue;
 		WaitingOnce *other = once_at(static_cast<u32>(found >> 32));
@@ -175,15 +180,14 @@ inline bool meets(WaitingOnce *waiting, u32 mask)
 		if (UNLIKELY(other->other != 0 || other->slot() == waiting->slot())) __builtin_trap();
 		waiting->other = place_of(other);
 		other->other = place_of(waiting);
-		return true;
+		return;
 	}
 }
 
-// Finds the two ends of each connection in a list; returns how many connections there are.
-inline u32 pair_onces(const OnceChain &list)
+// Finds the two ends of each connection in a list.
+inline KeyTable pair_onces(const OnceChain &list)
 {
-	const u32 mask = clear_key_slots(list.size);
-	u32 pairs = 0;
+	const KeyTable keys = take_keys(list.size);
 	for (OnceBlock *block = list.first; block != nullptr; block = block->next) {
 		const u32 used = list.used_of(block);
 		for (u32 index = 0; index < used; index++) {
@@ -191,8 +195,8 @@ inline u32 pair_onces(const OnceChain &list)
 			prefetch_lines(waiting + ONCES_AHEAD, sizeof *waiting);
 			// A connect that failed has no other end: the mixes have none.
 			if (UNLIKELY(is_connect_failure(waiting->reason))) __builtin_trap();
-			pairs += meets(waiting, mask);
+			meets(waiting, keys);
 		}
 	}
-	return pairs;
+	return keys;
 }

@@ -43,6 +43,8 @@ inline Table tally_table;
 inline List<u32> tally_lists[LEVEL_COUNT];
 inline u32 leaf_tallies;
 inline u32 tallies_of_teller[TELLER_COUNT];
+// That of a leaf which was found last; 0 = none.
+inline u32 recent_tally;
 
 inline void init_tallies()
 {
@@ -110,9 +112,18 @@ inline u32 make_leaf_tally(u32 leaf, u64 what, u8 teller)
 	TallyRow *tally = tallies.at(handle);
 	tally->teller = teller;
 	Row *row = rows.at(leaf);
-	tally->next = row->tallies;
-	if (row->tallies != 0) tallies.at(row->tallies)->previous() = handle;
-	row->tallies = handle;
+	if (row->tallies == 0) {
+		row->tallies = handle;
+		return handle;
+	}
+	// Behind those that are looked at first.
+	u32 before = row->tallies;
+	for (u32 near = 1; near < NEAR_COUNT_MAX && tallies.at(before)->next != 0; near++)
+		before = tallies.at(before)->next;
+	tally->previous() = before;
+	tally->next = tallies.at(before)->next;
+	if (tally->next != 0) tallies.at(tally->next)->previous() = handle;
+	tallies.at(before)->next = handle;
 	return handle;
 }
 
@@ -123,7 +134,7 @@ inline void list_tally(u32 handle, TallyRow *tally)
 	tally_lists[tally->level].push(handle);
 }
 
-inline u32 find_leaf_tally(u32 leaf, u64 what)
+inline u32 search_leaf(u32 leaf, u64 what)
 {
 	u32 handle = rows.at(leaf)->tallies;
 	for (u32 near = 0; handle != 0; near++) {
@@ -133,6 +144,17 @@ inline u32 find_leaf_tally(u32 leaf, u64 what)
 		handle = tally->next;
 	}
 	return 0;
+}
+
+// Of one connection after the other the same is told in the same order, in which the leaf has its first tallies.
+inline u32 find_leaf_tally(u32 leaf, u64 what)
+{
+	if (LIKELY(recent_tally != 0) && tallies.at(recent_tally)->row == leaf) {
+		const u32 next = tallies.at(recent_tally)->next;
+		if (LIKELY(next != 0) && tallies.at(next)->what == what && tallies.at(next)->label == 0)
+			return recent_tally = next;
+	}
+	return recent_tally = search_leaf(leaf, what);
 }
 
 inline void add_tally(u32 leaf, u64 what, u8 teller, u64 amount, u64 sum)
@@ -292,9 +314,11 @@ inline void emit_ending(u32 leaf, const Ending &ending, u32 viewpoint, u8 side)
 	emit(is_sent ? wire::TALLY_KIND_RESET_SENT : wire::TALLY_KIND_RESET_RECEIVED, ending.phase, 1, 0);
 }
 
-// The leaf on which what ends counted on `edge` is counted.
+// The leaf on which what ends counted on `edge` is counted, which is that of the flow whose news were emitted last, if
+// any were.
 inline u32 begin_tallies(u32 edge)
 {
+	if (LIKELY(edge == news_edge)) return news_leaf;
 	announce_edge(edge);
 	const u32 leaf = leaf_of_edge(edge, 0);
 	Row *row = rows.at(leaf);

@@ -194,7 +194,8 @@ inline void collect_sample(Row *leaf, u32 sample_us)
 		add_samples(leaf->collected, bucket_of(least(sample_us, SAMPLE_US_MAX) / 1e6), 1);
 }
 
-inline void aggregate_flow(const records::edge_flow *flow)
+// Returns the leaf.
+inline u32 aggregate_flow(const records::edge_flow *flow)
 {
 	const u32 handle = leaf_of_edge(flow->edge, flow->active_delta);
 	Row *leaf = rows.at(handle);
@@ -205,18 +206,24 @@ inline void aggregate_flow(const records::edge_flow *flow)
 	leaf->active_delta += flow->active_delta;
 	add_flow_to_row(leaf, flow);
 	const u32 sample_us = flow->rtt_us;
-	if (sample_us == 0) return;
+	if (sample_us == 0) return handle;
 	if (leaf->rtt_count == 1) collect_sample(leaf, leaf->rtt_min_us);
 	if (leaf->rtt_count != 0) collect_sample(leaf, sample_us);
 	add_rtt(leaf, sample_us);
+	return handle;
 }
+
+// The edge on which the flow at hand has news, and its leaf; 0 = it has none yet.
+inline u32 news_edge;
+inline u32 news_leaf;
 
 inline void emit_edge_flow(u32 edge, records::edge_flow *flow)
 {
 	flow->edge = edge;
 	count(records::REDUCER_COUNTER_EDGE_FLOWS);
 	announce_edge(edge);
-	aggregate_flow(flow);
+	news_edge = edge;
+	news_leaf = aggregate_flow(flow);
 }
 
 inline void add_row(u32 handle, const Row *row)
