@@ -69,7 +69,7 @@ const load = { mix: 'steady', spread: 'uniform', updates: 1, agents, churn: posi
 const report = new Report('soak', values.json);
 const sockets = values.sockets === undefined ? await socketsOfShare() : positive('sockets');
 const told: Minute[] = [];
-const coalesced = await soak();
+const { coalesced, difference } = await soak();
 report.keep('minutes', told);
 report.table(
   `${sockets} sockets of ${agents} agents, all of which move in each window of ${values.window} s, ${values.churn} % end and open anew; ${workers} worker${workers > 1 ? 's' : ''}`,
@@ -94,8 +94,8 @@ async function socketsOfShare(): Promise<number> {
   return Math.floor((share * workers * windowMs * 1e6) / (workersNs / updates) / agents) * agents;
 }
 
-/** Resolves to how often a window was told with the one before. */
-async function soak(): Promise<number> {
+/** Resolves to how often a window was told with the one before, and what the totals at the end differ in, if anything. */
+async function soak(): Promise<{ coalesced: number; difference: string | undefined }> {
   const service = await Service.start({ workers, windowMs, latenessMs });
   const fleet = new FleetHandle({ ...load, sockets, port: service.port, windowMs });
   try {
@@ -107,8 +107,12 @@ async function soak(): Promise<number> {
     const rounds = fleet.perform({ kind: 'rounds', count: Math.ceil((minutes * 60_000) / windowMs) });
     await Promise.all([rounds, watch(service, lateBefore)]);
     await sleep(windowMs);
-    await check(service, fleet.report, { mix: load.mix, sockets, agents, lateBefore });
-    return fleet.report.coalesced - coalescedBefore;
+    const checked = check(service, fleet.report, { mix: load.mix, sockets, agents, lateBefore });
+    const difference = await checked.then(
+      () => undefined,
+      ({ message }: Error) => message,
+    );
+    return { coalesced: fleet.report.coalesced - coalescedBefore, difference };
   } finally {
     await fleet.stop();
     await service.stop();
@@ -147,9 +151,10 @@ function judge(): void {
       ? 'fewer than three minutes cannot tell whether memory grows'
       : `memory grew by ${(100 * growth).toFixed(2)} % along the line that fits all minutes, from a median of ${first} to ${last} MiB in thirds`;
   console.log(`${memoryText}; ${coalesced} windows were told with the one before`);
-  if ((growth ?? 0) <= GROWTH_MAX && others === 0 && coalesced === 0) return;
+  if (difference !== undefined) console.error(difference);
+  if ((growth ?? 0) <= GROWTH_MAX && others === 0 && coalesced === 0 && difference === undefined) return;
   console.error(
-    `bench soak: not as it was: at most ${100 * GROWTH_MAX} % more memory in the last minute than in the first along that line, always ${sockets / 2} open connections (otherwise in ${others} minutes) and no window told with another are expected`,
+    `bench soak: not as it was: at most ${100 * GROWTH_MAX} % more memory in the last minute than in the first along that line, always ${sockets / 2} open connections (otherwise in ${others} minutes), no window told with another and all that was told are expected`,
   );
   process.exitCode = 1;
 }
