@@ -181,6 +181,29 @@ test('a socket that is told again before the commit finds its connection, and ad
   assert.equal(hosts.fleet.counter(ReducerCounter.FlowsJoined), 1);
 });
 
+test('what a connection holds that was taken back is held until it is forgotten, and given back once', () => {
+  const { hosts, client, server, told } = closedConnection();
+  // Their nodes and viewpoints are those of a connection that goes on, too.
+  const ends = { joinKey: KEY + 1n, cookie: 2n, handle: 1 };
+  hosts.say(client, onceFrame([told]), openFrame([clientEnd(ends)]));
+  hosts.say(server, openFrame([serverEnd(ends)]));
+  hosts.close();
+  for (let window = 0; window < 3; window++) {
+    hosts.fleet.call(0, 'match_committed', hosts.window - 1);
+    hosts.close();
+  }
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsLive), 1);
+  const other = hosts.agent(3, 'wget');
+  hosts.say(other, openFrame([clientEnd({ ...ends, joinKey: KEY + 2n, localAddress: addressOf(3) })]));
+  hosts.close();
+  hosts.say(
+    server,
+    onceFrame([once({ open: serverEnd({ ...ends, handle: 0 }), totals: totals({ bytesReceived: 6n }) })]),
+  );
+  assert.equal(hosts.close()[EDGE].forwardBytes, 6);
+  assert.equal(hosts.fleet.counter(ReducerCounter.ClaimsRefused), 0);
+});
+
 test('an Open of a socket that was told opens its connection again, and no second one', () => {
   const { hosts, client } = closedConnection();
   hosts.say(client, openFrame([clientEnd({ joinKey: KEY, handle: 1 })]));

@@ -9,7 +9,7 @@ import { allocate } from '../lib/arena';
 import { BlockChain, ChainPlace } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { copyRow } from '../lib/words';
-import { fillWaiting, GONE_ONCE, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { fillWaiting, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
 
 /** Of a shard; zeros are an empty one. */
 @unmanaged
@@ -105,8 +105,7 @@ export function takeOnce(shard: u32): usize {
     const once = onces.chain.recordAt(onces.next);
     onces.next.at += WAITING_ONCE_BYTES;
     onces.waiting--;
-    const other = changetype<WaitingOnce>(once).other;
-    if (other !== TAKEN_ONCE && other !== GONE_ONCE) return once;
+    if (changetype<WaitingOnce>(once).other !== TAKEN_ONCE) return once;
   }
   return 0;
 }

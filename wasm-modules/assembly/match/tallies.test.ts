@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { CloseReason, ConnectionPhase, RetransmitKind, Role } from '../../../host/wire/gen/kernel-events-layout.ts';
 import { Level, ReducerCounter, RefusalReason, TallySide } from '../../../host/wire/gen/records-layout.ts';
 import { FrameKind, type Tally, TallyKind } from '../../../host/wire/gen/wire-layout.ts';
+import { chooseSeed, Random } from '../../../schemas/testing/random.ts';
 import {
   announceFrame,
   close,
@@ -102,6 +103,30 @@ test('a short-lived connection tells how long it and its handshake took, at each
     'shop > db :80: HandshakeServer client 0': [1, 300_000],
     'shop > db :80: HandshakeClient server 0': [1, 200_000],
   });
+});
+
+test('what the connections of several edges count is told of each edge, whatever of it each of them tells', (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const random = new Random(seed);
+  const world = new TwoHosts(MODULE);
+  const units = ['shop', 'mail', 'cron'];
+  const agents = units.map((unit, index) => world.agent(index + 1, unit));
+  for (const [index, agent] of agents.entries()) {
+    const localAddress = addressOf(index + 1);
+    world.say(agent, openFrame([clientEnd({ handle: 1, joinKey: BigInt(index + 7), localAddress })]));
+  }
+  for (let window = 0; window < 40; window++) {
+    const expected: Record<string, number> = {};
+    for (const [index, agent] of agents.entries()) {
+      const codes = [1, 2, 3].filter(() => random.chance(0.5));
+      for (const code of codes) expected[`${units[index]} > (private) :80: Retransmit client ${code}`] = code + window;
+      const told = codes.map((code) => tally(TallyKind.Retransmit, { handle: 1, code, count: BigInt(code + window) }));
+      if (told.length > 0) world.say(agent, tallyFrame(told));
+    }
+    world.close();
+    assert.deepEqual(tallies(world), expected);
+  }
 });
 
 test('one that is told again counts its duration once, and one that was adopted has none', () => {
