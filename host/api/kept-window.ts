@@ -11,6 +11,9 @@ const compress = promisify(zstdCompress);
  */
 const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_windowLog]: 19 } };
 
+/** Less has memory of malloc: what is mapped by itself takes whole pages. */
+const MAPPED_BYTES_MIN = 1 << 16;
+
 interface PackedOutput {
   bytes: Uint8Array;
   plainBytes: number;
@@ -62,7 +65,8 @@ async function pack(output: Uint8Array): Promise<PackedOutput> {
   const plainBytes = output.byteLength;
   const packed = await compress(output, COMPRESSION);
   // Compression leaves room behind the last byte.
-  const bytes = takeReturned(packed.byteLength);
+  const bytes =
+    packed.byteLength < MAPPED_BYTES_MIN ? new Uint8Array(packed.byteLength) : takeReturned(packed.byteLength);
   bytes.set(packed);
   return { bytes, plainBytes };
 }

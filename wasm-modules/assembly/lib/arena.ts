@@ -2,7 +2,7 @@
 // shrinks (a session's rows, staged records, outboxes). A block is a power of two, so that a freed one fits the next of its class;
 // its free list is threaded through the block itself. Memory grows in steps: growing is cheap, a grow per request is not.
 
-/** What chains of records are made of, and pages of rows where such a block is free: so what waited once serves the rows that came of it. */
+/** What chains of records are made of, and pages of rows where such a block is free: so what was staged serves the rows that came of it. */
 export const PAGE_BYTES: u32 = 1 << 15;
 /** Pages that are taken from new memory at once, so that what else grows meanwhile does not lie between single pages. */
 const PAGES_AT_ONCE: u32 = 16;

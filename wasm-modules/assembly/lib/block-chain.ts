@@ -74,7 +74,7 @@ export class BlockChain {
     return place.block + place.at;
   }
 
-  /** Takes back the record at `place` and all after it, which are no part of `bytes` any less. */
+  /** Takes back the record at `place` and all after it; `bytes` still counts them. */
   cut(place: ChainPlace): void {
     for (let block = this.nextOf(place.block); block !== 0; ) {
       const next = this.nextOf(block);

@@ -21,7 +21,7 @@ import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hos
 const MODULE = compileModule('reducer/index.ts', 'release');
 const EDGE = 'host-1/curl > host-2/nginx :80';
 const KEY = 5n;
-/** Of BRIEF_FLOW_COUNT_MAX 256 shards have the same part. */
+/** Of KEPT_ONCE_COUNT_MAX, two of each flow, 256 shards have the same part. */
 const SHARD_BRIEFS_MAX = 8192;
 
 const { Closed, ResetSent, ResetReceived } = CloseReason;
@@ -271,6 +271,30 @@ test('beyond the limit of a shard the oldest window is forgotten as a whole, and
   assert.deepEqual(hosts.close(), {});
   hosts.say(client, onceFrame([once({ open: clientEnd({ joinKey: keys[0], cookie: keys[0] }) })]));
   assert.equal(hosts.close()['host-1/curl > 10.0.0.2 :80'].connections, 1);
+});
+
+test('what waited beside a connection that is kept counts for the limit of its shard', () => {
+  const hosts = new TwoHosts(MODULE);
+  const [client, server] = [hosts.agent(1, 'curl'), hosts.agent(2, 'nginx')];
+  const keys: bigint[] = [];
+  for (let key = 1n; keys.length < 5; key++) if (shardOfJoinKey(key) === shardOfJoinKey(1n)) keys.push(key);
+  /** A connection, and sockets that all claim one side of another. */
+  const tell = (joinKey: bigint, contested: bigint, rivals: number) => {
+    const end = { joinKey, cookie: joinKey };
+    hosts.say(client, onceFrame([once({ open: clientEnd(end) })]));
+    hosts.say(server, onceFrame([once({ open: serverEnd(end) })]));
+    for (let at = 0; at < rivals; at += 1000) {
+      const cookies = Array.from({ length: Math.min(1000, rivals - at) }, (_, index) => BigInt(at + index + 1));
+      const claims = cookies.map((cookie) => once({ open: clientEnd({ joinKey: contested, cookie }) }));
+      hosts.say(client, onceFrame(claims));
+    }
+    hosts.close();
+  };
+  tell(keys[0], keys[1], SHARD_BRIEFS_MAX - 2);
+  tell(keys[2], keys[3], SHARD_BRIEFS_MAX - 2);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 0);
+  tell(keys[4], keys[3], 1);
+  assert.equal(hosts.fleet.counter(ReducerCounter.FlowsEvicted), 1);
 });
 
 test('connections of many windows that are kept take the memory of connections, not of windows', () => {

@@ -2,7 +2,7 @@
 // which the cache has, and none ever is in the flow table. Until the host reports the commit of its window its two Onces stay where they waited,
 // and are listed for each shard and window: a socket that is told again takes the flow back from there, as it was when it was booked.
 //
-// A shard beyond its limit loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of
+// Beside them stays what else waited for the window in the shard, so the limit is one of Onces. A shard beyond it loses its oldest window as a whole: what is forgotten depends neither on the number of workers nor on the order of
 // arrival.
 import { ReducerCounter } from '../gen/records';
 import { OpenFlags } from '../gen/wire';
@@ -38,11 +38,11 @@ import { bookTotals } from './ledger';
 import { KeyTable } from './once-pairs';
 import { GONE_ONCE, releaseOnce, TAKEN_ONCE, WaitingOnce } from './onces';
 import { keepOwnTotals } from './own-numbers';
-import { passOldest } from './shard-onces';
+import { givePassed, passOldest } from './shard-onces';
 
-/** Kept brief flows over all workers; the oldest are evicted and counted. */
-export const BRIEF_FLOW_COUNT_MAX: u32 = 1 << 21;
-const SHARD_BRIEFS_MAX: u32 = BRIEF_FLOW_COUNT_MAX / SHARD_COUNT;
+/** Onces that waited for windows of which brief flows are kept, over all workers; the oldest flows are evicted and counted. */
+export const KEPT_ONCE_COUNT_MAX: u32 = 1 << 22;
+const SHARD_ONCES_MAX: u32 = KEPT_ONCE_COUNT_MAX / SHARD_COUNT;
 
 /** The Once of a brief flow that was booked, as the first of the two. Its tag says what else the flow was then: FLOW_* and the client's slot. */
 @unmanaged
@@ -53,10 +53,6 @@ export class BriefFlow {
 
   private get second(): WaitingOnce {
     return changetype<WaitingOnce>(this.first.other);
-  }
-
-  get joinKey(): u64 {
-    return this.first.joinKey;
   }
 
   onceOf(slot: u32): WaitingOnce {
@@ -139,7 +135,8 @@ class ShardLists {
   tail: u32;
   /** Kept flows in them. */
   count: u32;
-  pad0: u32;
+  /** Onces in them that are not passed. */
+  onces: u32;
 }
 
 let lists: RowPool = changetype<RowPool>(0);
@@ -200,6 +197,7 @@ export function listBriefs(shard: u32): void {
   if (kept.tail === 0) kept.head = keeping;
   else listAt(kept.tail).next = keeping;
   kept.tail = keeping;
+  kept.onces += listAt(keeping).onces;
 }
 
 /** A flow of both ends of the connection in `flowKey`, of which nothing else was told; it is in no table. `hasRoomForFlow` must say that there is room. */
@@ -324,7 +322,7 @@ export function expireBriefs(window: u32): void {
   for (let shard: u32 = 0; shard < SHARD_COUNT; shard++) {
     if (window >= windowsToLinger()) forgetUpTo(shard, window - windowsToLinger());
     const kept = shardAt(shard);
-    while (kept.count > SHARD_BRIEFS_MAX) {
+    while (kept.onces > SHARD_ONCES_MAX) {
       const before = kept.count;
       forgetUpTo(shard, listAt(kept.head).window);
       add(ReducerCounter.FlowsEvicted, before - kept.count);
@@ -345,6 +343,7 @@ function forgetOldest(shard: u32, window: u32): bool {
   list.giveTables();
   for (let passed: u32 = 0; passed < PASSED_COUNT && list.onces !== 0; passed++) {
     list.onces--;
+    kept.onces--;
     const once = changetype<WaitingOnce>(passOldest(shard));
     if (once.other === GONE_ONCE) continue;
     if (once.other !== TAKEN_ONCE) {
@@ -354,6 +353,7 @@ function forgetOldest(shard: u32, window: u32): bool {
     releaseOnce(once);
   }
   if (list.onces !== 0) return true;
+  givePassed(shard);
   kept.head = list.next;
   if (kept.head === 0) kept.tail = 0;
   lists.give(row);

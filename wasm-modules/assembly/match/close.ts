@@ -1,6 +1,6 @@
 // The end of a window in match: every flow that was touched is booked, named and sent to its edge; then it stays, lingers or is forgotten.
-// Shard by shard what waits in onces.ts is claimed or booked as brief flows, its flows are booked, and those that are committed leave their rows to the next shard; then
-// come the flows that were touched in the window. Sliced by a budget of flows, so that a worker is never away for long.
+// Shard by shard what waits in shard-onces.ts is claimed or booked as brief flows, its flows are booked, and those that are committed leave their
+// rows to the next shard; then come the flows that were touched in the window. Sliced by a budget of flows, so that a worker is never away for long.
 
 import { releaseEdge, retainEdge } from '../aggregate/edges';
 import { endHostAddresses } from '../enrich/address-table';

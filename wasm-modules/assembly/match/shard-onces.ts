@@ -14,6 +14,7 @@ import { fillWaiting, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './once
 /** Of a shard; zeros are an empty one. */
 @unmanaged
 class ShardOnces {
+  /** `chain`. */
   chain0: u64;
   chain1: u64;
   chain2: u64;
@@ -121,4 +122,9 @@ export function passOldest(shard: u32): usize {
   const once = chain.front();
   chain.pass(WAITING_ONCE_BYTES);
   return once;
+}
+
+/** Gives back the memory of what was passed. */
+export function givePassed(shard: u32): void {
+  shardAt(shard).chain.front();
 }

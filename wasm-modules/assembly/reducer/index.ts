@@ -39,7 +39,6 @@ import { initExported } from '../match/exported';
 import { initFlowTable, noteCommitted } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
-
 import { initOwnTotals } from '../match/own-numbers';
 import { initOnces } from '../match/shard-onces';
 import { initWaitingTallies } from '../match/tallies';
