@@ -234,3 +234,22 @@ test('beyond two tallies for each row that may be kept, further ones add up in (
     ['y', 2],
   ]);
 });
+
+test('a tally that is known takes no further place, however often it is told', () => {
+  const bench = new Bench({ rowsMax: 3 });
+  const told = (...codes: number[]): TallySpec[] =>
+    codes.map((code) => ({ kind: TallyKind.Retransmit, code, count: 1n }));
+  const points = { curl: forward(1), vim: forward(1), wget: forward(1) };
+  bench.close(points, true, { curl: told(1, 2), wget: told(1) });
+  bench.close(points, true, { curl: told(1, 2), vim: told(1), wget: told(1, 2) });
+  const codes = (role: string) => [...(bench.row(role)?.tallies.values() ?? [])].map(({ code }) => code);
+  assert.deepEqual([codes('curl'), codes('vim'), codes('wget')], [[1, 2], [1], [1, 2]]);
+  assert.equal(bench.reading('seriesOverflow'), 0);
+});
+
+test('bytes of an earlier window move the start of no sum', () => {
+  const bench = new Bench();
+  bench.close({ curl: forward(3) });
+  bench.close({ curl: { ...forward(4), fromWindow: FIRST - 5 } });
+  assert.deepEqual([bench.row('curl')?.sums.forwardBytes, bench.row('curl')?.fromWindow], [7, FIRST]);
+});

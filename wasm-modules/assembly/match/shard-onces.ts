@@ -91,7 +91,7 @@ export function nextWaiting(shard: u32): usize {
   return shardAt(shard).chain.recordAt(walk);
 }
 
-/** Begins the close of the shard. Returns how many wait. */
+/** Begins the close of the shard. Returns how many wait: none comes before match has closed the window (docs/protocol.md, section 2). */
 export function beginOnces(shard: u32): u32 {
   const onces = shardAt(shard);
   begin.block = onces.next.block;
