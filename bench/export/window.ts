@@ -1,6 +1,6 @@
 // The output of a window with so many series, as reducer.wasm makes it of a fleet whose connections are nearly all of different processes.
 
-import { countRows } from '../../host/export/edge-rows.ts';
+import { countRows } from '../../host/export/window-rows.ts';
 import type { ClosedWindow } from '../../host/reducer/closed-window.ts';
 import { Level } from '../../host/wire/gen/records-layout.ts';
 import { FIRST_WINDOW, Input, WINDOW_NS } from '../native/input.ts';

@@ -1,7 +1,7 @@
 // One case: both sides read the same windows in this thread, in turn, and must say the same of each.
 
 import { isDeepStrictEqual } from 'node:util';
-import { countRows } from '../../host/export/edge-rows.ts';
+import { countRows } from '../../host/export/window-rows.ts';
 import { cpuNs } from '../lib/cpu-clock.ts';
 import { rotate } from '../lib/statistics.ts';
 import { Input, type InputWindow } from '../native/input.ts';

@@ -4,7 +4,6 @@ import { NO_NAMES, type ProcessNames } from '../export/edge-processes.ts';
 import {
   addInto,
   copyRow,
-  decodeWindow,
   type EdgeRow,
   type Node,
   type RowsByKey,
@@ -12,6 +11,7 @@ import {
   transportName,
 } from '../export/edge-rows.ts';
 import { LEVEL_NAMES, type LevelName, resolutionOf } from '../export/levels.ts';
+import { decodeWindow } from '../export/window-rows.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Edge, EdgeEnd, EdgesAnswer, EdgeWindow, HistoryAnswer, OwnNumbers } from './edge-answer.ts';
 import { sortEdges } from './edge-order.ts';

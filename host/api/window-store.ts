@@ -1,6 +1,7 @@
 // The last closed windows: what the API and the CLI read, mostly the newest, so all but that are packed. Nothing is decoded before somebody asks.
 import { setImmediate } from 'node:timers/promises';
-import { decodeHosts, decodeWindow, mergeRows, type RowsByKey } from '../export/edge-rows.ts';
+import { mergeRows, type RowsByKey } from '../export/edge-rows.ts';
+import { decodeHosts, decodeWindow } from '../export/window-rows.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { KeptWindow } from './kept-window.ts';

@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { Level, TallySide } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
-import { decodeHosts, decodeWindow, type EdgeRow } from './edge-rows.ts';
+import type { EdgeRow } from './edge-rows.ts';
 import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
+import { decodeHosts, decodeWindow } from './window-rows.ts';
 
 const SECOND_NS = 1_000_000_000;
 const FIRST = 100;

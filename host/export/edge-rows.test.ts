@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
-import { boundRows, countRows, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { boundRows, mergeRows, sortedRows } from './edge-rows.ts';
 import { mergeHistograms } from './histogram.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
+import { countRows, decodeWindow } from './window-rows.ts';
 
 const LEVELS = new Set<Level>([Level.AzAz]);
 const AZ = { level: Level.AzAz };

@@ -12,11 +12,12 @@ import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, PROMETHEUS_ROWS_MAX } from './cumulative-sums.ts';
-import { decodeHosts, decodeWindow, foldedLevels, mergeRows } from './edge-rows.ts';
+import { mergeRows } from './edge-rows.ts';
 import { OtlpExporter } from './otlp-exporter.ts';
 import type { SelfReading } from './otlp-metrics.ts';
 import { PrometheusServer, type PrometheusServerOptions, type TcpAddress } from './prometheus-server.ts';
 import { reducerResource } from './resource.ts';
+import { decodeHosts, decodeWindow, foldedLevels } from './window-rows.ts';
 
 export interface ExportThreadOptions {
   incarnation: bigint;

@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { seededRandom } from '../lib/random.ts';
 import { Level, TallySide } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
-import { decodeWindow, type RowsByKey } from './edge-rows.ts';
+import type { RowsByKey } from './edge-rows.ts';
 import { countTallies, MergedIncrements } from './merged-increments.ts';
 import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
+import { decodeWindow } from './window-rows.ts';
 
 interface EdgeSpec extends PointSpec {
   /** Of names that were asked for. */

@@ -5,10 +5,11 @@ import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import { seededRandom } from '../lib/random.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
-import { decodeHosts, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { mergeRows, sortedRows } from './edge-rows.ts';
 import { CHUNK_BYTES_MAX, CHUNK_POINTS_MAX, type Chunk, halveChunk, splitBatch } from './otlp-chunks.ts';
 import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
+import { decodeHosts, decodeWindow } from './window-rows.ts';
 
 const SELF: SelfReading[] = Array.from({ length: 200 }, (_, value) => ({
   ...{ metric: 'frames', attributes: { reason: `r${value}` }, value },

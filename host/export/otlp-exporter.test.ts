@@ -16,11 +16,12 @@ import { startOtelCollector } from '../../test/parts/otelcol.ts';
 import { startClock } from '../lib/clock.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { CumulativeSums } from './cumulative-sums.ts';
-import { decodeWindow, type Node } from './edge-rows.ts';
+import type { Node } from './edge-rows.ts';
 import { EXPORT_QUEUE_MAX } from './export-queue.ts';
 import { CHUNK_POINTS_MAX } from './otlp-chunks.ts';
 import { CUMULATIVE_BATCHES_MAX, OtlpExporter, type OtlpExporterOptions } from './otlp-exporter.ts';
 import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
+import { decodeWindow } from './window-rows.ts';
 
 const { CUMULATIVE, DELTA } = AggregationTemporality;
 const part = await requirePart('otelcol');

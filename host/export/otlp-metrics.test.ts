@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { emptyResource } from '@opentelemetry/resources';
 import { AggregationTemporality, type MetricData } from '@opentelemetry/sdk-metrics';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
-import { decodeWindow, type Node, sortedRows } from './edge-rows.ts';
+import { type Node, sortedRows } from './edge-rows.ts';
 import { type MetricsBatch, type SelfReading, toResourceMetrics } from './otlp-metrics.ts';
 import { encodeWindowOutput } from './testing/window-output.ts';
+import { decodeWindow } from './window-rows.ts';
 
 const { CUMULATIVE, DELTA } = AggregationTemporality;
 const START = [100, 0];

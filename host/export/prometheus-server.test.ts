@@ -17,10 +17,10 @@ import { createAuthority, issueCertificate, type KeyPair } from '../tls/authorit
 import type { Credentials } from '../tls/credentials.ts';
 import { Level, NodeKind } from '../wire/gen/records-layout.ts';
 import { CumulativeSums, type CumulativeSumsOptions } from './cumulative-sums.ts';
-import { decodeWindow } from './edge-rows.ts';
 import { PrometheusServer, type PrometheusServerOptions, SCRAPERS_MAX, SCRAPES_MAX } from './prometheus-server.ts';
 import { reducerResource } from './resource.ts';
 import { encodeWindowOutput, type PointSpec } from './testing/window-output.ts';
+import { decodeWindow } from './window-rows.ts';
 
 const part = await requirePart('prometheus');
 const FIRST = 1_700_000_000;

@@ -15,8 +15,9 @@ import { compileModule } from '../../wasm-modules/testing/compile-module.ts';
 import { clientEnd, FIRST_WINDOW, serverEnd, TwoHosts } from '../../wasm-modules/testing/two-hosts.ts';
 import { Level } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
-import { decodeHosts, decodeWindow, mergeRows, sortedRows } from './edge-rows.ts';
+import { mergeRows, sortedRows } from './edge-rows.ts';
 import { toResourceMetrics } from './otlp-metrics.ts';
+import { decodeHosts, decodeWindow } from './window-rows.ts';
 
 const OF_TALLIES = /^dns|handshake|connection\.duration|overflow|drop/;
 

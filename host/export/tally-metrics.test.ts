@@ -7,12 +7,13 @@ import { CloseReason, RetransmitKind } from '../wire/gen/kernel-events-layout.ts
 import { Level, NodeKind, TallySide } from '../wire/gen/records-layout.ts';
 import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { CumulativeSums } from './cumulative-sums.ts';
-import { decodeHosts, decodeWindow, mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
+import { mergeRows, type RowsByKey, sortedRows } from './edge-rows.ts';
 import { TALLIES } from './gen/metrics.ts';
 import { toResourceMetrics } from './otlp-metrics.ts';
 import { exposeText } from './prometheus-text.ts';
 import { LABELLED_TALLIES_MAX, TALLIES_MAX } from './tallies.ts';
 import { encodeWindowOutput, type PointSpec, type TallySpec } from './testing/window-output.ts';
+import { decodeHosts, decodeWindow } from './window-rows.ts';
 
 const { Client, Server } = TallySide;
 const CURL = { kind: NodeKind.Process, role: 'curl', zone: 'eu-1a' };

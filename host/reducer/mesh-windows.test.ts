@@ -2,7 +2,8 @@
 // anything, before the window has closed, is a deadlock.
 import { strict as assert } from 'node:assert';
 import { test } from 'node:test';
-import { decodeWindow, sortedRows } from '../export/edge-rows.ts';
+import { sortedRows } from '../export/edge-rows.ts';
+import { decodeWindow } from '../export/window-rows.ts';
 import { seededRandom } from '../lib/random.ts';
 import type { Payload } from '../wire/channel-sender.ts';
 import { encodeFrame } from '../wire/frame.ts';

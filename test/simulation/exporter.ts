@@ -2,8 +2,9 @@
  * Where closed windows go. The collector outlives every reducer and is the only witness of what was exported. Between them lies the
  * product's queue; requests take time, fail, and may be stored although the reducer that sent them is dead by then.
  */
-import { decodeWindow, mergeRows, type RowsByKey } from '../../host/export/edge-rows.ts';
+import { mergeRows, type RowsByKey } from '../../host/export/edge-rows.ts';
 import { ExportQueue, type WindowBatch } from '../../host/export/export-queue.ts';
+import { decodeWindow } from '../../host/export/window-rows.ts';
 import { Level } from '../../host/wire/gen/records-layout.ts';
 import type { Random } from './random.ts';
 import type { ClosedWindow, ReducerProcess } from './reducer-process.ts';
