@@ -19,6 +19,8 @@ import { ReducerWorkerCore } from './worker-core.ts';
 import { type WorkerAction, WorkerNode } from './worker-node.ts';
 
 const TICK_MS = 200;
+/** Received in one go, after which the stages have a turn: so much is still in the core's cache then, and what came after it is not copied before. */
+const BYTES_PER_TURN = 1 << 18;
 /** Refused connections that are told one by one, in a tick; the others are counted. */
 const REFUSALS_TOLD_MAX = 8;
 
@@ -105,6 +107,8 @@ class WorkerThread {
   #nextSerial = 1;
   readonly #handshakes: HandshakeCounts = {};
   #refusalsTold = 0;
+  /** Since the last turn of the stages. */
+  #receivedBytes = 0;
   #isScheduled = false;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -170,8 +174,8 @@ class WorkerThread {
     this.#node.accepted(id, this.#clock());
     return {
       bytes: (piece) => {
-        if (accepted.owner === undefined) this.#perform(this.#node.bytes(id, piece, this.#clock()));
-        else this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
+        if (accepted.owner === undefined) return this.#take(id, piece);
+        this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
         freePiece(piece);
       },
       drained: () => {
@@ -186,6 +190,13 @@ class WorkerThread {
     };
   }
 
+  #take(id: ConnectionId, piece: Uint8Array): void {
+    this.#receivedBytes += piece.length;
+    this.#perform(this.#node.bytes(id, piece, this.#clock()));
+    freePiece(piece);
+    if (this.#receivedBytes >= BYTES_PER_TURN) this.#work();
+  }
+
   #refused(refused: RefusedConnection): void {
     countHandshake(this.#handshakes, refused.refusal);
     if (this.#refusalsTold++ < REFUSALS_TOLD_MAX) this.#post({ kind: 'refused', refused });
@@ -195,8 +206,7 @@ class WorkerThread {
     const { connection: id } = message;
     switch (message.kind) {
       case 'bytes':
-        this.#perform(this.#node.bytes(id, message.piece, this.#clock()));
-        return freePiece(message.piece);
+        return this.#take(id, message.piece);
       case 'gone':
         return this.#perform(this.#node.disconnected(id, this.#clock()));
       case 'blocked':
@@ -263,10 +273,17 @@ class WorkerThread {
     setImmediate(() => this.#turn());
   }
 
-  #turn(): void {
-    this.#isScheduled = false;
+  /** True when another turn may have something to do. */
+  #work(): boolean {
+    this.#receivedBytes = 0;
     const { actions, isBusy } = this.#node.work(this.#clock());
     if (actions.length > 0) this.#perform(actions);
+    return isBusy;
+  }
+
+  #turn(): void {
+    this.#isScheduled = false;
+    const isBusy = this.#work();
     for (const connection of this.#corked) connection.uncork();
     this.#corked.clear();
     if (isBusy) this.#schedule();
