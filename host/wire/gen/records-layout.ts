@@ -15,6 +15,7 @@ export const RecordKind = {
   Label: 11,
   MatchUpdates: 12,
   WaitingOnce: 13,
+  Viewpoint: 14,
   Edge: 16,
   EdgeFlow: 17,
   EdgeTally: 18,
@@ -704,6 +705,51 @@ export function writeMatchClose(view: DataView, offset: number, value: MatchClos
   view.setUint16(offset + 10, value.error, true);
   view.setUint32(offset + 12, 0, true);
   writeEndTotals(view, offset + 16, value.totals);
+}
+
+/** From where the ends of WaitingOnces on this channel are seen, who name it by its handle. 56 bytes. */
+export interface ViewpointRecord {
+  handle: number;
+  boot: bigint;
+  session: bigint;
+  identity: bigint;
+  addressSpace: bigint;
+  localAddress: Uint8Array;
+}
+
+/** Bytes. */
+export const VIEWPOINT_RECORD_SIZE = 56;
+
+/** Byte offset of each field. */
+export const VIEWPOINT_RECORD_OFFSET = {
+  handle: 0,
+  pad0: 4,
+  boot: 8,
+  session: 16,
+  identity: 24,
+  addressSpace: 32,
+  localAddress: 40,
+} as const;
+
+export function readViewpointRecord(view: DataView, offset: number): ViewpointRecord {
+  return {
+    handle: view.getUint32(offset, true),
+    boot: view.getBigUint64(offset + 8, true),
+    session: view.getBigUint64(offset + 16, true),
+    identity: view.getBigUint64(offset + 24, true),
+    addressSpace: view.getBigUint64(offset + 32, true),
+    localAddress: new Uint8Array(view.buffer, view.byteOffset + offset + 40, 16).slice(),
+  };
+}
+
+export function writeViewpointRecord(view: DataView, offset: number, value: ViewpointRecord): void {
+  view.setUint32(offset, value.handle, true);
+  view.setUint32(offset + 4, 0, true);
+  view.setBigUint64(offset + 8, value.boot, true);
+  view.setBigUint64(offset + 16, value.session, true);
+  view.setBigUint64(offset + 24, value.identity, true);
+  view.setBigUint64(offset + 32, value.addressSpace, true);
+  writeBytes(view, offset + 40, value.localAddress, 16);
 }
 
 export interface MatchOnce {

@@ -15,6 +15,7 @@ export namespace RecordKind {
   export const Label: u16 = 11;
   export const MatchUpdates: u16 = 12;
   export const WaitingOnce: u16 = 13;
+  export const Viewpoint: u16 = 14;
   export const Edge: u16 = 16;
   export const EdgeFlow: u16 = 17;
   export const EdgeTally: u16 = 18;
@@ -541,6 +542,37 @@ if (offsetof<MatchClose>("totalsSegmentsReceived") !== 40) ERROR("MatchClose mus
 if (offsetof<MatchClose>("totalsRetransmits") !== 48) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("totalsSrttUs") !== 56) ERROR("MatchClose must match schemas/records.fbs");
 if (offsetof<MatchClose>("totalsMinRttUs") !== 60) ERROR("MatchClose must match schemas/records.fbs");
+
+/** From where the ends of WaitingOnces on this channel are seen, who name it by its handle. 56 bytes. */
+@unmanaged
+export class ViewpointRecord {
+  handle: u32; // 0
+  pad0: u32; // 4
+  boot: u64; // 8
+  session: u64; // 16
+  identity: u64; // 24
+  addressSpace: u64; // 32
+  localAddressHi: u64; // 40
+  localAddressLo: u64; // 48
+
+  /** Address of the 16 elements. */
+  get localAddress(): usize {
+    return changetype<usize>(this) + 40;
+  }
+}
+
+/** Bytes. */
+export const VIEWPOINT_RECORD_SIZE: u32 = 56;
+
+if (offsetof<ViewpointRecord>() !== 56) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("handle") !== 0) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("pad0") !== 4) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("boot") !== 8) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("session") !== 16) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("identity") !== 24) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("addressSpace") !== 32) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("localAddressHi") !== 40) ERROR("ViewpointRecord must match schemas/records.fbs");
+if (offsetof<ViewpointRecord>("localAddressLo") !== 48) ERROR("ViewpointRecord must match schemas/records.fbs");
 
 @unmanaged
 export class MatchOnce {

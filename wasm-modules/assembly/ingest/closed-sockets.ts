@@ -28,7 +28,7 @@ import { allowanceSince, areTotalsWithin, isProtocol, TALLY_SAMPLE_NS_MAX } from
 import { nodeNamed } from './named-addresses';
 import { checkNames, describe, described, isForeign, refuseSocket } from './opens';
 import { Session } from './session';
-import { isOwnWorker, workerOfShard } from './shards';
+import { workerOfShard } from './shards';
 import { canStage, stageBlank, stageRecord } from './staging';
 import { isKnownProcess, nodeOfHandle, spaceOf } from './twin-tables';
 import { isAheadOf } from './windows';
@@ -58,20 +58,18 @@ export function applyOnces(session: Session, items: usize, itemCount: u32): void
       refuseSocket(RefusalReason.ForeignAddress);
       continue;
     }
-    if (!mayWait(once.openJoinKey, once.reason, changetype<EndTotals>(once.totals)) || !stageWaiting(session, once))
-      stageOnce(session, once);
+    if (mayWait(once.openJoinKey, once.reason, changetype<EndTotals>(once.totals))) stageWaiting(session, once);
+    else stageOnce(session, once);
     count(ReducerCounter.SocketsOpened);
     count(ReducerCounter.SocketsClosed);
   }
 }
 
-/** In the form in which it waits for the close; false when another worker matches it. */
-function stageWaiting(session: Session, once: Once): bool {
+/** In the form in which it waits for the close. */
+function stageWaiting(session: Session, once: Once): void {
   const shard = shardOfSocket(session.boot, once.openCookie, once.openJoinKey, once.reason);
-  const worker = workerOfShard(shard);
-  if (!isOwnWorker(worker)) return false;
-  const record = stageRecord(session, RecordKind.WaitingOnce, WAITING_ONCE_BYTES, <u16>worker);
-  // Its viewpoint and a remote address that is not IPv4, at most: so as many may wait as of those for other workers.
+  const record = stageRecord(session, RecordKind.WaitingOnce, WAITING_ONCE_BYTES, <u16>workerOfShard(shard));
+  // Its viewpoint and a remote address that is not IPv4, at most: so as many may wait as of the others.
   session.staged.charge(MATCH_ONCE_SIZE - WAITING_ONCE_BYTES);
   const waiting = changetype<WaitingOnce>(record);
   const open = once.open;
@@ -105,7 +103,6 @@ function stageWaiting(session: Session, once: Once): bool {
   waiting.protocol = open.protocol;
   waiting.reason = once.reason;
   waiting.phase = once.phase;
-  return true;
 }
 
 function stageOnce(session: Session, once: Once): void {

@@ -26,6 +26,7 @@ import { add, count } from '../lib/counters';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
+import { sendWaiting } from '../match/once-channel';
 import { WaitingOnce } from '../match/onces';
 import { matchRecord, matchWaiting, reportEnd } from '../match/receive';
 import { giveEndNumber } from './ends';
@@ -120,15 +121,29 @@ function shipStaged(session: Session): bool {
 function shipOnces(session: Session): void {
   const staged = session.staged;
   let told: u32 = 0;
+  let own: u32 = 0;
   for (let header = staged.front(); header !== 0 && budget > 0; header = staged.front()) {
     if (changetype<RecordHeader>(header).kind !== RecordKind.WaitingOnce) break;
+    const worker: u32 = changetype<RecordHeader>(header).pad0;
+    if (worker !== ownWorker && isOutboxFull()) break;
     staged.pass(changetype<RecordHeader>(header).size);
-    matchWaiting(changetype<WaitingOnce>(header + RECORD_HEADER_SIZE), session.fromWindow);
+    shipWaiting(changetype<WaitingOnce>(header + RECORD_HEADER_SIZE), worker, session.fromWindow);
     budget--;
     told++;
+    own += u32(worker === ownWorker);
   }
   add(ReducerCounter.RecordsToMatch, told);
-  add(ReducerCounter.RecordsMatched, told);
+  add(ReducerCounter.RecordsMatched, own);
+}
+
+function shipWaiting(once: WaitingOnce, worker: u32, fromWindow: u32): void {
+  if (worker === ownWorker) {
+    matchWaiting(once, fromWindow);
+    return;
+  }
+  announceNode(once.node, worker);
+  announceNode(once.remoteNode, worker);
+  sendWaiting(once, worker, fromWindow);
 }
 
 /**
@@ -171,8 +186,8 @@ function shipRecord(session: Session, header: RecordHeader): void {
     }
     case RecordKind.WaitingOnce: {
       count(ReducerCounter.RecordsToMatch);
-      count(ReducerCounter.RecordsMatched);
-      matchWaiting(changetype<WaitingOnce>(record), session.fromWindow);
+      if (worker === ownWorker) count(ReducerCounter.RecordsMatched);
+      shipWaiting(changetype<WaitingOnce>(record), worker, session.fromWindow);
       break;
     }
     case RecordKind.MatchFold: {

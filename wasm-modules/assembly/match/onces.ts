@@ -3,13 +3,13 @@
 //
 // Memory's bandwidth is what a short connection costs most, so what waits is little more than half of a MatchOnce: of from where it is seen the
 // number of its viewpoint, narrow totals, no IPv4 address longer than it is.
-import { releaseNode, retainNode } from '../enrich/nodes';
+import { releaseNode } from '../enrich/nodes';
 import { Role } from '../gen/kernel-events';
 import { EndTotals, MatchOnce } from '../gen/records';
 import { isConnectFailure, precedesTuple } from './flow-key';
 import { areNarrow } from './narrow-update';
 import { RemoteAddress } from './remote-addresses';
-import { releaseViewpoint, viewpointAt, viewpointOf } from './viewpoints';
+import { releaseViewpoint, viewpointAt } from './viewpoints';
 
 /** What a Once says. It holds its viewpoint, its nodes and what its remote address takes. */
 @unmanaged
@@ -53,8 +53,13 @@ export class WaitingOnce {
   /** Room with what was there before becomes one that waits for nobody. */
   begin(remoteHigh: u64, remoteLow: u64): void {
     this.other = 0;
+    this.setRemote(remoteHigh, remoteLow);
+  }
+
+  /** Whatever was there before. */
+  setRemote(high: u64, low: u64): void {
     this.remoteBytes = 0;
-    this.remote.set(remoteHigh, remoteLow);
+    this.remote.set(high, low);
   }
 
   /** `totals` are narrow. */
@@ -95,33 +100,6 @@ const wide: MatchOnce = changetype<MatchOnce>(memory.data(offsetof<MatchOnce>(),
 /** True when a Once with this key and these totals may wait. */
 export function mayWait(joinKey: u64, reason: u8, totals: EndTotals): bool {
   return (joinKey !== 0 || isConnectFailure(reason)) && areNarrow(totals);
-}
-
-/** Makes `waiting` of what another worker tells, of which `mayWait` is true. `node`, `remoteNode`: those of `once` here, which are retained. */
-export function fillWaiting(waiting: WaitingOnce, once: MatchOnce, node: u32, remoteNode: u32): void {
-  const open = once.open;
-  waiting.begin(open.remoteAddressHi, open.remoteAddressLo);
-  waiting.joinKey = open.joinKey;
-  waiting.cookie = open.cookie;
-  waiting.durationNs = once.durationNs;
-  waiting.viewpoint = viewpointOf(open);
-  waiting.node = node;
-  waiting.remoteNode = remoteNode;
-  retainNode(node);
-  retainNode(remoteNode);
-  waiting.fromWindow = once.fromWindow;
-  waiting.startTime = open.startTime;
-  waiting.handshakeUs = <u32>(once.handshakeNs / 1000);
-  waiting.setTotals(once.totals);
-  waiting.localPort = open.localPort;
-  waiting.remotePort = open.remotePort;
-  waiting.error = once.error;
-  waiting.flags = <u8>open.flags;
-  waiting.role = open.role;
-  waiting.roleSource = open.roleSource;
-  waiting.protocol = open.protocol;
-  waiting.reason = once.reason;
-  waiting.phase = once.phase;
 }
 
 /** What `waiting` says in the form of all others, without nodes; valid until the next call. */

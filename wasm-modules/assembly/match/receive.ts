@@ -39,8 +39,9 @@ import { keepFold } from './folds';
 import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
-import { mayWait, releaseOnce, WaitingOnce, widenOnce } from './onces';
-import { deferMatchOnce, deferOnce } from './shard-onces';
+import { receiveWaiting } from './once-channel';
+import { releaseOnce, WaitingOnce, widenOnce } from './onces';
+import { deferOnce } from './shard-onces';
 import { keepClose, keepOnce, receiveTally } from './tallies';
 import { releaseViewpoint, viewpointOf } from './viewpoints';
 
@@ -94,6 +95,11 @@ export function matchRecord(from: u32, header: RecordHeader): void {
     }
     case RecordKind.MatchOnce: {
       receiveOnce(from, changetype<MatchOnce>(record));
+      break;
+    }
+    case RecordKind.WaitingOnce: {
+      const once = receiveWaiting(from, header);
+      matchWaiting(once, once.fromWindow);
       break;
     }
     case RecordKind.MatchTally: {
@@ -164,7 +170,7 @@ function receiveClose(from: u32, close: MatchClose): void {
   touchFlow(hot.flow);
 }
 
-/** A Once of this worker in the form in which it waits, which hands over what it holds. Its `tag` is its shard. */
+/** A Once in the form in which it waits, which hands over what it holds. Its `tag` is its shard. */
 export function matchWaiting(once: WaitingOnce, fromWindow: u32): void {
   if (deferOnce(once, fromWindow)) return;
   once.fromWindow = fromWindow;
@@ -178,11 +184,8 @@ export function claimWaiting(waiting: WaitingOnce, shard: u32): void {
 }
 
 function receiveOnce(from: u32, once: MatchOnce): void {
-  const node = nodeOfChannel(from, once.openNode);
-  const remoteNode = nodeOfChannel(from, once.openRemoteNode);
-  if (mayWait(once.openJoinKey, once.reason, once.totals) && deferMatchOnce(once, node, remoteNode)) return;
   once.openViewpoint = viewpointOf(once.open);
-  claimOnce(once, node, remoteNode);
+  claimOnce(once, nodeOfChannel(from, once.openNode), nodeOfChannel(from, once.openRemoteNode));
   releaseViewpoint(once.openViewpoint);
 }
 

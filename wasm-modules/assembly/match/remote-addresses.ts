@@ -20,6 +20,10 @@ export class RemoteAddress {
   /** Row of a WideAddress; 0 = it is an IPv4 address. */
   private wide: u32;
 
+  get isNarrow(): bool {
+    return this.wide === 0;
+  }
+
   get high(): u64 {
     return this.wide === 0 ? 0 : wideAt(this.wide).high;
   }

@@ -4,12 +4,11 @@
 // A list is claimed and booked as a whole, so the rows of its flows, taken one after another, and the shard's part of the flow table are in the
 // cache of the core meanwhile; in the order in which agents tell them nearly every look at a row would be a miss. Both ends of a connection are in
 // one list, in the order of their channels. Who keeps a contested side does not depend on when it is claimed (claims.ts).
-import { MatchOnce } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { BlockChain, ChainPlace } from '../lib/block-chain';
 import { SHARD_COUNT } from '../lib/flow-place';
 import { copyRow } from '../lib/words';
-import { fillWaiting, TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { TAKEN_ONCE, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
 
 /** Of a shard; zeros are an empty one. */
 @unmanaged
@@ -65,14 +64,6 @@ export function deferOnce(once: WaitingOnce, fromWindow: u32): bool {
   if (address === 0) return false;
   copyRow<WaitingOnce>(address, changetype<usize>(once));
   changetype<WaitingOnce>(address).fromWindow = fromWindow;
-  return true;
-}
-
-/** `deferOnce` of what another worker tells (`fillWaiting`). */
-export function deferMatchOnce(once: MatchOnce, node: u32, remoteNode: u32): bool {
-  const address = append(once.openShard);
-  if (address === 0) return false;
-  fillWaiting(changetype<WaitingOnce>(address), once, node, remoteNode);
   return true;
 }
 

@@ -7,7 +7,7 @@ import { RowPool } from '../lib/row-pool';
 import { tellerOf } from '../lib/teller';
 
 /** More than there is memory for, with what names them. */
-const VIEWPOINT_COUNT_MAX: u32 = 1 << 25;
+export const VIEWPOINT_COUNT_MAX: u32 = 1 << 25;
 
 @unmanaged
 export class Viewpoint {
@@ -23,7 +23,8 @@ export class Viewpoint {
   localLow: u64;
   /** Of the agent (lib/teller.ts). */
   teller: u32;
-  pad0: u32;
+  /** Tells it from what had the row before; never 0. */
+  generation: u32;
 
   isOf(boot: u64, session: u64, identity: u64, addressSpace: u64, localHigh: u64, localLow: u64): bool {
     return (
@@ -43,11 +44,13 @@ const rows: RowPool = changetype<RowPool>(memory.data(offsetof<RowPool>(), 8));
 let table: OpenTable = changetype<OpenTable>(0);
 /** The last that was asked for, 0 = none: the sockets of a host are told one after another, and mostly have one address. */
 let lastRow: u32 = 0;
+let lastGeneration: u32 = 0;
 
 export function initViewpoints(): void {
   rows.begin(offsetof<Viewpoint>(), VIEWPOINT_COUNT_MAX);
   table = OpenTable.create(VIEWPOINT_COUNT_MAX);
   lastRow = 0;
+  lastGeneration = 0;
 }
 
 export function viewpointAt(row: u32): Viewpoint {
@@ -105,6 +108,8 @@ export function retainPoint(
       point.localHigh = localHigh;
       point.localLow = localLow;
       point.teller = tellerOf(identity);
+      lastGeneration = max(lastGeneration + 1, 1);
+      point.generation = lastGeneration;
     }
     lastRow = row;
   }

@@ -39,6 +39,7 @@ import { initExported } from '../match/exported';
 import { initFlowTable, noteCommitted } from '../match/flow-table';
 import { initFolds } from '../match/folds';
 import { initHistories } from '../match/history';
+import { initOnceChannels } from '../match/once-channel';
 import { initOwnTotals } from '../match/own-numbers';
 import { initOnces } from '../match/shard-onces';
 import { initWaitingTallies } from '../match/tallies';
@@ -69,7 +70,7 @@ export function reducer_init(
   seriesBudget: u32,
 ): void {
   seedHashes(seedLow, seedHigh);
-  initShards(worker, workers);
+  initShards(workers);
   initWindows(firstWindow, <u64>windowNs);
   initOutboxes(workers);
   initMesh(worker, workers);
@@ -89,6 +90,7 @@ export function reducer_init(
   initFlowTable(<u64>windowNs);
   initBriefFlows();
   initViewpoints();
+  initOnceChannels();
   initOnces();
   initBaselines();
   initCarried();

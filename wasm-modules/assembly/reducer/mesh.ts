@@ -19,10 +19,12 @@ import {
   RECORD_HEADER_SIZE,
   RecordHeader,
   RecordKind,
+  ViewpointRecord,
 } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
 import { expectRecords, GROUP_SIZE } from '../match/look-ahead';
+import { receiveViewpoint } from '../match/once-channel';
 import { matchRecord, matchUpdates } from '../match/receive';
 
 const HOP_MATCH: u32 = 1;
@@ -156,6 +158,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
   switch (header.kind) {
     case RecordKind.Node: {
       receiveNode(from, record);
+      break;
+    }
+    case RecordKind.Viewpoint: {
+      receiveViewpoint(from, changetype<ViewpointRecord>(record));
       break;
     }
     case RecordKind.Edge: {
