@@ -21,6 +21,7 @@ export const RecordKind = {
   EdgeTally: 18,
   EdgeFlowNarrow: 19,
   EdgeFlowEven: 20,
+  EdgeSample: 21,
   SeriesCounts: 24,
   Marker: 32,
 } as const;
@@ -1295,7 +1296,7 @@ export function writeEdgeFlow(view: DataView, offset: number, value: EdgeFlow): 
   view.setBigUint64(offset + 160, value.serverPacketsReceived, true);
 }
 
-/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0. 64 bytes. */
+/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0, but for what it may be judged for: all that is booked. 64 bytes. */
 export interface EdgeFlowNarrow {
   edge: number;
   fromWindow: number;
@@ -1315,6 +1316,7 @@ export interface EdgeFlowNarrow {
   connections: number;
   closed: number;
   activeDelta: number;
+  /** As EdgeFlow.match, and bit 2: judged. */
   match: number;
 }
 
@@ -1402,6 +1404,8 @@ export interface EdgeFlowEven {
   connections: number;
   closed: number;
   activeDelta: number;
+  /** 1 = judged for all that is booked. */
+  judged: number;
 }
 
 /** Bytes. */
@@ -1419,7 +1423,7 @@ export const EDGE_FLOW_EVEN_OFFSET = {
   connections: 28,
   closed: 29,
   activeDelta: 30,
-  pad0: 31,
+  judged: 31,
 } as const;
 
 export function readEdgeFlowEven(view: DataView, offset: number): EdgeFlowEven {
@@ -1434,6 +1438,7 @@ export function readEdgeFlowEven(view: DataView, offset: number): EdgeFlowEven {
     connections: view.getUint8(offset + 28),
     closed: view.getUint8(offset + 29),
     activeDelta: view.getInt8(offset + 30),
+    judged: view.getUint8(offset + 31),
   };
 }
 
@@ -1448,7 +1453,7 @@ export function writeEdgeFlowEven(view: DataView, offset: number, value: EdgeFlo
   view.setUint8(offset + 28, value.connections);
   view.setUint8(offset + 29, value.closed);
   view.setInt8(offset + 30, value.activeDelta);
-  view.setUint8(offset + 31, 0);
+  view.setUint8(offset + 31, value.judged);
 }
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */
@@ -1500,6 +1505,45 @@ export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally)
   view.setUint32(offset + 12, value.label, true);
   view.setBigUint64(offset + 16, value.count, true);
   view.setBigUint64(offset + 24, value.sum, true);
+}
+
+/** An EdgeTally that counts one, without code and label. 16 bytes. */
+export interface EdgeSample {
+  edge: number;
+  kind: number;
+  side: number;
+  teller: number;
+  sum: bigint;
+}
+
+/** Bytes. */
+export const EDGE_SAMPLE_SIZE = 16;
+
+/** Byte offset of each field. */
+export const EDGE_SAMPLE_OFFSET = {
+  edge: 0,
+  kind: 4,
+  side: 6,
+  teller: 7,
+  sum: 8,
+} as const;
+
+export function readEdgeSample(view: DataView, offset: number): EdgeSample {
+  return {
+    edge: view.getUint32(offset, true),
+    kind: view.getUint16(offset + 4, true),
+    side: view.getUint8(offset + 6),
+    teller: view.getUint8(offset + 7),
+    sum: view.getBigUint64(offset + 8, true),
+  };
+}
+
+export function writeEdgeSample(view: DataView, offset: number, value: EdgeSample): void {
+  view.setUint32(offset, value.edge, true);
+  view.setUint16(offset + 4, value.kind, true);
+  view.setUint8(offset + 6, value.side);
+  view.setUint8(offset + 7, value.teller);
+  view.setBigUint64(offset + 8, value.sum, true);
 }
 
 /**

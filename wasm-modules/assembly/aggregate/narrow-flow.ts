@@ -1,11 +1,13 @@
 // Most flows of a window have small sums and nothing that is rare: on the way to another worker they take 72 bytes and not 176, and 40 when
-// both ends say by themselves what is booked.
+// both ends say by themselves what is booked. A connection that lived within the window is judged for all of that.
 import { CloseReason } from '../gen/kernel-events';
 import { EDGE_FLOW_SIZE, EdgeFlow, EdgeFlowEven, EdgeFlowNarrow } from '../gen/records';
 
 /** `match` of a flow of which both ends were seen. */
 const BOTH_ENDS: u8 = 3;
-/** What `widenFlow` and `widenEven` return: of it only the fields of an EdgeFlowNarrow are ever written. */
+/** Beside them in an EdgeFlowNarrow. */
+const JUDGED: u8 = 4;
+/** What `widenFlow` and `widenEven` return: of it only `judgedBytes` and the fields of an EdgeFlowNarrow are ever written. */
 const wide: EdgeFlow = changetype<EdgeFlow>(memory.data(<i32>EDGE_FLOW_SIZE, 8));
 
 /** True when an EdgeFlowNarrow says all of it. */
@@ -13,14 +15,18 @@ export function isNarrow(flow: EdgeFlow): bool {
   const booked = flow.forwardBytes | flow.reverseBytes | flow.forwardPackets | flow.reversePackets;
   const client = flow.clientBytesSent | flow.clientBytesReceived | flow.clientPacketsSent | flow.clientPacketsReceived;
   const server = flow.serverBytesSent | flow.serverBytesReceived | flow.serverPacketsSent | flow.serverPacketsReceived;
-  const rare =
-    flow.forwardRetransmits | flow.reverseRetransmits | flow.residualBytes | flow.judgedBytes | flow.lateBytes;
+  const rare = flow.forwardRetransmits | flow.reverseRetransmits | flow.residualBytes | flow.lateBytes;
   return (
+    (flow.judgedBytes === 0 || isJudgedForAll(flow)) &&
     (((booked | client | server) >>> 32) | rare) === 0 &&
     (flow.connections | flow.closed) <= <u32>u8.MAX_VALUE &&
     flow.reason === CloseReason.None &&
     flow.activeDelta === <i32>(<i8>flow.activeDelta)
   );
+}
+
+function isJudgedForAll(flow: EdgeFlow): bool {
+  return flow.judgedBytes === flow.forwardBytes + flow.reverseBytes;
 }
 
 /** True when an EdgeFlowEven says all of `flow`, which is narrow. */
@@ -50,7 +56,7 @@ export function evenFlowInto(even: EdgeFlowEven, flow: EdgeFlow): void {
   even.connections = <u8>flow.connections;
   even.closed = <u8>flow.closed;
   even.activeDelta = <i8>flow.activeDelta;
-  even.pad0 = 0;
+  even.judged = u8(flow.judgedBytes !== 0);
 }
 
 /** `flow` is narrow. */
@@ -73,7 +79,7 @@ export function narrowFlowInto(narrow: EdgeFlowNarrow, flow: EdgeFlow): void {
   narrow.connections = <u8>flow.connections;
   narrow.closed = <u8>flow.closed;
   narrow.activeDelta = <i8>flow.activeDelta;
-  narrow.match = flow.match;
+  narrow.match = flow.match | (flow.judgedBytes !== 0 ? JUDGED : 0);
 }
 
 /** The flow that `narrow` was made of; valid until the next call. */
@@ -96,7 +102,8 @@ export function widenFlow(narrow: EdgeFlowNarrow): EdgeFlow {
   wide.connections = narrow.connections;
   wide.closed = narrow.closed;
   wide.activeDelta = narrow.activeDelta;
-  wide.match = narrow.match;
+  wide.match = narrow.match & BOTH_ENDS;
+  wide.judgedBytes = (narrow.match & JUDGED) !== 0 ? wide.forwardBytes + wide.reverseBytes : 0;
   return wide;
 }
 
@@ -125,5 +132,6 @@ export function widenEven(even: EdgeFlowEven): EdgeFlow {
   wide.closed = even.closed;
   wide.activeDelta = even.activeDelta;
   wide.match = BOTH_ENDS;
+  wide.judgedBytes = even.judged !== 0 ? forwardBytes + reverseBytes : 0;
   return wide;
 }

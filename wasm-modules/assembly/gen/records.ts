@@ -21,6 +21,7 @@ export namespace RecordKind {
   export const EdgeTally: u16 = 18;
   export const EdgeFlowNarrow: u16 = 19;
   export const EdgeFlowEven: u16 = 20;
+  export const EdgeSample: u16 = 21;
   export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
@@ -1000,7 +1001,7 @@ if (offsetof<EdgeFlow>("serverBytesReceived") !== 144) ERROR("EdgeFlow must matc
 if (offsetof<EdgeFlow>("serverPacketsSent") !== 152) ERROR("EdgeFlow must match schemas/records.fbs");
 if (offsetof<EdgeFlow>("serverPacketsReceived") !== 160) ERROR("EdgeFlow must match schemas/records.fbs");
 
-/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0. 64 bytes. */
+/** An EdgeFlow whose sums are below 2^32 and whose other fields are 0, but for what it may be judged for: all that is booked. 64 bytes. */
 @unmanaged
 export class EdgeFlowNarrow {
   edge: u32; // 0
@@ -1021,6 +1022,7 @@ export class EdgeFlowNarrow {
   connections: u8; // 60
   closed: u8; // 61
   activeDelta: i8; // 62
+  /** As EdgeFlow.match, and bit 2: judged. */
   match: u8; // 63
 }
 
@@ -1061,7 +1063,8 @@ export class EdgeFlowEven {
   connections: u8; // 28
   closed: u8; // 29
   activeDelta: i8; // 30
-  pad0: u8; // 31
+  /** 1 = judged for all that is booked. */
+  judged: u8; // 31
 }
 
 /** Bytes. */
@@ -1078,7 +1081,7 @@ if (offsetof<EdgeFlowEven>("rttUs") !== 24) ERROR("EdgeFlowEven must match schem
 if (offsetof<EdgeFlowEven>("connections") !== 28) ERROR("EdgeFlowEven must match schemas/records.fbs");
 if (offsetof<EdgeFlowEven>("closed") !== 29) ERROR("EdgeFlowEven must match schemas/records.fbs");
 if (offsetof<EdgeFlowEven>("activeDelta") !== 30) ERROR("EdgeFlowEven must match schemas/records.fbs");
-if (offsetof<EdgeFlowEven>("pad0") !== 31) ERROR("EdgeFlowEven must match schemas/records.fbs");
+if (offsetof<EdgeFlowEven>("judged") !== 31) ERROR("EdgeFlowEven must match schemas/records.fbs");
 
 /** What an end counted in one window (wire.Tally). 32 bytes. */
 @unmanaged
@@ -1105,6 +1108,26 @@ if (offsetof<EdgeTally>("code") !== 8) ERROR("EdgeTally must match schemas/recor
 if (offsetof<EdgeTally>("label") !== 12) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("count") !== 16) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("sum") !== 24) ERROR("EdgeTally must match schemas/records.fbs");
+
+/** An EdgeTally that counts one, without code and label. 16 bytes. */
+@unmanaged
+export class EdgeSample {
+  edge: u32; // 0
+  kind: u16; // 4
+  side: u8; // 6
+  teller: u8; // 7
+  sum: u64; // 8
+}
+
+/** Bytes. */
+export const EDGE_SAMPLE_SIZE: u32 = 16;
+
+if (offsetof<EdgeSample>() !== 16) ERROR("EdgeSample must match schemas/records.fbs");
+if (offsetof<EdgeSample>("edge") !== 0) ERROR("EdgeSample must match schemas/records.fbs");
+if (offsetof<EdgeSample>("kind") !== 4) ERROR("EdgeSample must match schemas/records.fbs");
+if (offsetof<EdgeSample>("side") !== 6) ERROR("EdgeSample must match schemas/records.fbs");
+if (offsetof<EdgeSample>("teller") !== 7) ERROR("EdgeSample must match schemas/records.fbs");
+if (offsetof<EdgeSample>("sum") !== 8) ERROR("EdgeSample must match schemas/records.fbs");
 
 /**
  * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,

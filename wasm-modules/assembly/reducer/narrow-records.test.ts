@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
+import { close, closeFrame, once, onceFrame, openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { addressOf, clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
 
@@ -59,6 +59,70 @@ for (const workers of [1, 2, 4]) {
       assert.deepEqual(edges[edge], { forwardBytes: count, forwardPackets: count, active: count, flowsBoth: count });
       const own = { clientBytesSent: count, clientPacketsSent: count };
       assert.deepEqual(hosts.own[edge], { ...own, serverPacketsReceived: count });
+    }
+  });
+}
+
+/** What the servers' ends of short connections have not seen of 100 bytes in four segments. */
+const MISSING = [
+  { bytes: 0n, segments: 0n },
+  { bytes: 0n, segments: 1n },
+  { bytes: 3n, segments: 0n },
+];
+
+for (const workers of [1, 2, 4]) {
+  test(`short connections are judged for all of their bytes, whether their ends say the same or not, on ${workers} workers`, () => {
+    const hosts = new TwoHosts(MODULE, undefined, { workers });
+    const client = hosts.agent(1, 'curl');
+    for (const host of SERVERS) {
+      const server = hosts.agent(host, 'nginx');
+      const ends = MISSING.map(({ bytes, segments }, index) => {
+        const joinKey = BigInt(host * 10 + index);
+        const sent = totals({ bytesSent: 100n, segmentsSent: 4n });
+        const received = totals({ bytesReceived: 100n - bytes, segmentsReceived: 4n - segments });
+        return [
+          once({ open: clientEnd({ joinKey, cookie: joinKey, remoteAddress: addressOf(host) }), totals: sent }),
+          once({ open: serverEnd({ joinKey, cookie: joinKey, localAddress: addressOf(host) }), totals: received }),
+        ];
+      });
+      hosts.say(client, onceFrame(ends.map(([end]) => end)));
+      hosts.say(server, onceFrame(ends.map(([, end]) => end)));
+    }
+    const edges = hosts.close();
+    for (const host of SERVERS) {
+      const edge = edges[`host-1/curl > host-${host}/nginx :80`];
+      assert.deepEqual(
+        [edge.forwardBytes, edge.forwardPackets, edge.judgedBytes, edge.residualBytes, edge.flowsBoth, edge.closed],
+        [300, 12, 300, 3, 3, 3],
+      );
+    }
+  });
+}
+
+for (const workers of [1, 2, 4]) {
+  test(`a connection that closes in a later window is judged for the bytes of all its windows, on ${workers} workers`, () => {
+    const hosts = new TwoHosts(MODULE, undefined, { workers });
+    const client = hosts.agent(1, 'curl');
+    const servers = SERVERS.map((host) => ({ host, agent: hosts.agent(host, 'nginx') }));
+    for (const { host, agent } of servers) {
+      const joinKey = BigInt(host);
+      hosts.say(
+        client,
+        openFrame([clientEnd({ handle: host, joinKey, cookie: joinKey, remoteAddress: addressOf(host) })]),
+      );
+      hosts.say(client, wideFrame([{ handle: host, totals: totals({ bytesSent: 100n, segmentsSent: 1n }) }]));
+      hosts.say(agent, openFrame([serverEnd({ handle: 1, joinKey, cookie: joinKey, localAddress: addressOf(host) })]));
+      hosts.say(agent, wideFrame([{ handle: 1, totals: totals({ bytesReceived: 100n, segmentsReceived: 1n }) }]));
+    }
+    hosts.close();
+    for (const { host, agent } of servers) {
+      hosts.say(client, closeFrame([close(host, totals({ bytesSent: 150n, segmentsSent: 2n }))]));
+      hosts.say(agent, closeFrame([close(1, totals({ bytesReceived: 150n, segmentsReceived: 2n }))]));
+    }
+    const edges = hosts.close();
+    for (const { host } of servers) {
+      const edge = edges[`host-1/curl > host-${host}/nginx :80`];
+      assert.deepEqual([edge.forwardBytes, edge.judgedBytes, edge.residualBytes], [50, 150, undefined]);
     }
   });
 }
