@@ -1,8 +1,8 @@
 // What does the reducer cost for each record, on its whole path?
 //
 // Agents on real connections over loopback tell a reducer that runs as users run it; what is counted is the time of its worker threads, from
-// the receipt of a frame to the closed window. Every case runs once in each round, in another order each round. A case whose totals are not
-// exactly what was told fails the run.
+// the receipt of a frame to the closed window. Every case runs once in each round, in another order each round; numbers of workers are compared
+// window by window, in turn. A case whose totals are not exactly what was told fails the run.
 
 import { parseArgs } from 'node:util';
 import { Report } from './lib/report.ts';
@@ -60,18 +60,22 @@ const windowMs = positives('window', values.window)[0] * 1000;
 const latenessMs = positives('lateness', values.lateness)[0] * 1000;
 const windows = positives('windows', values.windows)[0];
 const rounds = positives('rounds', values.rounds)[0];
+const workerCounts = positives('workers', values.workers);
 const cases = makeCases();
 const report = new Report('reducer', values.json);
-const results = new Map<string, Measured[]>(cases.map(([name]) => [name, []]));
+const results = new Map<string, Measured[]>(
+  cases.flatMap(([load]) => workerCounts.map((count) => [caseOf(load, count), []])),
+);
 for (let round = 0; round < rounds; round++) {
-  for (const [name, options] of rotate(cases, round)) {
-    report.progress(`round ${round + 1} of ${rounds}: ${name}`);
-    results.get(name)?.push(await measure(options));
+  for (const [load, options] of rotate(cases, round)) {
+    report.progress(`round ${round + 1} of ${rounds}: ${load}, ${workerCounts.join(' and ')} workers`);
+    const measured = await measure(workerCounts.map((workers) => ({ ...options, workers })));
+    for (const [index, count] of workerCounts.entries()) results.get(caseOf(load, count))?.push(measured[index]);
   }
 }
 report.keep('cases', Object.fromEntries(results));
 report.table(
-  `${sockets} sockets, windows of ${values.window} s; CPU of the worker threads, median of ${rounds} rounds (least-greatest)`,
+  `${sockets} sockets, windows of ${values.window} s; CPU of the worker threads, median of ${rounds * windows} windows (least-greatest); of the others median of ${rounds} rounds`,
   [
     'case',
     'ns/update',
@@ -85,6 +89,12 @@ report.table(
   ],
   [...results].map(([name, list]) => costRow(name, list)),
 );
+if (workerCounts.length > 1)
+  report.table(
+    `CPU of a record, windows of the same load in turn: median of ${rounds * windows} ratios (least-greatest)`,
+    ['case', ...workerCounts.slice(1).map((count) => `${count} workers / ${workerCounts[0]}`)],
+    cases.map(([load]) => ratioRow(load)),
+  );
 report.table(
   'how long agents wait for what they told, from the end of the window; memory, RSS',
   [
@@ -107,21 +117,23 @@ report.table(
 );
 report.finish();
 
-function makeCases(): [string, MeasureOptions][] {
-  const all: [string, MeasureOptions][] = [];
+function caseOf(load: string, workers: number): string {
+  return `${load}, ${workers} worker${workers > 1 ? 's' : ''}`;
+}
+
+/** What is measured, but for how many workers do it. */
+function makeCases(): [string, Omit<MeasureOptions, 'workers'>][] {
+  const all: [string, Omit<MeasureOptions, 'workers'>][] = [];
   for (const mix of choices('mix', values.mix, MIXES)) {
     const churns = mix === 'steady' ? positives('churn', values.churn) : [0];
     for (const churn of churns) {
       for (const updates of mix === 'drain' ? positives('updates', values.updates) : [1]) {
         for (const spread of choices('spread', values.spread, SPREADS)) {
           for (const agents of positives('agents', values.agents)) {
-            for (const workers of positives('workers', values.workers)) {
-              const detail = mix === 'steady' ? `, churn ${churn} %` : mix === 'drain' ? ` of ${updates}` : '';
-              const name = `${mix}${detail}, ${spread}, ${agents} agents, ${workers} worker${workers > 1 ? 's' : ''}`;
-              const load = { mix, sockets, agents, updates, churn: churn / 100, spread };
-              const run = { workers, windowMs, latenessMs, warmup: 2, rounds: windows, profileFolder: values.profile };
-              all.push([name, { ...load, ...run }]);
-            }
+            const detail = mix === 'steady' ? `, churn ${churn} %` : mix === 'drain' ? ` of ${updates}` : '';
+            const load = { mix, sockets, agents, updates, churn: churn / 100, spread };
+            const run = { windowMs, latenessMs, warmup: 2, rounds: windows, profileFolder: values.profile };
+            all.push([`${mix}${detail}, ${spread}, ${agents} agents`, { ...load, ...run }]);
           }
         }
       }
@@ -147,30 +159,34 @@ function refuse(name: string, text: string, why: string): never {
 }
 
 function costRow(name: string, list: Measured[]): string[] {
-  const per = (pick: (one: Measured) => number, count: (one: Measured) => number) =>
-    count(list[0]) === 0 ? '-' : showSpread(spreadOf(list.map((one) => pick(one) / count(one))), 0);
+  const per = (pick: (one: Measured) => number) => showSpread(spreadOf(list.map((one) => pick(one) / one.records)), 0);
+  const perWindow = (count: (one: Measured) => number) => {
+    if (count(list[0]) === 0) return '-';
+    const costs = list.flatMap((one) => one.roundsNs.map((ns) => (ns * one.roundsNs.length) / count(one)));
+    return showSpread(spreadOf(costs), 0);
+  };
   const rate = (count: (one: Measured) => number) =>
     `${spreadOf(list.map((one) => count(one) / (one.workersNs / 1e9) / 1e6)).median.toFixed(2)} M`;
   const records = (one: Measured) => one.records;
   return [
     name,
-    per(
-      (one) => one.workersNs,
-      (one) => one.updates,
-    ),
-    name.startsWith('short')
-      ? per(
-          (one) => one.workersNs,
-          (one) => one.connections,
-        )
-      : '-',
-    per((one) => one.workersNs, records),
+    perWindow((one) => one.updates),
+    name.startsWith('short') ? perWindow((one) => one.connections) : '-',
+    perWindow(records),
     rate(records),
     name.startsWith('short') ? rate((one) => one.connections) : '-',
-    per((one) => one.processNs, records),
-    per((one) => one.generatorNs, records),
-    per((one) => one.softirqMs * 1e6, records),
+    per((one) => one.processNs),
+    per((one) => one.generatorNs),
+    per((one) => one.softirqMs * 1e6),
   ];
+}
+
+/** Of each number of workers to the first. */
+function ratioRow(load: string): string[] {
+  const [base, ...others] = workerCounts.map((count) => results.get(caseOf(load, count)) ?? []);
+  const ratios = (list: Measured[]) =>
+    list.flatMap(({ roundsNs }, round) => roundsNs.map((ns, window) => ns / base[round].roundsNs[window]));
+  return [load, ...others.map((list) => showSpread(spreadOf(ratios(list)), 2))];
 }
 
 function waitRow(name: string, list: Measured[]): string[] {

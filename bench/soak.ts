@@ -88,7 +88,7 @@ judge();
 /** Of what a record costs in a trial: so many that the workers need `share` of each window for them. */
 async function socketsOfShare(): Promise<number> {
   report.progress('what a record costs');
-  const { workersNs, updates } = await measure({ ...load, ...TRIAL, workers, latenessMs });
+  const [{ workersNs, updates }] = await measure([{ ...load, ...TRIAL, workers, latenessMs }]);
   const share = positive('share') / 100;
   // An even number for each pair of agents.
   return Math.floor((share * workers * windowMs * 1e6) / (workersNs / updates) / agents) * agents;

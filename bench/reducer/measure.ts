@@ -1,8 +1,9 @@
-// One measurement: a reducer and a fleet as two processes, rounds in which everything moves, and at the end whether the reducer counted
-// exactly what was told. A run whose counts differ is void.
+// One measurement: reducers, each with a fleet, as processes beside each other, rounds in which everything moves, and at the end whether the reducers
+// counted exactly what was told. A run whose counts differ is void.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readProcessorTime, readProcessUse, readThreadTimes } from '../lib/machine.ts';
+import { rotate } from '../lib/statistics.ts';
 import type { FleetOptions, Mix } from './fleet.ts';
 import { FleetHandle } from './fleet-handle.ts';
 import type { FleetReport } from './fleet-process.ts';
@@ -34,6 +35,8 @@ export interface Measured {
   records: number;
   wireBytes: number;
   workersNs: number;
+  /** The same of each round. */
+  roundsNs: number[];
   processNs: number;
   generatorNs: number;
   softirqMs: number;
@@ -52,62 +55,120 @@ export interface Measured {
   talliesRefused: number;
 }
 
-export async function measure(options: MeasureOptions): Promise<Measured> {
-  const { mix, workers, windowMs, latenessMs, profileFolder, warmup, rounds, sockets, agents } = options;
-  const service = await Service.start({ workers, windowMs, latenessMs, profileFolder });
-  const startRss = readProcessUse(service.pid).rssMib;
-  const fleet = new FleetHandle({ ...options, port: service.port });
-  let probe: ProbeHandle | undefined;
+/** A reducer that runs, and the fleet that tells it. */
+interface Side {
+  options: MeasureOptions;
+  service: Service;
+  fleet: FleetHandle;
+  startRss: number;
+  idleRss: number;
+  liveRss: number;
+  lateBefore: number;
+  costs: Costs;
+}
+
+type Costs = Omit<Measured, 'delaysMs' | 'probeReconnects' | 'bytesPerSocket' | 'bytesPerAgent' | 'talliesRefused'>;
+
+/** The same number of rounds of each, one of each in turn, so that what else the machine does meets all of them. */
+export async function measure(all: readonly MeasureOptions[]): Promise<Measured[]> {
+  const sides: Side[] = [];
   try {
+    for (const options of all) sides.push(await startSide(options));
+    for (let round = 0; round < all[0].rounds; round++)
+      for (const side of rotate(sides, round)) await measureRound(side);
+    const measured: Measured[] = [];
+    for (const side of sides) measured.push({ ...side.costs, ...(await finishSide(side)) });
+    return measured;
+  } finally {
+    for (const { fleet, service } of sides) {
+      await fleet.stop();
+      await service.stop();
+    }
+  }
+}
+
+/** With all sockets open and everything before the rounds committed. */
+async function startSide(options: MeasureOptions): Promise<Side> {
+  const service = await Service.start(options);
+  const fleet = new FleetHandle({ ...options, port: service.port });
+  try {
+    const rss = () => readProcessUse(service.pid).rssMib;
+    const startRss = rss();
     await fleet.perform({ kind: 'rest' });
-    const idleRss = readProcessUse(service.pid).rssMib;
+    const idleRss = rss();
     await fleet.perform({ kind: 'open' });
-    await fleet.perform({ kind: 'rounds', count: warmup });
-    const liveRss = readProcessUse(service.pid).rssMib;
+    await fleet.perform({ kind: 'rounds', count: options.warmup });
+    const liveRss = rss();
     // That a whole fleet opens its sockets at once may take longer than a window; what is measured may not.
     const lateBefore = lateWindows(await service.metrics());
-    const before = reading(service, fleet);
-    const toldBefore = fleet.report;
+    return { options, service, fleet, startRss, idleRss, liveRss, lateBefore, costs: noCosts() };
+  } catch (error) {
+    await fleet.stop();
+    await service.stop();
+    throw error;
+  }
+}
+
+function noCosts(): Costs {
+  return {
+    ...{
+      updates: 0,
+      connections: 0,
+      records: 0,
+      wireBytes: 0,
+      workersNs: 0,
+      processNs: 0,
+      generatorNs: 0,
+      softirqMs: 0,
+    },
+    ...{ wallMs: 0, roundsNs: [], receiptMs: [], commitMs: [], coalesced: 0, reconnects: 0 },
+  };
+}
+
+async function measureRound({ service, fleet, costs }: Side): Promise<void> {
+  const before = { ...reading(service, fleet), ...fleet.report };
+  await fleet.perform({ kind: 'rounds', count: 1 });
+  const after = { ...reading(service, fleet), ...fleet.report };
+  const records = ({ told }: FleetReport) => told.updates + told.opens + told.closes + told.onces;
+  costs.updates += after.told.updates - before.told.updates;
+  costs.connections += after.told.connections - before.told.connections;
+  costs.records += records(after) - records(before);
+  costs.wireBytes += after.bytes - before.bytes;
+  costs.workersNs += after.workersNs - before.workersNs;
+  costs.roundsNs.push(after.workersNs - before.workersNs);
+  costs.processNs += after.processNs - before.processNs;
+  costs.generatorNs += after.generatorNs - before.generatorNs;
+  costs.softirqMs += after.softirqMs - before.softirqMs;
+  costs.wallMs += after.wallMs - before.wallMs;
+  costs.receiptMs.push(...after.receiptMs);
+  costs.commitMs.push(...after.commitMs);
+  costs.coalesced += after.coalesced - before.coalesced;
+  costs.reconnects = after.lost.length;
+}
+
+/** As many rounds again with another agent, which tells small frames: each costs the worker more than a hundred records. Then the totals are compared. */
+async function finishSide({ options, service, fleet, ...side }: Side): Promise<Omit<Measured, keyof Costs>> {
+  const { mix, windowMs, rounds, sockets, agents } = options;
+  const probe = await ProbeHandle.start({ port: service.port, windowMs, nodeId: agents + 1 });
+  try {
     await fleet.perform({ kind: 'rounds', count: rounds });
-    const after = reading(service, fleet);
-    const { told, receiptMs, commitMs, bytes, coalesced, lost } = fleet.report;
-    // Each frame costs the worker more than a hundred records, so these rounds are no part of what is counted.
-    probe = await ProbeHandle.start({ port: service.port, windowMs, nodeId: agents + 1 });
-    await fleet.perform({ kind: 'rounds', count: rounds });
-    const { delaysMs, lost: probeLost } = await probe.take();
+    const { delaysMs, lost } = await probe.take();
     await sleep(windowMs);
+    const { lateBefore } = side;
     const metrics = await check(service, fleet.report, { mix, sockets, agents: agents + 1, lateBefore });
     const talliesRefused = metrics
       .nonzero(LOST)
       .filter(isTally)
       .reduce((sum, line) => sum + sampleOf(line), 0);
-    const records = (sum: typeof told) => sum.updates + sum.opens + sum.closes + sum.onces;
     return {
-      updates: told.updates - toldBefore.told.updates,
-      connections: told.connections - toldBefore.told.connections,
-      records: records(told) - records(toldBefore.told),
-      wireBytes: bytes - toldBefore.bytes,
-      workersNs: after.workersNs - before.workersNs,
-      processNs: after.processNs - before.processNs,
-      generatorNs: after.generatorNs - before.generatorNs,
-      softirqMs: after.softirqMs - before.softirqMs,
-      wallMs: after.wallMs - before.wallMs,
-      ...{
-        receiptMs,
-        commitMs,
-        delaysMs,
-        coalesced: coalesced - toldBefore.coalesced,
-        reconnects: lost.length,
-        probeReconnects: probeLost.length,
-      },
-      bytesPerSocket: ((liveRss - idleRss) * 2 ** 20) / sockets,
-      bytesPerAgent: ((idleRss - startRss) * 2 ** 20) / agents,
+      delaysMs,
+      probeReconnects: lost.length,
+      bytesPerSocket: ((side.liveRss - side.idleRss) * 2 ** 20) / sockets,
+      bytesPerAgent: ((side.idleRss - side.startRss) * 2 ** 20) / agents,
       talliesRefused,
     };
   } finally {
-    probe?.stop();
-    await fleet.stop();
-    await service.stop();
+    probe.stop();
   }
 }
 
