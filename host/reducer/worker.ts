@@ -21,6 +21,8 @@ import { type WorkerAction, WorkerNode } from './worker-node.ts';
 const TICK_MS = 200;
 /** Received in one go, after which the stages have a turn: so much is still in the core's cache then, and what came after it is not copied before. */
 const BYTES_PER_TURN = 1 << 18;
+/** For how long such turns may go on while more is received: what agents are told, and timers, wait meanwhile. */
+const RECEIVING_MS_MAX = 20;
 /** Refused connections that are told one by one, in a tick; the others are counted. */
 const REFUSALS_TOLD_MAX = 8;
 
@@ -101,7 +103,7 @@ class WorkerThread {
   readonly #core: ReducerWorkerCore;
   readonly #node: WorkerNode;
   readonly #accepted = new Map<ConnectionId, Accepted>();
-  /** What a peer is told until the end of the turn leaves in one piece. */
+  /** What a peer is told until the event loop has gone round leaves in one piece. */
   readonly #corked = new Set<Connection>();
   readonly #listeners: Listener[] = [];
   #nextSerial = 1;
@@ -109,6 +111,8 @@ class WorkerThread {
   #refusalsTold = 0;
   /** Since the last turn of the stages. */
   #receivedBytes = 0;
+  /** When the first piece came after the event loop had gone round; Infinity = none did. */
+  #receivingSinceMs = Infinity;
   #isScheduled = false;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -191,10 +195,12 @@ class WorkerThread {
   }
 
   #take(id: ConnectionId, piece: Uint8Array): void {
+    const now = this.#clock();
     this.#receivedBytes += piece.length;
-    this.#perform(this.#node.bytes(id, piece, this.#clock()));
+    this.#receivingSinceMs = Math.min(this.#receivingSinceMs, now.ms);
+    this.#perform(this.#node.bytes(id, piece, now));
     freePiece(piece);
-    if (this.#receivedBytes >= BYTES_PER_TURN) this.#work();
+    if (this.#receivedBytes >= BYTES_PER_TURN && now.ms - this.#receivingSinceMs < RECEIVING_MS_MAX) this.#work();
   }
 
   #refused(refused: RefusedConnection): void {
@@ -283,6 +289,7 @@ class WorkerThread {
 
   #turn(): void {
     this.#isScheduled = false;
+    this.#receivingSinceMs = Infinity;
     const isBusy = this.#work();
     for (const connection of this.#corked) connection.uncork();
     this.#corked.clear();
