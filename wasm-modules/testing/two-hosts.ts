@@ -5,7 +5,7 @@ import type { Open } from '../../host/wire/gen/wire-layout.ts';
 import type { Hello } from '../../host/wire/gen/wire-tables.ts';
 import { hello } from '../../host/wire/testing/hello.ts';
 import { announceFrame, ipv4, open, process, SPACE, windowEnd } from './agent-frames.ts';
-import { ReducerFleet, type SessionRef } from './reducer-fleet.ts';
+import { type FleetOptions, ReducerFleet, type SessionRef } from './reducer-fleet.ts';
 import { mergeOutputs, type Point } from './window-output.ts';
 
 export const FIRST_WINDOW = 3000;
@@ -29,9 +29,13 @@ export class TwoHosts {
   readonly #workers: number;
 
   /** Agents are spread over the workers by host. */
-  constructor(module: WebAssembly.Module, windowNs?: number, { workers = 1, seed = 1 } = {}) {
+  constructor(
+    module: WebAssembly.Module,
+    windowNs?: number,
+    { workers = 1, seed = 1, random }: Pick<FleetOptions, 'workers' | 'seed' | 'random'> = {},
+  ) {
     this.#workers = workers;
-    this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs, workers, seed });
+    this.fleet = new ReducerFleet(module, { openWindow: FIRST_WINDOW, windowNs, workers, seed, random });
   }
 
   /** An agent whose one process is the unit `unit`. */

@@ -1,6 +1,6 @@
 // What a session told since its last WindowEnd and is not a row that moved: opens, baselines, closes, short-lived and failed sockets, folds,
 // tallies, host addresses. A seal in between finds all of a window or nothing of it in match. Records are kept in the form in which they will
-// leave; `RecordHeader.pad0` holds the receiving worker meanwhile.
+// leave, but for what a WaitingOnce names (match/once-channel.ts); `RecordHeader.pad0` holds the receiving worker meanwhile.
 
 import { releaseNode } from '../enrich/nodes';
 import { releaseLabel } from '../enrich/tally-labels';

@@ -13,7 +13,7 @@ export const VIEWPOINT_COUNT_MAX: u32 = 1 << 25;
 export class Viewpoint {
   /** First, because a free row keeps its list there. */
   tag: u32;
-  /** Ends, and records that are staged, wait or are kept, that name it. */
+  /** Ends, records that are staged, wait or are kept, and handles of other workers (once-channel.ts), that name it. */
   references: u32;
   boot: u64;
   session: u64;

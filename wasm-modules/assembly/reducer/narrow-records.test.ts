@@ -74,8 +74,19 @@ for (const workers of [1, 2, 4]) {
   test(`short connections are judged for all of their bytes, whether their ends say the same or not, on ${workers} workers`, () => {
     const hosts = new TwoHosts(MODULE, undefined, { workers });
     const client = hosts.agent(1, 'curl');
-    for (const host of SERVERS) {
-      const server = hosts.agent(host, 'nginx');
+    const servers = SERVERS.map((host) => ({ host, server: hosts.agent(host, 'nginx') }));
+    // Beside them connections that stay, of which nothing is judged.
+    const staying = (told: bigint) => {
+      for (const { host, server } of servers) {
+        hosts.say(client, wideFrame([{ handle: host, totals: totals({ bytesSent: told, segmentsSent: told }) }]));
+        hosts.say(server, wideFrame([{ handle: 1, totals: totals({ bytesReceived: told, segmentsReceived: told }) }]));
+      }
+    };
+    for (const { host, server } of servers) {
+      const joinKey = BigInt(host);
+      const far = { joinKey, cookie: joinKey };
+      hosts.say(client, openFrame([clientEnd({ ...far, handle: host, remoteAddress: addressOf(host) })]));
+      hosts.say(server, openFrame([serverEnd({ ...far, handle: 1, localAddress: addressOf(host) })]));
       const ends = MISSING.map(({ bytes, segments }, index) => {
         const joinKey = BigInt(host * 10 + index);
         const sent = totals({ bytesSent: 100n, segmentsSent: 4n });
@@ -88,14 +99,18 @@ for (const workers of [1, 2, 4]) {
       hosts.say(client, onceFrame(ends.map(([end]) => end)));
       hosts.say(server, onceFrame(ends.map(([, end]) => end)));
     }
+    staying(50n);
     const edges = hosts.close();
     for (const host of SERVERS) {
       const edge = edges[`host-1/curl > host-${host}/nginx :80`];
       assert.deepEqual(
         [edge.forwardBytes, edge.forwardPackets, edge.judgedBytes, edge.residualBytes, edge.flowsBoth, edge.closed],
-        [300, 12, 300, 3, 3, 3],
+        [350, 62, 300, 3, 4, 3],
       );
     }
+    staying(60n);
+    for (const edge of Object.values(hosts.close()))
+      assert.deepEqual([edge.forwardBytes, edge.judgedBytes], [10, undefined]);
   });
 }
 
