@@ -51,6 +51,27 @@ const retransmits = (handle: number, count: bigint): Tally => tally(TallyKind.Re
 
 for (const workers of [1, 2, 4]) {
   describe(`on ${workers} workers`, () => {
+    test('a tally has its count, code and label whichever worker keeps its edge', () => {
+      const world = new TwoHosts(MODULE, undefined, { workers });
+      const client = world.agent(1, 'shop');
+      world.say(client, announceFrame({ labels: [{ handle: 5, text: 'TCP_RESET' }] }));
+      const expected: Record<string, number> = {};
+      for (const host of [2, 3, 4, 5]) {
+        const key = { joinKey: BigInt(host), cookie: BigInt(host) };
+        world.say(client, openFrame([clientEnd({ ...key, handle: host, remoteAddress: addressOf(host) })]));
+        const server = world.agent(host, `db-${host}`);
+        world.say(server, openFrame([serverEnd({ ...key, handle: 1, localAddress: addressOf(host) })]));
+        const drop = (values: Partial<Tally>) => tally(TallyKind.Drop, { handle: host, ...values });
+        world.say(client, tallyFrame([drop({ count: 6n }), drop({ code: 7 }), drop({ label: 5 })]));
+        const edge = `shop > db-${host} :80`;
+        expected[`${edge}: Drop client 0`] = 6;
+        expected[`${edge}: Drop client 7`] = 1;
+        expected[`${edge}: Drop client 0 TCP_RESET`] = 1;
+      }
+      world.close();
+      assert.deepEqual(tallies(world), expected);
+    });
+
     test('what each end counts is told of its side of the edge, once', () => {
       const world = new TwoHosts(MODULE, undefined, { workers });
       const [client, server] = [world.agent(1, 'shop'), world.agent(2, 'db')];
