@@ -16,8 +16,8 @@ import { Metrics } from './reducer/service.ts';
 
 const RUN = join(import.meta.dirname, 'run.ts');
 
-/** The only measurement of the only case. */
-async function run(...args: string[]): Promise<Measured> {
+/** The only measurement of each case. */
+async function run(...args: string[]): Promise<Measured[]> {
   const directory = mkdtempSync(join(tmpdir(), 'bench-test-'));
   try {
     const path = join(directory, 'reducer.json');
@@ -25,7 +25,7 @@ async function run(...args: string[]): Promise<Measured> {
     const short = ['--window', '1', '--lateness', '10', '--windows', '1', '--rounds', '1', '--json', path];
     await promisify(execFile)(process.execPath, [RUN, 'reducer', ...load, ...short, ...args]);
     const { measured } = JSON.parse(readFileSync(path, 'utf8')) as { measured: { cases: Record<string, Measured[]> } };
-    return Object.values(measured.cases)[0][0];
+    return Object.values(measured.cases).map(([only]) => only);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -34,7 +34,7 @@ async function run(...args: string[]): Promise<Measured> {
 test('the benchmark of the reducer measures live and short connections whose totals are exact', {
   timeout: 240_000,
 }, async () => {
-  const [live, short] = await Promise.all([run('--mix', 'steady', '--churn', '10'), run('--mix', 'short')]);
+  const [[live], [short]] = await Promise.all([run('--mix', 'steady', '--churn', '10'), run('--mix', 'short')]);
   // A tenth of 1 000 connections ends, and as many open; both ends tell it.
   assert.deepEqual([live.updates, live.connections, live.records], [2_000, 100, 2_400]);
   assert.deepEqual([short.updates, short.connections, short.records], [0, 1_000, 2_000]);
@@ -42,6 +42,18 @@ test('the benchmark of the reducer measures live and short connections whose tot
     assert.ok(workersNs > 0 && processNs > workersNs);
     assert.equal(talliesRefused, 0);
   }
+});
+
+test('numbers of workers are told the same, in windows of their own', { timeout: 240_000 }, async () => {
+  const sides = await run('--mix', 'short', '--workers', '1,2', '--windows', '2');
+  assert.deepEqual(
+    sides.map(({ connections, roundsNs }) => [connections, roundsNs.length]),
+    [
+      [2_000, 2],
+      [2_000, 2],
+    ],
+  );
+  for (const { roundsNs, workersNs } of sides) assert.equal(roundsNs[0] + roundsNs[1], workersNs);
 });
 
 test('a fleet uses a handle again only after the close of the one before is committed', () => {

@@ -68,7 +68,7 @@ const results = new Map<string, Measured[]>(
 );
 for (let round = 0; round < rounds; round++) {
   for (const [load, options] of rotate(cases, round)) {
-    report.progress(`round ${round + 1} of ${rounds}: ${load}, ${workerCounts.join(' and ')} workers`);
+    report.progress(`round ${round + 1} of ${rounds}: ${load}, workers: ${workerCounts.join(', ')}`);
     const measured = await measure(workerCounts.map((workers) => ({ ...options, workers })));
     for (const [index, count] of workerCounts.entries()) results.get(caseOf(load, count))?.push(measured[index]);
   }

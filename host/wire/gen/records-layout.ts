@@ -21,7 +21,6 @@ export const RecordKind = {
   EdgeTally: 18,
   EdgeFlowNarrow: 19,
   EdgeFlowEven: 20,
-  EdgeSample: 21,
   SeriesCounts: 24,
   Marker: 32,
 } as const;
@@ -1505,45 +1504,6 @@ export function writeEdgeTally(view: DataView, offset: number, value: EdgeTally)
   view.setUint32(offset + 12, value.label, true);
   view.setBigUint64(offset + 16, value.count, true);
   view.setBigUint64(offset + 24, value.sum, true);
-}
-
-/** An EdgeTally that counts one, without code and label. 16 bytes. */
-export interface EdgeSample {
-  edge: number;
-  kind: number;
-  side: number;
-  teller: number;
-  sum: bigint;
-}
-
-/** Bytes. */
-export const EDGE_SAMPLE_SIZE = 16;
-
-/** Byte offset of each field. */
-export const EDGE_SAMPLE_OFFSET = {
-  edge: 0,
-  kind: 4,
-  side: 6,
-  teller: 7,
-  sum: 8,
-} as const;
-
-export function readEdgeSample(view: DataView, offset: number): EdgeSample {
-  return {
-    edge: view.getUint32(offset, true),
-    kind: view.getUint16(offset + 4, true),
-    side: view.getUint8(offset + 6),
-    teller: view.getUint8(offset + 7),
-    sum: view.getBigUint64(offset + 8, true),
-  };
-}
-
-export function writeEdgeSample(view: DataView, offset: number, value: EdgeSample): void {
-  view.setUint32(offset, value.edge, true);
-  view.setUint16(offset + 4, value.kind, true);
-  view.setUint8(offset + 6, value.side);
-  view.setUint8(offset + 7, value.teller);
-  view.setBigUint64(offset + 8, value.sum, true);
 }
 
 /**

@@ -9,7 +9,7 @@
 import { labelOfChannel } from '../enrich/label-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
-import { EdgeSample, EdgeTally, Level, ReducerCounter } from '../gen/records';
+import { EdgeTally, Level, ReducerCounter } from '../gen/records';
 import { SAMPLED_TALLY_KINDS } from '../gen/tally-kinds';
 import { allocate } from '../lib/arena';
 import { count, set } from '../lib/counters';
@@ -143,12 +143,6 @@ export function aggregateTally(from: u32, record: usize): void {
   if (tally.label !== 0 && label === 0) count(ReducerCounter.TallyLabelsDropped);
   const what = tallyIdentity(tally.kind, tally.side, tally.code);
   addTally(openLeaf(from, tally.edge), what, label, tally.teller, tally.count, tally.sum);
-}
-
-/** `aggregateTally` of an EdgeSample. */
-export function aggregateSample(from: u32, record: usize): void {
-  const sample = changetype<EdgeSample>(record);
-  addTally(openLeaf(from, sample.edge), tallyIdentity(sample.kind, sample.side, 0), 0, sample.teller, 1, sample.sum);
 }
 
 /** `teller`: lib/teller.ts. */

@@ -4,7 +4,7 @@
 import { LABEL_RECORD_SIZE, LabelRecord, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { textAddress, textBytes } from '../lib/intern';
-import { RowPool } from '../lib/row-pool';
+import { RowPool, reachOfWorker } from '../lib/row-pool';
 import { announceEpoch, WORKER_COUNT_MAX } from './node-channel';
 import { LABEL_BYTES_MAX, LABEL_COUNT_MAX, labelAt, labelOfText, touchLabel } from './tally-labels';
 
@@ -72,11 +72,7 @@ export function labelRecordBytes(label: u32): u32 {
 export function receiveLabel(from: u32, record: usize): void {
   const received = changetype<LabelRecord>(record);
   const label = labelOfText(record + LABEL_RECORD_SIZE, received.textBytes);
-  const slot = channels + <usize>from * sizeof<usize>();
-  if (load<usize>(slot) === 0) {
-    store<usize>(slot, changetype<usize>(RowPool.create(offsetof<ChannelLabel>(), LABEL_COUNT_MAX)));
-  }
-  const at = changetype<RowPool>(load<usize>(slot)).reach(received.handle);
+  const at = reachOfWorker(channels, from, offsetof<ChannelLabel>(), LABEL_COUNT_MAX, received.handle);
   if (at === 0) return;
   const entry = changetype<ChannelLabel>(at);
   entry.label = label;

@@ -15,7 +15,7 @@ import {
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { internText, textAddress, textBytes } from '../lib/intern';
-import { RowPool } from '../lib/row-pool';
+import { RowPool, reachOfWorker } from '../lib/row-pool';
 import {
   ADDRESS_BYTES_MAX,
   CONTAINER_BYTES_MAX,
@@ -202,12 +202,7 @@ function channelOf(from: u32): RowPool {
 }
 
 function mapHandle(from: u32, handle: u32, node: u32): void {
-  let channel = channelOf(from);
-  if (changetype<usize>(channel) === 0) {
-    channel = RowPool.create(offsetof<ChannelNode>(), NODE_COUNT_MAX);
-    store<usize>(channels + <usize>from * sizeof<usize>(), changetype<usize>(channel));
-  }
-  const at = channel.reach(handle);
+  const at = reachOfWorker(channels, from, offsetof<ChannelNode>(), NODE_COUNT_MAX, handle);
   if (at === 0) return;
   const entry = changetype<ChannelNode>(at);
   entry.node = node;

@@ -21,7 +21,6 @@ export namespace RecordKind {
   export const EdgeTally: u16 = 18;
   export const EdgeFlowNarrow: u16 = 19;
   export const EdgeFlowEven: u16 = 20;
-  export const EdgeSample: u16 = 21;
   export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
@@ -1108,26 +1107,6 @@ if (offsetof<EdgeTally>("code") !== 8) ERROR("EdgeTally must match schemas/recor
 if (offsetof<EdgeTally>("label") !== 12) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("count") !== 16) ERROR("EdgeTally must match schemas/records.fbs");
 if (offsetof<EdgeTally>("sum") !== 24) ERROR("EdgeTally must match schemas/records.fbs");
-
-/** An EdgeTally that counts one, without code and label. 16 bytes. */
-@unmanaged
-export class EdgeSample {
-  edge: u32; // 0
-  kind: u16; // 4
-  side: u8; // 6
-  teller: u8; // 7
-  sum: u64; // 8
-}
-
-/** Bytes. */
-export const EDGE_SAMPLE_SIZE: u32 = 16;
-
-if (offsetof<EdgeSample>() !== 16) ERROR("EdgeSample must match schemas/records.fbs");
-if (offsetof<EdgeSample>("edge") !== 0) ERROR("EdgeSample must match schemas/records.fbs");
-if (offsetof<EdgeSample>("kind") !== 4) ERROR("EdgeSample must match schemas/records.fbs");
-if (offsetof<EdgeSample>("side") !== 6) ERROR("EdgeSample must match schemas/records.fbs");
-if (offsetof<EdgeSample>("teller") !== 7) ERROR("EdgeSample must match schemas/records.fbs");
-if (offsetof<EdgeSample>("sum") !== 8) ERROR("EdgeSample must match schemas/records.fbs");
 
 /**
  * Head of what a worker hands to the host for a closed window: then `node_bytes` of NodeRecords, `label_bytes` of LabelRecords,

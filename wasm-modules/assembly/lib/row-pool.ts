@@ -6,6 +6,13 @@ import { allocate, allocateInPage } from './arena';
 const PAGE_ROWS_SHIFT: u32 = 9;
 const PAGE_ROWS: u32 = 1 << PAGE_ROWS_SHIFT;
 
+/** The row of a handle of another worker, as `reach`. `pools`: pointers to pools by worker, each made for the first handle of its worker. */
+export function reachOfWorker(pools: usize, worker: u32, rowBytes: usize, countMax: u32, handle: u32): usize {
+  const slot = pools + <usize>worker * sizeof<usize>();
+  if (load<usize>(slot) === 0) store<usize>(slot, changetype<usize>(RowPool.create(rowBytes, countMax)));
+  return changetype<RowPool>(load<usize>(slot)).reach(handle);
+}
+
 @unmanaged
 export class RowPool {
   private pages: usize;

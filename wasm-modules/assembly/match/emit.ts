@@ -10,12 +10,10 @@ import {
   EDGE_FLOW_EVEN_SIZE,
   EDGE_FLOW_NARROW_SIZE,
   EDGE_FLOW_SIZE,
-  EDGE_SAMPLE_SIZE,
   EDGE_TALLY_SIZE,
   EdgeFlow,
   EdgeFlowEven,
   EdgeFlowNarrow,
-  EdgeSample,
   EdgeTally,
   RecordKind,
   ReducerCounter,
@@ -93,15 +91,6 @@ export function beginTallies(edge: u32): void {
 export function emitTally(kind: u16, side: u8, code: u32, label: u32, teller: u8, amount: u64, sum: u64): void {
   if (tallyWorker === ownWorker) {
     addTally(tallyLeaf, tallyIdentity(kind, side, code), label, teller, amount, sum);
-    return;
-  }
-  if (amount === 1 && code === 0 && label === 0) {
-    const sample = changetype<EdgeSample>(beginRecord(tallyWorker, RecordKind.EdgeSample, EDGE_SAMPLE_SIZE));
-    sample.edge = tallyEdge;
-    sample.kind = kind;
-    sample.side = side;
-    sample.teller = teller;
-    sample.sum = sum;
     return;
   }
   if (claimLabelAnnounce(label, tallyWorker)) {

@@ -7,9 +7,10 @@ import { retainNode } from '../enrich/nodes';
 import { RECORD_HEADER_SIZE, RecordHeader, RecordKind, VIEWPOINT_RECORD_SIZE, ViewpointRecord } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
-import { RowPool } from '../lib/row-pool';
+import { reachOfWorker } from '../lib/row-pool';
 import { copyRow } from '../lib/words';
 import { releaseOnce, WAITING_ONCE_BYTES, WaitingOnce } from './onces';
+import { WideAddress } from './remote-addresses';
 import { releaseViewpoint, retainPoint, retainViewpoint, VIEWPOINT_COUNT_MAX, viewpointAt } from './viewpoints';
 
 /** By viewpoint: which generation of it another worker knows. */
@@ -24,13 +25,6 @@ class Announced {
 class ChannelViewpoint {
   viewpoint: u32;
   pad0: u32;
-}
-
-/** A remote address that is not IPv4, behind its WaitingOnce. */
-@unmanaged
-class WideRemote {
-  high: u64;
-  low: u64;
 }
 
 /** RowPools by worker, made for the first viewpoint that is told to it, and by it. */
@@ -50,12 +44,12 @@ export function sendWaiting(once: WaitingOnce, worker: u32, fromWindow: u32): vo
   const record = beginRecord(
     worker,
     RecordKind.WaitingOnce,
-    isNarrow ? WAITING_ONCE_BYTES : WAITING_ONCE_BYTES + <u32>offsetof<WideRemote>(),
+    isNarrow ? WAITING_ONCE_BYTES : WAITING_ONCE_BYTES + <u32>offsetof<WideAddress>(),
   );
   copyRow<WaitingOnce>(record, changetype<usize>(once));
   changetype<WaitingOnce>(record).fromWindow = fromWindow;
   if (!isNarrow) {
-    const wide = changetype<WideRemote>(record + WAITING_ONCE_BYTES);
+    const wide = changetype<WideAddress>(record + WAITING_ONCE_BYTES);
     wide.high = remote.high;
     wide.low = remote.low;
   }
@@ -64,7 +58,9 @@ export function sendWaiting(once: WaitingOnce, worker: u32, fromWindow: u32): vo
 
 function announceViewpoint(row: u32, worker: u32): void {
   const point = viewpointAt(row);
-  const known = changetype<Announced>(reachRow(announced, worker, offsetof<Announced>(), row));
+  const known = changetype<Announced>(
+    reachOfWorker(announced, worker, offsetof<Announced>(), VIEWPOINT_COUNT_MAX, row),
+  );
   if (known.generation === point.generation) return;
   known.generation = point.generation;
   const record = changetype<ViewpointRecord>(beginRecord(worker, RecordKind.Viewpoint, VIEWPOINT_RECORD_SIZE));
@@ -79,7 +75,7 @@ function announceViewpoint(row: u32, worker: u32): void {
 }
 
 export function receiveViewpoint(from: u32, record: ViewpointRecord): void {
-  const entry = changetype<ChannelViewpoint>(reachRow(channels, from, offsetof<ChannelViewpoint>(), record.handle));
+  const entry = entryOf(from, record.handle);
   const before = entry.viewpoint;
   entry.viewpoint = retainPoint(
     record.boot,
@@ -96,23 +92,21 @@ export function receiveViewpoint(from: u32, record: ViewpointRecord): void {
 export function receiveWaiting(from: u32, header: RecordHeader): WaitingOnce {
   const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
   const once = changetype<WaitingOnce>(record);
-  once.viewpoint = changetype<ChannelViewpoint>(
-    reachRow(channels, from, offsetof<ChannelViewpoint>(), once.viewpoint),
-  ).viewpoint;
+  once.viewpoint = entryOf(from, once.viewpoint).viewpoint;
   retainViewpoint(once.viewpoint);
   once.node = nodeOfChannel(from, once.node);
   once.remoteNode = nodeOfChannel(from, once.remoteNode);
   retainNode(once.node);
   retainNode(once.remoteNode);
   if (header.size > RECORD_HEADER_SIZE + WAITING_ONCE_BYTES) {
-    const wide = changetype<WideRemote>(record + WAITING_ONCE_BYTES);
+    const wide = changetype<WideAddress>(record + WAITING_ONCE_BYTES);
     once.setRemote(wide.high, wide.low);
   }
   return once;
 }
 
-function reachRow(pools: usize, worker: u32, rowBytes: usize, row: u32): usize {
-  const slot = pools + <usize>worker * sizeof<usize>();
-  if (load<usize>(slot) === 0) store<usize>(slot, changetype<usize>(RowPool.create(rowBytes, VIEWPOINT_COUNT_MAX)));
-  return changetype<RowPool>(load<usize>(slot)).reach(row);
+function entryOf(from: u32, handle: u32): ChannelViewpoint {
+  return changetype<ChannelViewpoint>(
+    reachOfWorker(channels, from, offsetof<ChannelViewpoint>(), VIEWPOINT_COUNT_MAX, handle),
+  );
 }

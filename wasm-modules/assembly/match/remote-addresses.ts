@@ -8,7 +8,7 @@ const MAPPED_PREFIX: u32 = 0xffff0000;
 const WIDE_COUNT_MAX: u32 = 1 << 26;
 
 @unmanaged
-class WideAddress {
+export class WideAddress {
   high: u64;
   low: u64;
 }

@@ -7,7 +7,7 @@ import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { expectLeaves } from '../aggregate/leaf-look-ahead';
 import { widenEven, widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
-import { aggregateSample, aggregateTally } from '../aggregate/tallies';
+import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
 import {
@@ -130,12 +130,8 @@ function isOfFlow(kind: u16): bool {
     kind === RecordKind.EdgeFlowEven ||
     kind === RecordKind.EdgeFlowNarrow ||
     kind === RecordKind.EdgeFlow ||
-    isTally(kind)
+    kind === RecordKind.EdgeTally
   );
-}
-
-function isTally(kind: u16): bool {
-  return kind === RecordKind.EdgeTally || kind === RecordKind.EdgeSample;
 }
 
 /** Has aggregate look at the leaves of up to GROUP_SIZE flows at `address`, each with its tallies; returns where the last of these ends. */
@@ -144,7 +140,7 @@ function lookAtFlows(from: u32, address: usize, end: usize): usize {
   let size: u32 = 0;
   let hasTallies = false;
   while (isWhole(at, end) && isOfFlow(changetype<RecordHeader>(at).kind)) {
-    if (isTally(changetype<RecordHeader>(at).kind)) hasTallies = true;
+    if (changetype<RecordHeader>(at).kind === RecordKind.EdgeTally) hasTallies = true;
     else {
       if (size === GROUP_SIZE) break;
       // Each form of an EdgeFlow begins with its edge.
@@ -194,10 +190,6 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     }
     case RecordKind.EdgeTally: {
       aggregateTally(from, record);
-      break;
-    }
-    case RecordKind.EdgeSample: {
-      aggregateSample(from, record);
       break;
     }
     case RecordKind.SeriesCounts: {

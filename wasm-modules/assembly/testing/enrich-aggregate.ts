@@ -3,7 +3,7 @@
 import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { initAggregate } from '../aggregate/close';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
-import { aggregateSample, aggregateTally } from '../aggregate/tallies';
+import { aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { initEnrich } from '../enrich/lifecycle';
 import { receiveNode } from '../enrich/node-channel';
@@ -85,7 +85,6 @@ export function receive(from: u32, block: usize, bytes: u32): void {
     else if (header.kind === RecordKind.Edge) receiveEdge(from, record);
     else if (header.kind === RecordKind.EdgeFlow) aggregateFlow(from, record);
     else if (header.kind === RecordKind.EdgeTally) aggregateTally(from, record);
-    else if (header.kind === RecordKind.EdgeSample) aggregateSample(from, record);
     else if (header.kind === RecordKind.Label) receiveLabel(from, record);
     else if (header.kind === RecordKind.SeriesCounts) receiveSeriesCounts(record);
     else unreachable();
