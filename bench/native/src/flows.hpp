@@ -15,7 +15,6 @@ constexpr u32 LIST_COUNT_MAX = FLOW_LINGER_MAX / SHARD_COUNT;
 constexpr u32 NO_WINDOW = ~0u;
 
 enum FlowFlag : u16 {
-	FLOW_DIRTY = 1,
 	FLOW_BOOKED = 2,
 	FLOW_CONNECTION_COUNTED = 4,
 	FLOW_CLOSED_COUNTED = 8,
@@ -23,10 +22,15 @@ enum FlowFlag : u16 {
 	FLOW_FAILURE_COUNTED = 32,
 	FLOW_JUDGED = 64,
 	FLOW_ACTIVE = 128,
-	FLOW_LINGERING = 256,
 	FLOW_FINISHED = 512,
 	FLOW_RENAMED = 1024,
 	FLOW_UNORIENTED = 2048,
+};
+
+// Four flows to a byte, so that those of all flows stay in the core's cache (match/flow-marks.ts).
+enum FlowMark : u8 {
+	MARK_TOUCHED = 1,
+	MARK_LINGERING = 2,
 };
 
 struct Flow {
@@ -163,6 +167,7 @@ inline Pool<FlowExtras> extras;
 inline Pool<End> ends;
 inline Pool<EndCold> cold_ends;
 inline Pool<OwnRow> own_rows;
+inline u8 *flow_marks;
 // By shard: the part of a shard stays in the cache while its flows are worked on.
 inline Table flow_tables[SHARD_COUNT];
 // Those that the open window touched, each once: last in, first out.
@@ -189,6 +194,7 @@ inline void init_flows(u64 length_ns)
 	ends.create(END_COUNT_MAX);
 	cold_ends.create(END_COUNT_MAX);
 	own_rows.create(2 * FLOW_COUNT_MAX);
+	flow_marks = allocate<u8>(FLOW_COUNT_MAX / 4 + 1);
 	init_viewpoints();
 	for (Table &table : flow_tables)
 		table.create();
@@ -320,6 +326,21 @@ inline void forget_flow(u32 flow)
 	give_flow(flow);
 }
 
+inline u32 marks_of(u32 flow)
+{
+	return flow_marks[flow / 4] >> (flow % 4 * 2) & (MARK_TOUCHED | MARK_LINGERING);
+}
+
+inline void set_mark(u32 flow, FlowMark mark)
+{
+	flow_marks[flow / 4] |= static_cast<u8>(mark << (flow % 4 * 2));
+}
+
+inline void clear_mark(u32 flow, FlowMark mark)
+{
+	flow_marks[flow / 4] &= static_cast<u8>(~(mark << (flow % 4 * 2)));
+}
+
 inline LingerList &linger_list_of(const FlowCold *cold)
 {
 	return linger_lists[cold->shard * 2u + ((cold->flags & FLOW_FINISHED) != 0)];
@@ -327,7 +348,8 @@ inline LingerList &linger_list_of(const FlowCold *cold)
 
 inline void linger_flow(u32 flow, FlowCold *cold, u32 window, bool is_finished)
 {
-	cold->flags |= is_finished ? FLOW_LINGERING | FLOW_FINISHED : FLOW_LINGERING;
+	if (is_finished) cold->flags |= FLOW_FINISHED;
+	set_mark(flow, MARK_LINGERING);
 	cold->linger_window = window;
 	LingerList &list = linger_list_of(cold);
 	cold->linger_previous = list.tail;
@@ -353,17 +375,18 @@ inline void unlink_lingering(u32 flow, FlowCold *cold)
 		list.tail = cold->linger_previous;
 	else
 		cold_flows.at(next)->linger_previous = cold->linger_previous;
-	cold->flags &= ~(FLOW_LINGERING | FLOW_FINISHED);
+	cold->flags &= ~FLOW_FINISHED;
+	clear_mark(flow, MARK_LINGERING);
 	list.size--;
 	lingering_flows--;
 }
 
 inline void touch_flow(u32 flow)
 {
-	FlowCold *cold = cold_flows.at(flow);
-	if ((cold->flags & FLOW_DIRTY) != 0) return;
-	if (UNLIKELY((cold->flags & FLOW_LINGERING) != 0)) unlink_lingering(flow, cold);
-	cold->flags |= FLOW_DIRTY;
+	const u32 marks = marks_of(flow);
+	if ((marks & MARK_TOUCHED) != 0) return;
+	if (UNLIKELY((marks & MARK_LINGERING) != 0)) unlink_lingering(flow, cold_flows.at(flow));
+	set_mark(flow, MARK_TOUCHED);
 	touched_flows.push(flow);
 }
 
@@ -372,7 +395,7 @@ inline u32 take_touched(u32 until)
 {
 	if (touched_flows.size <= until) return 0;
 	const u32 flow = touched_flows.items[--touched_flows.size];
-	cold_flows.at(flow)->flags &= ~FLOW_DIRTY;
+	clear_mark(flow, MARK_TOUCHED);
 	return flow;
 }
 

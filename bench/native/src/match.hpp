@@ -292,6 +292,8 @@ inline void ship_rows(Session *session, u32 window, u32 from_window)
 			session->dirty_head = socket->next_dirty;
 			socket->flags &= ~SOCKET_DIRTY;
 			if (UNLIKELY(socket->state != SOCKET_OPEN)) continue;
+			// Most probably on the list, too.
+			look_at(reinterpret_cast<const u8 *>(socket) - GROUP * sizeof *socket);
 			look_at(channel_ends.items + socket->end);
 			sockets[size++] = socket;
 		}
@@ -299,8 +301,6 @@ inline void ship_rows(Session *session, u32 window, u32 from_window)
 			numbers[index] = channel_end(sockets[index]->end);
 			look_at(ends.at(numbers[index]));
 		}
-		for (u32 index = 0; index < size; index++)
-			look_at(cold_flows.at(ends.at(numbers[index])->flow));
 		for (u32 index = 0; index < size; index++) {
 			Socket *socket = sockets[index];
 			if ((socket->flags & SOCKET_MOVED) != 0) {

@@ -23,6 +23,7 @@ import {
   SessionFlag,
 } from '../gen/records';
 import { add, count } from '../lib/counters';
+import { keepLoads } from '../lib/keep-loads';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
 import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
@@ -297,15 +298,20 @@ function shipGroups(session: Session): bool {
  * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. Rows that have closed since they
  * moved are told already. Which worker matches a row is random, and a branch on it would be guessed wrong half of the time: so each is written
  * where it would belong, and counted where it does.
+ *
+ * Only a row says which one follows on the list. Agents tell of their sockets in the order of handles, so that is nearly always the one before: what lies a
+ * group before it is looked at meanwhile, whatever that is.
  */
 function takeGroup(session: Session): void {
   let own: u32 = 0;
   let away: u32 = 0;
+  let sum: u32 = 0;
   for (let taken: u32 = 0; taken < GROUP_SIZE; taken++) {
     const handle = takeDirty(session);
     if (handle === 0) break;
     const socket = socketAt(session, handle);
     if (socket.state !== SocketState.Open) continue;
+    sum |= load<u32>(changetype<usize>(socket) - GROUP_SIZE * offsetof<Socket>());
     const isOwn = u32(socket.worker === ownWorker);
     store<usize>(group + ((<usize>own) << 2), changetype<usize>(socket));
     store<u32>(groupEnds + ((<usize>own) << 2), socket.end);
@@ -313,6 +319,7 @@ function takeGroup(session: Session): void {
     own += isOwn;
     away += 1 - isOwn;
   }
+  keepLoads(sum);
   ownCount = own;
   awayCount = away;
   expectEnds(ownWorker, groupEnds, own);

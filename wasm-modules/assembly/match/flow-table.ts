@@ -18,9 +18,7 @@ import {
   coldFlowAt,
   endAt,
   FLOW_COUNT_MAX,
-  FLOW_DIRTY,
   FLOW_FINISHED,
-  FLOW_LINGERING,
   flowAt,
   flowKeyAt,
   giveEnd,
@@ -30,6 +28,7 @@ import {
   takeFlow,
 } from './flow';
 import { flowKey } from './flow-key';
+import { clearMark, MARK_LINGERING, MARK_TOUCHED, setMark } from './flow-marks';
 import { dropMember } from './fold-members';
 import { dropHistory } from './history';
 import { dropOwnTotals } from './own-numbers';
@@ -146,17 +145,16 @@ export function nameFlow(flow: u32, generation: u16): void {
 
 /** The next close looks at the flow. */
 export function touchFlow(flow: u32): void {
-  const cold = coldFlowAt(flow);
-  if ((cold.flags & FLOW_DIRTY) !== 0) return;
-  if ((cold.flags & FLOW_LINGERING) !== 0) unlinkLingering(flow);
-  cold.flags |= FLOW_DIRTY;
+  const before = setMark(flow, MARK_TOUCHED);
+  if ((before & MARK_TOUCHED) !== 0) return;
+  if ((before & MARK_LINGERING) !== 0) unlinkLingering(flow);
   pushTouchedFlow(flow);
 }
 
 /** A closed and booked flow begins to linger with `window`. */
 export function lingerFlow(flow: u32, window: u32, isFinished: bool): void {
   const cold = coldFlowAt(flow);
-  cold.flags |= FLOW_LINGERING;
+  setMark(flow, MARK_LINGERING);
   if (isFinished) cold.flags |= FLOW_FINISHED;
   cold.lingerWindow = window;
   const list = listOf(flow);
@@ -177,7 +175,8 @@ function unlinkLingering(flow: u32): void {
   else flowAt(cold.lingerPrevious).next = next;
   if (next === 0) list.tail = cold.lingerPrevious;
   else coldFlowAt(next).lingerPrevious = cold.lingerPrevious;
-  cold.flags &= ~(FLOW_LINGERING | FLOW_FINISHED);
+  cold.flags &= ~FLOW_FINISHED;
+  clearMark(flow, MARK_LINGERING);
   list.count--;
   lingering--;
 }

@@ -9,6 +9,7 @@
 import { shortTimeBetween } from '../lib/flow-place';
 import { RowPool } from '../lib/row-pool';
 import { clearRow } from '../lib/words';
+import { initFlowMarks } from './flow-marks';
 import { initRemoteAddresses, RemoteAddress } from './remote-addresses';
 import { Viewpoint, viewpointAt } from './viewpoints';
 
@@ -18,7 +19,6 @@ export const END_COUNT_MAX: u32 = 1 << 23;
 /** One for each flow. */
 export const EXTRAS_COUNT_MAX: u32 = FLOW_COUNT_MAX;
 
-export const FLOW_DIRTY: u16 = 1;
 /** Orientation is frozen and `booked` has a base. */
 export const FLOW_BOOKED: u16 = 2;
 export const FLOW_CONNECTION_COUNTED: u16 = 4;
@@ -28,8 +28,7 @@ export const FLOW_FAILURE_COUNTED: u16 = 32;
 export const FLOW_JUDGED: u16 = 64;
 /** At least one end was open at the last close; the edge is retained. */
 export const FLOW_ACTIVE: u16 = 128;
-export const FLOW_LINGERING: u16 = 256;
-/** Lingers among those whose two ends have closed. */
+/** Of one that lingers: among those whose two ends have closed. */
 export const FLOW_FINISHED: u16 = 512;
 /** What names the edge has changed. */
 export const FLOW_RENAMED: u16 = 1024;
@@ -267,6 +266,7 @@ export function initFlows(): void {
   ends.begin(offsetof<End>(), END_COUNT_MAX);
   coldEnds.begin(offsetof<EndCold>(), END_COUNT_MAX);
   initRemoteAddresses();
+  initFlowMarks(FLOW_COUNT_MAX);
 }
 
 export function flowAt(flow: u32): Flow {
@@ -305,7 +305,7 @@ export function hasRoomForFlow(): bool {
   return !flows.isFull() && ends.live + 2 <= END_COUNT_MAX;
 }
 
-/** A flow without a key, zeroed otherwise, or 0 when FLOW_COUNT_MAX is reached. */
+/** A flow without a key and marks, zeroed otherwise, or 0 when FLOW_COUNT_MAX is reached. */
 export function takeFlow(): u32 {
   const flow = flows.take();
   if (flow === 0) return 0;

@@ -14,7 +14,6 @@ import { touchedFlowAt, touchedFlows } from './touched-flows';
 export const GROUP_SIZE: u32 = 16;
 
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
-const flows: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 /** `size` records of worker `from` come next, at most GROUP_SIZE. `headers`: where they lie, u32 each. */
@@ -34,7 +33,10 @@ export function expectRecords(from: u32, headers: usize, size: u32): void {
       openCount++;
     }
   }
-  if (endCount !== 0) expectEnds(from, ends, endCount);
+  if (endCount !== 0) {
+    expectEnds(from, ends, endCount);
+    expectColdFlows(ends, endCount);
+  }
   if (openCount !== 0) expectFlows(openCount);
 }
 
@@ -42,26 +44,31 @@ function isOfEnd(kind: u16): bool {
   return kind === RecordKind.MatchUpdate || kind === RecordKind.MatchClose;
 }
 
-/** The rows of `size` ends of worker `from`, and the cold rows of their flows. `numbers`: those of the ends, u32 each, which are overwritten. */
+/** The rows of `size` ends of worker `from`. `numbers`: those of the ends, u32 each, which are overwritten. */
 export function expectEnds(from: u32, numbers: usize, size: u32): void {
   for (let index: u32 = 0; index < size; index++) {
     const slot = numbers + ((<usize>index) << 2);
     store<u32>(slot, endOfChannel(from, load<u32>(slot)));
   }
-  expectFlowsOfEnds(numbers, size);
+  expectRowsOfEnds(numbers, size);
 }
 
 /** The same of ends by their rows, u32 each, which stay. */
-export function expectFlowsOfEnds(rows: usize, size: u32): void {
-  for (let index: u32 = 0; index < size; index++) {
-    const offset = (<usize>index) << 2;
-    const end = load<u32>(rows + offset);
-    store<u32>(flows + offset, end === 0 ? 0 : endAt(end).flow);
-  }
+export function expectRowsOfEnds(rows: usize, size: u32): void {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    const flow = load<u32>(flows + ((<usize>index) << 2));
-    if (flow !== 0) sum |= coldFlowAt(flow).flags;
+    const end = load<u32>(rows + ((<usize>index) << 2));
+    if (end !== 0) sum |= endAt(end).flow;
+  }
+  keepLoads(sum);
+}
+
+/** What a Close says of how its socket ended waits with its flow. `rows`: of ends that were looked at. */
+function expectColdFlows(rows: usize, size: u32): void {
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < size; index++) {
+    const end = load<u32>(rows + ((<usize>index) << 2));
+    if (end !== 0) sum |= coldFlowAt(endAt(end).flow).tallies;
   }
   keepLoads(sum);
 }

@@ -36,7 +36,7 @@ import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endA
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
-import { expectFlowsOfEnds, GROUP_SIZE } from './look-ahead';
+import { expectRowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
 import { receiveWaiting } from './once-channel';
@@ -61,7 +61,7 @@ export function matchUpdates(from: u32, updates: MatchUpdates): void {
       const update = changetype<MatchUpdateNarrow>(at + <usize>index * MATCH_UPDATE_NARROW_SIZE);
       store<u32>(ends + ((<usize>index) << 2), endOfChannel(from, update.end));
     }
-    expectFlowsOfEnds(ends, size);
+    expectRowsOfEnds(ends, size);
     for (let index: u32 = 0; index < size; index++) {
       const update = changetype<MatchUpdateNarrow>(at);
       reportEnd(load<u32>(ends + ((<usize>index) << 2)), widenTotals(update), update.fromWindow);

@@ -1,7 +1,8 @@
 // The flows that the open window touched, each once, last in, first out: numbers one behind the other, so that the rows of a group can be
 // looked at side by side, and none is needed to find the next.
 import { allocate, PAGE_BYTES, takeBlock } from '../lib/arena';
-import { coldFlowAt, FLOW_COUNT_MAX, FLOW_DIRTY } from './flow';
+import { FLOW_COUNT_MAX } from './flow';
+import { clearMark, MARK_TOUCHED } from './flow-marks';
 
 /** Numbers of a page, as a power of two. */
 const PAGE_SHIFT: u32 = 13;
@@ -11,10 +12,12 @@ if (PAGE_BYTES !== 4 << PAGE_SHIFT) ERROR('a page of numbers is a page of the ar
 
 let pages: usize = 0;
 let size: u32 = 0;
+/** Where the next one will lie, and where its page ends; both 0 before the first. */
+let place: usize = 0;
+let placeEnd: usize = 0;
 
 export function initTouchedFlows(): void {
   pages = allocate(<usize>PAGE_COUNT * sizeof<usize>());
-  size = 0;
 }
 
 /** How many wait. */
@@ -24,18 +27,14 @@ export function touchedFlows(): u32 {
 
 /** `index` is below `touchedFlows()`. */
 export function touchedFlowAt(index: u32): u32 {
-  return load<u32>(slotAt(index));
+  return load<u32>(pageOf(index) + offsetInPage(index));
 }
 
 /** Traps when memory is used up. */
 export function pushTouchedFlow(flow: u32): void {
-  const page = pageSlot(size);
-  if (load<usize>(page) === 0) {
-    const block = takeBlock(PAGE_BYTES);
-    if (block === 0) unreachable();
-    store<usize>(page, block);
-  }
-  store<u32>(slotAt(size), flow);
+  if (place === placeEnd) beginPage();
+  store<u32>(place, flow);
+  place += 4;
   size++;
 }
 
@@ -43,15 +42,34 @@ export function pushTouchedFlow(flow: u32): void {
 export function takeTouchedFlow(until: u32): u32 {
   if (size <= until) return 0;
   size--;
-  const flow = touchedFlowAt(size);
-  coldFlowAt(flow).flags &= ~FLOW_DIRTY;
+  const page = pageOf(size);
+  place = page + offsetInPage(size);
+  placeEnd = page + PAGE_BYTES;
+  const flow = load<u32>(place);
+  clearMark(flow, MARK_TOUCHED);
   return flow;
+}
+
+/** The page of the next one, in which it is the first. */
+function beginPage(): void {
+  const slot = pageSlot(size);
+  if (load<usize>(slot) === 0) {
+    const block = takeBlock(PAGE_BYTES);
+    if (block === 0) unreachable();
+    store<usize>(slot, block);
+  }
+  place = load<usize>(slot);
+  placeEnd = place + PAGE_BYTES;
 }
 
 function pageSlot(index: u32): usize {
   return pages + ((<usize>(index >>> PAGE_SHIFT)) << 2);
 }
 
-function slotAt(index: u32): usize {
-  return load<usize>(pageSlot(index)) + ((<usize>(index & ((1 << PAGE_SHIFT) - 1))) << 2);
+function pageOf(index: u32): usize {
+  return load<usize>(pageSlot(index));
+}
+
+function offsetInPage(index: u32): usize {
+  return (<usize>(index & ((1 << PAGE_SHIFT) - 1))) << 2;
 }
