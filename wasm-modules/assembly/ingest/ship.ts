@@ -37,6 +37,7 @@ import { Phase, Session, setFlag } from './session';
 import { workerCount } from './shards';
 import {
   giveSockets,
+  SOCKET_DIRTY,
   SOCKET_EXISTING,
   SOCKET_MOVED,
   SOCKET_NEW,
@@ -44,7 +45,6 @@ import {
   SocketState,
   socketAt,
   socketRow,
-  takeDirty,
 } from './sockets';
 import { nextStaged } from './staging';
 import { addressAt, giveAddresses, giveTables, stageAddress } from './twin-tables';
@@ -306,10 +306,11 @@ function takeGroup(session: Session): void {
   let own: u32 = 0;
   let away: u32 = 0;
   let sum: u32 = 0;
-  for (let taken: u32 = 0; taken < GROUP_SIZE; taken++) {
-    const handle = takeDirty(session);
-    if (handle === 0) break;
+  let handle = session.dirtyHead;
+  for (let taken: u32 = 0; taken < GROUP_SIZE && handle !== 0; taken++) {
     const socket = socketAt(session, handle);
+    handle = socket.nextDirty;
+    socket.flags &= ~SOCKET_DIRTY;
     if (socket.state !== SocketState.Open) continue;
     sum |= load<u32>(changetype<usize>(socket) - GROUP_SIZE * offsetof<Socket>());
     const isOwn = u32(socket.worker === ownWorker);
@@ -319,6 +320,7 @@ function takeGroup(session: Session): void {
     own += isOwn;
     away += 1 - isOwn;
   }
+  session.dirtyHead = handle;
   keepLoads(sum);
   ownCount = own;
   awayCount = away;

@@ -104,16 +104,6 @@ export function markDirty(session: Session, handle: u32, socket: Socket): void {
   session.dirtyHead = handle;
 }
 
-/** Takes a row off the list; 0 when it is empty. */
-export function takeDirty(session: Session): u32 {
-  const handle = session.dirtyHead;
-  if (handle === 0) return 0;
-  const socket = socketAt(session, handle);
-  session.dirtyHead = socket.nextDirty;
-  socket.flags &= ~SOCKET_DIRTY;
-  return handle;
-}
-
 /** Clears a free row for a new socket; it may still be on the list. */
 export function resetSocket(session: Session, handle: u32, socket: Socket): void {
   const next = socket.nextDirty;
