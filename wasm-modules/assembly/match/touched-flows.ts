@@ -12,9 +12,6 @@ if (PAGE_BYTES !== 4 << PAGE_SHIFT) ERROR('a page of numbers is a page of the ar
 
 let pages: usize = 0;
 let size: u32 = 0;
-/** Where the next one will lie, and where its page ends; both 0 before the first. */
-let place: usize = 0;
-let placeEnd: usize = 0;
 
 export function initTouchedFlows(): void {
   pages = allocate(<usize>PAGE_COUNT * sizeof<usize>());
@@ -32,9 +29,13 @@ export function touchedFlowAt(index: u32): u32 {
 
 /** Traps when memory is used up. */
 export function pushTouchedFlow(flow: u32): void {
-  if (place === placeEnd) beginPage();
-  store<u32>(place, flow);
-  place += 4;
+  const slot = pageSlot(size);
+  if (load<usize>(slot) === 0) {
+    const block = takeBlock(PAGE_BYTES);
+    if (block === 0) unreachable();
+    store<usize>(slot, block);
+  }
+  store<u32>(load<usize>(slot) + offsetInPage(size), flow);
   size++;
 }
 
@@ -42,24 +43,9 @@ export function pushTouchedFlow(flow: u32): void {
 export function takeTouchedFlow(until: u32): u32 {
   if (size <= until) return 0;
   size--;
-  const page = pageOf(size);
-  place = page + offsetInPage(size);
-  placeEnd = page + PAGE_BYTES;
-  const flow = load<u32>(place);
+  const flow = touchedFlowAt(size);
   clearMark(flow, MARK_TOUCHED);
   return flow;
-}
-
-/** The page of the next one, in which it is the first. */
-function beginPage(): void {
-  const slot = pageSlot(size);
-  if (load<usize>(slot) === 0) {
-    const block = takeBlock(PAGE_BYTES);
-    if (block === 0) unreachable();
-    store<usize>(slot, block);
-  }
-  place = load<usize>(slot);
-  placeEnd = place + PAGE_BYTES;
 }
 
 function pageSlot(index: u32): usize {
