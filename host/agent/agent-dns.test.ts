@@ -147,12 +147,37 @@ for (const build of BUILDS) {
     );
   });
 
+  test(`${build}: a lookup of a flow that begins while the totals are read counts for it, by its name`, () => {
+    const core = createCore(build, true);
+    say(core, { timeNs: 4n }, { name: 'early.example.org' });
+    say(core, { timeNs: 6n, isSent: 0 }, { name: 'early.example.org', isAnswer: true });
+    core.settle(3n);
+    const payloads = [];
+    // Longer than a label lasts that nothing refers to.
+    for (let window = 1; window < 10; window++) payloads.push(...core.encodeWindow(window, CONTEXT));
+    assert.deepEqual(talliesOf(payloads), []);
+    say(core, { timeNs: 8n, cookie: 2n }, { name: 'later.example.org' });
+    settle(core, 10n, 1n);
+    payloads.push(...core.encodeWindow(10, CONTEXT));
+    assert.deepEqual(talliesOf(payloads), [
+      { handle: 1, kind: TallyKind.DnsLookup, code: 1 << 16, count: 1n, sum: 2n },
+    ]);
+    const [{ label }] = itemsOf(payloads, 'Tally');
+    assert.equal(labelsOf(payloads).get(label), 'early.example.org');
+  });
+
   test(`${build}: lookups without a socket count for the host`, () => {
     const core = createCore(build);
     say(core, { timeNs: 1n, cookie: 9n }, {});
     say(core, { timeNs: 2n, cookie: 9n, isSent: 0 }, { isAnswer: true });
     core.settle(3n);
-    assert.deepEqual(talliesOf(core.encodeWindow(1, CONTEXT)), [
+    assert.deepEqual(
+      talliesOf(core.encodeWindow(1, CONTEXT)),
+      [],
+      'its flow may have begun while the totals were read',
+    );
+    core.settle(4n);
+    assert.deepEqual(talliesOf(core.encodeWindow(2, CONTEXT)), [
       { handle: 0, kind: TallyKind.DnsLookup, code: 1 << 16, count: 1n, sum: 1n },
     ]);
   });

@@ -1,10 +1,10 @@
 // What the DNS messages of this host's sockets say (bpf/programs/dns.h): how long answers took, and which did not come, at the end that
-// asked and at the end that answered. They are tallies of the socket. A socket of datagrams is known only with the reading of the totals, so
-// what is counted before waits for it.
+// asked and at the end that answered. They are tallies of the socket. A socket of datagrams is known only with the reading of the totals,
+// one that began during it with the next, so what is counted before waits for them.
 import { DNS_MESSAGE_SIZE, DnsMessage } from '../../gen/kernel-events';
 import { TallyKind } from '../../gen/wire';
 import { Fifo } from '../fifo';
-import { labelOfText } from '../labels';
+import { labelOfText, releaseLabel, retainLabel } from '../labels';
 import { DNS_RESULTS_MAX } from '../limits';
 import { SocketFlag } from '../socket-row';
 import { socketAt } from '../sockets';
@@ -39,6 +39,8 @@ class Result {
 if (offsetof<Result>() !== 32) ERROR('Result has 32 bytes');
 
 let results: Fifo<Result> = changetype<Fifo<Result>>(0);
+/** Of these, the oldest: they have waited for the totals. */
+let due: u32 = 0;
 let tellsNames: bool = false;
 
 export let dnsMessages: u64 = 0;
@@ -116,6 +118,7 @@ function count(cookie: u64, kind: u16, code: u32, label: u32, sum: u64): void {
   result.kind = kind;
   result.code = code;
   result.label = label;
+  retainLabel(label);
   result.sum = sum;
 }
 
@@ -129,10 +132,23 @@ export function settleDns(timeNs: u64): void {
     if (isClosed || hasTimedOut(query, timeNs)) timeOut(row, query);
     row = next;
   }
-  while (results.count > 0) {
+  settleResults();
+  expireDnsAddresses(timeNs);
+}
+
+/** Who is not known by the second reading of the totals is no socket of ours. */
+function settleResults(): void {
+  for (let left = results.count; left > 0; left--) {
     const result = results.first();
-    tally(tallyOwner(result.cookie), result.kind, result.code, result.label, 1, result.sum);
+    const owner = tallyOwner(result.cookie);
+    if (owner !== 0 || due > 0) {
+      tally(owner, result.kind, result.code, result.label, 1, result.sum);
+      releaseLabel(result.label);
+    } else {
+      memory.copy(changetype<usize>(results.push()), changetype<usize>(result), offsetof<Result>());
+    }
+    if (due > 0) due--;
     results.shift();
   }
-  expireDnsAddresses(timeNs);
+  due = results.count;
 }
