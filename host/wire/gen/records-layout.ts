@@ -1455,6 +1455,48 @@ export function writeEdgeFlowEven(view: DataView, offset: number, value: EdgeFlo
   view.setUint8(offset + 31, value.judged);
 }
 
+/**
+ * An EdgeTally of one, without a label, whose code is below 2^8 and whose sum below 2^32. Those of the flow follow its EdgeFlow, EdgeFlowNarrow
+ * or EdgeFlowEven in the same record. 8 bytes.
+ */
+export interface EdgeTallyNarrow {
+  kind: number;
+  side: number;
+  teller: number;
+  code: number;
+  sum: number;
+}
+
+/** Bytes. */
+export const EDGE_TALLY_NARROW_SIZE = 8;
+
+/** Byte offset of each field. */
+export const EDGE_TALLY_NARROW_OFFSET = {
+  kind: 0,
+  side: 1,
+  teller: 2,
+  code: 3,
+  sum: 4,
+} as const;
+
+export function readEdgeTallyNarrow(view: DataView, offset: number): EdgeTallyNarrow {
+  return {
+    kind: view.getUint8(offset),
+    side: view.getUint8(offset + 1),
+    teller: view.getUint8(offset + 2),
+    code: view.getUint8(offset + 3),
+    sum: view.getUint32(offset + 4, true),
+  };
+}
+
+export function writeEdgeTallyNarrow(view: DataView, offset: number, value: EdgeTallyNarrow): void {
+  view.setUint8(offset, value.kind);
+  view.setUint8(offset + 1, value.side);
+  view.setUint8(offset + 2, value.teller);
+  view.setUint8(offset + 3, value.code);
+  view.setUint32(offset + 4, value.sum, true);
+}
+
 /** What an end counted in one window (wire.Tally). 32 bytes. */
 export interface EdgeTally {
   edge: number;

@@ -9,7 +9,7 @@
 import { labelOfChannel } from '../enrich/label-channel';
 import { releaseNode, retainNode } from '../enrich/nodes';
 import { releaseLabel, retainLabel } from '../enrich/tally-labels';
-import { EdgeTally, Level, ReducerCounter } from '../gen/records';
+import { EDGE_TALLY_NARROW_SIZE, EdgeTally, EdgeTallyNarrow, Level, ReducerCounter } from '../gen/records';
 import { SAMPLED_TALLY_KINDS } from '../gen/tally-kinds';
 import { allocate } from '../lib/arena';
 import { count, set } from '../lib/counters';
@@ -134,6 +134,14 @@ export function openLeaf(from: u32, edge: u32): u32 {
   listRow(leaf, row);
   moveRow(row);
   return leaf;
+}
+
+/** The EdgeTallyNarrows from `address` to `end`, of the leaf of the flow with which they came. */
+export function addNarrowTallies(leaf: u32, address: usize, end: usize): void {
+  for (let at = address; at < end; at += EDGE_TALLY_NARROW_SIZE) {
+    const tally = changetype<EdgeTallyNarrow>(at);
+    addTally(leaf, tallyIdentity(tally.kind, tally.side, tally.code), 0, tally.teller, 1, tally.sum);
+  }
 }
 
 /** `record`: the EdgeTally behind its header, from another worker. */

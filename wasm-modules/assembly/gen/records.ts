@@ -1082,6 +1082,29 @@ if (offsetof<EdgeFlowEven>("closed") !== 29) ERROR("EdgeFlowEven must match sche
 if (offsetof<EdgeFlowEven>("activeDelta") !== 30) ERROR("EdgeFlowEven must match schemas/records.fbs");
 if (offsetof<EdgeFlowEven>("judged") !== 31) ERROR("EdgeFlowEven must match schemas/records.fbs");
 
+/**
+ * An EdgeTally of one, without a label, whose code is below 2^8 and whose sum below 2^32. Those of the flow follow its EdgeFlow, EdgeFlowNarrow
+ * or EdgeFlowEven in the same record. 8 bytes.
+ */
+@unmanaged
+export class EdgeTallyNarrow {
+  kind: u8; // 0
+  side: u8; // 1
+  teller: u8; // 2
+  code: u8; // 3
+  sum: u32; // 4
+}
+
+/** Bytes. */
+export const EDGE_TALLY_NARROW_SIZE: u32 = 8;
+
+if (offsetof<EdgeTallyNarrow>() !== 8) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+if (offsetof<EdgeTallyNarrow>("kind") !== 0) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+if (offsetof<EdgeTallyNarrow>("side") !== 1) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+if (offsetof<EdgeTallyNarrow>("teller") !== 2) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+if (offsetof<EdgeTallyNarrow>("code") !== 3) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+if (offsetof<EdgeTallyNarrow>("sum") !== 4) ERROR("EdgeTallyNarrow must match schemas/records.fbs");
+
 /** What an end counted in one window (wire.Tally). 32 bytes. */
 @unmanaged
 export class EdgeTally {

@@ -13,6 +13,9 @@ class Outbox {
   block: usize;
   bytes: u32;
   capacity: u32;
+  /** Where in the block the record began that was begun last. */
+  last: u32;
+  pad0: u32;
 }
 
 let outboxes: usize = 0;
@@ -78,6 +81,16 @@ export function beginRecord(worker: u32, kind: u16, bytes: u32): usize {
   header.size = size;
   header.kind = kind;
   header.pad0 = 0;
+  outboxOf(worker).last = outboxOf(worker).bytes;
   commitOutbox(worker, size);
   return changetype<usize>(header) + RECORD_HEADER_SIZE;
+}
+
+/** Makes the record that was begun last longer by `bytes`, a multiple of 8, and returns where these begin. It must end the block. */
+export function extendRecord(worker: u32, bytes: u32): usize {
+  const at = reserveOutbox(worker, bytes);
+  const outbox = outboxOf(worker);
+  changetype<RecordHeader>(outbox.block + outbox.last).size += bytes;
+  commitOutbox(worker, bytes);
+  return at;
 }

@@ -10,17 +10,19 @@ import {
   EDGE_FLOW_EVEN_SIZE,
   EDGE_FLOW_NARROW_SIZE,
   EDGE_FLOW_SIZE,
+  EDGE_TALLY_NARROW_SIZE,
   EDGE_TALLY_SIZE,
   EdgeFlow,
   EdgeFlowEven,
   EdgeFlowNarrow,
   EdgeTally,
+  EdgeTallyNarrow,
   RecordKind,
   ReducerCounter,
 } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
-import { beginRecord, commitOutbox, reserveOutbox } from '../lib/outbox';
+import { beginRecord, commitOutbox, extendRecord, reserveOutbox } from '../lib/outbox';
 import { clearRow } from '../lib/words';
 
 let ownWorker: u32 = 0;
@@ -29,6 +31,8 @@ let announcement: usize = 0;
 let tallyEdge: u32 = 0;
 let tallyWorker: u32 = 0;
 let tallyLeaf: u32 = 0;
+/** The record of the edge's flow ends that worker's outbox. */
+let isFlowLast: bool = false;
 const blank: EdgeFlow = changetype<EdgeFlow>(memory.data(offsetof<EdgeFlow>(), 8));
 
 export function initEmit(worker: u32): void {
@@ -39,6 +43,7 @@ export function initEmit(worker: u32): void {
 /** The one scratch row of the close, zeroed. */
 export function blankEdgeFlow(): EdgeFlow {
   tallyEdge = 0;
+  isFlowLast = false;
   clearRow<EdgeFlow>(changetype<usize>(blank));
   return blank;
 }
@@ -56,17 +61,20 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
     return;
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
-  if (isNarrow(flow)) {
-    if (isEven(flow)) {
-      const even = beginRecord(worker, RecordKind.EdgeFlowEven, EDGE_FLOW_EVEN_SIZE);
-      evenFlowInto(changetype<EdgeFlowEven>(even), flow);
-      return;
-    }
+  writeFlow(worker, flow);
+  isFlowLast = true;
+}
+
+function writeFlow(worker: u32, flow: EdgeFlow): void {
+  if (!isNarrow(flow)) {
+    memory.copy(beginRecord(worker, RecordKind.EdgeFlow, EDGE_FLOW_SIZE), changetype<usize>(flow), EDGE_FLOW_SIZE);
+  } else if (isEven(flow)) {
+    const even = beginRecord(worker, RecordKind.EdgeFlowEven, EDGE_FLOW_EVEN_SIZE);
+    evenFlowInto(changetype<EdgeFlowEven>(even), flow);
+  } else {
     const narrow = beginRecord(worker, RecordKind.EdgeFlowNarrow, EDGE_FLOW_NARROW_SIZE);
     narrowFlowInto(changetype<EdgeFlowNarrow>(narrow), flow);
-    return;
   }
-  memory.copy(beginRecord(worker, RecordKind.EdgeFlow, EDGE_FLOW_SIZE), changetype<usize>(flow), EDGE_FLOW_SIZE);
 }
 
 /** The leaf to which what is emitted for `edge` will probably go; 0 when it is not here. */
@@ -78,6 +86,7 @@ export function likelyLeaf(edge: u32): u32 {
 export function beginTallies(edge: u32): void {
   if (edge === tallyEdge) return;
   tallyEdge = edge;
+  isFlowLast = false;
   tallyWorker = edgeWorker(edge);
   if (tallyWorker === ownWorker) {
     announceEdge(edge, announcement);
@@ -93,6 +102,16 @@ export function emitTally(kind: u16, side: u8, code: u32, label: u32, teller: u8
     addTally(tallyLeaf, tallyIdentity(kind, side, code), label, teller, amount, sum);
     return;
   }
+  if (isFlowLast && isNarrowTally(code, label, amount, sum)) {
+    const narrow = changetype<EdgeTallyNarrow>(extendRecord(tallyWorker, EDGE_TALLY_NARROW_SIZE));
+    narrow.kind = <u8>kind;
+    narrow.side = side;
+    narrow.teller = teller;
+    narrow.code = <u8>code;
+    narrow.sum = <u32>sum;
+    return;
+  }
+  isFlowLast = false;
   if (claimLabelAnnounce(label, tallyWorker)) {
     commitOutbox(tallyWorker, writeLabel(label, reserveOutbox(tallyWorker, LABEL_RECORD_BYTES_MAX)));
   }
@@ -105,4 +124,9 @@ export function emitTally(kind: u16, side: u8, code: u32, label: u32, teller: u8
   tally.label = label;
   tally.count = amount;
   tally.sum = sum;
+}
+
+/** True when an EdgeTallyNarrow says all of it; every `kind` fits. */
+function isNarrowTally(code: u32, label: u32, amount: u64, sum: u64): bool {
+  return amount === 1 && label === 0 && code <= <u32>u8.MAX_VALUE && sum <= <u64>u32.MAX_VALUE;
 }

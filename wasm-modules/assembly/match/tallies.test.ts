@@ -47,6 +47,12 @@ function tallies(world: TwoHosts, level: number = Level.IdId): Record<string, nu
   return Object.fromEntries(shown);
 }
 
+/** Sums and codes on both sides of what fits into a narrow record. */
+const DURATIONS = [1n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 33n + 5n];
+const HANDSHAKES = [1, 4_294_967, 4_294_968, 10_000_000];
+const ERRORS = [1, 255, 256, 300];
+const sum = (values: readonly bigint[]): bigint => values.reduce((total, value) => total + value);
+
 const retransmits = (handle: number, count: bigint): Tally => tally(TallyKind.Retransmit, { handle, code: 2, count });
 
 for (const workers of [1, 2, 4]) {
@@ -68,6 +74,43 @@ for (const workers of [1, 2, 4]) {
         expected[`${edge}: Drop client 7`] = 1;
         expected[`${edge}: Drop client 0 TCP_RESET`] = 1;
       }
+      world.close();
+      assert.deepEqual(tallies(world), expected);
+    });
+
+    test('how connections ended is told as it is, on both sides of the limits of a narrow record', () => {
+      const world = new TwoHosts(MODULE, undefined, { workers });
+      const client = world.agent(1, 'shop');
+      const expected: Record<string, number | number[]> = {};
+      const begin = 1_000n;
+      for (const host of [2, 3, 4, 5]) {
+        const server = world.agent(host, `db-${host}`);
+        const far = { remoteAddress: addressOf(host), startTimeNs: begin };
+        for (const [index, duration] of DURATIONS.entries()) {
+          const joinKey = BigInt(host * 10 + index);
+          const end = { endTimeNs: begin + duration, handshakeUs: HANDSHAKES[index] };
+          const own = { joinKey, cookie: joinKey };
+          const local = { ...own, localAddress: addressOf(host), startTimeNs: begin };
+          world.say(client, onceFrame([once({ open: clientEnd({ ...own, ...far }), ...end })]));
+          world.say(server, onceFrame([once({ open: serverEnd(local), ...end })]));
+        }
+        const failed = ERRORS.map((error, index) => {
+          const open = clientEnd({ cookie: BigInt(host * 100 + index), ...far });
+          return once({ open, reason: CloseReason.ConnectOther, error });
+        });
+        world.say(client, onceFrame(failed));
+        const edge = `shop > db-${host} :80`;
+        for (const [side, handshake] of [
+          ['client', 'HandshakeServer'],
+          ['server', 'HandshakeClient'],
+        ]) {
+          expected[`${edge}: Duration ${side} ${CloseReason.Closed}`] = [DURATIONS.length, Number(sum(DURATIONS))];
+          const handshakesNs = HANDSHAKES.map((us) => BigInt(us) * 1000n);
+          expected[`${edge}: ${handshake} ${side} 0`] = [HANDSHAKES.length, Number(sum(handshakesNs))];
+        }
+      }
+      // Nobody says whose the addresses are, so each of the four edges is called this.
+      for (const error of ERRORS) expected[`shop > (private) :80: ConnectError client ${error}`] = 1;
       world.close();
       assert.deepEqual(tallies(world), expected);
     });

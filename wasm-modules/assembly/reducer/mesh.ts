@@ -7,10 +7,13 @@ import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
 import { expectLeaves } from '../aggregate/leaf-look-ahead';
 import { widenEven, widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
-import { aggregateTally } from '../aggregate/tallies';
+import { addNarrowTallies, aggregateTally } from '../aggregate/tallies';
 import { receiveLabel } from '../enrich/label-channel';
 import { receiveNode } from '../enrich/node-channel';
 import {
+  EDGE_FLOW_EVEN_SIZE,
+  EDGE_FLOW_NARROW_SIZE,
+  EDGE_FLOW_SIZE,
   EdgeFlowEven,
   EdgeFlowNarrow,
   MARKER_RECORD_SIZE,
@@ -140,14 +143,16 @@ function lookAtFlows(from: u32, address: usize, end: usize): usize {
   let size: u32 = 0;
   let hasTallies = false;
   while (isWhole(at, end) && isOfFlow(changetype<RecordHeader>(at).kind)) {
-    if (changetype<RecordHeader>(at).kind === RecordKind.EdgeTally) hasTallies = true;
+    const header = changetype<RecordHeader>(at);
+    if (header.kind === RecordKind.EdgeTally) hasTallies = true;
     else {
       if (size === GROUP_SIZE) break;
       // Each form of an EdgeFlow begins with its edge.
       store<u32>(group + ((<usize>size) << 2), load<u32>(at + RECORD_HEADER_SIZE));
       size++;
+      if (header.size > RECORD_HEADER_SIZE + flowBytes(header.kind)) hasTallies = true;
     }
-    at += changetype<RecordHeader>(at).size;
+    at += header.size;
   }
   expectLeaves(from, group, size, hasTallies);
   return at;
@@ -172,16 +177,11 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
       matchUpdates(from, changetype<MatchUpdates>(record));
       break;
     }
-    case RecordKind.EdgeFlow: {
-      aggregateFlow(from, record);
-      break;
-    }
-    case RecordKind.EdgeFlowNarrow: {
-      aggregateFlow(from, changetype<usize>(widenFlow(changetype<EdgeFlowNarrow>(record))));
-      break;
-    }
+    case RecordKind.EdgeFlow:
+    case RecordKind.EdgeFlowNarrow:
     case RecordKind.EdgeFlowEven: {
-      aggregateFlow(from, changetype<usize>(widenEven(changetype<EdgeFlowEven>(record))));
+      const leaf = aggregateFlow(from, flowOf(header.kind, record));
+      addNarrowTallies(leaf, record + flowBytes(header.kind), changetype<usize>(header) + header.size);
       break;
     }
     case RecordKind.Label: {
@@ -204,4 +204,17 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     default:
       matchRecord(from, header);
   }
+}
+
+/** The struct of a record of a flow. */
+function flowBytes(kind: u16): u32 {
+  if (kind === RecordKind.EdgeFlowEven) return EDGE_FLOW_EVEN_SIZE;
+  return kind === RecordKind.EdgeFlowNarrow ? EDGE_FLOW_NARROW_SIZE : EDGE_FLOW_SIZE;
+}
+
+/** The EdgeFlow that `record` says, valid until the next call. */
+function flowOf(kind: u16, record: usize): usize {
+  if (kind === RecordKind.EdgeFlowEven) return changetype<usize>(widenEven(changetype<EdgeFlowEven>(record)));
+  if (kind === RecordKind.EdgeFlowNarrow) return changetype<usize>(widenFlow(changetype<EdgeFlowNarrow>(record)));
+  return record;
 }
