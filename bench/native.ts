@@ -70,7 +70,7 @@ try {
     report.keep(name, times);
     report.table(
       `${name}: CPU ns a record, medians; ratios of one window, median of ${options.rounds} (least-greatest)`,
-      ['stage', 'ours', 'native', 'clang wasm', 'ours / native', 'clang wasm / native', 'ours / clang wasm'],
+      ['stage', 'reducer.wasm', 'C++', 'C++ wasm', 'reducer.wasm / C++', 'C++ wasm / C++', 'reducer.wasm / C++ wasm'],
       STAGES.map((stage) => stageRow(stage, times)),
     );
     console.log(`longest call while all sockets open: ${(times.openingCallNs / 1e6).toFixed(1)} ms of CPU`);

@@ -16,9 +16,15 @@ const QUESTIONS: Record<string, string> = {
 };
 
 const [name, ...args] = process.argv.slice(2);
+const list = Object.entries(QUESTIONS).map(([each, question]) => `  ${each.padEnd(10)} ${question}\n`);
+if (name === '--help' || name === '-h') {
+  process.stdout.write(`npm run bench -- NAME [--help | OPTION...]\n\n${list.join('')}`);
+  process.exit(0);
+}
 if (name === undefined || !(name in QUESTIONS)) {
-  const list = Object.entries(QUESTIONS).map(([each, question]) => `  ${each.padEnd(10)} ${question}`);
-  console.error(`${name === undefined ? 'Which benchmark?' : `There is no benchmark ${name}.`}\n${list.join('\n')}`);
+  process.stderr.write(
+    `${name === undefined ? 'Which benchmark?' : `There is no benchmark ${name}.`}\n${list.join('')}`,
+  );
   process.exit(2);
 }
 const child = spawn(process.execPath, [join(import.meta.dirname, `${name}.ts`), ...args], { stdio: 'inherit' });

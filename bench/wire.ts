@@ -14,7 +14,7 @@ import { encodeFrame } from '../host/wire/frame.ts';
 import { FrameDecoder } from '../host/wire/frame-decoder.ts';
 import { cpuNs } from './lib/cpu-clock.ts';
 import { positive } from './lib/options.ts';
-import { Report } from './lib/report.ts';
+import { nameRound, Report } from './lib/report.ts';
 import { rotate, showSpread, spreadOf } from './lib/statistics.ts';
 import { KINDS, type Kind, type ToldWindow, WireAgent } from './wire/agent.ts';
 import { type FlatRecord, forJson, ProtobufFormat, recordsOf, verifiedCount } from './wire/formats.ts';
@@ -83,7 +83,7 @@ session.tell(agent.snapshot());
 
 const measured = Object.fromEntries(KINDS.map((kind) => [kind, [] as Measured[]])) as Record<Kind, Measured[]>;
 for (let round = -warmup; round < rounds; round++) {
-  report.progress(round < 0 ? `warm-up ${round + warmup + 1} of ${warmup}` : `round ${round + 1} of ${rounds}`);
+  report.progress(nameRound(round, { rounds, warmup }));
   for (const told of agent.round()) {
     const one = measureWindow(told, round + warmup);
     if (round >= 0) measured[told.kind].push(one);

@@ -47,3 +47,9 @@ export class Report {
     console.log(`\nkept in ${this.#path}`);
   }
 }
+
+/** What a run is at. Rounds from 0 are measured, those before are warm-up, and what is before these opens what lives. */
+export function nameRound(round: number, { rounds, warmup }: { rounds: number; warmup: number }): string {
+  if (round >= 0) return `round ${round + 1} of ${rounds}`;
+  return round < -warmup ? 'opening' : `warm-up ${round + warmup + 1} of ${warmup}`;
+}

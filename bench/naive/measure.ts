@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { countRows } from '../../host/export/window-rows.ts';
 import { cpuNs } from '../lib/cpu-clock.ts';
+import { nameRound } from '../lib/report.ts';
 import { rotate } from '../lib/statistics.ts';
 import { Input, type InputWindow } from '../native/input.ts';
 import { Ours } from '../native/ours.ts';
@@ -47,7 +48,7 @@ export function measureCase(options: CaseOptions, { module, progress, alter }: C
   const measured: CaseTimes = { records: 0, ours: [], naive: [] };
   // The first window opens what lives.
   for (let round = -warmup - 1; round < rounds; round++) {
-    progress?.(round < 0 ? `warm-up ${round + warmup + 2} of ${warmup + 1}` : `round ${round + 1} of ${rounds}`);
+    progress?.(nameRound(round, { rounds, warmup }));
     const window = input.nextWindow();
     const sums: Partial<Record<'ours' | 'naive', LevelSums>> = {};
     const times = { ours: 0, naive: 0 };

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { nameRound } from '../lib/report.ts';
 import { rotate } from '../lib/statistics.ts';
 import type { FleetOptions } from '../reducer/fleet.ts';
 import { ClangWasm } from './clang-wasm.ts';
@@ -80,7 +81,7 @@ async function runRounds(
   const measured: CaseTimes = { records: 0, ours: [], native: [], clangWasm: [], openingCallNs: 0 };
   // The first window opens what lives.
   for (let round = -warmup - 1; round < rounds; round++) {
-    progress?.(round < 0 ? `warm-up ${round + warmup + 2} of ${warmup + 1}` : `round ${round + 1} of ${rounds}`);
+    progress?.(nameRound(round, { rounds, warmup }));
     const window = input.nextWindow();
     const answers = new Map<Side['name'], Answer>();
     for (const side of rotate(sides, round + warmup + 1)) answers.set(side.name, await side.run(window));

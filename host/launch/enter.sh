@@ -241,17 +241,26 @@ run_tests() {
   exec "$NODE" --test --test-timeout="${TEST_TIMEOUT_MS:-1800000}" "$@"
 }
 
+# Only that of the agent needs root and a kernel that eBPF programs fit.
 bench() {
+  needs='reducer'
+  build_parts='wasm:release huge-pages'
+  if [ "${1:-}" = agent ]; then
+    needs='agent bench'
+    build_parts='wasm:release bpf addon'
+  fi
   if [ -n "$dry_run" ]; then
-    build_parts='wasm:release bpf addon huge-pages'
-    show_plan agent bench
+    # shellcheck disable=SC2086
+    show_plan $needs
     echo "then: the benchmark ${*:-NAME}"
     return
   fi
-  check_observable "npm run bench -- $*" ''
+  [ "${1:-}" != agent ] || check_observable "npm run bench -- $*" ''
   install_node_modules
-  install_packages agent bench
-  "$NODE" host/launch/build.ts wasm:release bpf addon huge-pages
+  # shellcheck disable=SC2086
+  install_packages $needs
+  # shellcheck disable=SC2086
+  "$NODE" host/launch/build.ts $build_parts
   trap - EXIT INT TERM
   exec "$NODE" bench/run.ts "$@"
 }

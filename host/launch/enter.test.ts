@@ -144,6 +144,16 @@ test('a reducer builds what asks for huge pages where there is a compiler, and s
   assert.match(plan(['apt-get', 'make']), /^build, where out of date: wasm:release$/m);
 });
 
+test('only the benchmark of the agent needs root and builds eBPF programs', asRoot, () => {
+  assert.match(enter({ uid: NOBODY }, 'bench', 'agent').output, /sudo npm run bench -- agent\n/);
+  assert.match(enter({}, 'bench', '--dry-run', 'agent').output, /^build.*: wasm:release bpf addon$/m);
+  const { code, output } = enter({ uid: NOBODY }, 'bench', '--dry-run', 'native');
+  assert.equal(code, 0, output);
+  assert.match(output, /^build.*: wasm:release huge-pages$/m);
+  const { output: complaint } = enter({ uid: NOBODY }, 'bench', 'native');
+  assert.match(complaint, /npm is missing/);
+});
+
 test('a distribution that was not tried is told so, with where the needed packages are listed; one that was is not', () => {
   const says = (distribution: string): string =>
     enter({ commands: ['apt-get'], distribution }, 'start', '--dry-run', 'doctor').output;
