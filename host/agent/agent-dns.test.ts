@@ -152,18 +152,36 @@ for (const build of BUILDS) {
     say(core, { timeNs: 4n }, { name: 'early.example.org' });
     say(core, { timeNs: 6n, isSent: 0 }, { name: 'early.example.org', isAnswer: true });
     core.settle(3n);
-    const payloads = [];
+    const payloads: Payload[] = [];
     // Longer than a label lasts that nothing refers to.
     for (let window = 1; window < 10; window++) payloads.push(...core.encodeWindow(window, CONTEXT));
     assert.deepEqual(talliesOf(payloads), []);
     say(core, { timeNs: 8n, cookie: 2n }, { name: 'later.example.org' });
+    say(core, { timeNs: 9n, cookie: 2n, isSent: 0 }, { name: 'later.example.org', isAnswer: true });
     settle(core, 10n, 1n);
     payloads.push(...core.encodeWindow(10, CONTEXT));
+    settle(core, 20n, 2n);
+    payloads.push(...core.encodeWindow(11, CONTEXT));
     assert.deepEqual(talliesOf(payloads), [
       { handle: 1, kind: TallyKind.DnsLookup, code: 1 << 16, count: 1n, sum: 2n },
+      { handle: 2, kind: TallyKind.DnsLookup, code: 1 << 16, count: 1n, sum: 1n },
     ]);
-    const [{ label }] = itemsOf(payloads, 'Tally');
-    assert.equal(labelsOf(payloads).get(label), 'early.example.org');
+    assert.deepEqual(
+      itemsOf(payloads, 'Tally').map(({ label }) => labelsOf(payloads).get(label)),
+      ['early.example.org', 'later.example.org'],
+    );
+  });
+
+  test(`${build}: a lookup of a socket whose end was told counts for the host at once`, () => {
+    const core = createCore(build);
+    settle(core, 0n, 1n);
+    core.events(encodeEvents({ cookie: 1n, protocol: 17, type: KernelEventType.SocketClose, closeReason: 1 }));
+    core.encodeWindow(1, CONTEXT);
+    say(core, { timeNs: 1n }, {});
+    say(core, { timeNs: 2n, isSent: 0 }, { isAnswer: true });
+    assert.deepEqual(talliesOf(core.encodeWindow(2, CONTEXT)), [
+      { handle: 0, kind: TallyKind.DnsLookup, code: 1 << 16, count: 1n, sum: 1n },
+    ]);
   });
 
   test(`${build}: lookups without a socket count for the host`, () => {

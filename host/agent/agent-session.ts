@@ -71,8 +71,9 @@ export class AgentSession {
     return window >= this.#dependencies.core.nextWindow ? this.#tell(window, now) : [];
   }
 
-  /** Before Goodbye: everything up to now, as the current window. */
+  /** Before Goodbye: everything up to now, as the current window. What a reading leaves to the next has it. */
   tellLast(now: Instant): Payload[] {
+    this.#dependencies.collect();
     return this.#tell(Math.max(this.#windowOf(now), this.#dependencies.core.nextWindow), now);
   }
 

@@ -9,12 +9,24 @@ import type { Payload } from '../wire/channel-sender.ts';
 import { encodeFrame } from '../wire/frame.ts';
 import { FrameDecoder } from '../wire/frame-decoder.ts';
 import { Level } from '../wire/gen/records-layout.ts';
+import { TallyKind } from '../wire/gen/wire-layout.ts';
 import { encodeHello } from '../wire/gen/wire-tables.ts';
 import { ReducerSession } from '../wire/reducer-session.ts';
 import { allocateDoorbells, Doorbells } from './doorbell.ts';
 import { allocateRings, Mesh } from './mesh.ts';
 import { compileReducer } from './reducer-module.ts';
-import { announce, hello, onces, ROLE_CLIENT, ROLE_SERVER, socket, totals, windowEnd } from './testing/told.ts';
+import {
+  announce,
+  hello,
+  onces,
+  opens,
+  ROLE_CLIENT,
+  ROLE_SERVER,
+  socket,
+  tallies,
+  totals,
+  windowEnd,
+} from './testing/told.ts';
 import { ReducerWorkerCore } from './worker-core.ts';
 
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -26,6 +38,9 @@ const CONNECTIONS = 40_000;
 const RING_BYTES = 1 << 12;
 const OUTBOX_BYTES = 1 << 12;
 const ONCES_PER_FRAME = 3_000;
+/** Of one agent, which stay. Each is told so many times that it counted one that what it counted is longer than a ring. */
+const NOISY_SOCKETS = 8;
+const TALLIES = 600;
 const MODULE = await compileReducer();
 const ALL_LEVELS = new Set(Object.values(Level));
 
@@ -62,7 +77,20 @@ function tellWindow(agent: number, window: number): Payload[] {
     for (let at = 0; at < told.length; at += ONCES_PER_FRAME)
       payloads.push(onces(told.slice(at, at + ONCES_PER_FRAME)));
   }
+  if (agent === 0 && window === FIRST_WINDOW) payloads.push(...tellNoise());
   return [...payloads, windowEnd(window)];
+}
+
+/** An agent of ours tells what a socket counts in one tally; any other need not. */
+function tellNoise(): Payload[] {
+  const handles = Array.from({ length: NOISY_SOCKETS }, (_, index) => index + 1);
+  const own = { role: ROLE_CLIENT, local: '10.0.0.1', remote: '10.0.0.2', remotePort: 81 };
+  const sockets = handles.map((handle) =>
+    socket({ handle, joinKey: BigInt(handle) * 0x1234_5678_9abc_def1n, localPort: handle, ...own }),
+  );
+  const one = { kind: TallyKind.OutOfOrder, code: 0, label: 0, count: 1n, sum: 0n };
+  const repeated = handles.map((handle) => tallies(Array.from({ length: TALLIES }, () => ({ handle, ...one }))));
+  return [opens(sockets), ...repeated];
 }
 
 /** What each window puts out, and how often a ring was full. Every agent tells as far ahead as it is let. */

@@ -6,7 +6,7 @@
 import { type Doorbells, Sleeper } from './doorbell.ts';
 import { allocateRing, RingReader, RingWriter } from './mesh-ring.ts';
 
-/** About 64 records: on the way to match an update takes 32 bytes in a run, any other record up to 216. */
+/** About 64 records: on the way to match an update takes 32 bytes in a run, any other record up to 216, a flow with its tallies up to 304. */
 const MESH_BATCH_BYTES = 64 * 168;
 /** The most that is copied and handed to the receiver in one call: more than any record, and it stays in the cache until it is read. */
 const MESH_RECEIVE_BYTES_MAX = 64 * 1024;

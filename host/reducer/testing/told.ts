@@ -12,12 +12,15 @@ import {
   type Once,
   OPEN_SIZE,
   type Open,
+  TALLY_SIZE,
+  type Tally,
   type Totals,
   UPDATE_WIDE_SIZE,
   writeBaseline,
   writeClose,
   writeOnce,
   writeOpen,
+  writeTally,
   writeUpdateWide,
 } from '../../wire/gen/wire-layout.ts';
 import { encodeAnnounce, type Hello } from '../../wire/gen/wire-tables.ts';
@@ -131,4 +134,8 @@ export function windowEnd(window: number, fromWindow = window): Payload {
   const counters = { eventsLost: 0n, socketsFolded: 0n, socketsRefused: 0n, windowsCoalesced: 0n, journalSkipped: 0n };
   const end = { window, fromWindow, agentTimeNs: 0n, ...counters, processesUnnamed: 0n, socketsLive: 0, blindMs: 0 };
   return { kind: FrameKind.WindowEnd, payload: encodeControl('WindowEnd', end) };
+}
+
+export function tallies(values: readonly Tally[]): Payload {
+  return batch(FrameKind.Tally, TALLY_SIZE, writeTally, values);
 }

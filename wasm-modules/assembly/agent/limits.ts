@@ -36,7 +36,7 @@ export const DROPS_WAITING_MAX: u32 = 4096;
 export const DNS_QUERIES_MAX: u32 = 16384;
 /** A query without an answer for so long timed out, whatever comes later: as resolvers wait by default (resolv.conf(5)). */
 export const DNS_QUERY_WAIT_NS: u64 = 5_000_000_000;
-/** Lookups whose socket is not known until the totals are read. Beyond: they count for the host. */
+/** Lookups whose socket is not known until the totals were read twice. Beyond: they count for the host. */
 export const DNS_RESULTS_MAX: u32 = 65536;
 /** Addresses with the name that was asked for. Beyond: the newer has none, counted. A reducer takes as many of a session. */
 export const DNS_ADDRESSES_MAX: u32 = 65536;

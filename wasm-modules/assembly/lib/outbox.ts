@@ -13,7 +13,7 @@ class Outbox {
   block: usize;
   bytes: u32;
   capacity: u32;
-  /** Where in the block the record began that was begun last. */
+  /** Where in the block the record of the last `beginRecord` begins. */
   last: u32;
   pad0: u32;
 }
@@ -86,11 +86,13 @@ export function beginRecord(worker: u32, kind: u16, bytes: u32): usize {
   return changetype<usize>(header) + RECORD_HEADER_SIZE;
 }
 
-/** Makes the record that was begun last longer by `bytes`, a multiple of 8, and returns where these begin. It must end the block. */
+/** Makes the record of the last `beginRecord`, which ends the block, longer by `bytes`, a multiple of 8; returns where these begin. */
 export function extendRecord(worker: u32, bytes: u32): usize {
   const at = reserveOutbox(worker, bytes);
   const outbox = outboxOf(worker);
-  changetype<RecordHeader>(outbox.block + outbox.last).size += bytes;
+  const header = changetype<RecordHeader>(outbox.block + outbox.last);
+  assert(outbox.last + header.size === outbox.bytes);
+  header.size += bytes;
   commitOutbox(worker, bytes);
   return at;
 }

@@ -25,14 +25,17 @@ import { count } from '../lib/counters';
 import { beginRecord, commitOutbox, extendRecord, reserveOutbox } from '../lib/outbox';
 import { clearRow } from '../lib/words';
 
+/** Tallies in the record of their flow: more than a connection ends with. An agent may tell any number, and no record may be longer than receivers take. */
+const NARROW_TALLIES_MAX: u32 = 16;
+
 let ownWorker: u32 = 0;
 let announcement: usize = 0;
 /** The edge to which tallies may be sent, its worker, and its leaf when that is here; 0 = none. */
 let tallyEdge: u32 = 0;
 let tallyWorker: u32 = 0;
 let tallyLeaf: u32 = 0;
-/** The record of the edge's flow ends that worker's outbox. */
-let isFlowLast: bool = false;
+/** How many tallies the record of the edge's flow, which ends that worker's outbox, still takes. */
+let narrowRoom: u32 = 0;
 const blank: EdgeFlow = changetype<EdgeFlow>(memory.data(offsetof<EdgeFlow>(), 8));
 
 export function initEmit(worker: u32): void {
@@ -43,7 +46,6 @@ export function initEmit(worker: u32): void {
 /** The one scratch row of the close, zeroed. */
 export function blankEdgeFlow(): EdgeFlow {
   tallyEdge = 0;
-  isFlowLast = false;
   clearRow<EdgeFlow>(changetype<usize>(blank));
   return blank;
 }
@@ -62,7 +64,7 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
   }
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
   writeFlow(worker, flow);
-  isFlowLast = true;
+  narrowRoom = NARROW_TALLIES_MAX;
 }
 
 function writeFlow(worker: u32, flow: EdgeFlow): void {
@@ -86,7 +88,7 @@ export function likelyLeaf(edge: u32): u32 {
 export function beginTallies(edge: u32): void {
   if (edge === tallyEdge) return;
   tallyEdge = edge;
-  isFlowLast = false;
+  narrowRoom = 0;
   tallyWorker = edgeWorker(edge);
   if (tallyWorker === ownWorker) {
     announceEdge(edge, announcement);
@@ -102,16 +104,17 @@ export function emitTally(kind: u16, side: u8, code: u32, label: u32, teller: u8
     addTally(tallyLeaf, tallyIdentity(kind, side, code), label, teller, amount, sum);
     return;
   }
-  if (isFlowLast && isNarrowTally(code, label, amount, sum)) {
+  if (narrowRoom !== 0 && isNarrowTally(code, label, amount, sum)) {
     const narrow = changetype<EdgeTallyNarrow>(extendRecord(tallyWorker, EDGE_TALLY_NARROW_SIZE));
     narrow.kind = <u8>kind;
     narrow.side = side;
     narrow.teller = teller;
     narrow.code = <u8>code;
     narrow.sum = <u32>sum;
+    narrowRoom--;
     return;
   }
-  isFlowLast = false;
+  narrowRoom = 0;
   if (claimLabelAnnounce(label, tallyWorker)) {
     commitOutbox(tallyWorker, writeLabel(label, reserveOutbox(tallyWorker, LABEL_RECORD_BYTES_MAX)));
   }

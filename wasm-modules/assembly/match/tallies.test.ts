@@ -17,6 +17,7 @@ import {
   tally,
   tallyFrame,
   totals,
+  wideFrame,
 } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import type { SessionRef } from '../../testing/reducer-fleet.ts';
@@ -113,6 +114,31 @@ for (const workers of [1, 2, 4]) {
       for (const error of ERRORS) expected[`shop > (private) :80: ConnectError client ${error}`] = 1;
       world.close();
       assert.deepEqual(tallies(world), expected);
+    });
+
+    test('what a connection counts while it moves nothing is told of its own edge, also between others that move', () => {
+      const world = new TwoHosts(MODULE, undefined, { workers });
+      const client = world.agent(1, 'shop');
+      const handles = Array.from({ length: 16 }, (_, index) => index + 1);
+      for (const host of handles) {
+        const own = { handle: host, joinKey: BigInt(host), cookie: BigInt(host) };
+        world.say(client, openFrame([clientEnd({ ...own, remoteAddress: addressOf(host + 1) })]));
+        const server = world.agent(host + 1, `db-${host}`);
+        const local = { handle: 1, localAddress: addressOf(host + 1) };
+        world.say(server, openFrame([serverEnd({ ...own, ...local })]));
+      }
+      world.close();
+      const isMoving = (host: number): boolean => host % 2 === 0;
+      for (const handle of handles) {
+        if (isMoving(handle)) world.say(client, wideFrame([{ handle, totals: totals({ bytesSent: 9n }) }]));
+        else world.say(client, tallyFrame([tally(TallyKind.Drop, { handle, code: 7 })]));
+      }
+      world.close();
+      const still = handles.filter((host) => !isMoving(host));
+      assert.deepEqual(
+        tallies(world),
+        Object.fromEntries(still.map((host) => [`shop > db-${host} :80: Drop client 7`, 1])),
+      );
     });
 
     test('what each end counts is told of its side of the edge, once', () => {

@@ -7,7 +7,7 @@ import { Fifo } from '../fifo';
 import { labelOfText, releaseLabel, retainLabel } from '../labels';
 import { DNS_RESULTS_MAX } from '../limits';
 import { SocketFlag } from '../socket-row';
-import { socketAt } from '../sockets';
+import { findSocket, socketAt } from '../sockets';
 import { tally } from '../tallies';
 import { tallyOwner } from '../tally-owner';
 import { expireDnsAddresses, initDnsAddresses } from './addresses';
@@ -108,9 +108,9 @@ function codeOf(recordType: u16): u32 {
 }
 
 function count(cookie: u64, kind: u16, code: u32, label: u32, sum: u64): void {
-  const owner = tallyOwner(cookie);
-  if (owner !== 0 || results.count >= DNS_RESULTS_MAX) {
-    tally(owner, kind, code, label, 1, sum);
+  const isUnknown = cookie !== 0 && findSocket(cookie, 0) === 0;
+  if (!isUnknown || results.count >= DNS_RESULTS_MAX) {
+    tally(tallyOwner(cookie), kind, code, label, 1, sum);
     return;
   }
   const result = results.push();
@@ -122,7 +122,7 @@ function count(cookie: u64, kind: u16, code: u32, label: u32, sum: u64): void {
   result.sum = sum;
 }
 
-/** Everything that the kernel had at `timeNs` is applied (CLOCK_MONOTONIC). What no socket is known of counts for the host. */
+/** Everything that the kernel had at `timeNs` is applied (CLOCK_MONOTONIC). What no socket is known of the second time counts for the host. */
 export function settleDns(timeNs: u64): void {
   for (let row = oldestQuery(); row !== 0; ) {
     const query = queryAt(row);
