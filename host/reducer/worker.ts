@@ -7,7 +7,7 @@ import type { Credentials } from '../tls/credentials.ts';
 import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
-import { freePiece } from '../wire/transport/free-piece.ts';
+import { freePiece, memoryOfPiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
@@ -179,8 +179,8 @@ class WorkerThread {
     return {
       bytes: (piece) => {
         if (accepted.owner === undefined) return this.#take(id, piece);
-        this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece });
-        freePiece(piece);
+        const memory = memoryOfPiece(piece);
+        this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece }, memory && [memory]);
       },
       drained: () => {
         if (accepted.owner === undefined) this.#perform(this.#node.drained(id, this.#clock()));
@@ -320,9 +320,9 @@ class WorkerThread {
     this.#post({ kind: 'stopped' });
   }
 
-  #relay(to: number, message: RelayMessage): void {
-    if (to === this.#options.workers) this.#post({ kind: 'relay', message });
-    else this.#options.peers[to]?.postMessage(message);
+  #relay(to: number, message: RelayMessage, transfer: ArrayBuffer[] = []): void {
+    if (to === this.#options.workers) this.#post({ kind: 'relay', message }, transfer);
+    else this.#options.peers[to]?.postMessage(message, transfer);
   }
 
   #post(message: FromThread, transfer: ArrayBuffer[] = []): void {

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { test } from 'node:test';
-import { freePiece } from './free-piece.ts';
+import { freePiece, memoryOfPiece } from './free-piece.ts';
 
 test('the memory of every piece that a socket received is freed, whatever its size', async (t) => {
   for (const bytes of [1, 100, 4_096, 50_000, 60_000, 65_536, 200_000]) {
@@ -22,8 +22,9 @@ test('the memory of every piece that a socket received is freed, whatever its si
   }
 });
 
-test('memory that others share stays', () => {
+test('memory that others share stays, and may not be handed to another thread', () => {
   const pooled = Buffer.from('a few bytes');
+  assert.equal(memoryOfPiece(pooled), undefined);
   freePiece(pooled);
   assert.equal(pooled.toString(), 'a few bytes');
 });
