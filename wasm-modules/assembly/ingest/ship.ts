@@ -25,7 +25,7 @@ import {
 import { add, count } from '../lib/counters';
 import { keepLoads } from '../lib/keep-loads';
 import { beginRecord, commitOutbox, isOutboxFull, reserveOutbox } from '../lib/outbox';
-import { expectEnds, expectRecords, GROUP_SIZE } from '../match/look-ahead';
+import { expectEnds, expectedEnd, expectRecords, GROUP_SIZE } from '../match/look-ahead';
 import { areNarrow } from '../match/narrow-update';
 import { sendWaiting } from '../match/once-channel';
 import { WaitingOnce } from '../match/onces';
@@ -273,18 +273,14 @@ function shipGroups(session: Session): bool {
   while (maySend()) {
     takeGroup(session);
     for (let index: u32 = 0; index < awayCount; index++) {
-      const socket = socketIn(groupAway, index);
-      if (hasMoved(session, socket)) sendUpdate(session, socket);
+      sendUpdate(session, socketIn(groupAway, index));
     }
-    let told: u32 = 0;
     for (let index: u32 = 0; index < ownCount; index++) {
-      const socket = socketIn(group, index);
-      if (!hasMoved(session, socket)) continue;
-      told++;
-      reportEnd(load<u32>(groupEnds + ((<usize>index) << 2)), socket.totals, session.fromWindow);
+      const end = load<u32>(groupEnds + ((<usize>index) << 2));
+      reportEnd(end, expectedEnd(index), socketIn(group, index).totals, session.fromWindow);
     }
-    add(ReducerCounter.RecordsToMatch, told);
-    add(ReducerCounter.RecordsMatched, told);
+    add(ReducerCounter.RecordsToMatch, ownCount);
+    add(ReducerCounter.RecordsMatched, ownCount);
     if (session.dirtyHead === 0) {
       finishWindow(session);
       return true;
@@ -295,8 +291,8 @@ function shipGroups(session: Session): bool {
 }
 
 /**
- * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. Rows that have closed since they
- * moved are told already. Which worker matches a row is random, and a branch on it would be guessed wrong half of the time: so each is written
+ * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of: what has moved is told up to the
+ * window at hand. Rows that have closed since they moved are told already. Which worker matches a row is random, and a branch on it would be guessed wrong half of the time: so each is written
  * where it would belong, and counted where it does.
  *
  * Only a row says which one follows on the list. Agents tell of their sockets in the order of handles, so that is nearly always the one before: what lies a
@@ -310,8 +306,15 @@ function takeGroup(session: Session): void {
   for (let taken: u32 = 0; taken < GROUP_SIZE && handle !== 0; taken++) {
     const socket = socketAt(session, handle);
     handle = socket.nextDirty;
-    socket.flags &= ~SOCKET_DIRTY;
-    if (socket.state !== SocketState.Open) continue;
+    const flags = socket.flags;
+    if (socket.state !== SocketState.Open) {
+      socket.flags = flags & ~SOCKET_DIRTY;
+      continue;
+    }
+    socket.flags = flags & ~(SOCKET_DIRTY | SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
+    socket.reports = 0;
+    if ((flags & SOCKET_MOVED) === 0) continue;
+    socket.toldWindow = session.endWindow;
     sum |= load<u32>(changetype<usize>(socket) - GROUP_SIZE * offsetof<Socket>());
     const isOwn = u32(socket.worker === ownWorker);
     store<usize>(group + ((<usize>own) << 2), changetype<usize>(socket));
@@ -329,15 +332,6 @@ function takeGroup(session: Session): void {
 
 function socketIn(rows: usize, index: u32): Socket {
   return changetype<Socket>(load<usize>(rows + ((<usize>index) << 2)));
-}
-
-/** True when a row of the list has something to tell, which then is told up to the window at hand. */
-function hasMoved(session: Session, socket: Socket): bool {
-  const moved = (socket.flags & SOCKET_MOVED) !== 0;
-  if (moved) socket.toldWindow = session.endWindow;
-  socket.flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
-  socket.reports = 0;
-  return moved;
 }
 
 function finishWindow(session: Session): void {

@@ -5,7 +5,7 @@ import { CloseReason } from '../gen/kernel-events';
 import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
 import { keepLoads } from '../lib/keep-loads';
 import { endOfChannel } from './channel-ends';
-import { coldEndAt, coldFlowAt, endAt, flowAt, flowKeyAt } from './flow';
+import { coldEndAt, coldFlowAt, End, endAt, endOrNone, flowAt, flowKeyAt } from './flow';
 import { keyOfOpen } from './flow-key';
 import { slotOfKey } from './flow-table';
 import { touchedFlowAt, touchedFlows } from './touched-flows';
@@ -15,6 +15,8 @@ export const GROUP_SIZE: u32 = 16;
 
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+/** Where the rows of ends that were looked at last lie. */
+const rows: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 /** `size` records of worker `from` come next, at most GROUP_SIZE. `headers`: where they lie, u32 each. */
 export function expectRecords(from: u32, headers: usize, size: u32): void {
@@ -54,13 +56,19 @@ export function expectEnds(from: u32, numbers: usize, size: u32): void {
 }
 
 /** The same of ends by their rows, u32 each, which stay. */
-export function expectRowsOfEnds(rows: usize, size: u32): void {
+export function expectRowsOfEnds(ends: usize, size: u32): void {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    const end = load<u32>(rows + ((<usize>index) << 2));
-    if (end !== 0) sum |= endAt(end).flow;
+    const hot = endOrNone(load<u32>(ends + ((<usize>index) << 2)));
+    store<usize>(rows + ((<usize>index) << 2), changetype<usize>(hot));
+    sum |= hot.flow;
   }
   keepLoads(sum);
+}
+
+/** The row of an end that was looked at last, by its place; one without a flow when there is none. */
+export function expectedEnd(index: u32): End {
+  return changetype<End>(load<usize>(rows + ((<usize>index) << 2)));
 }
 
 /** What a Close says of how its socket ended waits with its flow. `rows`: of ends that were looked at. */

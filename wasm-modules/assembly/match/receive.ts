@@ -32,11 +32,11 @@ import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, FLOW_RENAMED } from './flow';
+import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, endOrNone, FLOW_RENAMED } from './flow';
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
-import { expectRowsOfEnds, GROUP_SIZE } from './look-ahead';
+import { expectedEnd, expectRowsOfEnds, GROUP_SIZE } from './look-ahead';
 import { noteNameChange } from './naming';
 import { widenTotals } from './narrow-update';
 import { receiveWaiting } from './once-channel';
@@ -64,7 +64,8 @@ export function matchUpdates(from: u32, updates: MatchUpdates): void {
     expectRowsOfEnds(ends, size);
     for (let index: u32 = 0; index < size; index++) {
       const update = changetype<MatchUpdateNarrow>(at);
-      reportEnd(load<u32>(ends + ((<usize>index) << 2)), widenTotals(update), update.fromWindow);
+      const end = load<u32>(ends + ((<usize>index) << 2));
+      reportEnd(end, expectedEnd(index), widenTotals(update), update.fromWindow);
       at += MATCH_UPDATE_NARROW_SIZE;
     }
     left -= size;
@@ -78,7 +79,8 @@ export function matchRecord(from: u32, header: RecordHeader): void {
   switch (header.kind) {
     case RecordKind.MatchUpdate: {
       const update = changetype<MatchUpdate>(record);
-      reportEnd(endOfChannel(from, update.end), update.totals, update.fromWindow);
+      const end = endOfChannel(from, update.end);
+      reportEnd(end, endOrNone(end), update.totals, update.fromWindow);
       break;
     }
     case RecordKind.MatchOpen: {
@@ -143,10 +145,12 @@ function receiveOpen(from: u32, open: MatchOpen): void {
 
 function receiveBaseline(from: u32, baseline: MatchBaseline): void {
   const end = endOfChannel(from, baseline.end);
-  if (end === 0 || endAt(end).flow === 0) return;
+  if (end === 0) return;
+  const hot = endAt(end);
+  if (hot.flow === 0) return;
   addBaseline(end, baseline.kind, baseline.totals);
-  raiseTotals(end, baseline.totals);
-  touchFlow(endAt(end).flow);
+  raiseTotals(end, hot, baseline.totals);
+  touchFlow(hot.flow);
 }
 
 function receiveClose(from: u32, close: MatchClose): void {
@@ -163,10 +167,10 @@ function receiveClose(from: u32, close: MatchClose): void {
   if (isSocketClose) {
     keepClose(end, close);
     closeEnd(end, close.reason);
-    reportEnd(end, close.totals, close.fromWindow);
+    reportEnd(end, hot, close.totals, close.fromWindow);
     return;
   }
-  raiseTotals(end, close.totals);
+  raiseTotals(end, hot, close.totals);
   touchFlow(hot.flow);
 }
 
@@ -198,7 +202,7 @@ function claimOnce(once: MatchOnce, node: u32, remoteNode: u32): void {
   coldFlowAt(endAt(end).flow).noteBegin(once.openStartTime);
   keepOnce(end, once);
   closeEnd(end, once.reason);
-  reportEnd(end, once.totals, once.fromWindow);
+  reportEnd(end, endAt(end), once.totals, once.fromWindow);
 }
 
 /** The latest session's word, which is the one that the end keeps; another of the same socket changes nothing. */
@@ -217,7 +221,7 @@ function receiveSettled(settled: MatchSettled): void {
   if (end === 0) return;
   coldEndAt(end).settledPair = settled.pair;
   addBaseline(end, BaselineKind.Committed, settled.totals);
-  raiseTotals(end, settled.totals);
+  raiseTotals(end, endAt(end), settled.totals);
 }
 
 function receiveHostAddress(from: u32, address: MatchHostAddress): void {
@@ -238,20 +242,18 @@ function closeEnd(end: u32, reason: u8): void {
   if (reason > cold.closeReason) cold.closeReason = reason;
 }
 
-/** What a report of `end` says, a row or 0. */
-export function reportEnd(end: u32, totals: EndTotals, fromWindow: u32): void {
-  if (end === 0) return;
-  const hot = endAt(end);
+/** What a report of `end` says. `hot`: its row, or flow.endOrNone when there is none. */
+export function reportEnd(end: u32, hot: End, totals: EndTotals, fromWindow: u32): void {
   if (hot.flow === 0) return;
-  raiseTotals(end, totals);
+  raiseTotals(end, hot, totals);
   hot.flags |= END_REPORTED;
   if (totals.srttUs > hot.srttUs) hot.srttUs = totals.srttUs;
   if (fromWindow < hot.fromWindow) hot.fromWindow = fromWindow;
   touchFlow(hot.flow);
 }
 
-function raiseTotals(end: u32, totals: EndTotals): void {
-  const hot = endAt(end);
+/** `hot`: the row of `end`. */
+function raiseTotals(end: u32, hot: End, totals: EndTotals): void {
   if ((hot.flags & END_CARRIES) !== 0) {
     raiseCarried(end, hot, totals);
     return;
