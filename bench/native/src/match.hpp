@@ -290,30 +290,32 @@ inline void ship_rows(Session *session, u32 window, u32 from_window)
 		while (size < GROUP && session->dirty_head != 0) {
 			Socket *socket = socket_at(session, session->dirty_head);
 			session->dirty_head = socket->next_dirty;
-			socket->flags &= ~SOCKET_DIRTY;
-			if (UNLIKELY(socket->state != SOCKET_OPEN)) continue;
+			const u8 flags = socket->flags;
+			if (UNLIKELY(socket->state != SOCKET_OPEN)) {
+				socket->flags = flags & ~SOCKET_DIRTY;
+				continue;
+			}
+			socket->flags = flags & ~(SOCKET_DIRTY | SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
+			socket->reports = 0;
+			if (UNLIKELY((flags & SOCKET_MOVED) == 0)) continue;
+			socket->told_window = window;
 			// Most probably on the list, too.
 			look_at(reinterpret_cast<const u8 *>(socket) - GROUP * sizeof *socket);
 			look_at(channel_ends.items + socket->end);
 			sockets[size++] = socket;
 		}
+		counters[records::REDUCER_COUNTER_RECORDS_TO_MATCH] += size;
+		counters[records::REDUCER_COUNTER_RECORDS_MATCHED] += size;
 		for (u32 index = 0; index < size; index++) {
 			numbers[index] = channel_end(sockets[index]->end);
 			look_at(ends.at(numbers[index]));
 		}
 		for (u32 index = 0; index < size; index++) {
 			Socket *socket = sockets[index];
-			if ((socket->flags & SOCKET_MOVED) != 0) {
-				count(records::REDUCER_COUNTER_RECORDS_TO_MATCH);
-				count(records::REDUCER_COUNTER_RECORDS_MATCHED);
-				if (LIKELY(numbers[index] != 0))
-					report(numbers[index], socket->bytes_sent, socket->bytes_received,
-					       socket->segments_sent, socket->segments_received, socket->retransmits,
-					       socket->srtt_us, from_window);
-				socket->told_window = window;
-			}
-			socket->flags &= ~(SOCKET_MOVED | SOCKET_NEW | SOCKET_EXISTING);
-			socket->reports = 0;
+			if (LIKELY(numbers[index] != 0))
+				report(numbers[index], socket->bytes_sent, socket->bytes_received,
+				       socket->segments_sent, socket->segments_received, socket->retransmits,
+				       socket->srtt_us, from_window);
 		}
 	}
 }

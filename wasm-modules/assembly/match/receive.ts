@@ -32,7 +32,17 @@ import { carriedOf } from './carried';
 import { endOfChannel, setEndOfChannel } from './channel-ends';
 import { noteClaim } from './claimed-addresses';
 import { claimEnd, claimSettled, refreshEnd } from './claims';
-import { coldEndAt, coldFlowAt, END_CARRIES, END_CLOSED, END_REPORTED, End, endAt, endOrNone, FLOW_RENAMED } from './flow';
+import {
+  coldEndAt,
+  coldFlowAt,
+  END_CARRIES,
+  END_CLOSED,
+  END_REPORTED,
+  End,
+  endAt,
+  endOrNone,
+  FLOW_RENAMED,
+} from './flow';
 import { keyOfOpen, keyOfSettled } from './flow-key';
 import { forgetEnd, touchFlow } from './flow-table';
 import { keepFold } from './folds';
