@@ -150,6 +150,23 @@ for (const build of BUILDS) {
     assert.deepEqual([tally.handle, tally.kind, tally.code, tally.count], [0, TallyKind.Drop, 2, 7n]);
   });
 
+  test(`${build}: what is dropped of a socket before the totals tell of it waits for them, and counts for the host when they never do`, () => {
+    const core = createCore();
+    core.events(drop(1n, 0xffff_ffff_8100_0000n, 7n));
+    core.events(drop(2n, 0xffff_ffff_8100_0000n, 5n));
+    assert.deepEqual(itemsOf(core.encodeWindow(1, CONTEXT), 'Tally'), []);
+    core.events(encodeEvents({ type: KernelEventType.SocketOpen, cookie: 1n }));
+    core.settle(1n);
+    const known = itemsOf(core.encodeWindow(2, CONTEXT), 'Tally');
+    core.settle(2n);
+    const unknown = itemsOf(core.encodeWindow(3, CONTEXT), 'Tally');
+    assert.deepEqual(
+      [known, unknown].map((tallies) => tallies.map(({ handle, count }) => [handle, count])),
+      [[[1, 7n]], [[0, 5n]]],
+    );
+    assert.equal(unknown[0].label, known[0].label);
+  });
+
   test(`${build}: a label is named and announced before its tally, once on each channel, and ends when nobody needs it`, () => {
     const asked: LabelToName[] = [];
     const core = createCore({}, (label) => {

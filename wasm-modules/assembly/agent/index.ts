@@ -17,7 +17,6 @@ import { beginCensus, closesInferred, endCensus } from './census';
 import { dnsAddressCount, dnsAddressesRefused, namedAddressCount, takeNamedAddresses } from './dns/addresses';
 import { dnsMalformed, dnsMessages, dnsUnasked, initDns, settleDns, tellDnsNames } from './dns/dns';
 import { forgetQueries, queriesForgotten, queriesRefused, queryCount } from './dns/transactions';
-import { initDrops, settleDrops } from './drops';
 import { beginEncoding, encodeNext, initEncoder } from './encoder';
 import {
   amendments,
@@ -89,6 +88,7 @@ import {
   tallyCount,
 } from './tallies';
 import { initVersions, retainVersion } from './versions';
+import { initWaitingTallies, settleWaitingTallies } from './waiting-tallies';
 
 const counters = changetype<AgentCounters>(memory.data(AGENT_COUNTERS_SIZE, 8));
 let inbox: usize = 0;
@@ -122,7 +122,7 @@ export function agent_init(
   initLabels(LABEL_COUNT_MAX);
   initTallies(talliesMax === 0 ? TALLY_COUNT_MAX : talliesMax);
   initDns();
-  initDrops();
+  initWaitingTallies();
   initFolds();
   initSettledFolds();
   initEncoder();
@@ -173,7 +173,7 @@ export function agent_tally_host(kind: u32, code: u32, amount: u32): void {
 export function agent_settle(timeNs: u64, isDnsWhole: u32): void {
   if (isDnsWhole === 0) forgetQueries();
   settleDns(timeNs);
-  settleDrops();
+  settleWaitingTallies();
 }
 
 /** From now on lookups are told apart by the names that were asked for, and addresses have them. */

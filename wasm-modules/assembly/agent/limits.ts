@@ -30,14 +30,12 @@ export const LABEL_COUNT_MAX: u32 = 16384;
 export const LABEL_TEXT_BYTES_MAX: u32 = 256;
 /** A label without tallies keeps its handle for so long: most come back. */
 export const LABEL_IDLE_NS: f64 = 60e9;
-/** Drops of sockets that are not known until the next totals are read. Beyond: they count for the host. */
-export const DROPS_WAITING_MAX: u32 = 4096;
+/** Drops and lookups whose socket is not known until the totals were read twice. Beyond: they count for the host. */
+export const WAITING_TALLIES_MAX: u32 = 65536;
 /** DNS queries without an answer yet. Beyond: the newer is refused, counted; its answer is one to no query. */
 export const DNS_QUERIES_MAX: u32 = 16384;
 /** A query without an answer for so long timed out, whatever comes later: as resolvers wait by default (resolv.conf(5)). */
 export const DNS_QUERY_WAIT_NS: u64 = 5_000_000_000;
-/** Lookups whose socket is not known until the totals were read twice. Beyond: they count for the host. */
-export const DNS_RESULTS_MAX: u32 = 65536;
 /** Addresses with the name that was asked for. Beyond: the newer has none, counted. A reducer takes as many of a session. */
 export const DNS_ADDRESSES_MAX: u32 = 65536;
 /** A name holds for as long as the answer says, but no shorter and no longer. */
