@@ -7,7 +7,7 @@ import type { Credentials } from '../tls/credentials.ts';
 import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
 import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
-import { freePiece, memoryOfPiece } from '../wire/transport/free-piece.ts';
+import { freePiece, ownPiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { Doorbells } from './doorbell.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
@@ -179,8 +179,8 @@ class WorkerThread {
     return {
       bytes: (piece) => {
         if (accepted.owner === undefined) return this.#take(id, piece);
-        const memory = memoryOfPiece(piece);
-        this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece }, memory && [memory]);
+        const own = ownPiece(piece);
+        this.#relay(accepted.owner, { kind: 'bytes', connection: id, piece: own }, [own.buffer]);
       },
       drained: () => {
         if (accepted.owner === undefined) this.#perform(this.#node.drained(id, this.#clock()));

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { test } from 'node:test';
-import { freePiece, memoryOfPiece } from './free-piece.ts';
+import { freePiece, ownPiece } from './free-piece.ts';
 
 test('the memory of every piece that a socket received is freed, whatever its size', async (t) => {
   for (const bytes of [1, 100, 4_096, 50_000, 60_000, 65_536, 200_000]) {
@@ -22,9 +22,18 @@ test('the memory of every piece that a socket received is freed, whatever its si
   }
 });
 
-test('memory that others share stays, and may not be handed to another thread', () => {
+test('memory that others share stays, and a copy is handed on', () => {
   const pooled = Buffer.from('a few bytes');
-  assert.equal(memoryOfPiece(pooled), undefined);
+  const own = ownPiece(pooled);
+  assert.equal(own.buffer.byteLength, pooled.length);
+  structuredClone(own, { transfer: [own.buffer] });
   freePiece(pooled);
   assert.equal(pooled.toString(), 'a few bytes');
+});
+
+test('memory of one piece alone is handed on as it is', () => {
+  const piece = new Uint8Array(new ArrayBuffer(100), 10, 80).fill(7);
+  const received = structuredClone(ownPiece(piece), { transfer: [ownPiece(piece).buffer] });
+  assert.deepEqual([...received], new Array(80).fill(7));
+  assert.equal(piece.byteLength, 0, 'it has left');
 });

@@ -291,9 +291,9 @@ function shipGroups(session: Session): bool {
 }
 
 /**
- * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of: what has moved is told up to the
- * window at hand. Rows that have closed since they moved are told already. Which worker matches a row is random, and a branch on it would be guessed wrong half of the time: so each is written
- * where it would belong, and counted where it does.
+ * Takes GROUP_SIZE rows off the list, or what is left of it, and has match look at those that it will be told of. They are marked as told up to the
+ * window at hand; rows that have closed since they moved are told already. Which worker matches a row is random, and a branch on it would be guessed
+ * wrong half of the time: so each is written where it would belong, and counted where it does.
  *
  * Only a row says which one follows on the list. Agents tell of their sockets in the order of handles, so that is nearly always the one before: what lies a
  * group before it is looked at meanwhile, whatever that is.

@@ -16,7 +16,7 @@ export const GROUP_SIZE: u32 = 16;
 const ends: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 const slots: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 /** Where the rows of ends that were looked at last lie. */
-const rows: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
+const expected: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 
 /** `size` records of worker `from` come next, at most GROUP_SIZE. `headers`: where they lie, u32 each. */
 export function expectRecords(from: u32, headers: usize, size: u32): void {
@@ -56,11 +56,11 @@ export function expectEnds(from: u32, numbers: usize, size: u32): void {
 }
 
 /** The same of ends by their rows, u32 each, which stay. */
-export function expectRowsOfEnds(ends: usize, size: u32): void {
+export function expectRowsOfEnds(rows: usize, size: u32): void {
   let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    const hot = endOrNone(load<u32>(ends + ((<usize>index) << 2)));
-    store<usize>(rows + ((<usize>index) << 2), changetype<usize>(hot));
+    const hot = endOrNone(load<u32>(rows + ((<usize>index) << 2)));
+    store<usize>(expected + ((<usize>index) << 2), changetype<usize>(hot));
     sum |= hot.flow;
   }
   keepLoads(sum);
@@ -68,7 +68,7 @@ export function expectRowsOfEnds(ends: usize, size: u32): void {
 
 /** The row of an end that was looked at last, by its place; one without a flow when there is none. */
 export function expectedEnd(index: u32): End {
-  return changetype<End>(load<usize>(rows + ((<usize>index) << 2)));
+  return changetype<End>(load<usize>(expected + ((<usize>index) << 2)));
 }
 
 /** What a Close says of how its socket ended waits with its flow. `rows`: of ends that were looked at. */
