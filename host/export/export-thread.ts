@@ -4,7 +4,7 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import type { AggregationTemporality } from '@opentelemetry/sdk-metrics';
-import { type Logger, pino } from 'pino';
+import { type Logger, pino, stdSerializers } from 'pino';
 import { startClock } from '../lib/clock.ts';
 import { giveReturned } from '../lib/returned-memory.ts';
 import { UsageError } from '../lib/usage-error.ts';
@@ -50,6 +50,11 @@ export type FromThread =
   | { kind: 'log'; line: string }
   | { kind: 'stopped' };
 
+/** Without the bytes of an answer that is not HTTP, of which Node's parser leaves all at its error, one number each. */
+function errorFields(error: Error): object {
+  return { ...stdSerializers.err(error), rawPacket: undefined };
+}
+
 class ExportThread {
   readonly #port: MessagePort;
   readonly #log: Logger;
@@ -62,7 +67,10 @@ class ExportThread {
   constructor({ incarnation, temporality, prometheus }: ExportThreadOptions, port: MessagePort) {
     this.#port = port;
     const write = (line: string): void => this.#post({ kind: 'log', line });
-    this.#log = pino({ base: undefined, timestamp: false, level: 'trace' }, { write });
+    this.#log = pino(
+      { base: undefined, timestamp: false, level: 'trace', serializers: { err: errorFields } },
+      { write },
+    );
     this.#sums = new CumulativeSums(prometheus && { rowsMax: PROMETHEUS_ROWS_MAX, isScraped: true });
     this.#exporter = temporality === undefined ? undefined : this.#createExporter(temporality);
     const snapshot = () => ({

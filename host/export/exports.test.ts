@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { AggregationTemporality } from '@opentelemetry/sdk-metrics';
 import { pino } from 'pino';
@@ -92,6 +92,22 @@ test('a window is exported once the agents were told of the one before, and its 
   );
   assert.equal(said[0].err?.type, 'OTLPExporterError');
   assert.deepEqual(bench.failures, []);
+});
+
+test('what a receiver says that does not speak HTTP is an error in the log, without all of its bytes', async (context) => {
+  const server = createNetServer((socket) =>
+    socket.on('error', () => {}).once('data', () => socket.end('no HTTP'.repeat(500))),
+  ).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  context.after(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const bench = new Bench(OTLP, { OTEL_EXPORTER_OTLP_ENDPOINT: url });
+  context.after(() => bench.exports.stop());
+  await bench.exports.start();
+  bench.close(7);
+  const { err } = await waitFor(() => bench.lines.find(({ msg }) => msg === 'export failed'), 'the export to fail');
+  assert.match(String(err?.message), /Parse Error/);
+  assert.ok(JSON.stringify(err).length < 2_000, JSON.stringify(err));
 });
 
 for (const [name, options] of [

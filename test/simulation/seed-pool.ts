@@ -9,10 +9,12 @@ export interface SeedPoolOptions {
   count: number;
   threads: number;
   profile: Profile | undefined;
+  /** Called after each seed with how many are done. */
+  onProgress?: (done: number) => void;
 }
 
 /** Reports in the order of seeds. */
-export async function runSeeds({ first, count, threads, profile }: SeedPoolOptions): Promise<SeedReport[]> {
+export async function runSeeds({ first, count, threads, profile, onProgress }: SeedPoolOptions): Promise<SeedReport[]> {
   const reports: SeedReport[] = [];
   let next = first;
   const runThread = (): Promise<void> =>
@@ -24,6 +26,7 @@ export async function runSeeds({ first, count, threads, profile }: SeedPoolOptio
       };
       worker.on('message', (report: SeedReport) => {
         reports.push(report);
+        onProgress?.(reports.length);
         give();
       });
       worker.on('error', reject);

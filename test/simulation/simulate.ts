@@ -9,6 +9,8 @@ const first = Number(process.env.SEED ?? 1);
 const count = Number(process.env.SEEDS ?? (process.env.SEED === undefined ? 1_000 : 1));
 const profile = PROFILES.find((name) => name === process.env.PROFILE);
 
+const PROGRESS_MS = 5_000;
+
 if (count === 1) simulateOne(first, profile);
 else await simulateMany();
 
@@ -21,11 +23,17 @@ function simulateOne(seed: number, only: Profile | undefined): void {
 
 async function simulateMany(): Promise<void> {
   const started = performance.now();
+  let toldMs = started;
   const reports = await runSeeds({
     first,
     count,
     profile,
     threads: Number(process.env.THREADS ?? availableParallelism()),
+    onProgress: (done) => {
+      if (performance.now() - toldMs < PROGRESS_MS) return;
+      toldMs = performance.now();
+      console.error(`${done} of ${count} seeds`);
+    },
   });
   const failed = reports.filter(({ broken }) => broken.length > 0);
   for (const { seed, broken, profile: name } of failed)
