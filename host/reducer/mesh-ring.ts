@@ -1,6 +1,7 @@
 // A ring of bytes in shared memory with one writer and one reader (docs/architecture.md, the mesh). Both positions only grow, modulo 2^32;
 // each is stored by one side alone, so a store that follows the copy is the only synchronisation.
-// The copies are those of Buffer: a typed array's `set` goes word by word, or byte by byte, as soon as one side is shared: that takes three to twenty times as long.
+// The copies are those of Buffer: the `set` of a typed array goes word by word or byte by byte as soon as one side is shared, in three to twenty
+// times as long.
 //
 //   control, Int32:  [0] written   [16] read   [32] 1 = the writer waits for room        data: a power of two bytes
 import { strict as assert } from 'node:assert';

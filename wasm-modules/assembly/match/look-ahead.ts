@@ -1,5 +1,6 @@
 // What match is told next is looked at before: rows that a group of records needs are loaded side by side, so that the core waits for all of
-// them at once and not for one after another. No result depends on it.
+// them at once and not for one after another. No result depends on it:
+// `expectedEnd` spares its callers a second search for a row, no more.
 
 import { CloseReason } from '../gen/kernel-events';
 import { MatchOpen, RECORD_HEADER_SIZE, RecordHeader, RecordKind } from '../gen/records';
