@@ -31,7 +31,7 @@ export class Ours {
     return Number(this.#module.counters()[ReducerCounter.FramesRefused]);
   }
 
-  /** Runs a window to its end. `output` is valid until the next one. */
+  /** Runs a window to its end. */
   run({ window, agents }: InputWindow): { times: StageTimes; output: Uint8Array } {
     const { exports } = this.#module;
     this.longestCallNs = 0;
@@ -51,14 +51,28 @@ export class Ours {
     exports.ingest_seal(window);
     while (exports.match_close(CLOSE_ROWS_BUDGET) !== 0);
     const rolling = cpuNs();
-    let address = 0;
-    while (address === 0) address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
+    const output = this.#closeAggregate();
     const forgetting = cpuNs();
     exports.match_committed(window);
     const stop = cpuNs();
     const book = rolling - closing + (stop - forgetting);
     const times = { ingest, join, book, rollUp: forgetting - rolling, whole: stop - start };
-    return { times, output: this.#module.bytes(address, exports.output_bytes()) };
+    return { times, output };
+  }
+
+  #closeAggregate(): Uint8Array {
+    const { exports } = this.#module;
+    let output: Uint8Array | undefined;
+    for (let isClosed = false, byteCount = 0; !isClosed; ) {
+      isClosed = exports.aggregate_close(CLOSE_ROWS_BUDGET) === 0;
+      const piece = this.#module.outputPiece();
+      if (piece.length === 0) continue;
+      output ??= new Uint8Array(exports.output_bytes() >>> 0);
+      output.set(piece, byteCount);
+      byteCount += piece.length;
+    }
+    assert(output !== undefined, 'a window that closes has an output');
+    return output;
   }
 
   #open(payload: Uint8Array): number {

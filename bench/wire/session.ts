@@ -48,7 +48,7 @@ export class WireSession {
     const { exports } = this.#module;
     exports.ingest_seal(window);
     while (exports.match_close(CLOSE_ROWS_BUDGET) !== 0);
-    while (exports.aggregate_close(CLOSE_ROWS_BUDGET) === 0);
+    while (exports.aggregate_close(CLOSE_ROWS_BUDGET) !== 0);
     exports.match_committed(window);
   }
 

@@ -1,4 +1,4 @@
-// A closed window in the store. What its workers wrote is large and mostly zeros, so it is packed once it is read less often.
+// A closed window in the store. What its workers wrote is large and mostly zeros, so it is packed, and unpacked for each that reads it.
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import { giveReturned, takeReturned } from '../lib/returned-memory.ts';

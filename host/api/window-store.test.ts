@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { encodeWindowOutput } from '../export/testing/window-output.ts';
+import { Level } from '../wire/gen/records-layout.ts';
 import { WINDOW_COUNT_MAX, WindowStore } from './window-store.ts';
 
 const MIB = 1 << 20;
@@ -19,15 +21,19 @@ async function packed(...outputs: Uint8Array[]): Promise<void> {
   while (outputs.some(({ byteLength }) => byteLength > 0)) await setTimeout(1);
 }
 
-test('the newest window is packed when the next has closed', async () => {
+test('a window is packed when it has closed, and read as it was before and after', async () => {
   const store = new WindowStore();
-  const [first, second] = [new Uint8Array(MIB), new Uint8Array(MIB)];
-  push(store, 1, first);
-  await setTimeout(50);
-  assert.equal(first.byteLength, MIB);
-  push(store, 2, second);
-  await packed(first);
-  assert.equal(second.byteLength, MIB);
+  const output = encodeWindowOutput(
+    1,
+    [{ role: 'client' }, { role: 'server' }],
+    [{ level: Level.IdId, forwardBytes: 10n }],
+  );
+  push(store, 1, output);
+  const before = await store.read(Level.IdId, 1);
+  assert.equal(output.byteLength > 0, true, 'read before it was packed');
+  await packed(output);
+  assert.deepEqual(await store.read(Level.IdId, 1), before);
+  assert.equal(before?.rows.size, 1);
 });
 
 test('a window that is large before it is packed drops none', async () => {

@@ -1,4 +1,4 @@
-// The last closed windows: what the API and the CLI read, mostly the newest, so all but that are packed. Nothing is decoded before somebody asks.
+// The last closed windows: what the API and the CLI read. They are packed as they come, one by one, and nothing is decoded before somebody asks.
 import { setImmediate } from 'node:timers/promises';
 import { mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import { decodeHosts, decodeWindow } from '../export/window-rows.ts';
@@ -64,7 +64,7 @@ export class WindowStore {
   /** From now on the outputs are the store's, which frees them later. */
   push(closed: ClosedWindow): void {
     this.#windows.push(new KeptWindow(closed));
-    if (this.#packing === undefined) void this.#packOlder();
+    if (this.#packing === undefined) void this.#packAll();
     this.#drop();
     for (const resume of this.#waiting) resume();
   }
@@ -89,14 +89,14 @@ export class WindowStore {
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
 
-  /** All but the newest, one by one. What has been dropped when its turn comes is left out. */
-  async #packOlder(): Promise<void> {
-    for (let older = this.#beginOlder(); older !== undefined; older = this.#beginOlder()) await older.pack();
+  /** What has been dropped when its turn comes is left out. */
+  async #packAll(): Promise<void> {
+    for (let next = this.#beginNext(); next !== undefined; next = this.#beginNext()) await next.pack();
   }
 
   /** What is packed next counts no more when the size of the one before is known. */
-  #beginOlder(): KeptWindow | undefined {
-    this.#packing = this.#windows.slice(0, -1).find(({ isAsWritten }) => isAsWritten);
+  #beginNext(): KeptWindow | undefined {
+    this.#packing = this.#windows.find(({ isAsWritten }) => isAsWritten);
     this.#drop();
     return this.#packing;
   }

@@ -46,6 +46,8 @@ interface ReducerExports {
   aggregate_ready(): number;
   aggregate_close(budgetRows: number): number;
   output_bytes(): number;
+  output_piece(): number;
+  output_piece_bytes(): number;
   stats(): number;
 }
 
@@ -118,6 +120,11 @@ export class ReducerModule {
       takenWindow: this.#view.getUint32(address + takenWindow, true),
       flags: this.#view.getUint32(address + flags, true),
     };
+  }
+
+  /** What the last aggregate_close wrote of the window's output; empty when it wrote nothing. */
+  outputPiece(): Uint8Array<ArrayBuffer> {
+    return this.bytes(this.exports.output_piece(), this.exports.output_piece_bytes());
   }
 
   /** Counters in the order of records.ReducerCounter; a copy. */

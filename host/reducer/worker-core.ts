@@ -16,8 +16,6 @@ import { ReducerModule, type ReducerModuleOptions } from './reducer-module.ts';
 
 /** Flows that are closed in one call, and rows that are rolled up, so that frames are not kept waiting. */
 const CLOSE_ROWS_BUDGET = 4_096;
-/** Bytes of a window's output that are copied in one step, first touches of their pages included. */
-const OUTPUT_COPY_BYTES_MAX = 1 << 22;
 /** Above this the worker makes no new records until its peers have taken what there is. */
 const OUTBOX_BYTES_MAX = 1 << 20;
 
@@ -32,11 +30,14 @@ export type CloseStep =
   | { kind: 'matched'; window: number }
   | { kind: 'closed'; window: number; output: Uint8Array<ArrayBuffer> };
 
-/** A WindowOutput on its way out of linear memory, where it stays until the next close. */
-interface WrittenOutput {
-  address: number;
-  copiedBytes: number;
-  output: Uint8Array<ArrayBuffer>;
+/** A window from its seal to its end. */
+interface SealedWindow {
+  window: number;
+  forgotten: number;
+  isMatched: boolean;
+  /** Since its first piece was written. */
+  output: Uint8Array<ArrayBuffer> | undefined;
+  outputBytes: number;
 }
 
 export class ReducerWorkerCore implements MeshEnds {
@@ -44,7 +45,7 @@ export class ReducerWorkerCore implements MeshEnds {
   readonly #workers: number;
   /** Bytes of each outbox that are in the ring already. */
   readonly #sentBytes: number[];
-  #sealed: { window: number; forgotten: number; isMatched: boolean; written?: WrittenOutput } | undefined;
+  #sealed: SealedWindow | undefined;
   #inboxAddress = 0;
 
   constructor(options: ReducerModuleOptions) {
@@ -107,7 +108,7 @@ export class ReducerWorkerCore implements MeshEnds {
   seal(window: number, forgotten: number): void {
     assert(this.#sealed === undefined, `window ${window} is sealed before ${this.#sealed?.window} has closed`);
     this.#module.exports.ingest_seal(window);
-    this.#sealed = { window, forgotten, isMatched: false };
+    this.#sealed = { window, forgotten, isMatched: false, output: undefined, outputBytes: 0 };
   }
 
   get isSealed(): boolean {
@@ -148,25 +149,24 @@ export class ReducerWorkerCore implements MeshEnds {
       sealed.isMatched = exports.match_close(CLOSE_ROWS_BUDGET) === 0;
       return sealed.isMatched ? { kind: 'matched', window: sealed.window } : { kind: 'working' };
     }
-    if (sealed.written === undefined) {
-      // Not before all records of the window are here, nor while other workers have to say how many rows they have.
-      if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
-      const address = exports.aggregate_close(CLOSE_ROWS_BUDGET);
-      if (address === 0) return { kind: 'working' };
-      sealed.written = { address, copiedBytes: 0, output: takeReturned(exports.output_bytes() >>> 0) };
-    }
-    if (!this.#copyOutput(sealed.written)) return { kind: 'working' };
+    // Not before all records of the window are here, nor while other workers have to say how many rows they have.
+    if (exports.aggregate_ready() === 0) return { kind: 'waiting' };
+    const isClosed = exports.aggregate_close(CLOSE_ROWS_BUDGET) === 0;
+    const output = this.#takePiece(sealed);
+    if (!isClosed) return { kind: 'working' };
+    assert(output !== undefined && sealed.outputBytes === output.length, 'the output has as many bytes as its pieces');
     this.#sealed = undefined;
-    return { kind: 'closed', window: sealed.window, output: sealed.written.output };
+    return { kind: 'closed', window: sealed.window, output };
   }
 
-  /** A piece of a window's output, which may be of a hundred megabytes; true when it was the last one. */
-  #copyOutput(written: WrittenOutput): boolean {
-    const { address, copiedBytes, output } = written;
-    const byteCount = Math.min(output.length - copiedBytes, OUTPUT_COPY_BYTES_MAX);
-    output.set(this.#module.bytes((address >>> 0) + copiedBytes, byteCount), copiedBytes);
-    written.copiedBytes += byteCount;
-    return written.copiedBytes === output.length;
+  /** Copies what the last slice wrote behind what the slices before it did. */
+  #takePiece(sealed: SealedWindow): Uint8Array<ArrayBuffer> | undefined {
+    const piece = this.#module.outputPiece();
+    if (piece.length === 0) return sealed.output;
+    sealed.output ??= takeReturned(this.#module.exports.output_bytes() >>> 0);
+    sealed.output.set(piece, sealed.outputBytes);
+    sealed.outputBytes += piece.length;
+    return sealed.output;
   }
 
   outbox(worker: number): Uint8Array {

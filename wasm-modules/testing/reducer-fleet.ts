@@ -161,14 +161,17 @@ export class ReducerFleet {
 
   #closeAggregate(window: number, budget: number, onSlice?: (worker: number) => void): Uint8Array[] {
     const outputs = new Array<Uint8Array | undefined>(this.#workers).fill(undefined);
+    const pieces = Array.from(outputs, (): Uint8Array[] => []);
     for (let round = 0; outputs.includes(undefined); round++) {
       assert(round < CLOSE_ROUNDS_MAX, `window ${window} does not close`);
       for (let worker = 0; worker < this.#workers; worker++) {
         if (outputs[worker] !== undefined || this.call(worker, 'aggregate_ready') === 0) continue;
-        const address = this.call(worker, 'aggregate_close', budget);
+        const isClosed = this.call(worker, 'aggregate_close', budget) === 0;
         this.#collect(worker);
-        if (address === 0) onSlice?.(worker);
-        else outputs[worker] = this.bytes(worker, address, this.call(worker, 'output_bytes')).slice();
+        const piece = this.bytes(worker, this.call(worker, 'output_piece'), this.call(worker, 'output_piece_bytes'));
+        pieces[worker].push(piece.slice());
+        if (isClosed) outputs[worker] = Buffer.concat(pieces[worker]);
+        else onSlice?.(worker);
       }
       this.#deliver(true);
     }

@@ -23,6 +23,8 @@ export interface StageOptions {
   workers?: number;
   seed?: number;
   openWindow?: number;
+  /** Of a slice of the close. */
+  closeRows?: number;
   outputLevels?: number;
   histogramLevels?: number;
   nodeCountMax?: number;
@@ -82,12 +84,16 @@ export class StageWorker {
   readonly #memory: WebAssembly.Memory;
   readonly #exports: Record<string, Call>;
   readonly #scratch: number;
+  readonly #closeRows: number;
+  /** Of the output that is being written. */
+  readonly #pieces: Uint8Array[] = [];
 
   constructor(module: WebAssembly.Module, options: StageOptions = {}) {
     const exports = new WebAssembly.Instance(module).exports;
     this.#memory = exports.memory as WebAssembly.Memory;
     this.#exports = exports as Record<string, Call>;
     this.worker = options.worker ?? 0;
+    this.#closeRows = options.closeRows ?? CLOSE_ROWS;
     this.#scratch = this.call('scratch');
     this.call(
       'init',
@@ -197,8 +203,9 @@ export class StageWorker {
 
   /** A slice of the window's close; its output, once that is whole. */
   closeSlice(window: number): Uint8Array | undefined {
-    const output = this.call('aggregateClose', window, CLOSE_ROWS);
-    return output === 0 ? undefined : this.bytesAt(output, this.call('outputBytes'));
+    const isClosed = this.call('aggregateClose', window, this.#closeRows) !== 0;
+    this.#pieces.push(this.bytesAt(this.call('pieceAddress'), this.call('pieceBytes')));
+    return isClosed ? Buffer.concat(this.#pieces.splice(0)) : undefined;
   }
 
   /** What waits for worker `to`. */

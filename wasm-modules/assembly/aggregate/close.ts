@@ -7,12 +7,13 @@ import { giveHistograms, initAccumulation, rollUp } from './accumulation';
 import { initChannelEdges, openChannelWindow } from './channel-edges';
 import { expireEdges, initEdges } from './edges';
 import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from './limits';
+import { beginPiece } from './output-piece';
 import { initProcessPairs } from './process-pairs';
 import { boundSeries, initSeriesBudget, isAwaitingCounts } from './series-budget';
 import { beginSlice } from './slice';
 import { initTallies, rollUpTallies, settleTallies } from './tallies';
 import { expireLeaves, initTree } from './tree';
-import { initWindowOutput, windowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
+import { initWindowOutput, windowOutputBytes, writeWindowOutput } from './window-output';
 
 /** Masks of levels have bit `Level`. */
 export const ALL_LEVELS: u32 = 0x7f;
@@ -47,17 +48,18 @@ const LAST_STEP: u32 = 6;
 let step: u32 = 0;
 
 /**
- * Closes `window`, at most about `rows` rows in a call. Returns 0 while there is more to do, then the address of its WindowOutput, valid until the
- * next close. Nothing may be added to the window in between.
+ * Closes `window`, at most about `rows` rows in a call; true when that is done. What a call wrote of the WindowOutput is at `pieceAddress` until the
+ * next one, and `pieceBytes` long. Nothing may be added to the window in between.
  */
-export function aggregateClose(window: u32, rows: u32): usize {
+export function aggregateClose(window: u32, rows: u32): bool {
   beginSlice(rows);
+  beginPiece();
   while (step <= LAST_STEP) {
-    if (!closeStep(window)) return 0;
+    if (!closeStep(window)) return false;
     step++;
   }
   step = 0;
-  return windowOutput();
+  return true;
 }
 
 /** True while `aggregateClose` can do nothing before other workers' counts have come. What it has to say to them is in the outboxes. */
@@ -88,7 +90,7 @@ function closeStep(window: u32): bool {
   }
 }
 
-/** Bytes of the output that `aggregateClose` returned. */
+/** Bytes of the whole WindowOutput, from its first piece on. */
 export function outputBytes(): u32 {
   return windowOutputBytes();
 }

@@ -10,16 +10,18 @@ const MODULE = compileModule('testing/enrich-aggregate.ts', 'release');
 /** The third window begins a new epoch of announcements (enrich/node-channel.ts). */
 const OPEN_WINDOW = 118;
 const WINDOWS = 6;
+/** As aggregate/output-piece.ts. */
+const PIECE_BYTES = 1 << 20;
 
 /** Movements by window, from one seed. */
-function recordFleet(seed: number): Movement[][] {
+function recordFleet(seed: number, connectionCount = 400): Movement[][] {
   const random = new Random(seed);
-  const connections = randomConnections(random, 400);
+  const connections = randomConnections(random, connectionCount);
   return Array.from({ length: WINDOWS }, (_, index) => randomMovements(random, connections, OPEN_WINDOW + index));
 }
 
-function replayAlone(windows: Movement[][], seed: number): Uint8Array[] {
-  const worker = new StageWorker(MODULE, { seed, openWindow: OPEN_WINDOW });
+function replayAlone(windows: Movement[][], seed: number, closeRows?: number): Uint8Array[] {
+  const worker = new StageWorker(MODULE, { seed, openWindow: OPEN_WINDOW, closeRows });
   return windows.map((movements, index) => {
     for (const { connection, flow, tallies } of movements) {
       const edge = edgeOf(worker, connection);
@@ -80,3 +82,13 @@ for (const workers of [2, 4]) {
     });
   });
 }
+
+test('an output of several pieces has the same bytes whether pieces are full or slices short', (t) => {
+  const seed = chooseSeed();
+  t.diagnostic(`SEED=${seed}`);
+  const windows = recordFleet(seed, 4_000);
+  const full = replayAlone(windows, 1, 1 << 30);
+  assert.equal(Math.max(...full.map(({ length }) => length)) > 2 * PIECE_BYTES, true, 'three pieces');
+  for (const [index, output] of replayAlone(windows, 1, 3).entries())
+    assert.equal(Buffer.compare(output, full[index]), 0, `window ${index}`);
+});

@@ -9,6 +9,7 @@ import { giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram } from './accumulation';
 import { ENTRY_BYTES, entryAt, entryHandle, pointKey, sortByKey, sortLabels, storeEntry } from './canonical-order';
+import { takeRoom } from './output-piece';
 import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, TallyRow, talliesOf, tallyAt } from './tallies';
 import { rowAt } from './tree';
@@ -31,14 +32,14 @@ let labelsSize: usize = 0;
 let talliesSize: usize = 0;
 let labelsNamed: u32 = 0;
 let tallyTotal: u32 = 0;
-/** The tally that is next to be written: its level, its place in the order and its entry, and where its point and histogram belong. */
+let histogramBytes: u32 = 0;
+let histogramCount: u32 = 0;
+/** The label, or the tally with its level, place in the order and entry, that is next to be written. */
 let level: u32 = 0;
 let index: u32 = 0;
 let entry: usize = 0;
-let point: usize = 0;
-let histogram: usize = 0;
-let firstHistogram: usize = 0;
-let histogramCount: u32 = 0;
+/** Offset of the next tally's histogram among all of the output. */
+let histogram: u32 = 0;
 
 /** How many there are; `levels` are put out, and hosts. To be called first, `endTallyOutput` last. */
 export function beginTallyOutput(levels: u32): u32 {
@@ -82,60 +83,84 @@ export function indexLabels(): u32 {
   return bytes;
 }
 
-/** Bytes of the histograms of all tallies that are put out. */
-export function tallyHistogramBytes(): u32 {
-  let bytes: u32 = 0;
+/** To be called before anything is written. The output has `histogramsBefore` bytes of histograms before those of tallies. */
+export function beginTallies(histogramsBefore: u32): void {
+  histogramBytes = 0;
+  histogramCount = 0;
   for (let level: u32 = 0; level <= HOST_LEVEL; level++) {
     if (!isPutOut(level)) continue;
     const list = talliesOf(level);
     for (let index: u32 = 0; index < list.count; index++) {
       const tally = tallyAt(list.at(index));
-      if (isShown(tally)) bytes += histogramRecordBytes(tally.histogram);
+      if (!isShown(tally)) continue;
+      histogramBytes += histogramRecordBytes(tally.histogram);
+      histogramCount++;
     }
   }
-  return bytes;
+  histogram = histogramsBefore;
+  beginPass();
 }
 
-export function writeLabels(to: usize): void {
-  let at = to;
-  for (let index: u32 = 0; index < labelsNamed; index++) {
-    at += writeLabelRecord(entryHandle(entryAt(labels, index)), index, at);
-  }
+/** Of all tallies that are put out. */
+export function tallyHistogramBytes(): u32 {
+  return histogramBytes;
 }
 
-/** The TallyPoints belong at `points`, their histograms at `histogramsEnd`, of which `histograms` is the first of the output. */
-export function beginTallies(points: usize, histograms: usize, histogramsEnd: usize): void {
-  entry = tallies;
-  point = points;
-  firstHistogram = histograms;
-  histogram = histogramsEnd;
-  histogramCount = 0;
+export function tallyHistograms(): u32 {
+  return histogramCount;
+}
+
+function beginPass(): void {
   level = 0;
   index = 0;
+  entry = tallies;
 }
 
-/** Writes points and histograms slice by slice, true when all are written. Nodes and labels have their indexes. */
+/** Writes the LabelRecords, slice by slice; true when all are written. */
+export function writeLabels(): bool {
+  for (; index < labelsNamed; index++) {
+    if (!takeRow()) return false;
+    const label = entryHandle(entryAt(labels, index));
+    const to = takeRoom(labelRecordBytes(label));
+    if (to === 0) return false;
+    writeLabelRecord(label, index, to);
+  }
+  beginPass();
+  return true;
+}
+
+/** Writes the TallyPoints, slice by slice; true when all are written. Nodes and labels have their indexes. */
 export function writeTallies(): bool {
   for (; level <= HOST_LEVEL; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const count = talliesOf(level).count;
-    for (; index < count; index++, entry += ENTRY_BYTES, point += TALLY_POINT_SIZE) {
+    for (; index < count; index++, entry += ENTRY_BYTES) {
       if (!takeRow()) return false;
+      const to = takeRoom(TALLY_POINT_SIZE);
+      if (to === 0) return false;
       if (index === 0) sortTallies(entry, level);
       const tally = tallyAt(entryHandle(entry));
-      writePoint(tally, changetype<TallyPoint>(point));
+      writePoint(tally, changetype<TallyPoint>(to));
       if (!isShown(tally)) continue;
-      changetype<TallyPoint>(point).histogram = <u32>(histogram - firstHistogram) + 1;
-      histogram += writeHistogram(tally.histogram, histogram);
-      histogramCount++;
+      changetype<TallyPoint>(to).histogram = histogram + 1;
+      histogram += histogramRecordBytes(tally.histogram);
     }
   }
+  beginPass();
   return true;
 }
 
-/** How many histograms `writeTallies` has written. */
-export function talliesHistograms(): u32 {
-  return histogramCount;
+/** Of the same tallies in the same order. */
+export function writeTallyHistograms(): bool {
+  for (; index < tallyTotal; index++) {
+    if (!takeRow()) return false;
+    const tally = tallyAt(entryHandle(entryAt(tallies, index)));
+    if (!isShown(tally)) continue;
+    const to = takeRoom(histogramRecordBytes(tally.histogram));
+    if (to === 0) return false;
+    writeHistogram(tally.histogram, to);
+  }
+  return true;
 }
 
 function isPutOut(level: u32): bool {

@@ -5,7 +5,7 @@
 import { nodeRecordBytes, writeNodeRecord } from '../enrich/node-channel';
 import { nodeAt, nodeCount } from '../enrich/nodes';
 import { EDGE_POINT_SIZE, EdgePoint, Level, TALLY_POINT_SIZE, WINDOW_OUTPUT_SIZE, WindowOutput } from '../gen/records';
-import { blockBytes, giveBlock, takeBlock, takeBlockAsIs } from '../lib/arena';
+import { giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
 import { hasHistogram, overflowOfWindow } from './accumulation';
 import {
@@ -20,6 +20,7 @@ import {
   storeEntry,
 } from './canonical-order';
 import { foldedLevels, shownRows } from './fold';
+import { initOutputPiece, takeRoom } from './output-piece';
 import { processesBytes, writeProcesses } from './process-pairs';
 import { pointOfRowInto } from './row-point';
 import { takeRow, takeRows } from './slice';
@@ -30,10 +31,11 @@ import {
   endTallyOutput,
   indexLabels,
   outputLabels,
-  talliesHistograms,
   tallyHistogramBytes,
+  tallyHistograms,
   writeLabels,
   writeTallies,
+  writeTallyHistograms,
 } from './tally-output';
 import { FOLDED, LEVEL_COUNT, listOf, Row, rowAt } from './tree';
 
@@ -45,24 +47,26 @@ const NODE_ROWS: u32 = 4;
 let outputLevels: u32 = 0;
 /** Marks the nodes of this output in `Node.outputSerial`. */
 let serial: u32 = 0;
-let block: usize = 0;
-let blockSize: usize = 0;
 let bytes: u32 = 0;
-let histogramBytes: u32 = 0;
 
-/** What the next slice does. */
+/** What the next slice does, in this order. */
 enum Stage {
   Begin,
   Collect,
   Arrange,
-  Names,
+  Head,
+  Nodes,
+  Labels,
   Points,
   Tallies,
+  Histograms,
+  TallyHistograms,
+  Processes,
   End,
 }
 
 let stage: Stage = Stage.Begin;
-/** The row that is next to be collected or written: its level and place in the level's list. */
+/** The row that is next to be collected or written: its level and place in the level's list. Of nodes and leaves the place alone. */
 let level: u32 = 0;
 let index: u32 = 0;
 /** Entries of the output at hand: one of each node, one of each row, level by level, of which `entry` is next. */
@@ -75,125 +79,117 @@ let entry: usize = 0;
 let rowCount: u32 = 0;
 let tallyCount: u32 = 0;
 let nodeBytes: u32 = 0;
+let histogramCount: u32 = 0;
+let histogramBytes: u32 = 0;
 let processBytes: u32 = 0;
-/** Where the next point and histogram belong, the first tally and the first histogram. */
-let point: usize = 0;
-let histogram: usize = 0;
-let tallies: usize = 0;
-let histograms: usize = 0;
+/** Offset of the next row's histogram among all. */
+let histogram: u32 = 0;
 
 export function initWindowOutput(levels: u32): void {
   outputLevels = levels;
   stage = Stage.Begin;
+  level = 0;
+  index = 0;
+  bytes = 0;
+  initOutputPiece();
 }
 
-/** Bytes of the last output. */
+/** Bytes of the whole output, from its first piece on. */
 export function windowOutputBytes(): u32 {
   return bytes;
 }
 
-/** Address of the last output; valid until the next one is begun. */
-export function windowOutput(): usize {
-  return block;
-}
-
-/** Writes the output of `window`, slice by slice; true when all of it is written. Traps when memory is used up. */
+/** Writes the output of `window`, slice by slice and piece by piece; true when all of it is written. Traps when memory is used up. */
 export function writeWindowOutput(window: u32): bool {
-  if (stage === Stage.Begin) {
-    beginOutput();
-    stage = Stage.Collect;
+  for (; stage < Stage.End; stage++) {
+    if (!writeStage(window)) return false;
+    level = 0;
+    index = 0;
+    entry = rows;
   }
-  if (stage === Stage.Collect) {
-    if (!collectRows(window)) return false;
-    stage = Stage.Arrange;
-  }
-  if (stage === Stage.Arrange) {
-    if (!takeRow()) return false;
-    arrangeNodes();
-    stage = Stage.Names;
-  }
-  if (stage === Stage.Names) {
-    if (!takeRow()) return false;
-    writeNames(window);
-    stage = Stage.Points;
-  }
-  if (stage === Stage.Points) {
-    if (!writePoints(window)) return false;
-    beginTallies(tallies, histograms, histogram);
-    stage = Stage.Tallies;
-  }
-  if (stage === Stage.Tallies) {
-    if (!writeTallies()) return false;
-    stage = Stage.End;
-  }
-  if (!takeRow()) return false;
-  endOutput(window);
   stage = Stage.Begin;
+  giveBlock(nodes, nodesSize);
+  giveBlock(rows, rowsSize);
+  endTallyOutput();
   return true;
 }
 
-function beginOutput(): void {
+function writeStage(window: u32): bool {
+  switch (stage) {
+    case Stage.Begin:
+      return beginOutput();
+    case Stage.Collect:
+      return collectRows(window);
+    case Stage.Arrange:
+      return arrangeNodes();
+    case Stage.Head:
+      return writeHead(window);
+    case Stage.Nodes:
+      return writeNodes();
+    case Stage.Labels:
+      return writeLabels();
+    case Stage.Points:
+      return writePoints(window);
+    case Stage.Tallies:
+      return writeTallies();
+    case Stage.Histograms:
+      return writeHistograms();
+    case Stage.TallyHistograms:
+      return writeTallyHistograms();
+    default:
+      return writeLeafProcesses(window);
+  }
+}
+
+function beginOutput(): bool {
   rowCount = countRows();
   tallyCount = beginTallyOutput(outputLevels);
   nodesSize = <usize>min(rowCount * 2 + talliesOf(HOST_LEVEL).count, nodeCount()) * ENTRY_BYTES;
   rowsSize = <usize>rowCount * ENTRY_BYTES;
   nodes = takeScratch(nodesSize);
   rows = takeScratch(rowsSize);
-  entry = rows;
   serial++;
   named = 0;
+  histogramCount = 0;
   histogramBytes = 0;
   processBytes = 0;
-  level = 0;
-  index = 0;
+  return true;
 }
 
 /** Gives each node its place. */
-function arrangeNodes(): void {
+function arrangeNodes(): bool {
+  if (!takeRow()) return false;
   const hosts = talliesOf(HOST_LEVEL);
   for (let host: u32 = 0; host < hosts.count; host++) collectNode(tallyAt(hosts.at(host)).row);
   nodeBytes = indexNodes();
   takeRows(named * NODE_ROWS);
+  return true;
 }
 
-/** All that comes before the points. */
-function writeNames(window: u32): void {
+function writeHead(window: u32): bool {
+  if (!takeRow()) return false;
+  const to = takeRoom(WINDOW_OUTPUT_SIZE);
+  if (to === 0) return false;
   const labelBytes = indexLabels();
-  const pointBytes = rowCount * EDGE_POINT_SIZE;
-  histogramBytes += tallyHistogramBytes();
-  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + pointBytes + tallyCount * TALLY_POINT_SIZE + histogramBytes;
-  bytes += processBytes;
-  reserveBlock(bytes);
-
-  const output = changetype<WindowOutput>(block);
-  output.window = window;
-  output.nodeCount = named;
-  output.nodeBytes = nodeBytes;
-  output.pointCount = rowCount;
-  output.histogramCount = 0;
-  output.histogramBytes = histogramBytes;
-  output.overflowPoints = overflowOfWindow();
-  output.tallyCount = tallyCount;
-  output.labelCount = outputLabels();
-  output.labelBytes = labelBytes;
-  output.processBytes = processBytes;
-  output.foldedLevels = foldedLevels();
-  writeNodes(block + WINDOW_OUTPUT_SIZE);
-  writeLabels(block + WINDOW_OUTPUT_SIZE + nodeBytes);
-  point = block + WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes;
-  tallies = point + pointBytes;
-  histograms = tallies + tallyCount * TALLY_POINT_SIZE;
-  histogram = histograms;
-  entry = rows;
-  takeRows(named + tallyCount);
-}
-
-function endOutput(window: u32): void {
-  changetype<WindowOutput>(block).histogramCount += talliesHistograms();
-  endTallyOutput();
-  if (processBytes !== 0) writeLeafProcesses(window, block + bytes - processBytes);
-  giveBlock(nodes, nodesSize);
-  giveBlock(rows, rowsSize);
+  histogram = 0;
+  beginTallies(histogramBytes);
+  const head = changetype<WindowOutput>(to);
+  head.window = window;
+  head.nodeCount = named;
+  head.nodeBytes = nodeBytes;
+  head.pointCount = rowCount;
+  head.histogramCount = histogramCount + tallyHistograms();
+  head.histogramBytes = histogramBytes + tallyHistogramBytes();
+  head.overflowPoints = overflowOfWindow();
+  head.tallyCount = tallyCount;
+  head.labelCount = outputLabels();
+  head.labelBytes = labelBytes;
+  head.processBytes = processBytes;
+  head.foldedLevels = foldedLevels();
+  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + rowCount * EDGE_POINT_SIZE + tallyCount * TALLY_POINT_SIZE;
+  bytes += head.histogramBytes + processBytes;
+  takeRows(tallyCount);
+  return true;
 }
 
 function isPutOut(level: u32): bool {
@@ -221,12 +217,14 @@ function collectRows(window: u32): bool {
       storeRowEntry(entry, handle, row);
       collectNode(row.clientNode);
       collectNode(row.serverNode);
-      if (row.histogram !== 0 && hasHistogram(level)) histogramBytes += histogramRecordBytes(row.histogram);
+      if (row.histogram !== 0 && hasHistogram(level)) {
+        histogramBytes += histogramRecordBytes(row.histogram);
+        histogramCount++;
+      }
       if (row.processes !== 0) processBytes += processesBytes(row.processes, window);
       entry += ENTRY_BYTES;
     }
   }
-  level = 0;
   return true;
 }
 
@@ -255,29 +253,55 @@ function indexNodes(): u32 {
   return size;
 }
 
-function writeNodes(to: usize): void {
-  let at = to;
-  for (let place: u32 = 0; place < named; place++) at += writeNodeRecord(entryHandle(entryAt(nodes, place)), place, at);
+function writeNodes(): bool {
+  for (; index < named; index++) {
+    if (!takeRow()) return false;
+    const node = entryHandle(entryAt(nodes, index));
+    const to = takeRoom(nodeRecordBytes(node));
+    if (to === 0) return false;
+    writeNodeRecord(node, index, to);
+  }
+  return true;
 }
 
-/** The points of each level, sorted when its turn comes, and their histograms. */
+/** The points of each level, sorted when its turn comes. */
 function writePoints(window: u32): bool {
-  const output = changetype<WindowOutput>(block);
   for (; level < LEVEL_COUNT; level++, index = 0) {
     if (!isPutOut(level)) continue;
     const count = shownRows(level);
-    for (; index < count; index++, entry += ENTRY_BYTES, point += EDGE_POINT_SIZE) {
+    for (; index < count; index++, entry += ENTRY_BYTES) {
       if (!takeRow()) return false;
+      const to = takeRoom(EDGE_POINT_SIZE);
+      if (to === 0) return false;
       if (index === 0) sortRows(entry, count);
       const row = rowAt(entryHandle(entry));
-      writePoint(row, load<u64>(entry), point, window);
+      writePoint(row, load<u64>(entry), to, window);
       if (row.histogram === 0 || !hasHistogram(level)) continue;
-      changetype<EdgePoint>(point).histogram = <u32>(histogram - histograms) + 1;
-      histogram += writeHistogram(row.histogram, histogram);
-      output.histogramCount++;
+      changetype<EdgePoint>(to).histogram = histogram + 1;
+      histogram += histogramRecordBytes(row.histogram);
     }
   }
-  level = 0;
+  return true;
+}
+
+/** Of the same rows in the same order. */
+function writeHistograms(): bool {
+  for (; level < LEVEL_COUNT; level++, index = 0) {
+    if (!isPutOut(level)) continue;
+    const count = shownRows(level);
+    if (!hasHistogram(level)) {
+      entry += <usize>count * ENTRY_BYTES;
+      continue;
+    }
+    for (; index < count; index++, entry += ENTRY_BYTES) {
+      if (!takeRow()) return false;
+      const histogram = rowAt(entryHandle(entry)).histogram;
+      if (histogram === 0) continue;
+      const to = takeRoom(histogramRecordBytes(histogram));
+      if (to === 0) return false;
+      writeHistogram(histogram, to);
+    }
+  }
   return true;
 }
 
@@ -301,29 +325,22 @@ function writePoint(row: Row, key: u64, to: usize, window: u32): void {
 }
 
 /** The leaves are the first of the sorted `rows`. */
-function writeLeafProcesses(window: u32, to: usize): void {
-  if (!isPutOut(Level.IdId)) return;
-  let at = to;
+function writeLeafProcesses(window: u32): bool {
+  if (processBytes === 0) return true;
   const count = shownRows(Level.IdId);
-  for (let leaf: u32 = 0; leaf < count; leaf++) {
-    const first = rowAt(entryHandle(entryAt(rows, leaf))).processes;
-    if (first !== 0) at += writeProcesses(first, leaf, window, at);
+  for (; index < count; index++) {
+    if (!takeRow()) return false;
+    const first = rowAt(entryHandle(entryAt(rows, index))).processes;
+    if (first === 0) continue;
+    const to = takeRoom(processesBytes(first, window));
+    if (to === 0) return false;
+    writeProcesses(first, index, window, to);
   }
+  return true;
 }
 
 function takeScratch(size: usize): usize {
   const scratch = takeBlock(size);
   if (scratch === 0) unreachable();
   return scratch;
-}
-
-/** An output up to this size gets room for twice as much, so that one that grows leaves no memory behind; what is not written takes none. */
-const DOUBLED_BYTES_MAX: usize = 32 << 20;
-
-function reserveBlock(size: usize): void {
-  if (block !== 0 && size <= blockSize) return;
-  if (block !== 0) giveBlock(block, blockSize);
-  blockSize = blockBytes(size <= DOUBLED_BYTES_MAX ? size * 2 : size);
-  block = takeBlockAsIs(blockSize);
-  if (block === 0) unreachable();
 }

@@ -12,6 +12,7 @@
 
 import { ALL_LEVELS, aggregateClose, initAggregate, isCloseWaiting, outputBytes } from '../aggregate/close';
 import { EDGE_COUNT_MAX, TALLY_COUNT_MAX } from '../aggregate/limits';
+import { pieceAddress, pieceBytes } from '../aggregate/output-piece';
 import { initEnrich } from '../enrich/lifecycle';
 import { ReducerCounter } from '../gen/records';
 import { initEnds } from '../ingest/ends';
@@ -216,15 +217,25 @@ export function aggregate_ready(): u32 {
   return isAggregateReady() && !isCloseWaiting() ? 1 : 0;
 }
 
-/** Does about `rows` rows (at least 1) of the close; 0 = call again, else a WindowOutput of output_bytes, valid until the next close. */
-export function aggregate_close(rows: u32): usize {
-  const output = aggregateClose(openWindow() - 1, max(rows, 1));
-  if (output !== 0) beginAggregateWindow();
-  return output;
+/** Does about `rows` rows (at least 1) of the close; returns 1 when there is more to do. Each call may write a piece of the WindowOutput. */
+export function aggregate_close(rows: u32): u32 {
+  if (!aggregateClose(openWindow() - 1, max(rows, 1))) return 1;
+  beginAggregateWindow();
+  return 0;
 }
 
+/** Bytes of the whole WindowOutput, from its first piece on. */
 export function output_bytes(): u32 {
   return outputBytes();
+}
+
+/** Address of what the last aggregate_close wrote, valid until the next one. */
+export function output_piece(): usize {
+  return pieceAddress();
+}
+
+export function output_piece_bytes(): u32 {
+  return pieceBytes();
 }
 
 /** Every exporter has `window`: nobody tells again what was closed up to it, and match forgets it at the next match_close. */

@@ -13,8 +13,9 @@ import { countersAddress } from '../lib/counters';
 import { seedHashes } from '../lib/hash';
 import { initOutboxes } from '../lib/outbox';
 
-export { aggregateClose, outputBytes } from '../aggregate/close';
+export { aggregateClose } from '../aggregate/close';
 export { announceEdge, edgeOf, edgeWorker, releaseEdge, retainEdge } from '../aggregate/edges';
+export { pieceAddress, pieceBytes } from '../aggregate/output-piece';
 export { bindHostAddress, endHostAddresses, nodeOfAddress, unbindHostAddress } from '../enrich/address-table';
 export { classifyAddress, formatAddressInto } from '../enrich/address-text';
 export { claimLabelAnnounce, writeLabel } from '../enrich/label-channel';
