@@ -15,6 +15,8 @@ const HASH_SEED = 0x0000_0001_0000_0001n;
 export class Ours {
   readonly #module: ReducerModule;
   readonly #slots: number[];
+  /** Kept from window to window, as the C++ keeps its own. */
+  #output = new Uint8Array(0);
   /** Longest call of the last run that took frames or shipped what they told: no frame of another agent is read meanwhile. CPU ns. */
   longestCallNs = 0;
 
@@ -31,7 +33,7 @@ export class Ours {
     return Number(this.#module.counters()[ReducerCounter.FramesRefused]);
   }
 
-  /** Runs a window to its end. */
+  /** Runs a window to its end. `output` is valid until the next one. */
   run({ window, agents }: InputWindow): { times: StageTimes; output: Uint8Array } {
     const { exports } = this.#module;
     this.longestCallNs = 0;
@@ -60,19 +62,19 @@ export class Ours {
     return { times, output };
   }
 
+  /** Until the window has closed; its output. */
   #closeAggregate(): Uint8Array {
     const { exports } = this.#module;
-    let output: Uint8Array | undefined;
-    for (let isClosed = false, byteCount = 0; !isClosed; ) {
+    let byteCount = 0;
+    for (let isClosed = false; !isClosed; ) {
       isClosed = exports.aggregate_close(CLOSE_ROWS_BUDGET) === 0;
       const piece = this.#module.outputPiece();
-      if (piece.length === 0) continue;
-      output ??= new Uint8Array(exports.output_bytes() >>> 0);
-      output.set(piece, byteCount);
+      if (byteCount === 0 && this.#output.length < exports.output_bytes())
+        this.#output = new Uint8Array(2 * exports.output_bytes());
+      this.#output.set(piece, byteCount);
       byteCount += piece.length;
     }
-    assert(output !== undefined, 'a window that closes has an output');
-    return output;
+    return this.#output.subarray(0, byteCount);
   }
 
   #open(payload: Uint8Array): number {

@@ -21,6 +21,7 @@ export const RecordKind = {
   EdgeTally: 18,
   EdgeFlowNarrow: 19,
   EdgeFlowEven: 20,
+  EdgeFlowSum: 21,
   SeriesCounts: 24,
   Marker: 32,
 } as const;
@@ -1453,6 +1454,68 @@ export function writeEdgeFlowEven(view: DataView, offset: number, value: EdgeFlo
   view.setUint8(offset + 29, value.closed);
   view.setInt8(offset + 30, value.activeDelta);
   view.setUint8(offset + 31, value.judged);
+}
+
+/**
+ * Several EdgeFlowEven of one edge, added up: as many as `flows`, of which none is judged. `samples` uint32 follow, the `rtt_us` of those that have one,
+ * padded to 8. 56 bytes + samples.
+ */
+export interface EdgeFlowSum {
+  edge: number;
+  flows: number;
+  samples: number;
+  connections: number;
+  closed: number;
+  activeDelta: number;
+  forwardBytes: bigint;
+  reverseBytes: bigint;
+  forwardPackets: bigint;
+  reversePackets: bigint;
+}
+
+/** Bytes. */
+export const EDGE_FLOW_SUM_SIZE = 56;
+
+/** Byte offset of each field. */
+export const EDGE_FLOW_SUM_OFFSET = {
+  edge: 0,
+  flows: 4,
+  samples: 8,
+  connections: 12,
+  closed: 16,
+  activeDelta: 20,
+  forwardBytes: 24,
+  reverseBytes: 32,
+  forwardPackets: 40,
+  reversePackets: 48,
+} as const;
+
+export function readEdgeFlowSum(view: DataView, offset: number): EdgeFlowSum {
+  return {
+    edge: view.getUint32(offset, true),
+    flows: view.getUint32(offset + 4, true),
+    samples: view.getUint32(offset + 8, true),
+    connections: view.getUint32(offset + 12, true),
+    closed: view.getUint32(offset + 16, true),
+    activeDelta: view.getInt32(offset + 20, true),
+    forwardBytes: view.getBigUint64(offset + 24, true),
+    reverseBytes: view.getBigUint64(offset + 32, true),
+    forwardPackets: view.getBigUint64(offset + 40, true),
+    reversePackets: view.getBigUint64(offset + 48, true),
+  };
+}
+
+export function writeEdgeFlowSum(view: DataView, offset: number, value: EdgeFlowSum): void {
+  view.setUint32(offset, value.edge, true);
+  view.setUint32(offset + 4, value.flows, true);
+  view.setUint32(offset + 8, value.samples, true);
+  view.setUint32(offset + 12, value.connections, true);
+  view.setUint32(offset + 16, value.closed, true);
+  view.setInt32(offset + 20, value.activeDelta, true);
+  view.setBigUint64(offset + 24, value.forwardBytes, true);
+  view.setBigUint64(offset + 32, value.reverseBytes, true);
+  view.setBigUint64(offset + 40, value.forwardPackets, true);
+  view.setBigUint64(offset + 48, value.reversePackets, true);
 }
 
 /**

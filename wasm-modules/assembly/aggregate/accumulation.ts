@@ -5,10 +5,11 @@
 
 import { nodeOfChannel } from '../enrich/node-channel';
 import { otherNode } from '../enrich/nodes';
-import { EdgeFlow, EdgeRecord, Level, ReducerCounter } from '../gen/records';
-import { count } from '../lib/counters';
+import { EDGE_FLOW_SUM_SIZE, EdgeFlow, EdgeFlowSum, EdgeRecord, Level, ReducerCounter } from '../gen/records';
+import { add, count } from '../lib/counters';
 import { addSample, giveHistogram, mergeHistogram, takeHistogram } from '../lib/histogram';
 import { leafOfChannel, mapEdge } from './channel-edges';
+import { widenSum } from './narrow-flow';
 import { expirePairs } from './process-pairs';
 import { addFlow, addRtt, addSums, moveRow, stillRow } from './row-sums';
 import { takeRow } from './slice';
@@ -67,6 +68,21 @@ export function aggregateFlow(from: u32, record: usize): u32 {
   addFlow(leaf, flow);
   if (flow.rttUs !== 0) sampleRtt(leaf, flow.rttUs);
   return handle;
+}
+
+/** `record`: the EdgeFlowSum behind its header, from another worker. */
+export function aggregateSum(from: u32, record: usize): void {
+  const sum = changetype<EdgeFlowSum>(record);
+  const leaf = rowAt(aggregateFlow(from, changetype<usize>(widenSum(sum, openWindow))));
+  const others = sum.flows - 1;
+  leaf.flowsBoth += others;
+  add(ReducerCounter.EdgeFlowsAdded, others);
+  if (leaf.isOther !== 0) {
+    windowOverflow += others;
+    add(ReducerCounter.EdgeFlowsToOther, others);
+  }
+  const samples = record + EDGE_FLOW_SUM_SIZE;
+  for (let index: u32 = 0; index < sum.samples; index++) sampleRtt(leaf, load<u32>(samples + ((<usize>index) << 2)));
 }
 
 /**

@@ -1,13 +1,13 @@
 // Most flows of a window have small sums and nothing that is rare: on the way to another worker they take 72 bytes and not 176, and 40 when
 // both ends say by themselves what is booked. A connection that lived within the window is judged for all of that.
 import { CloseReason } from '../gen/kernel-events';
-import { EDGE_FLOW_SIZE, EdgeFlow, EdgeFlowEven, EdgeFlowNarrow } from '../gen/records';
+import { EDGE_FLOW_SIZE, EdgeFlow, EdgeFlowEven, EdgeFlowNarrow, EdgeFlowSum } from '../gen/records';
 
 /** `match` of a flow of which both ends were seen. */
 const BOTH_ENDS: u8 = 3;
 /** Beside them in an EdgeFlowNarrow. */
 const JUDGED: u8 = 4;
-/** What `widenFlow` and `widenEven` return: of it only `judgedBytes` and the fields of an EdgeFlowNarrow are ever written. */
+/** What `widenFlow`, `widenEven` and `widenSum` return: of it only `judgedBytes` and the fields of an EdgeFlowNarrow are ever written. */
 const wide: EdgeFlow = changetype<EdgeFlow>(memory.data(<i32>EDGE_FLOW_SIZE, 8));
 
 /** True when an EdgeFlowNarrow says all of it. */
@@ -109,17 +109,36 @@ export function widenFlow(narrow: EdgeFlowNarrow): EdgeFlow {
 
 /** The flow that `even` was made of; valid until the next call. */
 export function widenEven(even: EdgeFlowEven): EdgeFlow {
-  const forwardBytes = <u64>even.forwardBytes;
-  const reverseBytes = <u64>even.reverseBytes;
-  const forwardPackets = <u64>even.forwardPackets;
-  const reversePackets = <u64>even.reversePackets;
+  widenBooked(even.forwardBytes, even.reverseBytes, even.forwardPackets, even.reversePackets);
   wide.edge = even.edge;
   wide.fromWindow = even.fromWindow;
+  wide.rttUs = even.rttUs;
+  wide.connections = even.connections;
+  wide.closed = even.closed;
+  wide.activeDelta = even.activeDelta;
+  wide.judgedBytes = even.judged !== 0 ? wide.forwardBytes + wide.reverseBytes : 0;
+  return wide;
+}
+
+/** One flow of `window` that says all of `sum` but its round trips; valid until the next call. */
+export function widenSum(sum: EdgeFlowSum, window: u32): EdgeFlow {
+  widenBooked(sum.forwardBytes, sum.reverseBytes, sum.forwardPackets, sum.reversePackets);
+  wide.edge = sum.edge;
+  wide.fromWindow = window;
+  wide.rttUs = 0;
+  wide.connections = sum.connections;
+  wide.closed = sum.closed;
+  wide.activeDelta = sum.activeDelta;
+  wide.judgedBytes = 0;
+  return wide;
+}
+
+/** Both ends say themselves what is booked. */
+function widenBooked(forwardBytes: u64, reverseBytes: u64, forwardPackets: u64, reversePackets: u64): void {
   wide.forwardBytes = forwardBytes;
   wide.reverseBytes = reverseBytes;
   wide.forwardPackets = forwardPackets;
   wide.reversePackets = reversePackets;
-  wide.rttUs = even.rttUs;
   wide.clientBytesSent = forwardBytes;
   wide.clientBytesReceived = reverseBytes;
   wide.clientPacketsSent = forwardPackets;
@@ -128,10 +147,5 @@ export function widenEven(even: EdgeFlowEven): EdgeFlow {
   wide.serverBytesReceived = forwardBytes;
   wide.serverPacketsSent = reversePackets;
   wide.serverPacketsReceived = forwardPackets;
-  wide.connections = even.connections;
-  wide.closed = even.closed;
-  wide.activeDelta = even.activeDelta;
   wide.match = BOTH_ENDS;
-  wide.judgedBytes = even.judged !== 0 ? forwardBytes + reverseBytes : 0;
-  return wide;
 }

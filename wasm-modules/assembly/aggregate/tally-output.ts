@@ -31,6 +31,7 @@ let tallies: usize = 0;
 let labelsSize: usize = 0;
 let talliesSize: usize = 0;
 let labelsNamed: u32 = 0;
+let labelBytes: u32 = 0;
 let tallyTotal: u32 = 0;
 let histogramBytes: u32 = 0;
 let histogramCount: u32 = 0;
@@ -60,19 +61,29 @@ export function endTallyOutput(): void {
   giveBlock(labels, labelsSize);
 }
 
-/** The labels that are named, once `indexLabels` has run. */
-export function outputLabels(): u32 {
-  return labelsNamed;
-}
-
-/** Gives each label its place; returns the bytes of their records. */
-export function indexLabels(): u32 {
+/** Before anything is written: gives each label its place and adds up what histograms take, of which the output has `histogramsBefore` bytes already. */
+export function arrangeTallies(histogramsBefore: u32): void {
   labelsNamed = 0;
+  histogramBytes = 0;
+  histogramCount = 0;
   for (let level: u32 = 0; level <= HOST_LEVEL; level++) {
     if (!isPutOut(level)) continue;
     const list = talliesOf(level);
-    for (let index: u32 = 0; index < list.count; index++) collectLabel(tallyAt(list.at(index)).label);
+    for (let index: u32 = 0; index < list.count; index++) {
+      const tally = tallyAt(list.at(index));
+      collectLabel(tally.label);
+      if (!isShown(tally)) continue;
+      histogramBytes += histogramRecordBytes(tally.histogram);
+      histogramCount++;
+    }
   }
+  histogram = histogramsBefore;
+  labelBytes = indexLabels();
+  beginPass();
+}
+
+/** Returns the bytes of their records. */
+function indexLabels(): u32 {
   sortLabels(labels, labelsNamed);
   let bytes: u32 = 0;
   for (let index: u32 = 0; index < labelsNamed; index++) {
@@ -83,22 +94,13 @@ export function indexLabels(): u32 {
   return bytes;
 }
 
-/** To be called before anything is written. The output has `histogramsBefore` bytes of histograms before those of tallies. */
-export function beginTallies(histogramsBefore: u32): void {
-  histogramBytes = 0;
-  histogramCount = 0;
-  for (let level: u32 = 0; level <= HOST_LEVEL; level++) {
-    if (!isPutOut(level)) continue;
-    const list = talliesOf(level);
-    for (let index: u32 = 0; index < list.count; index++) {
-      const tally = tallyAt(list.at(index));
-      if (!isShown(tally)) continue;
-      histogramBytes += histogramRecordBytes(tally.histogram);
-      histogramCount++;
-    }
-  }
-  histogram = histogramsBefore;
-  beginPass();
+export function outputLabels(): u32 {
+  return labelsNamed;
+}
+
+/** Of their records. */
+export function outputLabelBytes(): u32 {
+  return labelBytes;
 }
 
 /** Of all tallies that are put out. */

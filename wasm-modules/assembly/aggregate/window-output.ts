@@ -26,10 +26,10 @@ import { pointOfRowInto } from './row-point';
 import { takeRow, takeRows } from './slice';
 import { HOST_LEVEL, talliesOf, tallyAt } from './tallies';
 import {
-  beginTallies,
+  arrangeTallies,
   beginTallyOutput,
   endTallyOutput,
-  indexLabels,
+  outputLabelBytes,
   outputLabels,
   tallyHistogramBytes,
   tallyHistograms,
@@ -170,9 +170,8 @@ function writeHead(window: u32): bool {
   if (!takeRow()) return false;
   const to = takeRoom(WINDOW_OUTPUT_SIZE);
   if (to === 0) return false;
-  const labelBytes = indexLabels();
   histogram = 0;
-  beginTallies(histogramBytes);
+  arrangeTallies(histogramBytes);
   const head = changetype<WindowOutput>(to);
   head.window = window;
   head.nodeCount = named;
@@ -183,11 +182,11 @@ function writeHead(window: u32): bool {
   head.overflowPoints = overflowOfWindow();
   head.tallyCount = tallyCount;
   head.labelCount = outputLabels();
-  head.labelBytes = labelBytes;
+  head.labelBytes = outputLabelBytes();
   head.processBytes = processBytes;
   head.foldedLevels = foldedLevels();
-  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + labelBytes + rowCount * EDGE_POINT_SIZE + tallyCount * TALLY_POINT_SIZE;
-  bytes += head.histogramBytes + processBytes;
+  bytes = WINDOW_OUTPUT_SIZE + nodeBytes + head.labelBytes + rowCount * EDGE_POINT_SIZE;
+  bytes += tallyCount * TALLY_POINT_SIZE + head.histogramBytes + processBytes;
   takeRows(tallyCount);
   return true;
 }

@@ -21,6 +21,7 @@ export namespace RecordKind {
   export const EdgeTally: u16 = 18;
   export const EdgeFlowNarrow: u16 = 19;
   export const EdgeFlowEven: u16 = 20;
+  export const EdgeFlowSum: u16 = 21;
   export const SeriesCounts: u16 = 24;
   export const Marker: u16 = 32;
 }
@@ -1081,6 +1082,39 @@ if (offsetof<EdgeFlowEven>("connections") !== 28) ERROR("EdgeFlowEven must match
 if (offsetof<EdgeFlowEven>("closed") !== 29) ERROR("EdgeFlowEven must match schemas/records.fbs");
 if (offsetof<EdgeFlowEven>("activeDelta") !== 30) ERROR("EdgeFlowEven must match schemas/records.fbs");
 if (offsetof<EdgeFlowEven>("judged") !== 31) ERROR("EdgeFlowEven must match schemas/records.fbs");
+
+/**
+ * Several EdgeFlowEven of one edge, added up: as many as `flows`, of which none is judged. `samples` uint32 follow, the `rtt_us` of those that have one,
+ * padded to 8. 56 bytes + samples.
+ */
+@unmanaged
+export class EdgeFlowSum {
+  edge: u32; // 0
+  flows: u32; // 4
+  samples: u32; // 8
+  connections: u32; // 12
+  closed: u32; // 16
+  activeDelta: i32; // 20
+  forwardBytes: u64; // 24
+  reverseBytes: u64; // 32
+  forwardPackets: u64; // 40
+  reversePackets: u64; // 48
+}
+
+/** Bytes. */
+export const EDGE_FLOW_SUM_SIZE: u32 = 56;
+
+if (offsetof<EdgeFlowSum>() !== 56) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("edge") !== 0) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("flows") !== 4) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("samples") !== 8) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("connections") !== 12) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("closed") !== 16) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("activeDelta") !== 20) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("forwardBytes") !== 24) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("reverseBytes") !== 32) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("forwardPackets") !== 40) ERROR("EdgeFlowSum must match schemas/records.fbs");
+if (offsetof<EdgeFlowSum>("reversePackets") !== 48) ERROR("EdgeFlowSum must match schemas/records.fbs");
 
 /**
  * An EdgeTally of one, without a label, whose code is below 2^8 and whose sum below 2^32. Those of the flow follow its EdgeFlow, EdgeFlowNarrow

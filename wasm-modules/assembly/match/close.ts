@@ -23,6 +23,7 @@ import {
 } from './brief-flows';
 import { applyClaims } from './claimed-addresses';
 import { countFlow, isClosed, RESET_BY_CLIENT, RESET_BY_SERVER } from './counts';
+import { sendSums } from './edge-sums';
 import { beginTallies, blankEdgeFlow, emitEdgeFlow } from './emit';
 import {
   beginEndWindow,
@@ -177,6 +178,7 @@ function bookBrief(once: WaitingOnce, other: WaitingOnce, window: u32): void {
 
 function finish(window: u32): void {
   isClosing = false;
+  sendSums(window);
   endBriefs();
   finishTallies();
   expireLingering(window);
@@ -296,7 +298,7 @@ function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): u32 {
     wasActive = false;
   }
   out.activeDelta = <i32>isActive - <i32>wasActive;
-  if (isNews || out.activeDelta !== 0) emitEdgeFlow(edge, out);
+  if (isNews || out.activeDelta !== 0) emitEdgeFlow(edge, out, isActive && cold.tallies === 0);
   if (isActive && !wasActive) retainEdge(edge);
   if (!isActive && wasActive) releaseEdge(edge);
   hot.edge = isActive ? edge : 0;
@@ -309,7 +311,7 @@ function leaveEdge(edge: u32, window: u32): void {
   memory.fill(changetype<usize>(leaving), 0, offsetof<EdgeFlow>());
   leaving.fromWindow = window;
   leaving.activeDelta = -1;
-  emitEdgeFlow(edge, leaving);
+  emitEdgeFlow(edge, leaving, false);
   releaseEdge(edge);
 }
 

@@ -24,6 +24,7 @@ import { allocate } from '../lib/arena';
 import { count } from '../lib/counters';
 import { beginRecord, commitOutbox, extendRecord, reserveOutbox } from '../lib/outbox';
 import { clearRow } from '../lib/words';
+import { beginSum, joinSum } from './edge-sums';
 
 /** Tallies in the record of their flow: more than a connection ends with. An agent may tell any number, and no record may be longer than receivers take. */
 const NARROW_TALLIES_MAX: u32 = 16;
@@ -50,20 +51,30 @@ export function blankEdgeFlow(): EdgeFlow {
   return blank;
 }
 
-/** Tallies that follow may be of `edge`. */
-export function emitEdgeFlow(edge: u32, flow: EdgeFlow): void {
+/** Tallies that follow may be of `edge`, and are sent apart when the flow `isSummed`: when it may leave as part of a sum (edge-sums.ts). */
+export function emitEdgeFlow(edge: u32, flow: EdgeFlow, isSummed: bool): void {
   flow.edge = edge;
   count(ReducerCounter.EdgeFlows);
   const worker = edgeWorker(edge);
-  tallyEdge = edge;
-  tallyWorker = worker;
-  if (worker === ownWorker) {
-    announceEdge(edge, announcement);
-    tallyLeaf = aggregateFlow(worker, changetype<usize>(flow));
+  if (worker !== ownWorker) {
+    sendFlow(worker, flow, isSummed);
     return;
   }
+  tallyEdge = edge;
+  tallyWorker = worker;
+  announceEdge(edge, announcement);
+  tallyLeaf = aggregateFlow(worker, changetype<usize>(flow));
+}
+
+function sendFlow(worker: u32, flow: EdgeFlow, isSummed: bool): void {
+  const edge = flow.edge;
+  tallyEdge = 0;
+  if (isSummed && joinSum(flow)) return;
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
+  if (isSummed && beginSum(flow)) return;
   writeFlow(worker, flow);
+  tallyEdge = edge;
+  tallyWorker = worker;
   narrowRoom = NARROW_TALLIES_MAX;
 }
 

@@ -147,7 +147,7 @@ function emitSums(from: FoldSums, isServer: bool, edge: u32, fromWindow: u32, re
     out.closed = <u32>from.closed;
     if (out.fromWindow < window) out.lateBytes = out.forwardBytes + out.reverseBytes;
     if (isNews) out.match = isServer ? 2 : 1;
-    emitEdgeFlow(edge, out);
+    emitEdgeFlow(edge, out, false);
   }
   emitReason(edge, window, isServer ? CloseReason.ResetReceived : CloseReason.ResetSent, <u32>from.clientResets, 1);
   emitReason(edge, window, isServer ? CloseReason.ResetSent : CloseReason.ResetReceived, <u32>from.serverResets, 2);
@@ -160,5 +160,5 @@ export function emitReason(edge: u32, window: u32, reason: u8, count: u32, reset
   out.reason = reason;
   out.reasonCount = count;
   out.resetBy = resetBy;
-  emitEdgeFlow(edge, out);
+  emitEdgeFlow(edge, out, false);
 }

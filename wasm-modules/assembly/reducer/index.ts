@@ -35,6 +35,7 @@ import { initCarried } from '../match/carried';
 import { initChannelEnds } from '../match/channel-ends';
 import { initClaimedAddresses } from '../match/claimed-addresses';
 import { closeWindow } from '../match/close';
+import { initEdgeSums } from '../match/edge-sums';
 import { initEmit } from '../match/emit';
 import { initExported } from '../match/exported';
 import { initFlowTable, noteCommitted } from '../match/flow-table';
@@ -102,6 +103,7 @@ export function reducer_init(
   initWaitingTallies();
   initClaimedAddresses();
   initEmit(worker);
+  initEdgeSums(workers);
   initSessions();
   initNamedAddresses();
   initEnds(workers);

@@ -3,7 +3,7 @@
 // match would wait for room at each other. What follows belongs to the next window and is not read before match has closed this one, so
 // match sees of every window exactly the records of that window. The other hop need not wait: the next seal comes after all outputs.
 
-import { aggregateFlow, receiveEdge } from '../aggregate/accumulation';
+import { aggregateFlow, aggregateSum, receiveEdge } from '../aggregate/accumulation';
 import { expectLeaves } from '../aggregate/leaf-look-ahead';
 import { widenEven, widenFlow } from '../aggregate/narrow-flow';
 import { receiveSeriesCounts } from '../aggregate/series-budget';
@@ -131,6 +131,7 @@ function lookAtGroup(from: u32, address: usize, end: usize): usize {
 function isOfFlow(kind: u16): bool {
   return (
     kind === RecordKind.EdgeFlowEven ||
+    kind === RecordKind.EdgeFlowSum ||
     kind === RecordKind.EdgeFlowNarrow ||
     kind === RecordKind.EdgeFlow ||
     kind === RecordKind.EdgeTally
@@ -147,10 +148,11 @@ function lookAtFlows(from: u32, address: usize, end: usize): usize {
     if (header.kind === RecordKind.EdgeTally) hasTallies = true;
     else {
       if (size === GROUP_SIZE) break;
-      // Each form of an EdgeFlow begins with its edge.
+      // Each form of an EdgeFlow, and their sum, begin with the edge.
       store<u32>(group + ((<usize>size) << 2), load<u32>(at + RECORD_HEADER_SIZE));
       size++;
-      if (header.size > RECORD_HEADER_SIZE + flowBytes(header.kind)) hasTallies = true;
+      if (header.kind !== RecordKind.EdgeFlowSum && header.size > RECORD_HEADER_SIZE + flowBytes(header.kind))
+        hasTallies = true;
     }
     at += header.size;
   }
@@ -182,6 +184,10 @@ function receiveRecord(from: u32, channel: Channel, header: RecordHeader): void 
     case RecordKind.EdgeFlowEven: {
       const leaf = aggregateFlow(from, flowOf(header.kind, record));
       addNarrowTallies(leaf, record + flowBytes(header.kind), changetype<usize>(header) + header.size);
+      break;
+    }
+    case RecordKind.EdgeFlowSum: {
+      aggregateSum(from, record);
       break;
     }
     case RecordKind.Label: {
