@@ -24,20 +24,31 @@ struct Histogram {
 		return position - first < room;
 	}
 
+	// A bit for each of HISTOGRAM_ROOM_MIN counts that is not 0.
+	static u32 used(const u32 *counts)
+	{
+		u32 bits = 0;
+		for (u32 at = 0; at < HISTOGRAM_ROOM_MIN; at++)
+			bits |= static_cast<u32>(counts[at] != 0) << at;
+		return bits;
+	}
+
 	u32 lowest() const
 	{
 		u32 at = 0;
-		while (counts[at] == 0)
-			at++;
-		return first + at;
+		u32 bits = used(counts);
+		while (bits == 0)
+			bits = used(counts + (at += HISTOGRAM_ROOM_MIN));
+		return first + at + static_cast<u32>(__builtin_ctz(bits));
 	}
 
 	u32 highest() const
 	{
-		u32 at = room - 1u;
-		while (counts[at] == 0)
-			at--;
-		return first + at;
+		u32 at = room - HISTOGRAM_ROOM_MIN;
+		u32 bits = used(counts + at);
+		while (bits == 0)
+			bits = used(counts + (at -= HISTOGRAM_ROOM_MIN));
+		return first + at + 31 - static_cast<u32>(__builtin_clz(bits));
 	}
 };
 

@@ -1,6 +1,7 @@
 // Sums that most rows have none of, so that a row is two cache lines (tree.ts): taken for the first of its kind in a window, given back at its end.
 
 import { RowPool } from '../lib/row-pool';
+import { clearRow } from '../lib/words';
 
 /** What the ends say by themselves, where it is not what is booked. */
 @unmanaged
@@ -19,7 +20,7 @@ export class OwnSums {
   flowsServer: u32;
 
   clear(): void {
-    memory.fill(changetype<usize>(this), 0, offsetof<OwnSums>());
+    clearRow<OwnSums>(changetype<usize>(this));
   }
 }
 
@@ -48,7 +49,7 @@ export class RareSums {
   pad0: u32;
 
   clear(): void {
-    memory.fill(changetype<usize>(this), 0, offsetof<RareSums>());
+    clearRow<RareSums>(changetype<usize>(this));
     this.fromWindow = NOT_LATE;
   }
 

@@ -7,6 +7,7 @@ import { LABEL_COUNT_MAX, labelAt, labelCount } from '../enrich/tally-labels';
 import { Level, TALLY_POINT_SIZE, TallyPoint } from '../gen/records';
 import { giveBlock, takeBlock } from '../lib/arena';
 import { histogramRecordBytes, writeHistogram } from '../lib/histogram';
+import { clearRow } from '../lib/words';
 import { hasHistogram } from './accumulation';
 import { ENTRY_BYTES, entryAt, entryHandle, pointKey, sortByKey, sortLabels, storeEntry } from './canonical-order';
 import { takeRoom } from './output-piece';
@@ -210,7 +211,7 @@ function rowKey(tally: TallyRow): u64 {
 }
 
 function writePoint(tally: TallyRow, point: TallyPoint): void {
-  memory.fill(changetype<usize>(point), 0, TALLY_POINT_SIZE);
+  clearRow<TallyPoint>(changetype<usize>(point));
   if (tally.level === HOST_LEVEL) {
     point.level = Level.IdId;
     point.clientNode = nodeAt(tally.row).outputIndex;

@@ -44,16 +44,32 @@ class Histogram {
   /** The lowest position with samples. */
   get lowest(): u32 {
     let position: u32 = this.first;
-    while (load<u32>(this.countAt(position)) === 0) position++;
-    return position;
+    let used = usedCounts(this.counts);
+    while (used === 0) {
+      position += ROOM_MIN;
+      used = usedCounts(this.countAt(position));
+    }
+    return position + ctz<u32>(used);
   }
 
   /** The highest position with samples. */
   get highest(): u32 {
-    let position: u32 = this.first + this.room - 1;
-    while (load<u32>(this.countAt(position)) === 0) position--;
-    return position;
+    let position: u32 = this.first + this.room - ROOM_MIN;
+    let used = usedCounts(this.countAt(position));
+    while (used === 0) {
+      position -= ROOM_MIN;
+      used = usedCounts(this.countAt(position));
+    }
+    return position + (31 - clz<u32>(used));
   }
+}
+
+/** A bit for each of the ROOM_MIN counts at `at` that is not 0. */
+function usedCounts(at: usize): u32 {
+  const zeros = i32x4.splat(0);
+  const low = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at, 0), zeros), i32x4.ne(v128.load(at, 16), zeros));
+  const high = i16x8.narrow_i32x4_s(i32x4.ne(v128.load(at, 32), zeros), i32x4.ne(v128.load(at, 48), zeros));
+  return i8x16.bitmask(i8x16.narrow_i16x8_s(low, high));
 }
 
 if (offsetof<Histogram>() !== 8) ERROR('a histogram has 8 bytes');
@@ -216,7 +232,9 @@ export function writeHistogram(handle: u32, to: usize): u32 {
   record.offset = <i32>lowest + HISTOGRAM_INDEX_MIN;
   record.bucketCount = buckets;
   record.pad0 = 0;
+  const counts = histogram.countAt(lowest);
   store<u32>(to + bytes - 4, 0);
-  memory.copy(to + HISTOGRAM_RECORD_SIZE, histogram.countAt(lowest), <usize>buckets * 4);
+  for (let at: usize = 0; at < (<usize>buckets) << 2; at += 4)
+    store<u32>(to + at, load<u32>(counts + at), HISTOGRAM_RECORD_SIZE);
   return bytes;
 }

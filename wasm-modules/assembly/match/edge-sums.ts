@@ -14,6 +14,7 @@ import {
 } from '../gen/records';
 import { allocate } from '../lib/arena';
 import { beginRecord } from '../lib/outbox';
+import { clearRow } from '../lib/words';
 
 const PLACE_COUNT: u32 = 1024;
 const PLACE_BYTES: u32 = 128;
@@ -68,7 +69,7 @@ export function sendSums(window: u32): void {
 }
 
 function startSum(sum: EdgeFlowSum, flow: EdgeFlow): void {
-  memory.fill(changetype<usize>(sum), 0, EDGE_FLOW_SUM_SIZE);
+  clearRow<EdgeFlowSum>(changetype<usize>(sum));
   sum.edge = flow.edge;
 }
 
