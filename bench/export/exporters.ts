@@ -118,6 +118,12 @@ abstract class Exporter {
     };
   }
 
+  /** A copy, because the thread keeps what it is given. */
+  protected push({ outputs, ...closed }: ClosedWindow): void {
+    this.exports.expect();
+    this.exports.push({ ...closed, outputs: outputs.map((output) => Uint8Array.from(output)) }, LEVELS);
+  }
+
   protected abstract tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }>;
 }
 
@@ -128,7 +134,7 @@ export class Otlp extends Exporter {
 
   protected async tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }> {
     this.exported = Promise.withResolvers();
-    this.exports.push(closed, LEVELS);
+    this.push(closed);
     assert.equal(await this.exported.promise, closed.window);
     this.exports.committed(closed.window);
     return this.receiver.ask({ kind: 'counted' });
@@ -141,7 +147,7 @@ export class Prometheus extends Exporter {
   }
 
   protected async tell(closed: ClosedWindow): Promise<{ points: number; bytes: number }> {
-    this.exports.push(closed, LEVELS);
+    this.push(closed);
     return this.receiver.ask({ kind: 'scrape', url: `http://127.0.0.1:${this.prometheus?.port}/metrics` });
   }
 }

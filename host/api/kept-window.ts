@@ -1,7 +1,7 @@
 // A closed window in the store. What its workers wrote is large and mostly zeros, so it is packed, and unpacked for each that reads it.
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompressSync } from 'node:zlib';
-import { giveReturned, takeReturned } from '../lib/returned-memory.ts';
+import { takeReturned } from '../lib/returned-memory.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 
 const compress = promisify(zstdCompress);
@@ -24,17 +24,11 @@ export class KeptWindow {
   readonly windowNs: number;
   #plain: readonly Uint8Array[];
   #packed: readonly PackedOutput[] | undefined;
-  #isAsWritten = true;
 
   constructor({ window, windowNs, outputs }: ClosedWindow) {
     this.window = window;
     this.windowNs = windowNs;
     this.#plain = outputs;
-  }
-
-  /** Nobody has called `pack`. */
-  get isAsWritten(): boolean {
-    return this.#isAsWritten;
   }
 
   /** What it takes of memory now. */
@@ -48,16 +42,23 @@ export class KeptWindow {
     return this.#packed?.map(unpack) ?? this.#plain;
   }
 
-  /** Frees the outputs that it was made with. What cannot be packed stays as it is. */
-  async pack(): Promise<void> {
-    this.#isAsWritten = false;
+  /** Resolves with the outputs that it was made with, which are the caller's from then on; with copies of them when they cannot be packed. */
+  async pack(): Promise<readonly Uint8Array[]> {
+    const plain = this.#plain;
     try {
-      this.#packed = await Promise.all(this.#plain.map(pack));
+      this.#packed = await Promise.all(plain.map(pack));
     } catch {
-      return;
+      return plain.map((output) => Uint8Array.from(output));
     }
-    for (const output of this.#plain) giveReturned(output);
     this.#plain = [];
+    return plain;
+  }
+
+  /** The same outputs without being packed: nobody will read the window. */
+  give(): readonly Uint8Array[] {
+    const plain = this.#plain;
+    this.#plain = [];
+    return plain;
   }
 }
 

@@ -16,7 +16,7 @@ function push(store: WindowStore, window: number, ...outputs: Uint8Array[]): voi
 /** Which can hardly be packed. */
 const random = (byteCount: number): Uint8Array => randomFillSync(new Uint8Array(byteCount));
 
-/** The outputs that a window was pushed with are freed when it has been packed. */
+/** Who pushes a window and does not want its outputs back has them freed when it has been packed. */
 async function packed(...outputs: Uint8Array[]): Promise<void> {
   while (outputs.some(({ byteLength }) => byteLength > 0)) await setTimeout(1);
 }
@@ -68,13 +68,17 @@ test('a window whose turn it is drops none', async () => {
   assert.deepEqual(store.since(0), [1, 2, 3]);
 });
 
-test('a window that was dropped before its turn is not packed', async () => {
+test('the outputs of each window are given back in order, also of one that was dropped before its turn', async () => {
   const store = new WindowStore();
   const outputs = Array.from({ length: 4 }, () => random(20 * MIB));
-  for (const [index, output] of outputs.entries()) push(store, index + 1, output);
+  const given: (readonly Uint8Array[])[] = [];
+  const give = (back: readonly Uint8Array[]): void => void given.push(back);
+  for (const [index, output] of outputs.entries())
+    store.push({ window: index + 1, windowNs: 1e9, incarnation: 1n, outputs: [output] }, give);
   assert.deepEqual(store.since(0), [3, 4]);
-  await packed(outputs[0], outputs[2]);
-  assert.equal(outputs[1].byteLength, 20 * MIB);
+  await store.packed;
+  assert.equal(given.length, outputs.length);
+  for (const [index, [output]] of given.entries()) assert.equal(output, outputs[index]);
 });
 
 test('a window that cannot be packed does not keep the others from it', async () => {

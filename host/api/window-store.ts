@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { mergeRows, type RowsByKey } from '../export/edge-rows.ts';
 import { decodeHosts, decodeWindow } from '../export/window-rows.ts';
+import { giveReturned } from '../lib/returned-memory.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Level } from '../wire/gen/records-layout.ts';
 import { KeptWindow } from './kept-window.ts';
@@ -22,7 +23,9 @@ export type WindowRows = Pick<ClosedWindow, 'window' | 'windowNs'> & { rows: Row
 
 export class WindowStore {
   #windows: KeptWindow[] = [];
-  #packing: KeptWindow | undefined;
+  /** In their order, whether they were dropped or not; the first is being packed. */
+  readonly #unpacked: KeptWindow[] = [];
+  #packed: Promise<void> = Promise.resolve();
   readonly #waiting = new Set<() => void>();
 
   get newest(): number | undefined {
@@ -61,10 +64,17 @@ export class WindowStore {
     this.#waiting.delete(resolve);
   }
 
-  /** From now on the outputs are the store's, which frees them later. */
-  push(closed: ClosedWindow): void {
-    this.#windows.push(new KeptWindow(closed));
-    if (this.#packing === undefined) void this.#packAll();
+  /** Resolves when `give` of every window that was pushed has been called. */
+  get packed(): Promise<void> {
+    return this.#packed;
+  }
+
+  /** The outputs are the store's until `give` is called with them, once and for all windows in order. */
+  push(closed: ClosedWindow, give: (outputs: readonly Uint8Array[]) => void = freeAll): void {
+    const kept = new KeptWindow(closed);
+    this.#windows.push(kept);
+    this.#unpacked.push(kept);
+    this.#packed = this.#packed.then(async () => give(await this.#pack(kept)));
     this.#drop();
     for (const resume of this.#waiting) resume();
   }
@@ -89,25 +99,25 @@ export class WindowStore {
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
 
-  /** What has been dropped when its turn comes is left out. */
-  async #packAll(): Promise<void> {
-    for (let next = this.#beginNext(); next !== undefined; next = this.#beginNext()) await next.pack();
-  }
-
-  /** What is packed next counts no more when the size of the one before is known. */
-  #beginNext(): KeptWindow | undefined {
-    this.#packing = this.#windows.find(({ isAsWritten }) => isAsWritten);
+  /** What has been dropped when its turn comes is not packed. Its size is known before it is the next one's turn. */
+  async #pack(kept: KeptWindow): Promise<readonly Uint8Array[]> {
+    const outputs = this.#windows.includes(kept) ? await kept.pack() : kept.give();
+    this.#unpacked.shift();
     this.#drop();
-    return this.#packing;
+    return outputs;
   }
 
   /** The oldest, as far as there are too many. */
   #drop(): void {
-    const unbounded = [this.#packing, this.#windows.at(-1)];
+    const unbounded = [this.#unpacked[0], this.#windows.at(-1)];
     const bytesOf = (kept?: KeptWindow): number => (unbounded.includes(kept) ? 0 : (kept?.byteLength ?? 0));
     let bytes = this.#windows.reduce((total, kept) => total + bytesOf(kept), 0);
     while (this.#windows.length > WINDOW_COUNT_MAX || bytes > WINDOW_BYTES_MAX) bytes -= bytesOf(this.#windows.shift());
   }
+}
+
+function freeAll(outputs: readonly Uint8Array[]): void {
+  for (const output of outputs) giveReturned(output);
 }
 
 /** A window takes milliseconds, and others of this thread have their turn between two: those that seal and close the next ones. */

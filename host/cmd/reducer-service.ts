@@ -15,6 +15,7 @@ import type { SelfReading } from '../export/otlp-metrics.ts';
 import type { TcpAddress } from '../export/prometheus-server.ts';
 import { countSeries } from '../export/window-rows.ts';
 import { type Clock, startClock } from '../lib/clock.ts';
+import { giveReturned } from '../lib/returned-memory.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import { addHandshakes, type HandshakeCounts } from '../reducer/handshake-counts.ts';
 import { Reducer, type ReducerOptions } from '../reducer/reducer.ts';
@@ -83,12 +84,12 @@ export class ReducerService {
       clock,
       random64: () => randomBytes(8).readBigUInt64LE(),
       closeWindow: (closed) => {
-        this.#export(closed);
-        this.store.push(closed);
+        this.#newestSeries = countSeries(closed.outputs);
+        this.#exports?.expect();
+        const levels = this.#levels;
+        this.store.push(closed, (outputs) => this.#export({ ...closed, outputs }, levels));
         onClosed?.();
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
-        // Without a push exporter it is committed at once.
-        if (!this.#hasOtlp) this.#reducer.exported(closed.window);
       },
       committed: (window) => this.#exports?.committed(window),
       fail,
@@ -149,6 +150,7 @@ export class ReducerService {
     clearInterval(this.#refresh);
     this.#credentials?.stop();
     await this.#reducer.settle();
+    await this.store.packed;
     await this.#exports?.stop();
     await this.#reducer.stop();
     await this.#api.stop();
@@ -223,11 +225,12 @@ export class ReducerService {
     this.#dependencies.log.info({ url }, `metrics for Prometheus at ${url}`);
   }
 
-  /** Hands a closed window to whoever exports, before its outputs are the store's. */
-  #export(closed: ClosedWindow): void {
-    this.#newestSeries = countSeries(closed.outputs);
+  /** Hands a closed window, which is in the store, to whoever exports. Without a push exporter it is committed then. */
+  #export(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
     this.#exports?.tellSelf(this.#readSelf());
-    this.#exports?.push(closed, this.#levels);
+    if (this.#exports === undefined) for (const output of closed.outputs) giveReturned(output);
+    else this.#exports.push(closed, levels);
+    if (!this.#hasOtlp) this.#reducer.exported(closed.window);
   }
 
   #readSelf(): SelfReading[] {

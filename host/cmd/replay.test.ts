@@ -197,8 +197,8 @@ test('of a fleet with more edges than the budget every level adds up to the trut
 /** As if a window were packed at once: what else reads its outputs has to be done with them. */
 function freeWhatIsPushed(store: WindowStore): void {
   const push = store.push.bind(store);
-  store.push = (closed) => {
-    push({ ...closed, outputs: closed.outputs.map((output) => Uint8Array.from(output)) });
+  store.push = (closed, give) => {
+    push({ ...closed, outputs: closed.outputs.map((output) => Uint8Array.from(output)) }, give);
     for (const output of closed.outputs) giveReturned(output);
   };
 }

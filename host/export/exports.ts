@@ -1,7 +1,6 @@
 // The export thread as the reducer sees it: closed windows go in, and which of them may be committed comes out.
 import { Worker } from 'node:worker_threads';
 import { type Logger, type Level as LogLevel, levels } from 'pino';
-import { takeReturned } from '../lib/returned-memory.ts';
 import { UsageError } from '../lib/usage-error.ts';
 import type { ClosedWindow } from '../reducer/closed-window.ts';
 import type { Credentials } from '../tls/credentials.ts';
@@ -40,8 +39,8 @@ export class Exports {
   #started = Promise.withResolvers<TcpAddress | undefined>();
   #stopped = Promise.withResolvers<void>();
   #isStopping = false;
-  /** Windows, since the start. */
-  #posted = 0;
+  /** Windows that were expected, and those that the thread has taken, since the start. */
+  #expected = 0;
   #taken = 0;
   #holds = 0;
   /** Windows that the thread has. */
@@ -59,7 +58,7 @@ export class Exports {
   }
 
   get #untaken(): number {
-    return this.#posted - this.#taken;
+    return this.#expected - this.#taken;
   }
 
   /** Returns where a Prometheus may scrape. Throws UsageError when the address is taken or must not be used. */
@@ -88,16 +87,18 @@ export class Exports {
     });
   }
 
-  /** `levels`: what of the window is exported. */
-  push(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
-    // A copy, because the API reads the window too; shared memory would stay until each thread's next collection of garbage.
-    const outputs = closed.outputs.map(copyOf);
-    const buffers = outputs.map(({ buffer }) => buffer);
-    this.#post({ kind: 'window', closed: { ...closed, outputs }, levels }, buffers);
-    this.#posted++;
+  /** A window has closed, which will be pushed. */
+  expect(): void {
+    this.#expected++;
     if (this.#untaken !== POSTED_WINDOWS_MAX) return;
     this.#holds++;
     this.#dependencies.hold(true);
+  }
+
+  /** The next window that was expected; its outputs are the thread's from now on. `levels`: what of it is exported. */
+  push(closed: ClosedWindow, levels: ReadonlySet<Level>): void {
+    const buffers = closed.outputs.map(({ buffer }) => buffer as ArrayBuffer);
+    this.#post({ kind: 'window', closed, levels }, buffers);
   }
 
   /** The agents were told that everything up to and with `window` is committed. */
@@ -158,10 +159,4 @@ export class Exports {
   #post(message: ToThread, transfer: ArrayBuffer[] = []): void {
     this.#worker?.postMessage(message, transfer);
   }
-}
-
-function copyOf(output: Uint8Array): Uint8Array<ArrayBuffer> {
-  const copy = takeReturned(output.length);
-  copy.set(output);
-  return copy;
 }
