@@ -62,7 +62,7 @@ function get(socketPath: string, path: string): Promise<{ status: number | undef
   });
 }
 
-const closeWindow = (store: WindowStore, window: number, forwardBytes: bigint): void =>
+const closeWindow = (store: WindowStore, window: number, forwardBytes: bigint): Promise<void> =>
   store.push({
     window,
     windowNs: 1e9,

@@ -53,13 +53,6 @@ export class KeptWindow {
     this.#plain = [];
     return plain;
   }
-
-  /** The same outputs without being packed: nobody will read the window. */
-  give(): readonly Uint8Array[] {
-    const plain = this.#plain;
-    this.#plain = [];
-    return plain;
-  }
 }
 
 async function pack(output: Uint8Array): Promise<PackedOutput> {

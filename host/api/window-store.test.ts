@@ -81,6 +81,39 @@ test('the outputs of each window are given back in order, also of one that was d
   for (const [index, [output]] of given.entries()) assert.equal(output, outputs[index]);
 });
 
+test('who reads windows of which one is dropped meanwhile reads that one, too', async () => {
+  const store = new WindowStore();
+  const nodes = [{ role: 'client' }, { role: 'server' }];
+  const pushes = (window: number, roomBytes: number) => {
+    const output = encodeWindowOutput(window, nodes, [{ level: Level.IdId, forwardBytes: 10n }]);
+    push(store, window, Buffer.concat([output, new Uint8Array(roomBytes)]));
+  };
+  for (const window of [1, 2]) pushes(window, 10 * MIB);
+  const reading = store.read(Level.IdId, 2);
+  for (const window of [3, 4, 5]) pushes(window, 20 * MIB);
+  assert.equal(store.has(2), false, 'dropped');
+  const { rows } = (await reading) ?? assert.fail('nothing was read');
+  assert.deepEqual(
+    [...rows.values()].map(({ sums }) => sums.forwardBytes),
+    [20],
+  );
+  await store.packed;
+});
+
+test('a window whose outputs nobody can take does not keep the next ones from being given', async () => {
+  const store = new WindowStore();
+  const given: number[] = [];
+  const pushes = [1, 2].map((window) =>
+    store.push({ window, windowNs: 1e9, incarnation: 1n, outputs: [new Uint8Array(8)] }, () => {
+      given.push(window);
+      if (window === 1) throw new RangeError('no memory');
+    }),
+  );
+  await assert.rejects(pushes[0], { name: 'RangeError' });
+  await pushes[1];
+  assert.deepEqual(given, [1, 2]);
+});
+
 test('a window that cannot be packed does not keep the others from it', async () => {
   const store = new WindowStore();
   const outputs = [{ byteLength: 1 } as Uint8Array, new Uint8Array(MIB), new Uint8Array(MIB)];

@@ -64,19 +64,22 @@ export class WindowStore {
     this.#waiting.delete(resolve);
   }
 
-  /** Resolves when `give` of every window that was pushed has been called. */
+  /** Resolves when every window that was pushed has had its turn. */
   get packed(): Promise<void> {
     return this.#packed;
   }
 
-  /** The outputs are the store's until `give` is called with them, once and for all windows in order. */
-  push(closed: ClosedWindow, give: (outputs: readonly Uint8Array[]) => void = freeAll): void {
+  /** The outputs are the store's until `give` is called with them, for all windows in order. Resolves then; rejects when `give` throws. */
+  push(closed: ClosedWindow, give: (outputs: readonly Uint8Array[]) => void = freeAll): Promise<void> {
     const kept = new KeptWindow(closed);
     this.#windows.push(kept);
     this.#unpacked.push(kept);
-    this.#packed = this.#packed.then(async () => give(await this.#pack(kept)));
+    const given = this.#packed.then(async () => give(await this.#pack(kept)));
+    // The next window's turn comes whatever became of this one, of which the caller hears.
+    this.#packed = given.catch(() => {});
     this.#drop();
     for (const resume of this.#waiting) resume();
+    return given;
   }
 
   /** The `count` windows that end with `until`, added up, `active` of the last. Undefined when that window is not here. */
@@ -99,12 +102,14 @@ export class WindowStore {
     return this.#windows.slice(Math.max(0, last + 1 - count), last + 1);
   }
 
-  /** What has been dropped when its turn comes is not packed. Its size is known before it is the next one's turn. */
+  /** Also a window that has been dropped: somebody may be reading it. Its size is known before it is the next one's turn. */
   async #pack(kept: KeptWindow): Promise<readonly Uint8Array[]> {
-    const outputs = this.#windows.includes(kept) ? await kept.pack() : kept.give();
-    this.#unpacked.shift();
-    this.#drop();
-    return outputs;
+    try {
+      return await kept.pack();
+    } finally {
+      this.#unpacked.shift();
+      this.#drop();
+    }
   }
 
   /** The oldest, as far as there are too many. */

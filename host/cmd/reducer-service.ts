@@ -68,7 +68,7 @@ export class ReducerService {
   #counters: StageCounters = NO_COUNTERS;
   #wire = sumWireTotals([]);
   #handshakes: HandshakeCounts = {};
-  /** Rows of the newest window in each level. */
+  /** Rows of the newest window that was exported in each level. */
   #newestSeries: Partial<Record<LevelName, number>> = {};
   #refresh: NodeJS.Timeout | undefined;
 
@@ -84,10 +84,15 @@ export class ReducerService {
       clock,
       random64: () => randomBytes(8).readBigUInt64LE(),
       closeWindow: (closed) => {
-        this.#newestSeries = countSeries(closed.outputs);
-        this.#exports?.expect();
+        const series = countSeries(closed.outputs);
         const levels = this.#levels;
-        this.store.push(closed, (outputs) => this.#export({ ...closed, outputs }, levels));
+        this.#exports?.expect();
+        this.store
+          .push(closed, (outputs) => {
+            this.#newestSeries = series;
+            this.#export({ ...closed, outputs }, levels);
+          })
+          .catch(fail);
         onClosed?.();
         log.debug({ window: closed.window }, `closed window=${closed.window}`);
       },

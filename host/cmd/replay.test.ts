@@ -68,6 +68,20 @@ test('the lines of every level add up to the truth', async () => {
     assert.deepEqual(sumsOf(answers.filter((answer) => answer.level === level)), truth, level);
 });
 
+test('a window of more rows than leave a worker in one piece adds up, too', async () => {
+  const options = { random: seededRandom(6), agents: 24, windows: 2, connectionsPerWindow: 6_000 };
+  const many = await recordFleet(mkdtempSync(join(FOLDER, 'many-')), options);
+  const { code, out, err } = await run(...many.paths, '--json', '--level', 'id_id', '--workers', '1');
+  assert.equal(code, 0, err);
+  const answers: EdgesAnswer[] = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(sumsOf(answers), many.truth);
+  // This is one level of seven, and a piece holds 4 369 points.
+  assert.ok(Math.max(...answers.map(({ edges }) => edges.length)) > 1_000);
+});
+
 test('a table has every edge once, and the last line says what was read', async () => {
   const { out, err } = await run(...paths, '--level', 'role_role');
   const lines = out.trimEnd().split('\n');
@@ -198,8 +212,9 @@ test('of a fleet with more edges than the budget every level adds up to the trut
 function freeWhatIsPushed(store: WindowStore): void {
   const push = store.push.bind(store);
   store.push = (closed, give) => {
-    push({ ...closed, outputs: closed.outputs.map((output) => Uint8Array.from(output)) }, give);
+    const given = push({ ...closed, outputs: closed.outputs.map((output) => Uint8Array.from(output)) }, give);
     for (const output of closed.outputs) giveReturned(output);
+    return given;
   };
 }
 

@@ -70,7 +70,7 @@ async function replayHere(
   const agents = await openRecordings(files);
   const closeWindow = (closed: ClosedWindow): void => {
     if (json) printWindow(closed, levels);
-    else store.push(closed);
+    else void store.push(closed);
   };
   const options = { workers, hashSeed: seed, isRealTime: speed === 'real' };
   const { windows, readings } = await replay(agents, options, closeWindow);

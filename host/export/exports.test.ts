@@ -42,9 +42,11 @@ class Bench {
     );
   }
 
-  close(window: number): void {
+  /** Returns what was handed over. */
+  close(window: number, output = Uint8Array.from(OUTPUT)): Uint8Array {
     this.exports.expect();
-    this.exports.push({ window, windowNs: 1e9, incarnation: 1n, outputs: [Uint8Array.from(OUTPUT)] }, LEVELS);
+    this.exports.push({ window, windowNs: 1e9, incarnation: 1n, outputs: [output] }, LEVELS);
+    return output;
   }
 }
 
@@ -70,7 +72,7 @@ test('a window is exported once the agents were told of the one before', async (
   const bench = new Bench(OTLP, await startReceiver(context, [400, 400, 200]));
   context.after(() => bench.exports.stop());
   assert.equal(await bench.exports.start(), undefined);
-  bench.close(7);
+  assert.equal(bench.close(7).byteLength, 0, 'no copy');
   bench.close(8);
   await waitFor(() => bench.exported.length === 1 || undefined, 'window 7 to be exported');
   assert.deepEqual(bench.exported, [7]);
@@ -123,7 +125,10 @@ for (const [name, options] of [
     // Before this returns to the event loop it hears nothing from the thread.
     push(POSTED_WINDOWS_MAX - 1);
     assert.deepEqual(bench.holds, []);
-    push(3);
+    bench.exports.expect();
+    assert.deepEqual(bench.holds, [true], 'one that is still being packed');
+    bench.exports.push({ window: 11, windowNs: 1e9, incarnation: 1n, outputs: [Uint8Array.from(OUTPUT)] }, LEVELS);
+    push(2);
     assert.deepEqual(bench.holds, [true]);
     assert.equal(bench.exports.queueLength, POSTED_WINDOWS_MAX + 2);
     await waitFor(() => bench.holds.length === 2 || undefined, 'the thread to take them');
@@ -148,7 +153,7 @@ test('an address that must not be used is a usage error, and an error in the thr
   const bench = new Bench({ prometheus: { address: { host: '127.0.0.1', port: 0 }, insecure: false } });
   context.after(() => bench.exports.stop());
   assert.notEqual((await bench.exports.start())?.port, 0);
-  bench.exports.push({ window: 7, windowNs: 1e9, incarnation: 1n, outputs: [new Uint8Array(3)] }, LEVELS);
+  bench.close(7, new Uint8Array(3));
   await waitFor(() => bench.failures.length > 0 || undefined, 'the thread to fail');
   await bench.exports.stop();
   assert.deepEqual(

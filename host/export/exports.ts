@@ -52,7 +52,7 @@ export class Exports {
     this.#threadLog = dependencies.log.child({}, { serializers: { err: (error) => error } });
   }
 
-  /** Windows that wait for the thread or for its OTLP exporter. */
+  /** Windows that wait to be packed, for the thread or for its OTLP exporter. */
   get queueLength(): number {
     return this.#untaken + this.#queued;
   }

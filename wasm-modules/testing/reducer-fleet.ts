@@ -4,6 +4,7 @@ import { strict as assert } from 'node:assert';
 import {
   ReducerCounter,
   RefusalReason,
+  readRecordHeader,
   readSessionState,
   SessionFlag,
   type SessionState,
@@ -39,6 +40,8 @@ export class ReducerFleet {
   readonly #calls: Record<string, Call>[] = [];
   readonly #workers: number;
   readonly #random: Random | undefined;
+  /** Records that went from one worker to another, by kind. */
+  readonly crossed = new Map<number, number>();
   /** Bytes on the way, by from * workers + to. */
   readonly #wires: Uint8Array[];
 
@@ -207,9 +210,19 @@ export class ReducerFleet {
       const length = this.call(from, 'mesh_outbox_bytes', to);
       if (length === 0) continue;
       const block = this.bytes(from, this.call(from, 'mesh_outbox', to), length);
+      this.#countRecords(block);
       const wire = from * this.#workers + to;
       this.#wires[wire] = Buffer.concat([this.#wires[wire], block]);
       this.call(from, 'mesh_outbox_clear', to);
+    }
+  }
+
+  #countRecords(block: Uint8Array): void {
+    const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+    for (let at = 0; at < block.length; ) {
+      const { size, kind } = readRecordHeader(view, at);
+      this.crossed.set(kind, (this.crossed.get(kind) ?? 0) + 1);
+      at += size;
     }
   }
 

@@ -90,7 +90,7 @@ export function edgeWorker(edge: u32): u32 {
 }
 
 /**
- * Call before every EdgeFlow of `edge`. Writes at `to` the records (headers included) that its owner must have first and has not
+ * Call before the first EdgeFlow of `edge` that a close of match sends, or before every one. Writes at `to` the records (headers included) that its owner must have first and has not
  * (anymore); returns their bytes, mostly 0. When this worker is the owner it is told directly, and 0 returned.
  */
 export function announceEdge(edge: u32, to: usize): u32 {

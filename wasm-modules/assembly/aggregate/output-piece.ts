@@ -3,7 +3,7 @@
 
 import { allocate } from '../lib/arena';
 
-/** More than the rows of a slice take and than the longest record. What is not written takes no memory. */
+/** More than the points of a slice take, and than the longest record: a full piece ends the slice. What is not written takes no memory. */
 const PIECE_BYTES: u32 = 1 << 20;
 
 let piece: usize = 0;

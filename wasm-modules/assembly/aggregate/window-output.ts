@@ -294,11 +294,11 @@ function writeHistograms(): bool {
     }
     for (; index < count; index++, entry += ENTRY_BYTES) {
       if (!takeRow()) return false;
-      const histogram = rowAt(entryHandle(entry)).histogram;
-      if (histogram === 0) continue;
-      const to = takeRoom(histogramRecordBytes(histogram));
+      const row = rowAt(entryHandle(entry));
+      if (row.histogram === 0) continue;
+      const to = takeRoom(histogramRecordBytes(row.histogram));
       if (to === 0) return false;
-      writeHistogram(histogram, to);
+      writeHistogram(row.histogram, to);
     }
   }
   return true;

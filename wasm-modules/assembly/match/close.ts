@@ -298,7 +298,8 @@ function sendNews(flow: u32, isActive: bool, window: u32, out: EdgeFlow): u32 {
     wasActive = false;
   }
   out.activeDelta = <i32>isActive - <i32>wasActive;
-  if (isNews || out.activeDelta !== 0) emitEdgeFlow(edge, out, isActive && cold.tallies === 0);
+  const maySum = isActive && cold.tallies === 0 && out.judgedBytes === 0 && out.fromWindow === window;
+  if (isNews || out.activeDelta !== 0) emitEdgeFlow(edge, out, maySum);
   if (isActive && !wasActive) retainEdge(edge);
   if (!isActive && wasActive) releaseEdge(edge);
   hot.edge = isActive ? edge : 0;

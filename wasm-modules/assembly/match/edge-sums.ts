@@ -3,7 +3,7 @@
 // may wait, which others share: who needs it sends what waits there. Nothing waits beyond the close of a window.
 
 import { edgeWorker } from '../aggregate/edges';
-import { isEven, isNarrow } from '../aggregate/narrow-flow';
+import { evenFlowInto, isEven, isNarrow, widenSum } from '../aggregate/narrow-flow';
 import {
   EDGE_FLOW_EVEN_SIZE,
   EDGE_FLOW_SUM_SIZE,
@@ -35,7 +35,7 @@ function placeOf(edge: u32): EdgeFlowSum {
   return placeAt(edge & (PLACE_COUNT - 1));
 }
 
-/** True when `flow` is counted in a sum of its edge that waits. An end of it is open, so it was not judged, and what is late is not narrow. */
+/** True when `flow`, of the window that closes alone and not judged, is counted in a sum of its edge that waits. */
 export function joinSum(flow: EdgeFlow): bool {
   const sum = placeOf(flow.edge);
   if (sum.edge !== flow.edge || sum.flows === 0 || !isNarrow(flow) || !isEven(flow)) return false;
@@ -92,24 +92,11 @@ function sampleAt(sum: EdgeFlowSum, index: u32): usize {
 function sendSum(sum: EdgeFlowSum, window: u32): void {
   const worker = edgeWorker(sum.edge);
   if (sum.flows === 1) {
-    evenInto(changetype<EdgeFlowEven>(beginRecord(worker, RecordKind.EdgeFlowEven, EDGE_FLOW_EVEN_SIZE)), sum, window);
+    const flow = widenSum(sum, window);
+    if (sum.samples !== 0) flow.rttUs = load<u32>(sampleAt(sum, 0));
+    evenFlowInto(changetype<EdgeFlowEven>(beginRecord(worker, RecordKind.EdgeFlowEven, EDGE_FLOW_EVEN_SIZE)), flow);
     return;
   }
   const size = EDGE_FLOW_SUM_SIZE + (sum.samples << 2);
   memory.copy(beginRecord(worker, RecordKind.EdgeFlowSum, size), changetype<usize>(sum), size);
-}
-
-/** The only flow of `sum`. */
-function evenInto(even: EdgeFlowEven, sum: EdgeFlowSum, window: u32): void {
-  even.edge = sum.edge;
-  even.fromWindow = window;
-  even.forwardBytes = <u32>sum.forwardBytes;
-  even.reverseBytes = <u32>sum.reverseBytes;
-  even.forwardPackets = <u32>sum.forwardPackets;
-  even.reversePackets = <u32>sum.reversePackets;
-  even.rttUs = sum.samples === 0 ? 0 : load<u32>(sampleAt(sum, 0));
-  even.connections = <u8>sum.connections;
-  even.closed = <u8>sum.closed;
-  even.activeDelta = <i8>sum.activeDelta;
-  even.judged = 0;
 }

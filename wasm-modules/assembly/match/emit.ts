@@ -51,13 +51,13 @@ export function blankEdgeFlow(): EdgeFlow {
   return blank;
 }
 
-/** Tallies that follow may be of `edge`, and are sent apart when the flow `isSummed`: when it may leave as part of a sum (edge-sums.ts). */
-export function emitEdgeFlow(edge: u32, flow: EdgeFlow, isSummed: bool): void {
+/** Tallies that follow may be of `edge`. `maySum`: the flow may leave as part of a sum (edge-sums.ts), behind which no tally finds room. */
+export function emitEdgeFlow(edge: u32, flow: EdgeFlow, maySum: bool): void {
   flow.edge = edge;
   count(ReducerCounter.EdgeFlows);
   const worker = edgeWorker(edge);
   if (worker !== ownWorker) {
-    sendFlow(worker, flow, isSummed);
+    sendFlow(worker, flow, maySum);
     return;
   }
   tallyEdge = edge;
@@ -66,12 +66,12 @@ export function emitEdgeFlow(edge: u32, flow: EdgeFlow, isSummed: bool): void {
   tallyLeaf = aggregateFlow(worker, changetype<usize>(flow));
 }
 
-function sendFlow(worker: u32, flow: EdgeFlow, isSummed: bool): void {
+function sendFlow(worker: u32, flow: EdgeFlow, maySum: bool): void {
   const edge = flow.edge;
   tallyEdge = 0;
-  if (isSummed && joinSum(flow)) return;
+  if (maySum && joinSum(flow)) return;
   commitOutbox(worker, announceEdge(edge, reserveOutbox(worker, EDGE_ANNOUNCEMENT_BYTES_MAX)));
-  if (isSummed && beginSum(flow)) return;
+  if (maySum && beginSum(flow)) return;
   writeFlow(worker, flow);
   tallyEdge = edge;
   tallyWorker = worker;

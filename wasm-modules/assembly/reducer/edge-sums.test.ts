@@ -1,7 +1,7 @@
 // Flows of one edge that cross to another worker together. What each of them is, one worker alone says.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Level } from '../../../host/wire/gen/records-layout.ts';
+import { Level, RecordKind } from '../../../host/wire/gen/records-layout.ts';
 import { close, closeFrame, openFrame, totals, wideFrame } from '../../testing/agent-frames.ts';
 import { compileModule } from '../../testing/compile-module.ts';
 import { clientEnd, serverEnd, TwoHosts } from '../../testing/two-hosts.ts';
@@ -85,6 +85,11 @@ class Fleet {
     return this.#hosts.close();
   }
 
+  /** Sums that crossed. */
+  get sums(): number {
+    return this.#hosts.fleet.crossed.get(RecordKind.EdgeFlowSum) ?? 0;
+  }
+
   /** Samples in the histograms of the coarsest level. */
   get samples(): number {
     const points = this.#hosts.points.filter(({ level }) => level === Level.RoleRole);
@@ -123,8 +128,10 @@ for (const workers of [1, 2, 4]) {
     fleet.tell(1n);
     assert.deepEqual(fleet.endWindow(), expected({ connections: 1 }));
     assert.equal(fleet.samples, CONNECTIONS.filter((each) => rttOf(each) !== 0).length);
+    const before = fleet.sums;
     fleet.tell(2n);
     assert.deepEqual(fleet.endWindow(), expected());
+    assert.equal(fleet.sums > before, workers > 1, 'sums cross');
     assert.equal(fleet.samples, CONNECTIONS.filter((each) => rttOf(each) !== 0).length);
   });
 

@@ -7,7 +7,7 @@
 //   mesh_receive ...            until match_ready()
 //   match_close(budget) ...     until it returns 0; drain the outboxes after every call; then ingest takes k + 1
 //   mesh_receive ...            until aggregate_ready(), again whenever that is 0
-//   aggregate_close(rows) ...   until it returns the WindowOutput of k; frames may come in between
+//   aggregate_close(rows) ...   until it returns 0; each call may leave a piece of the WindowOutput of k; frames may come in between
 // The outboxes are drained after every export that may fill them: session_frames, session_detach, ingest_seal, match_close, aggregate_close.
 
 import { ALL_LEVELS, aggregateClose, initAggregate, isCloseWaiting, outputBytes } from '../aggregate/close';
