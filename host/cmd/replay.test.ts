@@ -11,6 +11,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import { pino } from 'pino';
 import type { EdgesAnswer } from '../api/edge-answer.ts';
 import { readEdges } from '../api/edges.ts';
+import { KeptWindow } from '../api/kept-window.ts';
 import type { WindowStore } from '../api/window-store.ts';
 import { LEVEL_NAMES, type LevelName } from '../export/levels.ts';
 import { startClock } from '../lib/clock.ts';
@@ -205,6 +206,29 @@ test('of a fleet with more edges than the budget every level adds up to the trut
   const { edges: id } = await readEdges(service.store, 'id_id', 1_000);
   assert(id.some(({ client, server }) => client.role === '(other)' && server.role === '(other)'));
   await assertScraped(metrics, levels);
+  assert.deepEqual(failures, []);
+});
+
+test('a reducer that stops waits for the window that is being packed', async (context) => {
+  const { service, failures } = await startService(context, 'stops', { windowNs: 500_000_000n });
+  const { pack } = KeptWindow.prototype;
+  context.mock.method(KeptWindow.prototype, 'pack', async function (this: KeptWindow) {
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    return pack.call(this);
+  });
+  const push = service.store.push.bind(service.store);
+  const closed = Promise.withResolvers<void>();
+  let isGiven = false;
+  service.store.push = (window, give) => {
+    closed.resolve();
+    return push(window, (outputs) => {
+      isGiven = true;
+      give?.(outputs);
+    });
+  };
+  await closed.promise;
+  await service.stop();
+  assert.equal(isGiven, true);
   assert.deepEqual(failures, []);
 });
 
