@@ -75,11 +75,11 @@ export class WindowStore {
     this.#windows.push(kept);
     this.#unpacked.push(kept);
     const given = this.#packed.then(async () => give(await this.#pack(kept)));
-    // The next window's turn comes whatever became of this one, of which the caller hears.
+    // The next window's turn comes whatever became of this one. The caller has a promise of its own, so that a failure it leaves alone is not handled here.
     this.#packed = given.catch(() => {});
     this.#drop();
     for (const resume of this.#waiting) resume();
-    return given;
+    return given.then();
   }
 
   /** The `count` windows that end with `until`, added up, `active` of the last. Undefined when that window is not here. */
