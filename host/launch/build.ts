@@ -1,11 +1,11 @@
-// npm run build [-- PART…]: builds what is out of date. Parts: wasm (or wasm:release), bpf, addon, huge-pages; without one, all.
+// npm run build [-- PART…]: builds what is out of date. Parts: wasm (or wasm:release), bpf, addon, reducer-addon; without one, all.
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { buildWasm } from './build-wasm.ts';
 import { runStep, StepError } from './run-step.ts';
 
 const BPF_FOLDER = join(import.meta.dirname, '../../bpf');
-const HUGE_PAGES_FOLDER = join(import.meta.dirname, '../reducer/huge-pages');
+const REDUCER_ADDON_FOLDER = join(import.meta.dirname, '../reducer/addon');
 
 /** make compares times itself and does nothing in a few milliseconds when all is built. */
 async function make(folder: string, target: string, title: string): Promise<void> {
@@ -17,11 +17,11 @@ const PARTS: Record<string, () => Promise<void>> = {
   'wasm:release': () => buildWasm(undefined, ['release']),
   bpf: () => make(BPF_FOLDER, 'programs', 'build eBPF objects'),
   addon: () => make(BPF_FOLDER, 'addon', 'build addon'),
-  'huge-pages': () => make(HUGE_PAGES_FOLDER, 'all', 'build addon for huge pages'),
+  'reducer-addon': () => make(REDUCER_ADDON_FOLDER, 'all', 'build addon of the reducer'),
 };
 
 /** Builds the parts in order; what fails does not keep the others from being built. Returns the messages of what failed. */
-export async function build(parts = ['wasm', 'bpf', 'addon', 'huge-pages']): Promise<string[]> {
+export async function build(parts = ['wasm', 'bpf', 'addon', 'reducer-addon']): Promise<string[]> {
   const failures: string[] = [];
   for (const part of parts) {
     try {

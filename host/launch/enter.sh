@@ -166,13 +166,13 @@ start() {
     ' up '*)
       needs='agent'
       build_parts='wasm:release bpf addon'
-      optional_parts='huge-pages'
+      optional_parts='reducer-addon'
       ;;
     ' agent '*)
       needs='agent'
       build_parts='wasm:release bpf addon'
       ;;
-    ' reducer '*) [ -n "$(list_missing reducer)" ] || optional_parts='huge-pages' ;;
+    ' reducer '*) [ -n "$(list_missing reducer)" ] || optional_parts='reducer-addon' ;;
     # Says what is missing, so it installs nothing that the others would; it tries the probes where they can be built.
     ' doctor '*)
       build_parts=''
@@ -209,7 +209,7 @@ only_portable_tests() {
 
 test_all() {
   needs='agent test bench'
-  build_parts='wasm bpf addon huge-pages'
+  build_parts='wasm bpf addon reducer-addon'
   if only_portable_tests "$@"; then
     needs=''
     build_parts='wasm'
@@ -244,7 +244,7 @@ run_tests() {
 # Only that of the agent needs root and a kernel that eBPF programs fit.
 bench() {
   needs='reducer'
-  build_parts='wasm:release huge-pages'
+  build_parts='wasm:release reducer-addon'
   if [ "${1:-}" = agent ]; then
     needs='agent bench'
     build_parts='wasm:release bpf addon'

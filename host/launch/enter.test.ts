@@ -140,7 +140,7 @@ for (const { args, outcome, asksForPackages } of plans) {
 
 test('a reducer builds what asks for huge pages where there is a compiler, and starts without it elsewhere', () => {
   const plan = (commands: string[]): string => enter({ commands }, 'start', '--dry-run', 'reducer').output;
-  assert.match(plan(['apt-get', 'g++', 'make']), /^build, where out of date: wasm:release huge-pages$/m);
+  assert.match(plan(['apt-get', 'g++', 'make']), /^build, where out of date: wasm:release reducer-addon$/m);
   assert.match(plan(['apt-get', 'make']), /^build, where out of date: wasm:release$/m);
 });
 
@@ -149,7 +149,7 @@ test('only the benchmark of the agent needs root and builds eBPF programs', asRo
   assert.match(enter({}, 'bench', '--dry-run', 'agent').output, /^build.*: wasm:release bpf addon$/m);
   const { code, output } = enter({ uid: NOBODY }, 'bench', '--dry-run', 'native');
   assert.equal(code, 0, output);
-  assert.match(output, /^build.*: wasm:release huge-pages$/m);
+  assert.match(output, /^build.*: wasm:release reducer-addon$/m);
   const { output: complaint } = enter({ uid: NOBODY }, 'bench', 'native');
   assert.match(complaint, /npm is missing/);
 });

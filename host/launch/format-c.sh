@@ -9,4 +9,4 @@ fi
 mode='-i'
 [ "${1:-}" = '--check' ] && mode='--dry-run --Werror'
 # shellcheck disable=SC2086
-git ls-files -z -- 'bpf/*.c' 'bpf/*.h' 'bpf/*.cc' 'host/*.cc' 'bench/*.cpp' 'bench/*.hpp' ':!bpf/include/gen/*' | xargs -0 -r clang-format $mode
+git ls-files -z -- 'bpf/*.c' 'bpf/*.h' 'bpf/*.cc' 'host/*.cc' 'host/*.h' 'bench/*.cpp' 'bench/*.hpp' ':!bpf/include/gen/*' | xargs -0 -r clang-format $mode

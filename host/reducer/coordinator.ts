@@ -320,7 +320,7 @@ export class Coordinator {
     return window;
   }
 
-  /** The accepting worker, unless the spread is uneven: all bytes of an agent that is handed over go from thread to thread. */
+  /** The accepting worker, unless the spread is uneven: with TLS all bytes of an agent that is handed over go from thread to thread. */
   #placeFor(acceptor: number): number {
     const loads = new Array<number>(this.#options.workers).fill(0);
     for (const twin of this.#twins.values()) loads[twin.worker]++;

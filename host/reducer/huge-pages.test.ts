@@ -17,7 +17,12 @@ function file(name: string, text: string): string {
 
 const madvise = file('madvise', 'always [madvise] never\n');
 const cases = [
-  { without: 'an addon', addonPath: '/nowhere.node', modePath: madvise, says: /^\/nowhere\.node .*npm run build:huge/ },
+  {
+    without: 'an addon',
+    addonPath: '/nowhere.node',
+    modePath: madvise,
+    says: /^\/nowhere\.node .*npm run build:reducer-addon/,
+  },
   {
     without: 'an addon of this machine',
     addonPath: file('other.node', 'text'),

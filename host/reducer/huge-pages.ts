@@ -1,17 +1,10 @@
 // Huge pages (2 MiB) for the memory of a module. Its tables are far larger than what the processor's TLB reaches with pages of 4 KiB, and
 // where `transparent_hugepage/enabled` is `madvise`, as on Ubuntu, the kernel gives them to whoever asks. V8 does not.
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { ADDON_PATH, loadAddon } from './addon.ts';
 
-const ADDON_PATH = join(import.meta.dirname, 'huge-pages/build/huge_pages.node');
 /** `always [madvise] never`: what is in brackets counts. */
 const MODE_PATH = '/sys/kernel/mm/transparent_hugepage/enabled';
-
-interface Addon {
-  /** For all that the memory can grow to. False when the kernel refuses. */
-  advise(buffer: ArrayBufferLike): boolean;
-}
 
 export interface HugePages {
   /** Why there are none. */
@@ -25,8 +18,7 @@ export function openHugePages({ addonPath = ADDON_PATH, modePath = MODE_PATH } =
     const mode = readMode(modePath);
     if (mode === undefined || mode === 'never')
       return none(mode === undefined ? 'the kernel has none' : `${modePath} says never`);
-    if (!existsSync(addonPath)) return none(`${addonPath} is not built; run: npm run build:huge-pages`);
-    const addon: Addon = createRequire(import.meta.url)(addonPath);
+    const addon = loadAddon(addonPath);
     return { advise: ({ buffer }) => void addon.advise(buffer) };
   } catch (error) {
     return none(error instanceof Error ? error.message : String(error));

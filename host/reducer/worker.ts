@@ -6,9 +6,10 @@ import { UsageError } from '../lib/usage-error.ts';
 import type { Credentials } from '../tls/credentials.ts';
 import type { RefusedConnection } from '../tls/refusal.ts';
 import type { ListenAddress } from '../wire/transport/address.ts';
-import type { Connection, ConnectionEvents } from '../wire/transport/connection.ts';
+import { Connection, type ConnectionEvents } from '../wire/transport/connection.ts';
 import { freePiece, ownPiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
+import { type Addon, loadAddon } from './addon.ts';
 import { Doorbells } from './doorbell.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
 import { openHugePages } from './huge-pages.ts';
@@ -74,6 +75,8 @@ export type FromThread =
 /** What the thread counts itself; the stages' counters are records.ReducerCounter. */
 export interface WorkerCounts {
   connections: number;
+  /** Connections that another worker had accepted and has given since the start. */
+  connectionsTaken: number;
   sessions: number;
   meshBlocksSent: number;
   meshBytesSent: number;
@@ -82,12 +85,20 @@ export interface WorkerCounts {
   handshakes: HandshakeCounts;
 }
 
-/** Between the worker that accepted a connection and the one that has its session. */
+/**
+ * Between the worker that accepted a connection and the one that has its session, which asks for the connection as soon as it speaks for it. One with TLS
+ * is kept, and where there is no addon nobody asks; all that is received and sent then goes from thread to thread.
+ */
 export type RelayMessage =
   | { kind: 'bytes'; connection: ConnectionId; piece: Uint8Array }
   | { kind: 'gone' | 'blocked' | 'drained'; connection: ConnectionId }
   | { kind: 'send'; connection: ConnectionId; bytes: Uint8Array }
-  | { kind: 'close'; connection: ConnectionId };
+  | { kind: 'close'; connection: ConnectionId }
+  | { kind: 'give' | 'kept'; connection: ConnectionId }
+  | { kind: 'given'; connection: ConnectionId; descriptor: number };
+
+/** What a session says on its connection. */
+type Utterance = Exclude<WorkerAction, { kind: 'tell' }>;
 
 interface Accepted {
   connection: Connection;
@@ -102,7 +113,15 @@ class WorkerThread {
   readonly #mesh: Mesh;
   readonly #core: ReducerWorkerCore;
   readonly #node: WorkerNode;
+  /** Those that this worker reads, whoever accepted them. */
   readonly #accepted = new Map<ConnectionId, Accepted>();
+  /** Those of other workers that were asked for: what is to be said there once the answer is here; undefined = they are kept. */
+  readonly #asked = new Map<ConnectionId, Utterance[] | undefined>();
+  #taken = 0;
+  /** Undefined where there is no addon. */
+  readonly #duplicate = duplicator();
+  /** Resolved when no connection is left, once that is waited for. */
+  #left: PromiseWithResolvers<void> | undefined;
   /** What a peer is told until the event loop has gone round leaves in one piece. */
   readonly #corked = new Set<Connection>();
   readonly #listeners: Listener[] = [];
@@ -172,10 +191,14 @@ class WorkerThread {
 
   #accept(connection: Connection): ConnectionEvents {
     const id = connectionId(this.#options.worker, this.#nextSerial++);
-    const accepted: Accepted = { connection, owner: undefined };
-    this.#accepted.set(id, accepted);
     if (connection.certificate !== undefined) countHandshake(this.#handshakes, 'accepted');
     this.#node.accepted(id, this.#clock());
+    return this.#read(id, connection);
+  }
+
+  #read(id: ConnectionId, connection: Connection): ConnectionEvents {
+    const accepted: Accepted = { connection, owner: undefined };
+    this.#accepted.set(id, accepted);
     return {
       bytes: (piece) => {
         if (accepted.owner === undefined) return this.#take(id, piece);
@@ -190,6 +213,7 @@ class WorkerThread {
         this.#accepted.delete(id);
         if (accepted.owner === undefined) this.#perform(this.#node.disconnected(id, this.#clock()));
         else this.#relay(accepted.owner, { kind: 'gone', connection: id });
+        this.#seeWhetherLeft();
       },
     };
   }
@@ -214,7 +238,9 @@ class WorkerThread {
       case 'bytes':
         return this.#take(id, message.piece);
       case 'gone':
-        return this.#perform(this.#node.disconnected(id, this.#clock()));
+        this.#asked.delete(id);
+        this.#perform(this.#node.disconnected(id, this.#clock()));
+        return this.#seeWhetherLeft();
       case 'blocked':
         return this.#node.blocked(id, this.#clock());
       case 'drained':
@@ -223,7 +249,38 @@ class WorkerThread {
         return this.#sendFor(peer, id, message.bytes);
       case 'close':
         return this.#accepted.get(id)?.connection.close();
+      case 'give':
+        return this.#give(peer, id);
+      case 'given':
+        return this.#takeOver(id, message.descriptor);
+      case 'kept':
+        return this.#sayWhatWaited(id, undefined);
     }
+  }
+
+  /** To the worker that speaks for it. When it is gone that was said already. */
+  #give(owner: number, id: ConnectionId): void {
+    const connection = this.#accepted.get(id)?.connection;
+    if (connection === undefined) return;
+    if (this.#corked.delete(connection)) connection.uncork();
+    const descriptor = this.#duplicate === undefined ? undefined : connection.give(this.#duplicate);
+    if (descriptor === undefined) return this.#relay(owner, { kind: 'kept', connection: id });
+    this.#accepted.delete(id);
+    this.#relay(owner, { kind: 'given', connection: id, descriptor });
+  }
+
+  #takeOver(id: ConnectionId, descriptor: number): void {
+    const connection = Connection.taken(descriptor);
+    connection.listen(this.#read(id, connection));
+    this.#taken++;
+    this.#sayWhatWaited(id, connection);
+  }
+
+  #sayWhatWaited(id: ConnectionId, taken: Connection | undefined): void {
+    const waiting = this.#asked.get(id) ?? [];
+    if (taken === undefined) this.#asked.set(id, undefined);
+    else this.#asked.delete(id);
+    for (const utterance of waiting) this.#say(utterance);
   }
 
   /** The first message of the session's worker is the sign that it speaks for the connection. */
@@ -241,14 +298,31 @@ class WorkerThread {
   #perform(actions: readonly WorkerAction[]): void {
     const messages = actions.flatMap((action) => (action.kind === 'tell' ? [this.#withOrigin(action.message)] : []));
     if (messages.length > 0) this.#post({ kind: 'news', messages }, outputsOf(messages));
-    for (const action of actions) {
-      if (action.kind === 'tell') continue;
-      const acceptor = acceptorOf(action.connection);
-      if (acceptor !== this.#options.worker) this.#relay(acceptor, action);
-      else if (action.kind === 'send') this.#send(action.connection, action.bytes);
-      else this.#accepted.get(action.connection)?.connection.close();
-    }
+    for (const action of actions) if (action.kind !== 'tell') this.#say(action);
     this.#schedule();
+  }
+
+  #say(utterance: Utterance): void {
+    const { connection: id } = utterance;
+    const acceptor = acceptorOf(id);
+    if (acceptor !== this.#options.worker && !this.#accepted.has(id)) this.#sayElsewhere(acceptor, utterance);
+    else if (utterance.kind === 'send') this.#send(id, utterance.bytes);
+    else this.#accepted.get(id)?.connection.close();
+  }
+
+  /** The main thread, which speaks for the connections of a replay, is nobody's peer. */
+  #sayElsewhere(acceptor: number, utterance: Utterance): void {
+    const { connection: id, kind } = utterance;
+    const waiting = this.#asked.get(id);
+    if (waiting !== undefined) {
+      waiting.push(utterance);
+      return;
+    }
+    this.#relay(acceptor, utterance);
+    const mayAsk = kind === 'send' && this.#duplicate !== undefined && acceptor < this.#options.workers;
+    if (!mayAsk || this.#asked.has(id)) return;
+    this.#asked.set(id, []);
+    this.#relay(acceptor, { kind: 'give', connection: id });
   }
 
   #withOrigin(message: FromWorker): FromWorker {
@@ -301,6 +375,7 @@ class WorkerThread {
     const { blocksSent, bytesSent, ringsFull } = this.#mesh;
     const counts: WorkerCounts = {
       connections: this.#node.connectionCount,
+      connectionsTaken: this.#taken,
       sessions: this.#node.twinCount,
       meshBlocksSent: blocksSent,
       meshBytesSent: bytesSent,
@@ -316,8 +391,16 @@ class WorkerThread {
     // Connections that have not said Hello, or that another worker speaks for and has closed by now.
     for (const { connection } of this.#accepted.values()) connection.close();
     await Promise.all(stopped);
+    this.#left = Promise.withResolvers();
+    this.#seeWhetherLeft();
+    await this.#left.promise;
     clearInterval(this.#ticker);
     this.#post({ kind: 'stopped' });
+  }
+
+  /** Those that were taken are no connections of a listener. */
+  #seeWhetherLeft(): void {
+    if (this.#accepted.size + this.#asked.size === 0) this.#left?.resolve();
   }
 
   #relay(to: number, message: RelayMessage, transfer: ArrayBuffer[] = []): void {
@@ -328,6 +411,24 @@ class WorkerThread {
   #post(message: FromThread, transfer: ArrayBuffer[] = []): void {
     this.#port.postMessage(message, transfer);
   }
+}
+
+/** Another descriptor of the same socket; undefined when there are too many. */
+function duplicator(): ((descriptor: number) => number | undefined) | undefined {
+  let addon: Addon;
+  try {
+    addon = loadAddon();
+  } catch {
+    // That it is missing is told where huge pages are asked for.
+    return undefined;
+  }
+  return (descriptor) => {
+    try {
+      return addon.duplicate(descriptor);
+    } catch {
+      return undefined;
+    }
+  };
 }
 
 function outputsOf(messages: readonly FromWorker[]): ArrayBuffer[] {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { PeerCertificate } from '../peer-certificate.ts';
 import { formatAddress } from './address.ts';
 
@@ -22,6 +22,11 @@ export class Connection {
   readonly #peer: string;
   /** Undefined without TLS. */
   readonly certificate: PeerCertificate | undefined;
+
+  /** The other end of `give`, which listens to it at once. */
+  static taken(descriptor: number): Connection {
+    return new Connection(new Socket({ fd: descriptor }));
+  }
 
   constructor(socket: Socket, certificate?: PeerCertificate) {
     this.#socket = socket;
@@ -55,6 +60,21 @@ export class Connection {
     setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS).unref();
   }
 
+  /**
+   * A descriptor of the connection for another thread of this process, made by `duplicate` of the one here; this end is over, and reports nothing any
+   * more. Undefined, and nothing has changed, when part of it is in this thread: TLS, bytes that have not left, or an end that is closing.
+   */
+  give(duplicate: (descriptor: number) => number | undefined): number | undefined {
+    const socket = this.#socket;
+    const own = descriptorOf(socket);
+    const isAllInKernel = this.certificate === undefined && socket.writableLength === 0 && socket.readableLength === 0;
+    if (own === undefined || !isAllInKernel || !socket.readable || !socket.writable) return undefined;
+    const given = duplicate(own);
+    if (given === undefined) return undefined;
+    socket.removeAllListeners('data').removeAllListeners('drain').removeAllListeners('close').destroy();
+    return given;
+  }
+
   /** Ends it at once; `closed` will tell why. */
   fail(error: Error): void {
     this.#socket.destroy(error);
@@ -71,6 +91,12 @@ export class Connection {
     });
     this.#socket.once('close', () => events.closed(failure));
   }
+}
+
+/** Node tells it of sockets that it has made, under this name only. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }
 
 /** A socket that is closed knows its peer no more; what is open and has no address is a unix socket. */

@@ -5,7 +5,6 @@
 //     | rw-p                 | ---p             :        |
 //     '------------- advised -------------------'
 
-#include <napi.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -14,6 +13,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+
+#include "addon.h"
 
 namespace tributary {
 namespace {
@@ -57,6 +58,8 @@ uintptr_t FindReservedEnd(uintptr_t begin, uintptr_t end) {
   return reserved_end;
 }
 
+}  // namespace
+
 Napi::Value Advise(const Napi::CallbackInfo &info) {
   if (!info[0].IsArrayBuffer()) throw Napi::TypeError::New(info.Env(), "buffer must be the ArrayBuffer of a memory");
   auto buffer = info[0].As<Napi::ArrayBuffer>();
@@ -66,13 +69,4 @@ Napi::Value Advise(const Napi::CallbackInfo &info) {
   return Napi::Boolean::New(info.Env(), is_done);
 }
 
-Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  exports.Set("advise", Napi::Function::New(env, Advise));
-  return exports;
-}
-
-}  // namespace
 }  // namespace tributary
-
-static Napi::Object InitAddon(Napi::Env env, Napi::Object exports) { return tributary::Init(env, exports); }
-NODE_API_MODULE(huge_pages, InitAddon)
