@@ -57,6 +57,15 @@ export class BlockChain {
     return record;
   }
 
+  /** Loads a byte of each line of a record of `bytes` that is appended next, as far as there is room for it. */
+  touchRoom(bytes: u32): u32 {
+    if (this.end + bytes > this.room) return 0;
+    const at = this.last + this.end;
+    let sum: u32 = 0;
+    for (let line: u32 = 0; line < bytes; line += 64) sum |= load<u8>(at + line);
+    return sum | load<u8>(at + bytes - 1);
+  }
+
   /** Sets `place` to that of the record that was appended last, which has `bytes`. */
   lastPlace(bytes: u32, place: ChainPlace): void {
     place.block = this.last;

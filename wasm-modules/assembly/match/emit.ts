@@ -90,9 +90,14 @@ function writeFlow(worker: u32, flow: EdgeFlow): void {
   }
 }
 
-/** The leaf to which what is emitted for `edge` will probably go; 0 when it is not here. */
+/** True when this worker keeps the edge. */
+export function isOwnEdge(edge: u32): bool {
+  return edgeWorker(edge) === ownWorker;
+}
+
+/** The leaf to which what is emitted for an own edge will probably go; 0 = none yet. */
 export function likelyLeaf(edge: u32): u32 {
-  return edgeWorker(edge) === ownWorker ? lastLeafOf(ownWorker, edge) : 0;
+  return lastLeafOf(ownWorker, edge);
 }
 
 /** Tallies that follow are of `edge`, which is that of the flow whose news were emitted last, if any were. */

@@ -9,6 +9,8 @@ import { endOfChannel } from './channel-ends';
 import { coldEndAt, coldFlowAt, End, endAt, endOrNone, flowAt, flowKeyAt } from './flow';
 import { keyOfOpen } from './flow-key';
 import { slotOfKey } from './flow-table';
+import { WaitingOnce } from './onces';
+import { touchRoom } from './shard-onces';
 import { touchedFlowAt, touchedFlows } from './touched-flows';
 
 /** Records or rows that are looked at before the first of them is worked on. */
@@ -23,6 +25,7 @@ const expected: usize = memory.data(<i32>GROUP_SIZE * 4, 4);
 export function expectRecords(from: u32, headers: usize, size: u32): void {
   let endCount: u32 = 0;
   let openCount: u32 = 0;
+  let sum: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
     const header = changetype<RecordHeader>(<usize>load<u32>(headers + ((<usize>index) << 2)));
     const record = changetype<usize>(header) + RECORD_HEADER_SIZE;
@@ -34,8 +37,11 @@ export function expectRecords(from: u32, headers: usize, size: u32): void {
       keyOfOpen(changetype<MatchOpen>(record), CloseReason.None);
       store<u32>(slots + ((<usize>openCount) << 2), <u32>slotOfKey());
       openCount++;
+    } else if (header.kind === RecordKind.WaitingOnce) {
+      sum |= touchRoom(changetype<WaitingOnce>(record).tag);
     }
   }
+  keepLoads(sum);
   if (endCount !== 0) {
     expectEnds(from, ends, endCount);
     expectColdFlows(ends, endCount);

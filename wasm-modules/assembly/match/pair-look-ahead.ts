@@ -6,7 +6,7 @@ import { touchTallies } from '../aggregate/leaf-look-ahead';
 import { rowAt, touchRow } from '../aggregate/tree';
 import { Role } from '../gen/kernel-events';
 import { keepLoads } from '../lib/keep-loads';
-import { likelyLeaf } from './emit';
+import { isOwnEdge, likelyLeaf } from './emit';
 import { GROUP_SIZE } from './look-ahead';
 import { TAKEN_ONCE, WaitingOnce } from './onces';
 import { firstWaiting, nextWaiting } from './shard-onces';
@@ -35,14 +35,28 @@ function homeOf(once: WaitingOnce, other: WaitingOnce): usize {
   return edgeHome(client.node, server.node, server.localPort, server.protocol);
 }
 
+/**
+ * Which worker keeps an edge is random, and a branch on it would be guessed wrong half of the time, at each step: so what is of others is overwritten by what
+ * comes after it.
+ */
 function expectLeaves(size: u32): void {
   for (let index: u32 = 0; index < size; index++) keep(index, load<u32>(<usize>kept(index)));
-  for (let index: u32 = 0; index < size; index++) if (kept(index) !== 0) keep(index, likelyLeaf(kept(index)));
-  let sum: u32 = 0;
+  let own: u32 = 0;
   for (let index: u32 = 0; index < size; index++) {
-    if (kept(index) !== 0) sum |= touchRow(rowAt(kept(index)));
+    const edge = kept(index);
+    if (edge === 0) continue;
+    keep(own, edge);
+    own += u32(isOwnEdge(edge));
   }
-  keepLoads(sum | touchTallies(found, size));
+  let leaves: u32 = 0;
+  for (let index: u32 = 0; index < own; index++) {
+    const leaf = likelyLeaf(kept(index));
+    keep(leaves, leaf);
+    leaves += u32(leaf !== 0);
+  }
+  let sum: u32 = 0;
+  for (let index: u32 = 0; index < leaves; index++) sum |= touchRow(rowAt(kept(index)));
+  keepLoads(sum | touchTallies(found, leaves));
 }
 
 function keep(index: u32, what: u32): void {

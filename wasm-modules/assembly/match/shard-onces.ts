@@ -58,6 +58,11 @@ function append(shard: u32): usize {
   return address;
 }
 
+/** A byte of each line in which the next Once of the shard will lie, if there is room in its block. */
+export function touchRoom(shard: u32): u32 {
+  return shardAt(shard).chain.touchRoom(WAITING_ONCE_BYTES);
+}
+
 /** Keeps a copy, which takes over what `once` holds; its `tag` is its shard. False when memory is used up. */
 export function deferOnce(once: WaitingOnce, fromWindow: u32): bool {
   const address = append(once.tag);
