@@ -138,7 +138,7 @@ for (const { args, outcome, asksForPackages } of plans) {
   });
 }
 
-test('a reducer builds what asks for huge pages where there is a compiler, and starts without it elsewhere', () => {
+test('a reducer builds its addon where there is a compiler, and starts without it elsewhere', () => {
   const plan = (commands: string[]): string => enter({ commands }, 'start', '--dry-run', 'reducer').output;
   assert.match(plan(['apt-get', 'g++', 'make']), /^build, where out of date: wasm:release reducer-addon$/m);
   assert.match(plan(['apt-get', 'make']), /^build, where out of date: wasm:release$/m);

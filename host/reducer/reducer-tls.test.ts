@@ -103,6 +103,38 @@ test('agents with certificates join any worker, under what their certificate say
   assert.match(joined.peer ?? '', /^127\.0\.0\.1:\d+$/);
 });
 
+test('connections with certificates stay where they were accepted, and a reducer that stops says goodbye on all of them', async (context) => {
+  const AGENTS = 12;
+  const authority = await TestAuthority.create();
+  const scene = new Scene(context, false);
+  await scene.start(await authority.issue());
+  const own = await authority.issue({ name: 'agent.test' });
+  const agents = Array.from({ length: AGENTS }, (_, index) => scene.agent(`n${index}`, () => own));
+  await until(
+    () => agents.every(({ committedWindow }) => committedWindow > 0),
+    'commits',
+    () => scene.lines,
+  );
+  const counts = (await scene.reducer.readCounters()).map((reading) => reading.counts);
+  assert.deepEqual(
+    counts.map(({ sessions, connectionsTaken }) => ({ sessions, connectionsTaken })),
+    [
+      { sessions: AGENTS / 2, connectionsTaken: 0 },
+      { sessions: AGENTS / 2, connectionsTaken: 0 },
+    ],
+  );
+  await scene.reducer.stop();
+  await until(
+    () => agents.every(({ losses }) => losses.length > 0),
+    'the end of all connections',
+    () => agents.map(({ losses }) => losses),
+  );
+  assert.deepEqual(
+    agents.map(({ losses }) => losses[0]),
+    agents.map(() => 'goodbye'),
+  );
+});
+
 test('refused connections of all workers are counted and logged with the peer', async (context) => {
   const authority = await TestAuthority.create();
   const scene = new Scene(context, false);

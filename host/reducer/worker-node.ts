@@ -1,7 +1,7 @@
 /**
  * What one worker does between its connections, its stages and the coordinator. No socket, thread, timer or clock: what happened goes in,
  * what to do comes out; `work` does one bounded turn of whatever is due. A connection may have been accepted by another worker: its bytes
- * then come from there and actions for it go there.
+ * then come from there and actions for it go there, until the thread has taken it.
  */
 import type { Instant } from '../lib/clock.ts';
 import { encodeFrame, FRAME_BYTES_MAX } from '../wire/frame.ts';

@@ -11,6 +11,7 @@ import { freePiece, ownPiece } from '../wire/transport/free-piece.ts';
 import { Listener } from '../wire/transport/tcp.ts';
 import { type Addon, loadAddon } from './addon.ts';
 import { Doorbells } from './doorbell.ts';
+import { Elsewhere, type Utterance } from './elsewhere.ts';
 import { countHandshake, type HandshakeCounts } from './handshake-counts.ts';
 import { openHugePages } from './huge-pages.ts';
 import { Mesh, type MeshMemory } from './mesh.ts';
@@ -97,9 +98,6 @@ export type RelayMessage =
   | { kind: 'give' | 'kept'; connection: ConnectionId }
   | { kind: 'given'; connection: ConnectionId; descriptor: number };
 
-/** What a session says on its connection. */
-type Utterance = Exclude<WorkerAction, { kind: 'tell' }>;
-
 interface Accepted {
   connection: Connection;
   /** The worker that speaks for it, when it is another. */
@@ -115,12 +113,15 @@ class WorkerThread {
   readonly #node: WorkerNode;
   /** Those that this worker reads, whoever accepted them. */
   readonly #accepted = new Map<ConnectionId, Accepted>();
-  /** Those of other workers that were asked for: what is to be said there once the answer is here; undefined = they are kept. */
-  readonly #asked = new Map<ConnectionId, Utterance[] | undefined>();
-  #taken = 0;
+  readonly #elsewhere = new Elsewhere({
+    relay: (message) => this.#relay(acceptorOf(message.connection), message),
+    // The main thread, which speaks for the connections of a replay, is nobody's peer.
+    mayAsk: (id) => this.#duplicate !== undefined && acceptorOf(id) < this.#options.workers,
+  });
+  #connectionsTaken = 0;
   /** Undefined where there is no addon. */
   readonly #duplicate = duplicator();
-  /** Resolved when no connection is left, once that is waited for. */
+  /** Once it stops: resolved when no connection is left. */
   #left: PromiseWithResolvers<void> | undefined;
   /** What a peer is told until the event loop has gone round leaves in one piece. */
   readonly #corked = new Set<Connection>();
@@ -238,7 +239,7 @@ class WorkerThread {
       case 'bytes':
         return this.#take(id, message.piece);
       case 'gone':
-        this.#asked.delete(id);
+        this.#elsewhere.gone(id);
         this.#perform(this.#node.disconnected(id, this.#clock()));
         return this.#seeWhetherLeft();
       case 'blocked':
@@ -254,7 +255,7 @@ class WorkerThread {
       case 'given':
         return this.#takeOver(id, message.descriptor);
       case 'kept':
-        return this.#sayWhatWaited(id, undefined);
+        return this.#elsewhere.kept(id);
     }
   }
 
@@ -272,15 +273,9 @@ class WorkerThread {
   #takeOver(id: ConnectionId, descriptor: number): void {
     const connection = Connection.taken(descriptor);
     connection.listen(this.#read(id, connection));
-    this.#taken++;
-    this.#sayWhatWaited(id, connection);
-  }
-
-  #sayWhatWaited(id: ConnectionId, taken: Connection | undefined): void {
-    const waiting = this.#asked.get(id) ?? [];
-    if (taken === undefined) this.#asked.set(id, undefined);
-    else this.#asked.delete(id);
-    for (const utterance of waiting) this.#say(utterance);
+    this.#connectionsTaken++;
+    for (const utterance of this.#elsewhere.given(id)) this.#say(utterance);
+    if (this.#left !== undefined) connection.close();
   }
 
   /** The first message of the session's worker is the sign that it speaks for the connection. */
@@ -304,25 +299,9 @@ class WorkerThread {
 
   #say(utterance: Utterance): void {
     const { connection: id } = utterance;
-    const acceptor = acceptorOf(id);
-    if (acceptor !== this.#options.worker && !this.#accepted.has(id)) this.#sayElsewhere(acceptor, utterance);
+    if (acceptorOf(id) !== this.#options.worker && !this.#accepted.has(id)) this.#elsewhere.say(utterance);
     else if (utterance.kind === 'send') this.#send(id, utterance.bytes);
     else this.#accepted.get(id)?.connection.close();
-  }
-
-  /** The main thread, which speaks for the connections of a replay, is nobody's peer. */
-  #sayElsewhere(acceptor: number, utterance: Utterance): void {
-    const { connection: id, kind } = utterance;
-    const waiting = this.#asked.get(id);
-    if (waiting !== undefined) {
-      waiting.push(utterance);
-      return;
-    }
-    this.#relay(acceptor, utterance);
-    const mayAsk = kind === 'send' && this.#duplicate !== undefined && acceptor < this.#options.workers;
-    if (!mayAsk || this.#asked.has(id)) return;
-    this.#asked.set(id, []);
-    this.#relay(acceptor, { kind: 'give', connection: id });
   }
 
   #withOrigin(message: FromWorker): FromWorker {
@@ -375,7 +354,7 @@ class WorkerThread {
     const { blocksSent, bytesSent, ringsFull } = this.#mesh;
     const counts: WorkerCounts = {
       connections: this.#node.connectionCount,
-      connectionsTaken: this.#taken,
+      connectionsTaken: this.#connectionsTaken,
       sessions: this.#node.twinCount,
       meshBlocksSent: blocksSent,
       meshBytesSent: bytesSent,
@@ -386,21 +365,22 @@ class WorkerThread {
   }
 
   async #stop(): Promise<void> {
+    const left = Promise.withResolvers<void>();
+    this.#left = left;
     const stopped = this.#listeners.map((listener) => listener.stop());
     this.#perform(this.#node.stop(this.#clock()));
-    // Connections that have not said Hello, or that another worker speaks for and has closed by now.
-    for (const { connection } of this.#accepted.values()) connection.close();
+    // That have not said Hello. Who speaks for one elsewhere says goodbye there.
+    for (const { connection, owner } of this.#accepted.values()) if (owner === undefined) connection.close();
     await Promise.all(stopped);
-    this.#left = Promise.withResolvers();
     this.#seeWhetherLeft();
-    await this.#left.promise;
+    await left.promise;
     clearInterval(this.#ticker);
     this.#post({ kind: 'stopped' });
   }
 
   /** Those that were taken are no connections of a listener. */
   #seeWhetherLeft(): void {
-    if (this.#accepted.size + this.#asked.size === 0) this.#left?.resolve();
+    if (this.#accepted.size + this.#elsewhere.size === 0) this.#left?.resolve();
   }
 
   #relay(to: number, message: RelayMessage, transfer: ArrayBuffer[] = []): void {
@@ -419,7 +399,6 @@ function duplicator(): ((descriptor: number) => number | undefined) | undefined 
   try {
     addon = loadAddon();
   } catch {
-    // That it is missing is told where huge pages are asked for.
     return undefined;
   }
   return (descriptor) => {

@@ -69,8 +69,8 @@ async function connectPair(context: TestContext): Promise<Pair> {
 test('a connection that is given while its peer sends goes on in the other thread without a byte more or less', {
   timeout,
 }, async (context) => {
-  const { server, client, accepted } = await connectPair(context);
   const before = countDescriptors();
+  const { server, client, accepted } = await connectPair(context);
   const reader = new Worker(new URL(`data:text/javascript,${encodeURIComponent(READER)}`));
   context.after(() => reader.terminate());
   const connection = new Connection(accepted);
@@ -105,8 +105,19 @@ test('a connection that is given while its peer sends goes on in the other threa
   await reader.terminate();
   server.close();
   await once(server, 'close');
-  // Of the four that a pair and a listener have, those of the connection and of the listener are gone.
-  assert.ok(countDescriptors() <= before - 2, `${before} descriptors, then ${countDescriptors()}`);
+  assert.equal(countDescriptors(), before);
+});
+
+test('a connection whose peer has ended it is not given', { timeout }, async (context) => {
+  const { client, accepted } = await connectPair(context);
+  const connection = new Connection(accepted);
+  const closed = Promise.withResolvers<void>();
+  connection.listen({ bytes: () => {}, drained: () => {}, closed: () => closed.resolve() });
+  const ended = once(accepted, 'end');
+  client.end();
+  await ended;
+  assert.equal(connection.give(duplicate), undefined);
+  await closed.promise;
 });
 
 test('a connection of which bytes have not left is not given, and goes on where it is', {

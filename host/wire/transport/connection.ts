@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { PeerCertificate } from '../peer-certificate.ts';
 import { formatAddress } from './address.ts';
 
@@ -7,7 +8,7 @@ const KEEP_ALIVE_MS = 10_000;
 /** How long the last bytes, a Goodbye, may take to leave after `close`. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
-/** What happens on a connection. `closed` comes once and last. */
+/** What happens on a connection. `closed` comes once and last, unless the connection was given away. */
 export interface ConnectionEvents {
   /** `piece` is the receiver's, who may keep it or free it. */
   bytes(piece: Uint8Array): void;
@@ -23,7 +24,7 @@ export class Connection {
   /** Undefined without TLS. */
   readonly certificate: PeerCertificate | undefined;
 
-  /** The other end of `give`, which listens to it at once. */
+  /** From the descriptor of `give`; the caller calls `listen` before anything else can happen. */
   static taken(descriptor: number): Connection {
     return new Connection(new Socket({ fd: descriptor }));
   }
@@ -67,8 +68,8 @@ export class Connection {
   give(duplicate: (descriptor: number) => number | undefined): number | undefined {
     const socket = this.#socket;
     const own = descriptorOf(socket);
-    const isAllInKernel = this.certificate === undefined && socket.writableLength === 0 && socket.readableLength === 0;
-    if (own === undefined || !isAllInKernel || !socket.readable || !socket.writable) return undefined;
+    const hasBytes = socket.writableLength + socket.readableLength > 0 || socket.writableNeedDrain;
+    if (own === undefined || hasBytes || !socket.readable || !socket.writable) return undefined;
     const given = duplicate(own);
     if (given === undefined) return undefined;
     socket.removeAllListeners('data').removeAllListeners('drain').removeAllListeners('close').destroy();
@@ -93,8 +94,9 @@ export class Connection {
   }
 }
 
-/** Node tells it of sockets that it has made, under this name only. */
+/** Node tells it under this name only. That of a socket with TLS is of what passes below it. */
 function descriptorOf(socket: Socket): number | undefined {
+  if (socket instanceof TLSSocket) return undefined;
   const { _handle: handle } = socket as { _handle?: { fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }

@@ -118,7 +118,7 @@ function shipStaged(session: Session): bool {
   return false;
 }
 
-/** Those at the front that will wait for the close: nothing of match is needed for them, so nothing is looked at. */
+/** Those at the front that will wait for the close: no row of match is needed for them, and where they will lie was passed just before. */
 function shipOnces(session: Session): void {
   const staged = session.staged;
   let told: u32 = 0;

@@ -10,7 +10,7 @@ const PAGES_AT_ONCE: u32 = 16;
 const BLOCK_SHIFT_MIN: u32 = 6;
 const BLOCK_SHIFT_MAX: u32 = 31;
 const PAGE_BYTES_SHIFT: u64 = 16;
-/** WebAssembly pages per growth: 16 MiB. Memory ends at multiples of it, so that huge pages seldom lie across its end (host/reducer/huge-pages). */
+/** WebAssembly pages per growth: 16 MiB. Memory ends at multiples of it, so that huge pages seldom lie across its end (host/reducer/addon). */
 const GROWTH_PAGES: u64 = 256;
 
 let top: u64 = 0;

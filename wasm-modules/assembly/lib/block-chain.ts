@@ -59,7 +59,7 @@ export class BlockChain {
 
   /** Loads a byte of each line of a record of `bytes` that is appended next, as far as there is room for it. */
   touchRoom(bytes: u32): u32 {
-    if (this.end + bytes > this.room) return 0;
+    if (this.last === 0 || this.end + bytes > this.room) return 0;
     const at = this.last + this.end;
     let sum: u32 = 0;
     for (let line: u32 = 0; line < bytes; line += 64) sum |= load<u8>(at + line);
