@@ -148,7 +148,7 @@ export class WorkerNode {
     return this.#take();
   }
 
-  /** To be called a few times a second. */
+  /** To be called about twice a second. */
   tick(now: Instant): WorkerAction[] {
     for (const connection of [...this.#connections.values()])
       this.#perform(connection, connection.channel.tick(now), now);
