@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { seededRandom } from '../lib/random.ts';
 import { allocateDoorbells, Doorbells } from './doorbell.ts';
@@ -66,6 +67,42 @@ test('a block as long as one that was refused, for its record was not whole, is 
     return receiver.receive();
   });
   assert.deepEqual(taken, [false, true, true]);
+});
+
+test('a block that fits after all, for room came between two looks, leaves nothing to wake for', async (context) => {
+  const memory: MeshMemory = { rings: allocateRings(2, 1_024), doorbells: allocateDoorbells(2) };
+  const ring = memory.rings[0][1] ?? assert.fail();
+  let waiting = new Uint8Array(1_000);
+  let wakes = 0;
+  const ends = {
+    outbox: () => waiting,
+    sent: (_: number, bytes: number) => {
+      waiting = waiting.subarray(bytes);
+    },
+    inbox: (size: number) => new Uint8Array(size),
+    receive: (_: number, size: number) => size,
+  };
+  const wake = (): void => {
+    wakes++;
+  };
+  const sender = new Mesh({ worker: 0, memory, doorbells: new Doorbells(memory.doorbells), wake, ends });
+  sender.flush();
+  assert.equal(sender.send(), true);
+  const awaitRoom = RingWriter.prototype.awaitRoom;
+  const mocked = mock.method(RingWriter.prototype, 'awaitRoom', function (this: RingWriter) {
+    awaitRoom.call(this);
+    new RingReader(ring).advance(500);
+  });
+  context.after(() => mocked.mock.restore());
+  waiting = new Uint8Array(104);
+  sender.flush();
+  assert.equal(sender.send(), true);
+  assert.equal(mocked.mock.callCount(), 1);
+  assert.equal(waiting.length, 0);
+  new RingReader(ring).advance(604);
+  sender.sleep();
+  await setImmediate();
+  assert.equal(wakes, 0);
 });
 
 /** Runs a mesh of real threads; the report of each. */

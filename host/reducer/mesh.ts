@@ -120,10 +120,12 @@ export class Mesh {
     peer.fullAtBytes = -1;
     if (waiting.length <= writer.freeBytes) return waiting.length;
     this.ringsFull++;
-    // The reader may make room between the look and the wish to be rung, so look again.
+    // The reader may make room between the look and the wish to be rung, so look again: what fits after all waits for nothing.
     writer.awaitRoom();
-    peer.fullAtBytes = writer.freeBytes;
-    return Math.min(waiting.length, peer.fullAtBytes);
+    const free = writer.freeBytes;
+    if (waiting.length <= free) return waiting.length;
+    peer.fullAtBytes = free;
+    return free;
   }
 
   #receiveFrom(peer: Peer): boolean {
