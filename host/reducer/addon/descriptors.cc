@@ -1,4 +1,5 @@
-// Another descriptor of a socket. A connection that one thread of Node has accepted is read by another through it, when the first closes its own.
+// Another descriptor of a socket. A connection that one thread of Node has accepted is read by another through it, when
+// the first closes its own.
 
 #include <fcntl.h>
 
