@@ -20,7 +20,7 @@ import type { WireTotals } from './wire-totals.ts';
 import { ReducerWorkerCore } from './worker-core.ts';
 import { type WorkerAction, WorkerNode } from './worker-node.ts';
 
-/** Several times in a heartbeat and in what else a channel waits for; each wakes a thread that may have nothing to do. */
+/** Twice in a heartbeat, the shortest time that a channel waits for; each wakes a thread that may have nothing to do. */
 const TICK_MS = 500;
 /** Received in one go, after which the stages have a turn: so much is still in the core's cache then, and what came after it is not copied before. */
 const BYTES_PER_TURN = 1 << 18;
